@@ -1,0 +1,109 @@
+//! What happens while krammerti works, as data.
+//!
+//! Whoever does the work sends events; the terminal, the run journal and `--json` are readers of
+//! them. A stage that runs as a child process sends its events as JSON lines, so the child needs
+//! no terminal and the parent needs no knowledge of models. This module must not know who reads.
+
+use serde::{Deserialize, Serialize};
+
+/// How a stage ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Its command ran and its outputs were recorded.
+    Ran,
+    /// Its outputs came back from the store; nothing ran.
+    Restored,
+    /// Nothing had changed; nothing was touched.
+    Fresh,
+    /// Its command failed, or its inputs changed while it ran.
+    Failed,
+    /// A stage before it failed, or the run was interrupted.
+    Skipped,
+}
+
+/// One thing that happened. The names are a public contract (`krammerti run --json`).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// A run began.
+    RunStarted {
+        /// Names the run's folder under `.krammerti/runs/`.
+        run: String,
+        /// The stages it looks at, in the order in which they would run.
+        stages: Vec<String>,
+    },
+    /// A stage's command was started.
+    StageStarted {
+        /// Its name in `pipeline.yaml`.
+        stage: String,
+        /// Why it had to run, one cause a line.
+        reasons: Vec<String>,
+    },
+    /// A stage ended.
+    StageFinished {
+        /// Its name in `pipeline.yaml`.
+        stage: String,
+        /// How it ended.
+        outcome: Outcome,
+        /// Wall time of the command, 0 where none ran.
+        seconds: f64,
+        /// What went wrong, where it failed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        error: Option<String>,
+    },
+    /// Work of known length went on.
+    Progress {
+        /// What is being counted: `epoch`, `trial`.
+        what: String,
+        /// How many are done.
+        done: u64,
+        /// How many there are at most.
+        total: u64,
+        /// What to say beside it, such as the losses.
+        message: String,
+    },
+    /// Something worth a line in a log.
+    Note {
+        /// The line.
+        message: String,
+    },
+    /// A result that a person wants to read: a table, a forecast.
+    Result {
+        /// Lines of plain text of at most 80 columns.
+        text: String,
+    },
+    /// The last event of a run. Each stage stands in exactly one list.
+    RunFinished {
+        /// Stages whose command ran.
+        ran: Vec<String>,
+        /// Stages whose outputs came from the store.
+        restored: Vec<String>,
+        /// Stages with nothing to do.
+        fresh: Vec<String>,
+        /// Stages that failed.
+        failed: Vec<String>,
+        /// Stages that were not tried.
+        skipped: Vec<String>,
+    },
+}
+
+/// Receives events as they happen.
+pub trait Observer {
+    /// Takes one event. It must return soon: work waits for it.
+    fn event(&mut self, event: Event);
+
+    /// Says a line.
+    fn note(&mut self, message: impl Into<String>)
+    where
+        Self: Sized,
+    {
+        self.event(Event::Note { message: message.into() });
+    }
+}
+
+impl<F: FnMut(Event)> Observer for F {
+    fn event(&mut self, event: Event) {
+        self(event);
+    }
+}

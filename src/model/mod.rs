@@ -1,0 +1,166 @@
+//! What every forecasting model has in common, and the models that need no libtorch.
+//!
+//! A model sees a [`Frame`]: all columns on one regular step, scaled, flat `f32`. It is asked for
+//! forecasts at *issue rows*: the row of the last observation it may use. Lead `h` (1, 2, …) speaks
+//! of row `issue + h`. Values go in and values come out, in scaled units; reading files, undoing
+//! the scaling and naming units is the caller's work.
+
+mod climatology;
+mod naive;
+mod ridge;
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+
+use crate::data::Frame;
+use crate::event::Observer;
+use crate::params::{ModelParams, TrainParams};
+
+pub use climatology::Climatology;
+pub use naive::{Persistence, SeasonalNaive};
+pub use ridge::Ridge;
+
+/// Forecasts for some issue rows, in scaled units.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Predictions {
+    /// How many leads each forecast has.
+    pub horizon: usize,
+    /// The quantile levels, increasing; empty for a model without quantiles.
+    pub levels: Vec<f64>,
+    /// `[issues × horizon]`, row-major.
+    pub mean: Vec<f32>,
+    /// `[issues × horizon × levels]`, row-major, non-decreasing along levels.
+    pub quantiles: Vec<f32>,
+}
+
+/// A fitted model.
+pub trait Forecaster {
+    /// Forecasts from each issue row. Rows up to an issue row are observed; after it only the
+    /// columns known in the future may be read.
+    ///
+    /// Every issue row has `lookback` rows up to and including itself, and `horizon` rows after it.
+    fn forecast(&self, frame: &Frame, issues: &[usize]) -> Result<Predictions>;
+}
+
+/// What a fit works on.
+#[derive(Clone, Copy)]
+pub struct FitTask<'a> {
+    /// The scaled data, all parts of it.
+    pub frame: &'a Frame,
+    /// Issue rows whose horizon lies in the training part.
+    pub train: &'a [usize],
+    /// Issue rows whose horizon lies in the validation part.
+    pub validation: &'a [usize],
+    /// Rows before this one may be used for statistics of the past.
+    pub train_rows: usize,
+    /// Kind, shape and size of the model.
+    pub model: &'a ModelParams,
+    /// How to train it.
+    pub train_params: &'a TrainParams,
+}
+
+/// One line of a training history.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Epoch {
+    /// From 1.
+    pub epoch: usize,
+    /// Mean training loss of the epoch.
+    pub train_loss: f64,
+    /// Loss on the validation part after it.
+    pub validation_loss: f64,
+    /// Root mean square error of the mean forecast on the validation part, in scaled units.
+    pub validation_rmse: f64,
+    /// The learning rate of the epoch's last step.
+    pub learning_rate: f64,
+}
+
+/// What a fit gives back.
+pub struct Fitted {
+    /// The weights by name; equal weights are equal bytes when saved.
+    pub weights: Weights,
+    /// One entry an epoch; empty for a model that is solved at once.
+    pub history: Vec<Epoch>,
+    /// The model, ready to forecast.
+    pub forecaster: Box<dyn Forecaster>,
+}
+
+/// Named arrays of `f32` with shapes, sorted by name.
+pub type Weights = BTreeMap<String, Array>;
+
+/// An array of `f32` with its shape, row-major.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Array {
+    /// Length of each axis.
+    pub shape: Vec<usize>,
+    /// All values.
+    pub values: Vec<f32>,
+}
+
+/// What a fit reports between epochs, and what it is told: whether to go on.
+pub trait Monitor: Observer {
+    /// Called after each epoch. `false` ends the training (a pruned trial).
+    fn epoch(&mut self, epoch: &Epoch, of: usize) -> bool;
+}
+
+/// A way of making models: one architecture with its training.
+pub trait Family: Send + Sync {
+    /// The `model.kind` it answers to.
+    fn kind(&self) -> &'static str;
+
+    /// Fits a model.
+    fn fit(&self, task: &FitTask<'_>, monitor: &mut dyn Monitor) -> Result<Fitted>;
+
+    /// Rebuilds a fitted model from its weights.
+    fn load(
+        &self,
+        model: &ModelParams,
+        frame_columns: &[crate::data::FrameColumn],
+        weights: &Weights,
+    ) -> Result<Box<dyn Forecaster>>;
+}
+
+/// The families a process can use.
+pub struct Registry {
+    families: Vec<Box<dyn Family>>,
+}
+
+/// `model.kind` names a family that is built on libtorch, and this process has not loaded it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("model kind `{kind}` needs the torch back end")]
+pub struct NeedsBackend {
+    /// The kind asked for.
+    pub kind: String,
+}
+
+impl Registry {
+    /// The families that need no libtorch.
+    pub fn builtin() -> Self {
+        Self {
+            families: vec![
+                Box::new(naive::PersistenceFamily),
+                Box::new(naive::SeasonalFamily),
+                Box::new(climatology::ClimatologyFamily),
+                Box::new(ridge::RidgeFamily),
+            ],
+        }
+    }
+
+    /// Adds a family.
+    #[must_use]
+    pub fn with(mut self, family: Box<dyn Family>) -> Self {
+        self.families.push(family);
+        self
+    }
+
+    /// The family of a kind. Kinds are checked when parameters are read, so one that is not here
+    /// is one of the back end's.
+    pub fn family(&self, kind: &str) -> Result<&dyn Family, NeedsBackend> {
+        self.families
+            .iter()
+            .find(|family| family.kind() == kind)
+            .map(AsRef::as_ref)
+            .ok_or_else(|| NeedsBackend { kind: kind.to_owned() })
+    }
+}
+

@@ -1,0 +1,265 @@
+//! `params.yaml`: raw values, which decide keys, and checked parameters, which commands use.
+//!
+//! A key must see what the person wrote and nothing else, so it takes the raw leaves of the
+//! sections that a command reads. A command must not meet a value out of range, so it takes the
+//! checked form. Both come from one file read once.
+
+mod checked;
+mod raw;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+pub use checked::{
+    Architecture, Calendar, Device, Dimension, EvaluateParams, Fallback, FeelsLike, FileColumn, FileSource,
+    LstmParams, ModelParams, Params, PredictParams, PrepareParams, RidgeParams, Sampler, SourceParams,
+    SplitShares, TrainParams, TuneParams, WindPair,
+};
+
+/// A parameter that does not hold.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{key}: expected {expected}, found {found}")]
+pub struct Invalid {
+    /// Its path, such as `train.epochs`.
+    pub key: String,
+    /// What is possible.
+    pub expected: String,
+    /// What stands there.
+    pub found: String,
+}
+
+fn invalid(
+    key: impl Into<String>,
+    expected: impl Into<String>,
+    found: impl std::fmt::Display,
+) -> Invalid {
+    Invalid { key: key.into(), expected: expected.into(), found: found.to_string() }
+}
+
+/// What can be wrong with a parameter file.
+#[derive(Debug, thiserror::Error)]
+pub enum ParamsError {
+    /// It could not be read.
+    #[error(transparent)]
+    Read(#[from] std::io::Error),
+    /// It is not YAML, or has a key or type that no parameter has. The text names line and column.
+    #[error("{file}: {message}")]
+    Syntax {
+        /// The file.
+        file: PathBuf,
+        /// What serde found, with line and column.
+        message: String,
+    },
+    /// A value is out of its range.
+    #[error("{file}: {invalid}")]
+    Range {
+        /// The file, or `--set`.
+        file: PathBuf,
+        /// The parameter.
+        invalid: Invalid,
+    },
+    /// `--set` without a `=`, or on a path through something that is no section.
+    #[error("--set {assignment}: {message}")]
+    Override {
+        /// As typed.
+        assignment: String,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// `--params FILE:KEY` names a key that the file lacks.
+    #[error("{file} has no key `{key}`")]
+    NoSuchKey {
+        /// The file.
+        file: PathBuf,
+        /// The key.
+        key: String,
+    },
+}
+
+/// A parameter file with the overrides of the command line applied.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ParamsFile {
+    path: PathBuf,
+    value: Value,
+}
+
+impl ParamsFile {
+    /// Reads a file from its text. `subtree` is the `KEY` of `--params FILE:KEY`.
+    pub fn parse(
+        path: &Path,
+        text: &str,
+        subtree: Option<&str>,
+        overrides: &[String],
+    ) -> Result<(Self, Params), ParamsError> {
+        let syntax = |message: String| ParamsError::Syntax { file: path.to_owned(), message };
+        let mut value: Value = match serde_yaml::from_str(text) {
+            Ok(Value::Null) => Value::Object(serde_json::Map::new()),
+            Ok(value) => value,
+            Err(error) => return Err(syntax(error.to_string())),
+        };
+        if let Some(key) = subtree {
+            value = lookup(&value, key).cloned().ok_or_else(|| ParamsError::NoSuchKey {
+                file: path.to_owned(),
+                key: key.to_owned(),
+            })?;
+        }
+        for assignment in overrides {
+            assign(&mut value, assignment)?;
+        }
+        // From the text where it is the whole truth: only there errors have a line.
+        let raw: Result<raw::Params, _> = if subtree.is_none() && overrides.is_empty() && !text.trim().is_empty() {
+            serde_yaml::from_str::<Option<raw::Params>>(text).map(Option::unwrap_or_default)
+        } else {
+            serde_yaml::to_value(&value).and_then(serde_yaml::from_value)
+        };
+        let raw = raw.map_err(|error| syntax(error.to_string()))?;
+        let params = checked::check(raw)
+            .map_err(|invalid| ParamsError::Range { file: path.to_owned(), invalid })?;
+        Ok((Self { path: path.to_owned(), value }, params))
+    }
+
+    /// The same parameters with some values changed, by dotted path: a trial of a search.
+    pub fn with_values(&self, values: &BTreeMap<String, Value>) -> Result<Params, ParamsError> {
+        let mut value = self.value.clone();
+        for (path, new) in values {
+            set(&mut value, path, new.clone()).map_err(|message| ParamsError::Override {
+                assignment: format!("{path}={new}"),
+                message,
+            })?;
+        }
+        let raw = serde_yaml::to_value(&value).and_then(serde_yaml::from_value).map_err(|error| {
+            ParamsError::Syntax { file: self.path.clone(), message: error.to_string() }
+        })?;
+        checked::check(raw).map_err(|invalid| ParamsError::Range { file: self.path.clone(), invalid })
+    }
+
+    /// The leaves below a section, by dotted path, each as canonical JSON. A list is one leaf.
+    pub fn leaves(&self, section: &str) -> BTreeMap<String, String> {
+        let mut leaves = BTreeMap::new();
+        if let Some(value) = lookup(&self.value, section) {
+            collect_leaves(section, value, &mut leaves);
+        }
+        leaves
+    }
+
+    /// Where it was read from.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+fn collect_leaves(path: &str, value: &Value, leaves: &mut BTreeMap<String, String>) {
+    match value {
+        Value::Object(map) if !map.is_empty() => {
+            for (key, child) in map {
+                collect_leaves(&format!("{path}.{key}"), child, leaves);
+            }
+        }
+        // serde_json sorts the keys of nested objects, so equal values are equal text.
+        _ => {
+            leaves.insert(path.to_owned(), value.to_string());
+        }
+    }
+}
+
+fn lookup<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
+    path.split('.').try_fold(value, |value, key| value.get(key))
+}
+
+fn assign(value: &mut Value, assignment: &str) -> Result<(), ParamsError> {
+    let wrong = |message: String| ParamsError::Override { assignment: assignment.to_owned(), message };
+    let (path, text) = assignment
+        .split_once('=')
+        .ok_or_else(|| wrong("expected KEY=VALUE, such as train.epochs=5".to_owned()))?;
+    let new: Value = serde_yaml::from_str(text).map_err(|error| wrong(error.to_string()))?;
+    set(value, path.trim(), new).map_err(wrong)
+}
+
+fn set(value: &mut Value, path: &str, new: Value) -> Result<(), String> {
+    let mut at = value;
+    let mut walked = Vec::new();
+    for key in path.split('.') {
+        if key.is_empty() {
+            return Err(format!("`{path}` has an empty part"));
+        }
+        let Value::Object(map) = at else {
+            return Err(format!("`{}` is a value, not a section", walked.join(".")));
+        };
+        walked.push(key);
+        at = map.entry(key).or_insert_with(|| Value::Object(serde_json::Map::new()));
+    }
+    *at = new;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MODEL: &str = "model: {kind: lstm, lookback: 168, horizon: 48, quantiles: [0.1, 0.5, 0.9]}\n";
+
+    fn parse(text: &str, overrides: &[&str]) -> Result<(ParamsFile, Params), ParamsError> {
+        let overrides: Vec<String> = overrides.iter().map(|&o| o.to_owned()).collect();
+        ParamsFile::parse(Path::new("params.yaml"), text, None, &overrides)
+    }
+
+    fn message(text: &str, overrides: &[&str]) -> String {
+        parse(text, overrides).map(|_| "no error".to_owned()).unwrap_or_else(|error| error.to_string())
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_its_line() {
+        let message = message("train:\n  epochs: 3\n  learning_rat: 0.1\n", &[]);
+        assert!(message.contains("learning_rat") && message.contains("line 3"), "{message}");
+    }
+
+    #[test]
+    fn a_value_out_of_range_is_named_with_its_key() {
+        assert_eq!(
+            message("train: {epochs: 0}", &[]),
+            "params.yaml: train.epochs: expected between 1 and 100000, found 0"
+        );
+        assert!(message("train: {learning_rate: .nan}", &[]).contains("train.learning_rate"));
+        assert!(message("prepare: {target: t, step: 1h, split: {train: 0.7, validation: 0.2, test: 0.2}}", &[])
+            .contains("prepare.split"));
+    }
+
+    #[test]
+    fn overrides_win_and_are_checked() -> Result<(), ParamsError> {
+        let (file, params) = parse("train: {epochs: 3}", &["train.epochs=5"])?;
+        assert_eq!(params.train.epochs, 5);
+        assert_eq!(file.leaves("train").get("train.epochs").map(String::as_str), Some("5"));
+        assert!(message("train: {epochs: 3}", &["train.epochs=zero"]).contains("epochs"));
+        assert!(message("train: {epochs: 3}", &["train.epochs"]).contains("KEY=VALUE"));
+        assert!(message("train: {epochs: 3}", &["train.epochs.x=1"]).contains("not a section"));
+        Ok(())
+    }
+
+    #[test]
+    fn leaves_do_not_depend_on_comments_order_or_spelling() -> Result<(), ParamsError> {
+        let (a, _) = parse("train: {epochs: 3, batch: 64}\n", &[])?;
+        let (b, _) = parse("# said otherwise\ntrain:\n  batch:   64\n  epochs: 3\n", &[])?;
+        assert_eq!(a.leaves("train"), b.leaves("train"));
+        assert_eq!(a.leaves("train").len(), 2);
+        assert!(a.leaves("model").is_empty());
+        Ok(())
+    }
+
+    #[test]
+    fn a_field_of_another_kind_is_refused() {
+        let text = MODEL.replace("kind: lstm", "kind: ridge, hidden: 64");
+        assert!(message(&text, &[]).contains("model.hidden"));
+        assert!(message(&MODEL.replace("lstm", "lstn"), &[]).contains("lstn"));
+        assert!(message(MODEL, &["model.segment=5"]).contains("a divisor of model.lookback (168)"));
+        assert!(message(MODEL, &["model.quantiles=[0.9, 0.5]"]).contains("model.quantiles"));
+    }
+
+    #[test]
+    fn an_empty_file_is_all_defaults() -> Result<(), ParamsError> {
+        let (_, params) = parse("# nothing\n", &[])?;
+        assert!(params.model.is_none() && params.sources.is_empty());
+        Ok(())
+    }
+}

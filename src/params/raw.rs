@@ -1,0 +1,224 @@
+//! `params.yaml` as a person wrote it: unknown keys are refused, nothing else is checked here.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use crate::time::Step;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Params {
+    pub(super) sources: BTreeMap<String, Source>,
+    pub(super) prepare: Option<Prepare>,
+    pub(super) model: Option<Model>,
+    pub(super) train: Train,
+    pub(super) tune: Option<Tune>,
+    pub(super) evaluate: Evaluate,
+    pub(super) predict: Predict,
+    /// For programs of the user's own; krammerti never looks inside.
+    #[serde(rename = "extra")]
+    pub(super) _extra: serde_yaml::Value,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) enum Source {
+    File {
+        path: String,
+        time: SourceTime,
+        columns: BTreeMap<String, SourceColumn>,
+        #[serde(default = "comma")]
+        delimiter: char,
+        #[serde(default)]
+        missing: Vec<String>,
+    },
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SourceTime {
+    pub(super) column: String,
+    pub(super) format: Option<String>,
+    #[serde(default)]
+    pub(super) utc_offset_h: f64,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SourceColumn {
+    pub(super) unit: String,
+    pub(super) from: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Prepare {
+    pub(super) target: String,
+    pub(super) step: Step,
+    pub(super) columns: Option<Vec<String>>,
+    #[serde(default)]
+    pub(super) wind: Vec<Wind>,
+    #[serde(default)]
+    pub(super) calendar: Vec<Calendar>,
+    #[serde(default)]
+    pub(super) fill_gaps_up_to: Option<Step>,
+    #[serde(default)]
+    pub(super) split: Split,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Wind {
+    pub(super) speed: String,
+    pub(super) direction: String,
+}
+
+/// A calendar feature, as sine and cosine of the phase.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Calendar {
+    /// The hour of the day, UTC.
+    HourOfDay,
+    /// The day of the year.
+    DayOfYear,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Split {
+    pub(super) train: f64,
+    pub(super) validation: f64,
+    pub(super) test: f64,
+}
+
+impl Default for Split {
+    fn default() -> Self {
+        Self { train: 0.7, validation: 0.1, test: 0.2 }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Model {
+    pub(super) kind: String,
+    pub(super) lookback: usize,
+    pub(super) horizon: usize,
+    pub(super) quantiles: Option<Vec<f64>>,
+    pub(super) hidden: Option<usize>,
+    pub(super) layers: Option<usize>,
+    pub(super) dropout: Option<f64>,
+    pub(super) segment: Option<usize>,
+    pub(super) linear_lags: Option<usize>,
+    pub(super) lags: Option<usize>,
+    pub(super) penalty: Option<f64>,
+    pub(super) season: Option<Step>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Train {
+    pub(super) epochs: usize,
+    pub(super) batch: usize,
+    pub(super) learning_rate: f64,
+    pub(super) weight_decay: f64,
+    pub(super) clip: f64,
+    pub(super) patience: usize,
+    pub(super) stride: usize,
+    pub(super) seed: u64,
+    pub(super) threads: usize,
+    pub(super) device: super::Device,
+}
+
+impl Default for Train {
+    fn default() -> Self {
+        Self {
+            epochs: 20,
+            batch: 256,
+            learning_rate: 2e-3,
+            weight_decay: 1e-4,
+            clip: 1.0,
+            patience: 5,
+            stride: 1,
+            seed: 1,
+            threads: 2,
+            device: super::Device::Auto,
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Tune {
+    pub(super) trials: usize,
+    #[serde(default)]
+    pub(super) sampler: super::Sampler,
+    #[serde(default = "startup_trials")]
+    pub(super) startup_trials: usize,
+    #[serde(default = "one")]
+    pub(super) seed: u64,
+    pub(super) space: BTreeMap<String, Range>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged, deny_unknown_fields)]
+pub(super) enum Range {
+    Choice {
+        choice: Vec<serde_yaml::Value>,
+    },
+    Interval {
+        low: f64,
+        high: f64,
+        #[serde(default)]
+        log: bool,
+        #[serde(default)]
+        integer: bool,
+    },
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Evaluate {
+    pub(super) baselines: Vec<String>,
+    pub(super) ridge_lags: usize,
+    pub(super) stride: usize,
+    pub(super) minimum_skill: Option<f64>,
+}
+
+impl Default for Evaluate {
+    fn default() -> Self {
+        Self {
+            baselines: ["persistence", "seasonal", "climatology", "ridge"].map(str::to_owned).to_vec(),
+            ridge_lags: 72,
+            stride: 1,
+            minimum_skill: None,
+        }
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Predict {
+    pub(super) feels_like: Option<FeelsLike>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FeelsLike {
+    pub(super) wind_speed: String,
+    pub(super) humidity: Option<String>,
+    #[serde(default)]
+    pub(super) wind_from: super::Fallback,
+}
+
+fn comma() -> char {
+    ','
+}
+
+fn startup_trials() -> usize {
+    5
+}
+
+fn one() -> u64 {
+    1
+}

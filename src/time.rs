@@ -1,0 +1,159 @@
+//! Instants and steps: seconds since 1970-01-01T00:00:00Z, written as RFC 3339 in UTC.
+//!
+//! This module must not read a clock: an artifact holds only times that came from data.
+
+use std::fmt;
+
+use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime};
+use serde::{Deserialize, Serialize};
+
+/// The formats tried, in this order, where a source names none.
+const FORMATS: [&str; 6] = [
+    "%Y-%m-%dT%H:%M:%S",
+    "%Y-%m-%dT%H:%M",
+    "%Y-%m-%d %H:%M:%S",
+    "%Y-%m-%d %H:%M",
+    "%d.%m.%Y %H:%M:%S",
+    "%Y-%m-%d",
+];
+
+/// Writes an instant as `2025-11-30T21:00:00Z`.
+pub fn format_utc(seconds: i64) -> String {
+    DateTime::from_timestamp(seconds, 0)
+        .map_or_else(|| format!("{seconds} s"), |time| time.format("%Y-%m-%dT%H:%M:%SZ").to_string())
+}
+
+/// Writes an instant for a table: `2025-11-30 21:00`.
+pub fn format_short(seconds: i64) -> String {
+    DateTime::from_timestamp(seconds, 0)
+        .map_or_else(|| format!("{seconds} s"), |time| time.format("%Y-%m-%d %H:%M").to_string())
+}
+
+/// Reads a time. One that names its offset (`Z`, `+02:00`) is taken at its word, another one is
+/// local to `utc_offset` seconds east of Greenwich.
+pub fn parse_time(text: &str, format: Option<&str>, utc_offset: i64) -> Option<i64> {
+    let text = text.trim();
+    if let Some(format) = format {
+        return parse_with(text, format, utc_offset);
+    }
+    if let Ok(time) = DateTime::parse_from_rfc3339(text) {
+        return Some(time.timestamp());
+    }
+    let (local, offset) = match text.strip_suffix('Z') {
+        Some(rest) => (rest, 0),
+        None => (text, utc_offset),
+    };
+    FORMATS.iter().find_map(|format| parse_with(local, format, offset))
+}
+
+fn parse_with(text: &str, format: &str, utc_offset: i64) -> Option<i64> {
+    if let Ok(time) = DateTime::parse_from_str(text, format) {
+        return Some(time.timestamp());
+    }
+    let local = NaiveDateTime::parse_from_str(text, format)
+        .or_else(|_| NaiveDate::parse_from_str(text, format).map(|day| day.and_time(NaiveTime::MIN)))
+        .ok()?;
+    // A literal Z in a format is a letter to chrono; to a person it means UTC.
+    let offset = if format.ends_with('Z') && !format.ends_with("%Z") { 0 } else { utc_offset };
+    Some(local.and_utc().timestamp() - offset)
+}
+
+/// A fixed step between rows: a positive whole number of seconds, written `10min`, `1h`, `1d`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Step(u32);
+
+impl Step {
+    /// One hour.
+    pub const HOUR: Self = Self(3600);
+
+    /// A step of so many seconds; `None` for zero.
+    pub fn from_seconds(seconds: u32) -> Option<Self> {
+        (seconds > 0).then_some(Self(seconds))
+    }
+
+    /// Its length in seconds.
+    pub fn seconds(self) -> i64 {
+        i64::from(self.0)
+    }
+
+    /// Its length in hours.
+    pub fn hours(self) -> f64 {
+        f64::from(self.0) / 3600.0
+    }
+
+    /// How many steps make a day, where a whole number does.
+    pub fn per_day(self) -> Option<usize> {
+        (86_400 % self.0 == 0).then_some((86_400 / self.0) as usize)
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            s if s % 86_400 == 0 => write!(f, "{}d", s / 86_400),
+            s if s % 3600 == 0 => write!(f, "{}h", s / 3600),
+            s if s % 60 == 0 => write!(f, "{}min", s / 60),
+            s => write!(f, "{s}s"),
+        }
+    }
+}
+
+impl std::str::FromStr for Step {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let bad = || format!("expected a length of time such as 10min, 1h or 1d, found `{text}`");
+        let digits = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(bad)?;
+        let number: u32 = text[..digits].parse().map_err(|_| bad())?;
+        let unit = match text[digits..].trim() {
+            "s" => 1,
+            "min" => 60,
+            "h" => 3600,
+            "d" => 86_400,
+            _ => return Err(bad()),
+        };
+        number.checked_mul(unit).and_then(Self::from_seconds).ok_or_else(bad)
+    }
+}
+
+impl Serialize for Step {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Step {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_with_and_without_an_offset() {
+        let instant = 1_577_829_600; // 2019-12-31T22:00:00Z
+        assert_eq!(parse_time("2019-12-31T22:00Z", None, 7200), Some(instant));
+        assert_eq!(parse_time("2020-01-01T00:00:00+02:00", None, 0), Some(instant));
+        assert_eq!(parse_time("2020-01-01 00:00", None, 7200), Some(instant));
+        assert_eq!(parse_time("2019-12-31T22:00Z", Some("%Y-%m-%dT%H:%MZ"), 7200), Some(instant));
+        assert_eq!(parse_time("01.01.2020 00:00:00", Some("%d.%m.%Y %H:%M:%S"), 7200), Some(instant));
+        assert_eq!(parse_time("yesterday", None, 0), None);
+        assert_eq!(format_utc(instant), "2019-12-31T22:00:00Z");
+    }
+
+    #[test]
+    fn steps_read_as_they_are_written() {
+        for text in ["30s", "10min", "1h", "6h", "1d"] {
+            assert_eq!(text.parse::<Step>().map(|step| step.to_string()), Ok(text.to_owned()));
+        }
+        for text in ["", "h", "0h", "1", "1 week", "99999999d", "-1h"] {
+            assert!(text.parse::<Step>().is_err(), "{text}");
+        }
+        assert_eq!(Step::HOUR.per_day(), Some(24));
+        assert_eq!("7h".parse::<Step>().ok().and_then(Step::per_day), None);
+    }
+}
