@@ -68,10 +68,17 @@ pub enum Event {
         /// The line.
         message: String,
     },
-    /// A result that a person wants to read: a table, a forecast.
+    /// A result: a table, a forecast.
     Result {
-        /// Lines of plain text of at most 80 columns.
+        /// For a person: lines of plain text of at most 80 columns.
         text: String,
+        /// For a program.
+        data: serde_json::Value,
+    },
+    /// What went wrong in a subcommand that a runner started; the runner tells it.
+    Failure {
+        /// The error and its causes, on one line.
+        message: String,
     },
     /// The last event of a run. Each stage stands in exactly one list.
     RunFinished {
@@ -98,7 +105,9 @@ pub trait Observer {
     where
         Self: Sized,
     {
-        self.event(Event::Note { message: message.into() });
+        self.event(Event::Note {
+            message: message.into(),
+        });
     }
 }
 

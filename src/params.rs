@@ -13,9 +13,9 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 pub use checked::{
-    Architecture, Calendar, Device, Dimension, EvaluateParams, Fallback, FeelsLike, FileColumn, FileSource,
-    LstmParams, ModelParams, Params, PredictParams, PrepareParams, RidgeParams, Sampler, SourceParams,
-    SplitShares, TrainParams, TuneParams, WindPair,
+    Architecture, Calendar, Device, Dimension, EvaluateParams, Fallback, FeelsLike, FileColumn,
+    FileSource, LstmParams, ModelParams, Params, PredictParams, PrepareParams, RidgeParams,
+    Sampler, SourceParams, SplitShares, TrainParams, TuneParams, WindPair,
 };
 
 /// A parameter that does not hold.
@@ -35,7 +35,11 @@ fn invalid(
     expected: impl Into<String>,
     found: impl std::fmt::Display,
 ) -> Invalid {
-    Invalid { key: key.into(), expected: expected.into(), found: found.to_string() }
+    Invalid {
+        key: key.into(),
+        expected: expected.into(),
+        found: found.to_string(),
+    }
 }
 
 /// What can be wrong with a parameter file.
@@ -93,31 +97,46 @@ impl ParamsFile {
         subtree: Option<&str>,
         overrides: &[String],
     ) -> Result<(Self, Params), ParamsError> {
-        let syntax = |message: String| ParamsError::Syntax { file: path.to_owned(), message };
+        let syntax = |message: String| ParamsError::Syntax {
+            file: path.to_owned(),
+            message,
+        };
         let mut value: Value = match serde_yaml::from_str(text) {
             Ok(Value::Null) => Value::Object(serde_json::Map::new()),
             Ok(value) => value,
             Err(error) => return Err(syntax(error.to_string())),
         };
         if let Some(key) = subtree {
-            value = lookup(&value, key).cloned().ok_or_else(|| ParamsError::NoSuchKey {
-                file: path.to_owned(),
-                key: key.to_owned(),
-            })?;
+            value = lookup(&value, key)
+                .cloned()
+                .ok_or_else(|| ParamsError::NoSuchKey {
+                    file: path.to_owned(),
+                    key: key.to_owned(),
+                })?;
         }
         for assignment in overrides {
             assign(&mut value, assignment)?;
         }
         // From the text where it is the whole truth: only there errors have a line.
-        let raw: Result<raw::Params, _> = if subtree.is_none() && overrides.is_empty() && !text.trim().is_empty() {
-            serde_yaml::from_str::<Option<raw::Params>>(text).map(Option::unwrap_or_default)
+        let raw = if subtree.is_none() && overrides.is_empty() {
+            serde_yaml::from_str::<Option<raw::Params>>(text)
+                .map(Option::unwrap_or_default)
+                .map_err(|error| error.to_string())
         } else {
-            serde_yaml::to_value(&value).and_then(serde_yaml::from_value)
+            read_raw(&value)
         };
-        let raw = raw.map_err(|error| syntax(error.to_string()))?;
-        let params = checked::check(raw)
-            .map_err(|invalid| ParamsError::Range { file: path.to_owned(), invalid })?;
-        Ok((Self { path: path.to_owned(), value }, params))
+        let raw = raw.map_err(syntax)?;
+        let params = checked::check(raw).map_err(|invalid| ParamsError::Range {
+            file: path.to_owned(),
+            invalid,
+        })?;
+        Ok((
+            Self {
+                path: path.to_owned(),
+                value,
+            },
+            params,
+        ))
     }
 
     /// The same parameters with some values changed, by dotted path: a trial of a search.
@@ -129,10 +148,14 @@ impl ParamsFile {
                 message,
             })?;
         }
-        let raw = serde_yaml::to_value(&value).and_then(serde_yaml::from_value).map_err(|error| {
-            ParamsError::Syntax { file: self.path.clone(), message: error.to_string() }
+        let raw = read_raw(&value).map_err(|message| ParamsError::Syntax {
+            file: self.path.clone(),
+            message,
         })?;
-        checked::check(raw).map_err(|invalid| ParamsError::Range { file: self.path.clone(), invalid })
+        checked::check(raw).map_err(|invalid| ParamsError::Range {
+            file: self.path.clone(),
+            invalid,
+        })
     }
 
     /// The leaves below a section, by dotted path, each as canonical JSON. A list is one leaf.
@@ -148,6 +171,21 @@ impl ParamsFile {
     pub fn path(&self) -> &Path {
         &self.path
     }
+}
+
+/// Types a changed tree of values. By way of text, because only then errors name the key; the line
+/// would be one that nobody wrote.
+fn read_raw(value: &Value) -> Result<raw::Params, String> {
+    serde_yaml::to_string(value)
+        .and_then(|text| serde_yaml::from_str(&text))
+        .map_err(|error| {
+            error
+                .to_string()
+                .split(" at line ")
+                .next()
+                .unwrap_or_default()
+                .to_owned()
+        })
 }
 
 fn collect_leaves(path: &str, value: &Value, leaves: &mut BTreeMap<String, String>) {
@@ -169,7 +207,10 @@ fn lookup<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
 }
 
 fn assign(value: &mut Value, assignment: &str) -> Result<(), ParamsError> {
-    let wrong = |message: String| ParamsError::Override { assignment: assignment.to_owned(), message };
+    let wrong = |message: String| ParamsError::Override {
+        assignment: assignment.to_owned(),
+        message,
+    };
     let (path, text) = assignment
         .split_once('=')
         .ok_or_else(|| wrong("expected KEY=VALUE, such as train.epochs=5".to_owned()))?;
@@ -188,7 +229,9 @@ fn set(value: &mut Value, path: &str, new: Value) -> Result<(), String> {
             return Err(format!("`{}` is a value, not a section", walked.join(".")));
         };
         walked.push(key);
-        at = map.entry(key).or_insert_with(|| Value::Object(serde_json::Map::new()));
+        at = map
+            .entry(key)
+            .or_insert_with(|| Value::Object(serde_json::Map::new()));
     }
     *at = new;
     Ok(())
@@ -198,7 +241,8 @@ fn set(value: &mut Value, path: &str, new: Value) -> Result<(), String> {
 mod tests {
     use super::*;
 
-    const MODEL: &str = "model: {kind: lstm, lookback: 168, horizon: 48, quantiles: [0.1, 0.5, 0.9]}\n";
+    const MODEL: &str =
+        "model: {kind: lstm, lookback: 168, horizon: 48, quantiles: [0.1, 0.5, 0.9]}\n";
 
     fn parse(text: &str, overrides: &[&str]) -> Result<(ParamsFile, Params), ParamsError> {
         let overrides: Vec<String> = overrides.iter().map(|&o| o.to_owned()).collect();
@@ -206,13 +250,18 @@ mod tests {
     }
 
     fn message(text: &str, overrides: &[&str]) -> String {
-        parse(text, overrides).map(|_| "no error".to_owned()).unwrap_or_else(|error| error.to_string())
+        parse(text, overrides)
+            .map(|_| "no error".to_owned())
+            .unwrap_or_else(|error| error.to_string())
     }
 
     #[test]
     fn an_unknown_key_is_named_with_its_line() {
         let message = message("train:\n  epochs: 3\n  learning_rat: 0.1\n", &[]);
-        assert!(message.contains("learning_rat") && message.contains("line 3"), "{message}");
+        assert!(
+            message.contains("learning_rat") && message.contains("line 3"),
+            "{message}"
+        );
     }
 
     #[test]
@@ -222,15 +271,23 @@ mod tests {
             "params.yaml: train.epochs: expected between 1 and 100000, found 0"
         );
         assert!(message("train: {learning_rate: .nan}", &[]).contains("train.learning_rate"));
-        assert!(message("prepare: {target: t, step: 1h, split: {train: 0.7, validation: 0.2, test: 0.2}}", &[])
-            .contains("prepare.split"));
+        assert!(
+            message(
+                "prepare: {target: t, step: 1h, split: {train: 0.7, validation: 0.2, test: 0.2}}",
+                &[]
+            )
+            .contains("prepare.split")
+        );
     }
 
     #[test]
     fn overrides_win_and_are_checked() -> Result<(), ParamsError> {
         let (file, params) = parse("train: {epochs: 3}", &["train.epochs=5"])?;
         assert_eq!(params.train.epochs, 5);
-        assert_eq!(file.leaves("train").get("train.epochs").map(String::as_str), Some("5"));
+        assert_eq!(
+            file.leaves("train").get("train.epochs").map(String::as_str),
+            Some("5")
+        );
         assert!(message("train: {epochs: 3}", &["train.epochs=zero"]).contains("epochs"));
         assert!(message("train: {epochs: 3}", &["train.epochs"]).contains("KEY=VALUE"));
         assert!(message("train: {epochs: 3}", &["train.epochs.x=1"]).contains("not a section"));
@@ -240,7 +297,10 @@ mod tests {
     #[test]
     fn leaves_do_not_depend_on_comments_order_or_spelling() -> Result<(), ParamsError> {
         let (a, _) = parse("train: {epochs: 3, batch: 64}\n", &[])?;
-        let (b, _) = parse("# said otherwise\ntrain:\n  batch:   64\n  epochs: 3\n", &[])?;
+        let (b, _) = parse(
+            "# said otherwise\ntrain:\n  batch:   64\n  epochs: 3\n",
+            &[],
+        )?;
         assert_eq!(a.leaves("train"), b.leaves("train"));
         assert_eq!(a.leaves("train").len(), 2);
         assert!(a.leaves("model").is_empty());

@@ -19,14 +19,18 @@ const FORMATS: [&str; 6] = [
 
 /// Writes an instant as `2025-11-30T21:00:00Z`.
 pub fn format_utc(seconds: i64) -> String {
-    DateTime::from_timestamp(seconds, 0)
-        .map_or_else(|| format!("{seconds} s"), |time| time.format("%Y-%m-%dT%H:%M:%SZ").to_string())
+    DateTime::from_timestamp(seconds, 0).map_or_else(
+        || format!("{seconds} s"),
+        |time| time.format("%Y-%m-%dT%H:%M:%SZ").to_string(),
+    )
 }
 
 /// Writes an instant for a table: `2025-11-30 21:00`.
 pub fn format_short(seconds: i64) -> String {
-    DateTime::from_timestamp(seconds, 0)
-        .map_or_else(|| format!("{seconds} s"), |time| time.format("%Y-%m-%d %H:%M").to_string())
+    DateTime::from_timestamp(seconds, 0).map_or_else(
+        || format!("{seconds} s"),
+        |time| time.format("%Y-%m-%d %H:%M").to_string(),
+    )
 }
 
 /// Reads a time. One that names its offset (`Z`, `+02:00`) is taken at its word, another one is
@@ -43,7 +47,9 @@ pub fn parse_time(text: &str, format: Option<&str>, utc_offset: i64) -> Option<i
         Some(rest) => (rest, 0),
         None => (text, utc_offset),
     };
-    FORMATS.iter().find_map(|format| parse_with(local, format, offset))
+    FORMATS
+        .iter()
+        .find_map(|format| parse_with(local, format, offset))
 }
 
 fn parse_with(text: &str, format: &str, utc_offset: i64) -> Option<i64> {
@@ -51,10 +57,16 @@ fn parse_with(text: &str, format: &str, utc_offset: i64) -> Option<i64> {
         return Some(time.timestamp());
     }
     let local = NaiveDateTime::parse_from_str(text, format)
-        .or_else(|_| NaiveDate::parse_from_str(text, format).map(|day| day.and_time(NaiveTime::MIN)))
+        .or_else(|_| {
+            NaiveDate::parse_from_str(text, format).map(|day| day.and_time(NaiveTime::MIN))
+        })
         .ok()?;
     // A literal Z in a format is a letter to chrono; to a person it means UTC.
-    let offset = if format.ends_with('Z') && !format.ends_with("%Z") { 0 } else { utc_offset };
+    let offset = if format.ends_with('Z') && !format.ends_with("%Z") {
+        0
+    } else {
+        utc_offset
+    };
     Some(local.and_utc().timestamp() - offset)
 }
 
@@ -65,6 +77,8 @@ pub struct Step(u32);
 impl Step {
     /// One hour.
     pub const HOUR: Self = Self(3600);
+    /// One day.
+    pub const DAY: Self = Self(86_400);
 
     /// A step of so many seconds; `None` for zero.
     pub fn from_seconds(seconds: u32) -> Option<Self> {
@@ -112,7 +126,10 @@ impl std::str::FromStr for Step {
             "d" => 86_400,
             _ => return Err(bad()),
         };
-        number.checked_mul(unit).and_then(Self::from_seconds).ok_or_else(bad)
+        number
+            .checked_mul(unit)
+            .and_then(Self::from_seconds)
+            .ok_or_else(bad)
     }
 }
 
@@ -137,10 +154,19 @@ mod tests {
     fn times_with_and_without_an_offset() {
         let instant = 1_577_829_600; // 2019-12-31T22:00:00Z
         assert_eq!(parse_time("2019-12-31T22:00Z", None, 7200), Some(instant));
-        assert_eq!(parse_time("2020-01-01T00:00:00+02:00", None, 0), Some(instant));
+        assert_eq!(
+            parse_time("2020-01-01T00:00:00+02:00", None, 0),
+            Some(instant)
+        );
         assert_eq!(parse_time("2020-01-01 00:00", None, 7200), Some(instant));
-        assert_eq!(parse_time("2019-12-31T22:00Z", Some("%Y-%m-%dT%H:%MZ"), 7200), Some(instant));
-        assert_eq!(parse_time("01.01.2020 00:00:00", Some("%d.%m.%Y %H:%M:%S"), 7200), Some(instant));
+        assert_eq!(
+            parse_time("2019-12-31T22:00Z", Some("%Y-%m-%dT%H:%MZ"), 7200),
+            Some(instant)
+        );
+        assert_eq!(
+            parse_time("01.01.2020 00:00:00", Some("%d.%m.%Y %H:%M:%S"), 7200),
+            Some(instant)
+        );
         assert_eq!(parse_time("yesterday", None, 0), None);
         assert_eq!(format_utc(instant), "2019-12-31T22:00:00Z");
     }
@@ -148,7 +174,10 @@ mod tests {
     #[test]
     fn steps_read_as_they_are_written() {
         for text in ["30s", "10min", "1h", "6h", "1d"] {
-            assert_eq!(text.parse::<Step>().map(|step| step.to_string()), Ok(text.to_owned()));
+            assert_eq!(
+                text.parse::<Step>().map(|step| step.to_string()),
+                Ok(text.to_owned())
+            );
         }
         for text in ["", "h", "0h", "1", "1 week", "99999999d", "-1h"] {
             assert!(text.parse::<Step>().is_err(), "{text}");

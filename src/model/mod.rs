@@ -7,6 +7,7 @@
 
 mod climatology;
 mod naive;
+mod residual;
 mod ridge;
 
 use std::collections::BTreeMap;

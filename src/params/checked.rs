@@ -312,20 +312,42 @@ pub(super) fn check(raw: raw::Params) -> Result<Params, Invalid> {
 }
 
 fn check_source(key: &str, source: raw::Source) -> Result<SourceParams, Invalid> {
-    let raw::Source::File { path, time, columns, delimiter, missing } = source;
+    let raw::Source::File {
+        path,
+        time,
+        columns,
+        delimiter,
+        missing,
+    } = source;
     let delimiter = u8::try_from(delimiter)
         .ok()
         .filter(u8::is_ascii)
         .ok_or_else(|| invalid(format!("{key}.delimiter"), "one ASCII character", delimiter))?;
     if columns.is_empty() {
-        return Err(invalid(format!("{key}.columns"), "at least one column", "none"));
+        return Err(invalid(
+            format!("{key}.columns"),
+            "at least one column",
+            "none",
+        ));
     }
     if !(-14.0..=14.0).contains(&time.utc_offset_h) {
-        return Err(invalid(format!("{key}.time.utc_offset_h"), "between -14 and 14", time.utc_offset_h));
+        return Err(invalid(
+            format!("{key}.time.utc_offset_h"),
+            "between -14 and 14",
+            time.utc_offset_h,
+        ));
     }
     let columns = columns
         .into_iter()
-        .map(|(name, c)| (name.clone(), FileColumn { from: c.from.unwrap_or(name), unit: c.unit }))
+        .map(|(name, c)| {
+            (
+                name.clone(),
+                FileColumn {
+                    from: c.from.unwrap_or(name),
+                    unit: c.unit,
+                },
+            )
+        })
         .collect();
     Ok(SourceParams::File(FileSource {
         path,
@@ -339,9 +361,18 @@ fn check_source(key: &str, source: raw::Source) -> Result<SourceParams, Invalid>
 }
 
 fn check_prepare(raw: raw::Prepare) -> Result<PrepareParams, Invalid> {
-    let raw::Split { train, validation, test } = raw.split;
+    let raw::Split {
+        train,
+        validation,
+        test,
+    } = raw.split;
     for (name, share) in [("train", train), ("validation", validation), ("test", test)] {
-        within(&format!("prepare.split.{name}"), share, f64::MIN_POSITIVE..=1.0, "above 0 and at most 1")?;
+        within(
+            &format!("prepare.split.{name}"),
+            share,
+            f64::MIN_POSITIVE..=1.0,
+            "above 0 and at most 1",
+        )?;
     }
     let sum = train + validation + test;
     if (sum - 1.0).abs() > 1e-9 {
@@ -351,20 +382,46 @@ fn check_prepare(raw: raw::Prepare) -> Result<PrepareParams, Invalid> {
         target: raw.target,
         step: raw.step,
         columns: raw.columns,
-        wind: raw.wind.into_iter().map(|w| WindPair { speed: w.speed, direction: w.direction }).collect(),
+        wind: raw
+            .wind
+            .into_iter()
+            .map(|w| WindPair {
+                speed: w.speed,
+                direction: w.direction,
+            })
+            .collect(),
         calendar: raw.calendar,
         fill_gaps_up_to: raw.fill_gaps_up_to,
-        split: SplitShares { train, validation, test },
+        split: SplitShares {
+            train,
+            validation,
+            test,
+        },
     })
 }
 
 fn check_model(raw: raw::Model) -> Result<ModelParams, Invalid> {
-    within("model.lookback", raw.lookback, 1..=100_000, "between 1 and 100000")?;
-    within("model.horizon", raw.horizon, 1..=10_000, "between 1 and 10000")?;
+    within(
+        "model.lookback",
+        raw.lookback,
+        1..=100_000,
+        "between 1 and 100000",
+    )?;
+    within(
+        "model.horizon",
+        raw.horizon,
+        1..=10_000,
+        "between 1 and 10000",
+    )?;
     let quantiles = raw.quantiles.clone().unwrap_or_default();
     check_quantiles(&quantiles)?;
     let architecture = check_architecture(&raw)?;
-    Ok(ModelParams { lookback: raw.lookback, horizon: raw.horizon, quantiles, architecture })
+    Ok(ModelParams {
+        lookback: raw.lookback,
+        horizon: raw.horizon,
+        quantiles,
+        architecture,
+    })
 }
 
 fn check_quantiles(levels: &[f64]) -> Result<(), Invalid> {
@@ -394,7 +451,7 @@ fn check_architecture(raw: &raw::Model) -> Result<Architecture, Invalid> {
         "persistence" => (Architecture::Persistence, &[]),
         "climatology" => (Architecture::Climatology, &[]),
         "seasonal" => {
-            let season = raw.season.unwrap_or(DAY);
+            let season = raw.season.unwrap_or(Step::DAY);
             (Architecture::Seasonal { season }, &["season"])
         }
         "ridge" => (Architecture::Ridge(check_ridge(raw)?), &["lags", "penalty"]),
@@ -407,7 +464,10 @@ fn check_architecture(raw: &raw::Model) -> Result<Architecture, Invalid> {
             return Err(invalid("model.kind", kinds, other));
         }
     };
-    match given.iter().find(|(name, given)| *given && !allowed.contains(name)) {
+    match given
+        .iter()
+        .find(|(name, given)| *given && !allowed.contains(name))
+    {
         Some((name, _)) => {
             let found = format!("it beside kind {}", raw.kind);
             Err(invalid(format!("model.{name}"), "absent", found))
@@ -416,14 +476,14 @@ fn check_architecture(raw: &raw::Model) -> Result<Architecture, Invalid> {
     }
 }
 
-const DAY: Step = match Step::from_seconds(86_400) {
-    Some(step) => step,
-    None => Step::HOUR,
-};
-
 fn check_ridge(raw: &raw::Model) -> Result<RidgeParams, Invalid> {
     let lags = raw.lags.unwrap_or(72.min(raw.lookback));
-    within("model.lags", lags, 1..=raw.lookback, "between 1 and model.lookback")?;
+    within(
+        "model.lags",
+        lags,
+        1..=raw.lookback,
+        "between 1 and model.lookback",
+    )?;
     let penalty = raw.penalty.unwrap_or(1e-5);
     within("model.penalty", penalty, 0.0..=1e6, "between 0 and 1e6")?;
     Ok(RidgeParams { lags, penalty })
@@ -439,8 +499,18 @@ fn check_lstm(raw: &raw::Model) -> Result<LstmParams, Invalid> {
     };
     within("model.hidden", lstm.hidden, 1..=4096, "between 1 and 4096")?;
     within("model.layers", lstm.layers, 1..=8, "between 1 and 8")?;
-    within("model.dropout", lstm.dropout, 0.0..=0.9, "between 0 and 0.9")?;
-    within("model.linear_lags", lstm.linear_lags, 1..=raw.lookback, "between 1 and model.lookback")?;
+    within(
+        "model.dropout",
+        lstm.dropout,
+        0.0..=0.9,
+        "between 0 and 0.9",
+    )?;
+    within(
+        "model.linear_lags",
+        lstm.linear_lags,
+        1..=raw.lookback,
+        "between 1 and model.lookback",
+    )?;
     if lstm.segment == 0 || !raw.lookback.is_multiple_of(lstm.segment) {
         let expected = format!("a divisor of model.lookback ({})", raw.lookback);
         return Err(invalid("model.segment", expected, lstm.segment));
@@ -449,13 +519,43 @@ fn check_lstm(raw: &raw::Model) -> Result<LstmParams, Invalid> {
 }
 
 fn check_train(raw: &raw::Train) -> Result<TrainParams, Invalid> {
-    within("train.epochs", raw.epochs, 1..=100_000, "between 1 and 100000")?;
-    within("train.batch", raw.batch, 1..=1_000_000, "between 1 and 1000000")?;
-    within("train.learning_rate", raw.learning_rate, 1e-9..=10.0, "between 1e-9 and 10")?;
-    within("train.weight_decay", raw.weight_decay, 0.0..=10.0, "between 0 and 10")?;
+    within(
+        "train.epochs",
+        raw.epochs,
+        1..=100_000,
+        "between 1 and 100000",
+    )?;
+    within(
+        "train.batch",
+        raw.batch,
+        1..=1_000_000,
+        "between 1 and 1000000",
+    )?;
+    within(
+        "train.learning_rate",
+        raw.learning_rate,
+        1e-9..=10.0,
+        "between 1e-9 and 10",
+    )?;
+    within(
+        "train.weight_decay",
+        raw.weight_decay,
+        0.0..=10.0,
+        "between 0 and 10",
+    )?;
     within("train.clip", raw.clip, 1e-6..=1e6, "between 1e-6 and 1e6")?;
-    within("train.patience", raw.patience, 1..=100_000, "between 1 and 100000")?;
-    within("train.stride", raw.stride, 1..=100_000, "between 1 and 100000")?;
+    within(
+        "train.patience",
+        raw.patience,
+        1..=100_000,
+        "between 1 and 100000",
+    )?;
+    within(
+        "train.stride",
+        raw.stride,
+        1..=100_000,
+        "between 1 and 100000",
+    )?;
     within("train.threads", raw.threads, 1..=1024, "between 1 and 1024")?;
     Ok(TrainParams {
         epochs: raw.epochs,
@@ -472,7 +572,12 @@ fn check_train(raw: &raw::Train) -> Result<TrainParams, Invalid> {
 }
 
 fn check_tune(raw: raw::Tune) -> Result<TuneParams, Invalid> {
-    within("tune.trials", raw.trials, 1..=1_000_000, "between 1 and 1000000")?;
+    within(
+        "tune.trials",
+        raw.trials,
+        1..=1_000_000,
+        "between 1 and 1000000",
+    )?;
     if raw.space.is_empty() {
         return Err(invalid("tune.space", "at least one parameter", "none"));
     }
@@ -496,20 +601,41 @@ fn check_tune(raw: raw::Tune) -> Result<TuneParams, Invalid> {
 fn check_dimension(name: &str, range: raw::Range) -> Result<Dimension, Invalid> {
     let key = format!("tune.space.{name}");
     if !name.starts_with("train.") && !name.starts_with("model.") {
-        return Err(invalid(key, "a key of `train` or `model`, such as train.learning_rate", name));
+        return Err(invalid(
+            key,
+            "a key of `train` or `model`, such as train.learning_rate",
+            name,
+        ));
     }
     match range {
         raw::Range::Choice { choice } => {
-            let values = choice.iter().map(serde_json::to_value).collect::<Result<Vec<_>, _>>();
+            let values = choice
+                .iter()
+                .map(serde_json::to_value)
+                .collect::<Result<Vec<_>, _>>();
             match values {
                 Ok(values) if !values.is_empty() => Ok(Dimension::Choice(values)),
-                _ => Err(invalid(key, "`choice` with at least one plain value", "none")),
+                _ => Err(invalid(
+                    key,
+                    "`choice` with at least one plain value",
+                    "none",
+                )),
             }
         }
-        raw::Range::Interval { low, high, log, integer } => {
+        raw::Range::Interval {
+            low,
+            high,
+            log,
+            integer,
+        } => {
             let whole = !integer || (low.fract() == 0.0 && high.fract() == 0.0);
             if low.is_finite() && high.is_finite() && low < high && (!log || low > 0.0) && whole {
-                Ok(Dimension::Interval { low, high, log, integer })
+                Ok(Dimension::Interval {
+                    low,
+                    high,
+                    log,
+                    integer,
+                })
             } else {
                 let expected = "low < high, low above 0 with `log`, whole numbers with `integer`";
                 Err(invalid(key, expected, format!("low {low}, high {high}")))
@@ -519,8 +645,18 @@ fn check_dimension(name: &str, range: raw::Range) -> Result<Dimension, Invalid> 
 }
 
 fn check_evaluate(raw: raw::Evaluate) -> Result<EvaluateParams, Invalid> {
-    within("evaluate.stride", raw.stride, 1..=100_000, "between 1 and 100000")?;
-    within("evaluate.ridge_lags", raw.ridge_lags, 1..=10_000, "between 1 and 10000")?;
+    within(
+        "evaluate.stride",
+        raw.stride,
+        1..=100_000,
+        "between 1 and 100000",
+    )?;
+    within(
+        "evaluate.ridge_lags",
+        raw.ridge_lags,
+        1..=10_000,
+        "between 1 and 10000",
+    )?;
     for name in &raw.baselines {
         if !["persistence", "seasonal", "climatology", "ridge"].contains(&name.as_str()) {
             let expected = "persistence, seasonal, climatology or ridge";
@@ -545,7 +681,11 @@ fn within<T: PartialOrd + std::fmt::Display>(
     expected: &str,
 ) -> Result<(), Invalid> {
     // A NaN is outside of every range.
-    if range.contains(&value) { Ok(()) } else { Err(invalid(key, expected, value)) }
+    if range.contains(&value) {
+        Ok(())
+    } else {
+        Err(invalid(key, expected, value))
+    }
 }
 
 impl ModelParams {
@@ -564,7 +704,7 @@ impl ModelParams {
     pub fn baseline(&self, kind: &str, ridge_lags: usize) -> Option<Self> {
         let architecture = match kind {
             "persistence" => Architecture::Persistence,
-            "seasonal" => Architecture::Seasonal { season: DAY },
+            "seasonal" => Architecture::Seasonal { season: Step::DAY },
             "climatology" => Architecture::Climatology,
             "ridge" => Architecture::Ridge(RidgeParams {
                 lags: ridge_lags.min(self.lookback),
@@ -572,6 +712,10 @@ impl ModelParams {
             }),
             _ => return None,
         };
-        Some(Self { architecture, quantiles: Vec::new(), ..self.clone() })
+        Some(Self {
+            architecture,
+            quantiles: Vec::new(),
+            ..self.clone()
+        })
     }
 }

@@ -94,7 +94,11 @@ pub(super) struct Split {
 
 impl Default for Split {
     fn default() -> Self {
-        Self { train: 0.7, validation: 0.1, test: 0.2 }
+        Self {
+            train: 0.7,
+            validation: 0.1,
+            test: 0.2,
+        }
     }
 }
 
@@ -188,7 +192,9 @@ pub(super) struct Evaluate {
 impl Default for Evaluate {
     fn default() -> Self {
         Self {
-            baselines: ["persistence", "seasonal", "climatology", "ridge"].map(str::to_owned).to_vec(),
+            baselines: ["persistence", "seasonal", "climatology", "ridge"]
+                .map(str::to_owned)
+                .to_vec(),
             ridge_lags: 72,
             stride: 1,
             minimum_skill: None,

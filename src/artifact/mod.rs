@@ -1,0 +1,18 @@
+//! Artifacts: files and folders that are known by their content.
+//!
+//! A file's digest is the BLAKE3 of its bytes, the one that `b3sum` prints. A folder's is the BLAKE3
+//! of its [listing](tree::Tree), so a folder is an object of the store like any file. The stat cache
+//! saves reading what has not changed; the store keeps what was built. This module must know nothing
+//! of stages.
+
+mod digest;
+mod record;
+mod stat_cache;
+mod store;
+mod tree;
+
+pub use digest::{Artifact, Digest, Kind, ParseDigestError};
+pub use record::Record;
+pub use stat_cache::StatCache;
+pub use store::Store;
+pub use tree::{Entry, Tree};

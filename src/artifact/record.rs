@@ -1,0 +1,15 @@
+//! What a key once gave: a build record.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::Artifact;
+
+/// The outputs that a stage's command made, by path. Found by the stage's key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Record {
+    /// Output path → what was there.
+    pub outputs: BTreeMap<String, Artifact>,
+}

@@ -1,0 +1,23 @@
+//! From a table of observations to what a model sees: values in, values out.
+//!
+//! ```text
+//! Table ──from_table──▶ Series ──features──▶ Series ──scale──▶ Frame ──issues──▶ windows
+//! ```
+//!
+//! polars stays in here (Parquet in and out); what leaves for a model is flat `f32` with a shape.
+//! No files, no clock, no terminal.
+
+mod dataset;
+pub mod features;
+mod frame;
+mod parquet;
+mod scaler;
+mod series;
+mod split;
+
+pub use dataset::{CalendarName, ColumnMeta, ColumnSource, Dataset, DatasetError, DatasetMeta};
+pub use frame::{Frame, FrameColumn, Role, columns_with, target_of};
+pub use parquet::{ParquetError, from_parquet, to_parquet};
+pub use scaler::Scaler;
+pub use series::{Column, RowCounts, Series, SeriesError, Table, fill_gaps};
+pub use split::{Part, Split, Window};

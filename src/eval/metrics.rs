@@ -1,0 +1,682 @@
+//! Scores of forecasts and the report that compares a model with its baselines.
+//!
+//! All sums run in `f64`, in the order in which pairs come. A pair whose observation is missing
+//! (NaN) does not count; a *forecast* that is missing where there is an observation makes the
+//! score NaN, for a model must not win by keeping silent.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use serde::{Deserialize, Serialize, Serializer};
+
+use crate::time::Step;
+
+/// The leads in hours that a table shows, where the horizon has them.
+const TABLE_LEADS_H: [f64; 7] = [1.0, 3.0, 6.0, 12.0, 24.0, 36.0, 48.0];
+/// How wide a table may be, in characters.
+const TABLE_WIDTH: usize = 80;
+
+/// Scores of a mean forecast, in the unit of the target.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Scores {
+    /// Root mean square error.
+    pub rmse: f64,
+    /// Mean absolute error.
+    pub mae: f64,
+    /// Mean of forecast − observation; positive where forecasts are too high.
+    pub bias: f64,
+}
+
+/// Scores at one lead.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LeadScores {
+    /// How far ahead, in hours.
+    #[serde(serialize_with = "whole_as_integer")]
+    pub lead_h: f64,
+    /// The scores there.
+    #[serde(flatten)]
+    pub scores: Scores,
+}
+
+/// Scores of one model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ModelScores {
+    /// Over all windows and leads together.
+    pub overall: Scores,
+    /// Lead by lead, increasing; leads without any observation are left out.
+    pub by_lead: Vec<LeadScores>,
+}
+
+/// The pinball loss of one quantile level, in the unit of the target.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PinballLoss {
+    /// The level, between 0 and 1.
+    pub level: f64,
+    /// Its mean loss over all windows and leads.
+    pub loss: f64,
+}
+
+/// How an interval between two quantiles holds.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Coverage {
+    /// The level of its lower end.
+    pub low: f64,
+    /// The level of its upper end.
+    pub high: f64,
+    /// The share of observations in it; `high − low` would be right.
+    pub share: f64,
+    /// How wide it is on average, in the unit of the target.
+    pub mean_width: f64,
+}
+
+/// What `metrics.json` holds. Its keys and their order are a public contract.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// What the model is called in a table, such as its kind.
+    pub model: String,
+    /// The unit of the target.
+    pub unit: String,
+    /// How many windows were forecast.
+    pub windows: usize,
+    /// The model over all windows and leads together.
+    pub overall: Scores,
+    /// The model lead by lead.
+    pub by_lead: Vec<LeadScores>,
+    /// Each baseline on the same windows, by its kind.
+    pub baselines: BTreeMap<String, ModelScores>,
+    /// The skill of the model against each baseline by overall RMSE, see [`skill`].
+    pub skill: BTreeMap<String, f64>,
+    /// How the interval between the outermost quantiles holds; absent without two quantiles.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub coverage: Option<Coverage>,
+    /// The loss of each quantile level; absent without quantiles.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pinball: Vec<PinballLoss>,
+}
+
+impl Report {
+    /// Compares a model with its baselines. A baseline that makes no error at all has no skill
+    /// entry.
+    pub fn new(
+        model: impl Into<String>,
+        unit: impl Into<String>,
+        windows: usize,
+        scores: ModelScores,
+        baselines: BTreeMap<String, ModelScores>,
+    ) -> Self {
+        let skill = baselines
+            .iter()
+            .filter_map(|(name, baseline)| {
+                let skill = skill(scores.overall.rmse, baseline.overall.rmse)?;
+                Some((name.clone(), skill))
+            })
+            .collect();
+        Self {
+            model: model.into(),
+            unit: unit.into(),
+            windows,
+            overall: scores.overall,
+            by_lead: scores.by_lead,
+            baselines,
+            skill,
+            coverage: None,
+            pinball: Vec::new(),
+        }
+    }
+
+    /// Adds how the quantiles hold.
+    #[must_use]
+    pub fn with_quantiles(self, coverage: Option<Coverage>, pinball: Vec<PinballLoss>) -> Self {
+        Self {
+            coverage,
+            pinball,
+            ..self
+        }
+    }
+
+    /// The baseline that is hardest to beat, and the skill against it: what a quality gate asks
+    /// for.
+    pub fn least_skill(&self) -> Option<(&str, f64)> {
+        self.skill
+            .iter()
+            .map(|(name, skill)| (name.as_str(), *skill))
+            .min_by(|a, b| a.1.total_cmp(&b.1))
+    }
+}
+
+/// The skill of a score against a reference's, for scores that are better the smaller they are:
+/// 1 − `S/S_ref`. 1 is perfect, 0 is no better than the reference, below 0 is worse. `None` where
+/// the reference makes no error, or the quotient is not a number.
+pub fn skill(score: f64, reference: f64) -> Option<f64> {
+    let skill = 1.0 - score / reference;
+    (reference > 0.0 && skill.is_finite()).then_some(skill)
+}
+
+/// The pinball loss of a quantile: τ(y − q) where y ≥ q, (1 − τ)(q − y) otherwise, with level τ,
+/// quantile q and observation y (R. Koenker and G. Bassett, "Regression quantiles", 1978).
+pub fn pinball_loss(level: f64, quantile: f64, observed: f64) -> f64 {
+    let error = observed - quantile;
+    if error >= 0.0 {
+        level * error
+    } else {
+        (level - 1.0) * error
+    }
+}
+
+/// Sums of errors by lead, from which scores are made.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ErrorSums {
+    leads: Vec<ErrorSum>,
+}
+
+impl ErrorSums {
+    /// No pair yet, for leads 1 to `horizon`.
+    pub fn new(horizon: usize) -> Self {
+        Self {
+            leads: vec![ErrorSum::default(); horizon],
+        }
+    }
+
+    /// Adds one window: forecast and observation of each lead, from lead 1 on. Where one of them
+    /// is longer than the other or than the horizon, the rest of it does not count.
+    pub fn add(
+        &mut self,
+        forecast: impl IntoIterator<Item = f64>,
+        observed: impl IntoIterator<Item = f64>,
+    ) {
+        let pairs = forecast.into_iter().zip(observed);
+        for (lead, (forecast, observed)) in self.leads.iter_mut().zip(pairs) {
+            lead.add(forecast, observed);
+        }
+    }
+
+    /// The scores, where `step` is the time between two leads; `None` without any observation.
+    pub fn scores(&self, step: Step) -> Option<ModelScores> {
+        let mut all = ErrorSum::default();
+        for lead in &self.leads {
+            all.merge(*lead);
+        }
+        let by_lead = (1..)
+            .zip(&self.leads)
+            .filter_map(|(lead, sum)| {
+                let lead_h = f64::from(lead) * step.seconds() as f64 / 3600.0;
+                let scores = sum.scores()?;
+                Some(LeadScores { lead_h, scores })
+            })
+            .collect();
+        Some(ModelScores {
+            overall: all.scores()?,
+            by_lead,
+        })
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct ErrorSum {
+    count: usize,
+    error: f64,
+    absolute: f64,
+    square: f64,
+}
+
+impl ErrorSum {
+    fn add(&mut self, forecast: f64, observed: f64) {
+        if observed.is_nan() {
+            return;
+        }
+        let error = forecast - observed;
+        self.count += 1;
+        self.error += error;
+        self.absolute += error.abs();
+        self.square += error * error;
+    }
+
+    fn merge(&mut self, other: Self) {
+        self.count += other.count;
+        self.error += other.error;
+        self.absolute += other.absolute;
+        self.square += other.square;
+    }
+
+    fn scores(self) -> Option<Scores> {
+        let count = self.count as f64;
+        (self.count > 0).then(|| Scores {
+            rmse: (self.square / count).sqrt(),
+            mae: self.absolute / count,
+            bias: self.error / count,
+        })
+    }
+}
+
+/// Sums of pinball losses by level.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PinballSums {
+    levels: Vec<f64>,
+    losses: Vec<f64>,
+    count: usize,
+}
+
+impl PinballSums {
+    /// No observation yet, for these levels.
+    pub fn new(levels: &[f64]) -> Self {
+        Self {
+            levels: levels.to_vec(),
+            losses: vec![0.0; levels.len()],
+            count: 0,
+        }
+    }
+
+    /// Adds one lead of one window: its quantiles in the order of the levels.
+    pub fn add(&mut self, quantiles: impl IntoIterator<Item = f64>, observed: f64) {
+        if observed.is_nan() {
+            return;
+        }
+        self.count += 1;
+        let levels = self.levels.iter().zip(&mut self.losses);
+        for ((level, loss), quantile) in levels.zip(quantiles) {
+            *loss += pinball_loss(*level, quantile, observed);
+        }
+    }
+
+    /// The mean loss of each level; empty without levels or observations.
+    pub fn losses(&self) -> Vec<PinballLoss> {
+        let levels = self.levels.iter().zip(&self.losses);
+        levels
+            .filter(|_| self.count > 0)
+            .map(|(&level, &loss)| PinballLoss {
+                level,
+                loss: loss / self.count as f64,
+            })
+            .collect()
+    }
+}
+
+/// Counts how often observations lie between two quantiles.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct CoverageSums {
+    low: f64,
+    high: f64,
+    count: usize,
+    inside: usize,
+    width: f64,
+}
+
+impl CoverageSums {
+    /// For the interval between the outermost of these levels, which increase; `None` for fewer
+    /// than two.
+    pub fn new(levels: &[f64]) -> Option<Self> {
+        let [low, .., high] = levels else { return None };
+        Some(Self {
+            low: *low,
+            high: *high,
+            count: 0,
+            inside: 0,
+            width: 0.0,
+        })
+    }
+
+    /// Adds one lead of one window. An observation at an end of the interval lies in it.
+    pub fn add(&mut self, low: f64, high: f64, observed: f64) {
+        if observed.is_nan() {
+            return;
+        }
+        self.count += 1;
+        self.inside += usize::from(low <= observed && observed <= high);
+        self.width += high - low;
+    }
+
+    /// How the interval holds; `None` without observations.
+    pub fn coverage(&self) -> Option<Coverage> {
+        let count = self.count as f64;
+        (self.count > 0).then(|| Coverage {
+            low: self.low,
+            high: self.high,
+            share: self.inside as f64 / count,
+            mean_width: self.width / count,
+        })
+    }
+}
+
+/// A report as plain text of at most 80 columns: RMSE of the model and of its baselines, overall
+/// and at some leads, and the skill of the model against each baseline.
+pub fn table(report: &Report) -> String {
+    let mut leads: Vec<f64> = report.by_lead.iter().map(|lead| lead.lead_h).collect();
+    let usual = |lead: &f64| TABLE_LEADS_H.contains(lead);
+    if leads.iter().any(usual) {
+        leads.retain(usual);
+    } else {
+        // Minutes or days ahead: the last lead stands for them.
+        leads.drain(..leads.len().saturating_sub(1));
+    }
+    let mut lines = align(&cells(report, &leads));
+    // Large numbers, such as pressures in Pa, leave room for fewer leads.
+    while lines.iter().any(|line| line.chars().count() > TABLE_WIDTH) && leads.pop().is_some() {
+        lines = align(&cells(report, &leads));
+    }
+    let mut text = String::new();
+    let _ = writeln!(text, "RMSE in {}, {} windows", report.unit, report.windows);
+    for line in &lines {
+        let _ = writeln!(text, "{line}");
+    }
+    text
+}
+
+/// The cells of a table, a header and then one row a model.
+fn cells(report: &Report, leads: &[f64]) -> Vec<Vec<String>> {
+    let mut header = vec!["model".to_owned(), "overall".to_owned()];
+    header.extend(leads.iter().map(|lead| format!("{lead} h")));
+    header.push("skill".to_owned());
+
+    let mut own = numbers(&report.overall, &report.by_lead, leads);
+    own.insert(0, report.model.clone());
+    own.push(String::new());
+
+    let mut rows = vec![header, own];
+    for (name, baseline) in &report.baselines {
+        let mut row = numbers(&baseline.overall, &baseline.by_lead, leads);
+        row.insert(0, name.clone());
+        let skill = report.skill.get(name);
+        row.push(skill.map_or_else(
+            || "-".to_owned(),
+            |skill| format!("{:+.1} %", skill * 100.0),
+        ));
+        rows.push(row);
+    }
+    rows
+}
+
+fn numbers(overall: &Scores, by_lead: &[LeadScores], leads: &[f64]) -> Vec<String> {
+    let at = |lead: &f64| {
+        by_lead
+            .iter()
+            .find(|scores| (scores.lead_h - lead).abs() < 1e-9)
+    };
+    let by_lead = leads
+        .iter()
+        .map(|lead| at(lead).map_or_else(|| "-".to_owned(), |at| format!("{:.2}", at.scores.rmse)));
+    std::iter::once(format!("{:.2}", overall.rmse))
+        .chain(by_lead)
+        .collect()
+}
+
+/// Lines of cells: the first column to the left, the others to the right.
+fn align(rows: &[Vec<String>]) -> Vec<String> {
+    let columns = rows.first().map_or(0, Vec::len);
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
+    let widths: Vec<usize> = (0..columns).map(|c| width(c).unwrap_or(0)).collect();
+    rows.iter()
+        .map(|row| {
+            let mut line = format!("{:<1$}", row[0], widths[0]);
+            for (cell, width) in row.iter().zip(&widths).skip(1) {
+                let _ = write!(line, "  {cell:>width$}");
+            }
+            line.trim_end().to_owned()
+        })
+        .collect()
+}
+
+/// Writes `1` for 1.0, so that readers may compare leads as they are spoken of.
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde hands over a reference"
+)]
+fn whole_as_integer<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+    if value.fract() == 0.0 {
+        serializer.serialize_i64(*value as i64)
+    } else {
+        serializer.serialize_f64(*value)
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::float_cmp, reason = "these values are exact by construction")]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn scores(horizon: usize, windows: &[(&[f64], &[f64])], step: Step) -> Option<ModelScores> {
+        let mut sums = ErrorSums::new(horizon);
+        for (forecast, observed) in windows {
+            sums.add(forecast.iter().copied(), observed.iter().copied());
+        }
+        sums.scores(step)
+    }
+
+    /// Scores whose RMSE at each lead in hours is that lead times a factor.
+    fn rising(factor: f64, horizon: usize, step: Step) -> ModelScores {
+        let forecast: Vec<f64> = (1..=horizon).map(|lead| factor * lead as f64).collect();
+        scores(horizon, &[(&forecast, &vec![0.0; horizon])], step).expect("scores")
+    }
+
+    fn report(horizon: usize, step: Step) -> Report {
+        let baselines = [("persistence", 0.2), ("climatology", 0.08)];
+        let baselines = baselines
+            .map(|(name, factor)| (name.to_owned(), rising(factor, horizon, step)))
+            .into();
+        Report::new("lstm", "°C", 10_158, rising(0.1, horizon, step), baselines)
+    }
+
+    #[test]
+    fn scores_by_hand() {
+        let windows: [(&[f64], &[f64]); 2] =
+            [(&[1.0, 5.0], &[0.0, 2.0]), (&[2.0, 0.0], &[3.0, 1.0])];
+        let scores = scores(2, &windows, Step::HOUR).expect("scores");
+        assert_eq!(
+            scores.by_lead[0].scores,
+            Scores {
+                rmse: 1.0,
+                mae: 1.0,
+                bias: 0.0
+            }
+        );
+        let second = Scores {
+            rmse: 5.0_f64.sqrt(),
+            mae: 2.0,
+            bias: 1.0,
+        };
+        assert_eq!(scores.by_lead[1].scores, second);
+        assert_eq!(
+            scores.overall,
+            Scores {
+                rmse: 3.0_f64.sqrt(),
+                mae: 1.5,
+                bias: 0.5
+            }
+        );
+        let leads: Vec<f64> = scores.by_lead.iter().map(|lead| lead.lead_h).collect();
+        assert_eq!(leads, [1.0, 2.0]);
+    }
+
+    #[test]
+    fn missing_observations_do_not_count_and_missing_forecasts_do() {
+        let windows: [(&[f64], &[f64]); 2] = [
+            (&[1.0, 1.0], &[f64::NAN, f64::NAN]),
+            (&[2.0, 0.0], &[0.0, f64::NAN]),
+        ];
+        let found = scores(2, &windows, Step::HOUR).expect("scores");
+        assert_eq!(found.overall.rmse, 2.0);
+        assert_eq!(found.by_lead.len(), 1);
+        let silent = scores(1, &[(&[f64::NAN], &[1.0])], Step::HOUR).expect("scores");
+        assert!(silent.overall.rmse.is_nan());
+    }
+
+    #[test]
+    fn nothing_to_compare_has_no_scores() {
+        assert_eq!(scores(3, &[], Step::HOUR), None);
+        assert_eq!(scores(0, &[(&[], &[])], Step::HOUR), None);
+        assert_eq!(
+            CoverageSums::new(&[0.1, 0.9]).and_then(|sums| sums.coverage()),
+            None
+        );
+        assert_eq!(CoverageSums::new(&[0.5]), None);
+        assert!(PinballSums::new(&[0.5]).losses().is_empty());
+    }
+
+    #[test]
+    fn skill_against_a_reference() {
+        assert_eq!(skill(1.0, 2.0), Some(0.5));
+        assert_eq!(skill(2.0, 2.0), Some(0.0));
+        assert_eq!(skill(4.0, 2.0), Some(-1.0));
+        assert_eq!(skill(1.0, 0.0), None);
+        assert_eq!(skill(f64::NAN, 1.0), None);
+    }
+
+    /// scikit-learn's documentation: `mean_pinball_loss([1, 2, 3], y, alpha=0.1)` is 1/30 for y =
+    /// [0, 2, 3] and 0.3 for [1, 2, 4]; with `alpha=0.9`, 0.3 for [0, 2, 3].
+    #[test]
+    fn pinball_losses_of_scikit_learn() {
+        let mean = |predicted: [f64; 3], level: f64| {
+            let mut sums = PinballSums::new(&[level]);
+            for (quantile, observed) in predicted.into_iter().zip([1.0, 2.0, 3.0]) {
+                sums.add([quantile], observed);
+            }
+            sums.add([0.0], f64::NAN);
+            sums.losses()[0].loss
+        };
+        assert!((mean([0.0, 2.0, 3.0], 0.1) - 0.1 / 3.0).abs() < 1e-12);
+        assert!((mean([1.0, 2.0, 4.0], 0.1) - 0.3).abs() < 1e-12);
+        assert!((mean([0.0, 2.0, 3.0], 0.9) - 0.3).abs() < 1e-12);
+    }
+
+    #[test]
+    fn coverage_by_hand() {
+        let mut sums = CoverageSums::new(&[0.1, 0.5, 0.9]).expect("an interval");
+        for observed in [0.0, 1.0, 2.0, 2.5, f64::NAN] {
+            sums.add(1.0, 2.0, observed);
+        }
+        let expected = Coverage {
+            low: 0.1,
+            high: 0.9,
+            share: 0.5,
+            mean_width: 1.0,
+        };
+        assert_eq!(sums.coverage(), Some(expected));
+    }
+
+    #[test]
+    fn the_report_is_a_contract() {
+        let half_hour = Step::from_seconds(1800).expect("a step");
+        let coverage = Coverage {
+            low: 0.1,
+            high: 0.9,
+            share: 0.5,
+            mean_width: 1.0,
+        };
+        let pinball = vec![PinballLoss {
+            level: 0.1,
+            loss: 0.25,
+        }];
+        let mut report = report(2, half_hour).with_quantiles(Some(coverage), pinball);
+        report.baselines.remove("climatology");
+        report.skill.remove("climatology");
+        let json = serde_json::to_string(&report).expect("JSON");
+        let scores = |factor: f64| {
+            let overall = (factor * factor * 2.5).sqrt();
+            let mean = f64::midpoint(factor, 2.0 * factor);
+            let twice = factor * 2.0;
+            format!(
+                "\"overall\":{{\"rmse\":{overall},\"mae\":{mean},\"bias\":{mean}}},\"by_lead\":[\
+                 {{\"lead_h\":0.5,\"rmse\":{factor},\"mae\":{factor},\"bias\":{factor}}},\
+                 {{\"lead_h\":1,\"rmse\":{twice},\"mae\":{twice},\"bias\":{twice}}}]"
+            )
+        };
+        let expected = format!(
+            "{{\"model\":\"lstm\",\"unit\":\"°C\",\"windows\":10158,{},\
+             \"baselines\":{{\"persistence\":{{{}}}}},\"skill\":{{\"persistence\":0.5}},\
+             \"coverage\":{{\"low\":0.1,\"high\":0.9,\"share\":0.5,\"mean_width\":1.0}},\
+             \"pinball\":[{{\"level\":0.1,\"loss\":0.25}}]}}",
+            scores(0.1),
+            scores(0.2)
+        );
+        let round = |text: &str| text.replace("0.30000000000000004", "0.3");
+        assert_eq!(round(&json), round(&expected));
+        let back: Report = serde_json::from_str(&json).expect("a report");
+        assert_eq!(back, report);
+    }
+
+    #[test]
+    fn without_quantiles_their_keys_are_absent() {
+        let json = serde_json::to_string(&report(2, Step::HOUR)).expect("JSON");
+        assert!(
+            !json.contains("coverage") && !json.contains("pinball"),
+            "{json}"
+        );
+        let back: Report = serde_json::from_str(&json).expect("a report");
+        assert_eq!(back.coverage, None);
+    }
+
+    #[test]
+    fn the_least_skill_is_against_the_best_baseline() {
+        let report = report(4, Step::HOUR);
+        let (name, skill) = report.least_skill().expect("a baseline");
+        assert_eq!(name, "climatology");
+        assert!((skill + 0.25).abs() < 1e-12);
+        let alone = Report::new(
+            "ridge",
+            "°C",
+            1,
+            rising(1.0, 1, Step::HOUR),
+            BTreeMap::new(),
+        );
+        assert_eq!(alone.least_skill(), None);
+    }
+
+    #[test]
+    fn a_table() {
+        insta::assert_snapshot!(table(&report(48, Step::HOUR)), @"
+        RMSE in °C, 10158 windows
+        model        overall   1 h   3 h   6 h  12 h  24 h  36 h  48 h    skill
+        lstm            2.81  0.10  0.30  0.60  1.20  2.40  3.60  4.80
+        climatology     2.25  0.08  0.24  0.48  0.96  1.92  2.88  3.84  -25.0 %
+        persistence     5.63  0.20  0.60  1.20  2.40  4.80  7.20  9.60  +50.0 %
+        ");
+    }
+
+    #[test]
+    fn tables_without_the_usual_leads_show_the_last_one() {
+        let ten_minutes = Step::from_seconds(600).expect("a step");
+        let text = table(&report(3, ten_minutes));
+        assert!(text.contains("overall  0.5 h"), "{text}");
+        let mut empty = report(3, ten_minutes);
+        empty.by_lead.clear();
+        assert!(
+            table(&empty).contains("overall    skill"),
+            "{}",
+            table(&empty)
+        );
+    }
+
+    #[test]
+    fn tables_of_large_numbers_show_fewer_leads() {
+        let mut report = report(48, Step::HOUR);
+        for lead in &mut report.by_lead {
+            lead.scores.rmse *= 1e7;
+        }
+        let text = table(&report);
+        assert!(
+            text.lines().all(|line| line.chars().count() <= 80),
+            "{text}"
+        );
+        assert!(text.contains("1 h") && !text.contains("48 h"), "{text}");
+    }
+
+    proptest! {
+        #[test]
+        fn scores_are_ordered(pairs in prop::collection::vec((-9.0..9.0_f64, -9.0..9.0_f64), 1..40)) {
+            let mut sums = ErrorSums::new(1);
+            for (forecast, observed) in pairs {
+                sums.add([forecast], [observed]);
+            }
+            let overall = sums.scores(Step::HOUR).expect("scores").overall;
+            prop_assert!(overall.bias.abs() <= overall.mae + 1e-12);
+            prop_assert!(overall.mae <= overall.rmse + 1e-12);
+        }
+
+        #[test]
+        fn the_pinball_loss_is_never_negative(level in 0.01..0.99_f64, q in -9.0..9.0_f64, y in -9.0..9.0_f64) {
+            prop_assert!(pinball_loss(level, q, y) >= 0.0);
+            prop_assert!((pinball_loss(0.5, q, y) - (q - y).abs() / 2.0).abs() < 1e-12);
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! How good forecasts are: scores, skill against the baselines, and the table that shows them.
+//!
+//! Values in, values out, in the original unit of the target. This module must not know of models,
+//! scaling or files; whoever compares forecasts hands over pairs of forecast and observation.
+
+mod metrics;
+
+pub use metrics::{
+    Coverage, CoverageSums, ErrorSums, LeadScores, ModelScores, PinballLoss, PinballSums, Report,
+    Scores, pinball_loss, skill, table,
+};

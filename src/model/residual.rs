@@ -1,0 +1,379 @@
+//! What the models without libtorch share: from a mean forecast to a [`Forecaster`].
+//!
+//! Each of them is a [`Point`]: it knows one value for each lead. Quantiles come from *dressing*
+//! that value with the model's own past errors (M. S. Roulston and L. A. Smith, "Combining
+//! dynamical and statistical ensembles", Tellus 55A, 2003): the quantiles of observed − forecast
+//! on the validation windows, each lead for itself, are added to the forecast. They therefore have
+//! the same width at every issue time, and they are in order by construction.
+//!
+//! This module must not know how a value is made.
+
+use anyhow::{Context, Result, ensure};
+
+use super::{Array, FitTask, Fitted, Forecaster, Predictions, Weights};
+use crate::data::Frame;
+use crate::params::ModelParams;
+
+/// The weight that holds the quantiles of the errors, `[horizon, levels]`, in scaled units.
+const RESIDUAL_QUANTILES: &str = "residual_quantiles";
+
+/// A model that gives one value for each lead.
+pub(super) trait Point {
+    /// How many rows up to and including the issue row it reads; an error where the frame does
+    /// not fit the model.
+    fn rows_needed(&self, frame: &Frame) -> Result<usize>;
+
+    /// Writes the forecast of lead `h` to `leads[h - 1]`, in scaled units. `rows_needed` rows
+    /// stand before the end of row `issue`.
+    fn point(&self, frame: &Frame, issue: usize, leads: &mut [f32]);
+}
+
+/// Gives a fitted point model its quantiles, where the parameters ask for some, and packs it with
+/// its weights.
+pub(super) fn finish<P: Point + 'static>(
+    point: P,
+    task: &FitTask<'_>,
+    mut weights: Weights,
+) -> Result<Fitted> {
+    require_lookback(point.rows_needed(task.frame)?, task.model)?;
+    let mut dressed = Dressed {
+        point,
+        horizon: task.model.horizon,
+        levels: task.model.quantiles.clone(),
+        residuals: Vec::new(),
+    };
+    if !dressed.levels.is_empty() {
+        dressed.residuals = dressed.residual_quantiles(task.frame, task.validation)?;
+        let residuals = Array {
+            shape: vec![dressed.horizon, dressed.levels.len()],
+            values: dressed.residuals.clone(),
+        };
+        weights.insert(RESIDUAL_QUANTILES.to_owned(), residuals);
+    }
+    Ok(Fitted {
+        weights,
+        history: Vec::new(),
+        forecaster: Box::new(dressed),
+    })
+}
+
+/// Rebuilds what [`finish`] made.
+pub(super) fn restore<P: Point + 'static>(
+    point: P,
+    model: &ModelParams,
+    weights: &Weights,
+) -> Result<Box<dyn Forecaster>> {
+    let shape = [model.horizon, model.quantiles.len()];
+    let residuals = if model.quantiles.is_empty() {
+        Vec::new()
+    } else {
+        weight(weights, RESIDUAL_QUANTILES, &shape)?.to_vec()
+    };
+    Ok(Box::new(Dressed {
+        point,
+        horizon: model.horizon,
+        levels: model.quantiles.clone(),
+        residuals,
+    }))
+}
+
+/// An error where the windows are shorter than what a model reads.
+pub(super) fn require_lookback(rows_needed: usize, model: &ModelParams) -> Result<()> {
+    ensure!(
+        rows_needed <= model.lookback,
+        "a model of kind `{}` reads the last {rows_needed} rows, but model.lookback is {}",
+        model.kind(),
+        model.lookback
+    );
+    Ok(())
+}
+
+/// The values of a weight with a known shape.
+pub(super) fn weight<'a>(weights: &'a Weights, name: &str, shape: &[usize]) -> Result<&'a [f32]> {
+    let array = weights
+        .get(name)
+        .with_context(|| format!("the weights lack `{name}`"))?;
+    ensure!(
+        array.shape == shape && array.values.len() == shape.iter().product::<usize>(),
+        "weight `{name}` has shape {:?} with {} values, expected shape {shape:?}",
+        array.shape,
+        array.values.len()
+    );
+    Ok(&array.values)
+}
+
+/// A point model with the quantiles of its errors.
+struct Dressed<P> {
+    point: P,
+    horizon: usize,
+    levels: Vec<f64>,
+    /// `[horizon × levels]`; empty without levels.
+    residuals: Vec<f32>,
+}
+
+impl<P: Point> Forecaster for Dressed<P> {
+    fn forecast(&self, frame: &Frame, issues: &[usize]) -> Result<Predictions> {
+        let mean = self.mean(frame, issues)?;
+        let width = self.levels.len();
+        let mut quantiles = Vec::with_capacity(mean.len() * width);
+        if width > 0 {
+            for forecast in mean.chunks_exact(self.horizon) {
+                for (value, errors) in forecast.iter().zip(self.residuals.chunks_exact(width)) {
+                    quantiles.extend(errors.iter().map(|error| value + error));
+                }
+            }
+        }
+        Ok(Predictions {
+            horizon: self.horizon,
+            levels: self.levels.clone(),
+            mean,
+            quantiles,
+        })
+    }
+}
+
+impl<P: Point> Dressed<P> {
+    /// `[issues × horizon]`.
+    fn mean(&self, frame: &Frame, issues: &[usize]) -> Result<Vec<f32>> {
+        let needed = self.point.rows_needed(frame)?;
+        let mut mean = vec![0.0; issues.len() * self.horizon];
+        for (&issue, leads) in issues.iter().zip(mean.chunks_exact_mut(self.horizon)) {
+            ensure!(
+                issue < frame.rows() && needed <= issue + 1,
+                "no forecast from row {issue} of {}: the model reads the last {needed} rows",
+                frame.rows()
+            );
+            self.point.point(frame, issue, leads);
+        }
+        Ok(mean)
+    }
+
+    /// The quantiles of observed − forecast by lead, `[horizon × levels]`.
+    fn residual_quantiles(&self, frame: &Frame, issues: &[usize]) -> Result<Vec<f32>> {
+        let mean = self.mean(frame, issues)?;
+        let target = frame.target();
+        let mut quantiles = Vec::with_capacity(self.horizon * self.levels.len());
+        for lead in 1..=self.horizon {
+            let mut errors: Vec<f32> = issues
+                .iter()
+                .zip(mean.chunks_exact(self.horizon))
+                .filter(|(issue, _)| *issue + lead < frame.rows())
+                .map(|(issue, leads)| frame.at(issue + lead, target) - leads[lead - 1])
+                .filter(|error| !error.is_nan())
+                .collect();
+            ensure!(
+                !errors.is_empty(),
+                "quantiles come from errors on the validation part, which has no window with a \
+                 value at lead {lead}"
+            );
+            errors.sort_unstable_by(f32::total_cmp);
+            quantiles.extend(self.levels.iter().map(|&level| quantile(&errors, level)));
+        }
+        Ok(quantiles)
+    }
+}
+
+/// The quantile of sorted values by linear interpolation between order statistics: definition 7 of
+/// R. J. Hyndman and Y. Fan, "Sample quantiles in statistical packages", 1996.
+fn quantile(sorted: &[f32], level: f64) -> f32 {
+    let position = level * (sorted.len() - 1) as f64;
+    let below = position.floor() as usize;
+    let above = (below + 1).min(sorted.len() - 1);
+    let (low, high) = (f64::from(sorted[below]), f64::from(sorted[above]));
+    (low + (high - low) * (position - below as f64)) as f32
+}
+
+/// What the tests of all models here need.
+#[cfg(test)]
+pub(super) mod testing {
+    use super::*;
+    use crate::data::{FrameColumn, Role};
+    use crate::event::{Event, Observer};
+    use crate::model::{Epoch, Family, Monitor};
+    use crate::params::{Architecture, Device, TrainParams};
+    use crate::time::Step;
+
+    /// A frame from its target and other columns, on steps of an hour since 1970.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "calls read better without a borrow"
+    )]
+    pub(crate) fn frame(target: Vec<f32>, others: &[Vec<f32>]) -> Frame {
+        let mut columns = vec![FrameColumn {
+            name: "t".into(),
+            role: Role::Target,
+        }];
+        columns.extend((0..others.len()).map(|i| FrameColumn {
+            name: format!("x{i}"),
+            role: Role::Past,
+        }));
+        let values = target
+            .iter()
+            .enumerate()
+            .flat_map(|(row, value)| {
+                std::iter::once(*value).chain(others.iter().map(move |column| column[row]))
+            })
+            .collect();
+        Frame {
+            start: 0,
+            step: Step::HOUR,
+            columns,
+            values,
+        }
+    }
+
+    /// Model parameters with these levels.
+    pub(crate) fn model(
+        architecture: Architecture,
+        lookback: usize,
+        horizon: usize,
+        quantiles: &[f64],
+    ) -> ModelParams {
+        ModelParams {
+            lookback,
+            horizon,
+            quantiles: quantiles.to_vec(),
+            architecture,
+        }
+    }
+
+    struct Silent;
+
+    impl Observer for Silent {
+        fn event(&mut self, _: Event) {}
+    }
+
+    impl Monitor for Silent {
+        fn epoch(&mut self, _: &Epoch, _: usize) -> bool {
+            true
+        }
+    }
+
+    /// Fits on the first three quarters of the rows and validates on the rest, every window that
+    /// fits.
+    pub(crate) fn fit(family: &dyn Family, model: &ModelParams, frame: &Frame) -> Result<Fitted> {
+        let train_rows = frame.rows() * 3 / 4;
+        let windows = |from: usize, to: usize| -> Vec<usize> {
+            (from + model.lookback..(to + 1).saturating_sub(model.horizon))
+                .map(|end| end - 1)
+                .collect()
+        };
+        let train_params = TrainParams {
+            epochs: 1,
+            batch: 1,
+            learning_rate: 1e-3,
+            weight_decay: 0.0,
+            clip: 1.0,
+            patience: 1,
+            stride: 1,
+            seed: 0,
+            threads: 1,
+            device: Device::Cpu,
+        };
+        let task = FitTask {
+            frame,
+            train: &windows(0, train_rows),
+            validation: &windows(train_rows, frame.rows()),
+            train_rows,
+            model,
+            train_params: &train_params,
+        };
+        family.fit(&task, &mut Silent)
+    }
+
+    /// Fits, forecasts, loads from the weights, and asserts that the loaded model forecasts the
+    /// same.
+    pub(crate) fn forecast(
+        family: &dyn Family,
+        model: &ModelParams,
+        frame: &Frame,
+        issues: &[usize],
+    ) -> Predictions {
+        let fitted = fit(family, model, frame).expect("a fit");
+        let forecast = fitted.forecaster.forecast(frame, issues).expect("forecast");
+        let loaded = family
+            .load(model, &frame.columns, &fitted.weights)
+            .expect("a model");
+        let again = loaded.forecast(frame, issues).expect("forecast");
+        assert_eq!(
+            forecast, again,
+            "a loaded model forecasts as the fitted one"
+        );
+        forecast
+    }
+
+    /// The text of an error with its causes.
+    pub(crate) fn message<T>(result: Result<T>) -> String {
+        format!("{:#}", result.err().expect("an error"))
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::float_cmp, reason = "these values are exact by construction")]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::Family;
+    use super::super::naive::PersistenceFamily;
+    use super::testing::{fit, forecast, frame, message, model};
+    use super::*;
+    use crate::params::Architecture;
+
+    #[test]
+    fn sample_quantiles_interpolate() {
+        // numpy.quantile([1, 2, 4, 8], [0.1, 0.5, 0.9])
+        let sorted = [1.0, 2.0, 4.0, 8.0];
+        assert!((quantile(&sorted, 0.1) - 1.3).abs() < 1e-6);
+        assert!((quantile(&sorted, 0.5) - 3.0).abs() < 1e-6);
+        assert!((quantile(&sorted, 0.9) - 6.8).abs() < 1e-6);
+        assert_eq!(quantile(&[5.0], 0.9), 5.0);
+    }
+
+    #[test]
+    fn quantiles_need_validation_windows() {
+        let model = model(Architecture::Persistence, 4, 4, &[0.1, 0.5, 0.9]);
+        let short = frame(vec![0.0; 12], &[]);
+        let error = message(fit(&PersistenceFamily, &model, &short));
+        assert!(error.contains("validation part"), "{error}");
+    }
+
+    #[test]
+    fn weights_that_do_not_fit_are_refused() {
+        let model = model(Architecture::Persistence, 4, 2, &[0.5]);
+        let columns = frame(vec![0.0], &[]).columns;
+        let none = message(PersistenceFamily.load(&model, &columns, &Weights::new()));
+        assert!(none.contains("lack `residual_quantiles`"), "{none}");
+        let odd = Array {
+            shape: vec![3, 1],
+            values: vec![0.0; 3],
+        };
+        let weights = Weights::from([(RESIDUAL_QUANTILES.to_owned(), odd)]);
+        let shape = message(PersistenceFamily.load(&model, &columns, &weights));
+        assert!(shape.contains("expected shape [2, 1]"), "{shape}");
+    }
+
+    #[test]
+    fn an_issue_without_enough_rows_is_an_error() {
+        let model = model(Architecture::Persistence, 1, 1, &[]);
+        let frame = frame(vec![0.0; 8], &[]);
+        let fitted = fit(&PersistenceFamily, &model, &frame).expect("a fit");
+        assert!(fitted.weights.is_empty() && fitted.history.is_empty());
+        let error = message(fitted.forecaster.forecast(&frame, &[8]));
+        assert!(error.contains("row 8 of 8"), "{error}");
+        let none = fitted.forecaster.forecast(&frame, &[]).expect("nothing");
+        assert!(none.mean.is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn quantiles_are_in_order(values in prop::collection::vec(-3.0..3.0_f32, 40..80)) {
+            let model = model(Architecture::Persistence, 2, 3, &[0.1, 0.25, 0.5, 0.9]);
+            let frame = frame(values, &[]);
+            let forecast = forecast(&PersistenceFamily, &model, &frame, &[5, 20]);
+            prop_assert_eq!(forecast.quantiles.len(), 2 * 3 * 4);
+            for levels in forecast.quantiles.chunks_exact(4) {
+                prop_assert!(levels.is_sorted());
+            }
+        }
+    }
+}

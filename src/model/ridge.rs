@@ -1,0 +1,493 @@
+//! A linear map from the last rows to every lead, fitted at once: the strongest of the simple
+//! models, and the one that shows whether a neural net earns its cost.
+//!
+//! For each lead it predicts the *change* from the target's last value, from
+//!
+//! ```text
+//! [ the target at each of the last `lags` rows before the issue row, relative to its last value
+//! | the last value itself
+//! | all other columns at the issue row and at the row before it
+//! | 1 ]
+//! ```
+//!
+//! by ridge regression (A. E. Hoerl and R. W. Kennard, 1970): it minimises
+//! Σ (y − w·x)² + λ n |w|², where n is the number of windows and the constant is not penalised.
+//! All leads share the features, hence one Gram matrix, one Cholesky factor, and one right-hand
+//! side for each lead. Sums run in `f64` in the order of the windows, so that equal data give
+//! equal weights. This module must not know where a window may lie.
+
+use anyhow::{Result, bail, ensure};
+
+use super::residual::{self, Point};
+use super::{Array, Family, FitTask, Fitted, Forecaster, Monitor, Weights};
+use crate::data::{Frame, FrameColumn, target_of};
+use crate::params::{Architecture, ModelParams, RidgeParams};
+
+/// The weight that holds the linear map, `[features + 1, horizon]`; the constant is its last row.
+const COEFFICIENTS: &str = "coefficients";
+/// How many windows are added to the sums at once: enough to use each sum that is loaded from
+/// memory several times, few enough to stay in registers.
+const BLOCK: usize = 8;
+/// A pivot that is smaller than this share of its diagonal is rounding error: the features are
+/// linearly dependent.
+const SINGULAR: f64 = 1e-12;
+
+/// A fitted ridge regression.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ridge {
+    inputs: Inputs,
+    /// `[inputs.count() + 1, horizon]`.
+    coefficients: Vec<f32>,
+}
+
+/// What the linear map reads of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Inputs {
+    lags: usize,
+    target: usize,
+    width: usize,
+}
+
+impl Inputs {
+    fn of(columns: &[FrameColumn], lags: usize) -> Self {
+        Self {
+            lags,
+            target: target_of(columns),
+            width: columns.len(),
+        }
+    }
+
+    /// How many features there are without the constant: as many as lags, as the last of them is
+    /// the level, and two for each other column.
+    fn count(self) -> usize {
+        self.lags + 2 * (self.width - 1)
+    }
+
+    /// How many rows they reach back, the issue row included.
+    fn rows(self) -> usize {
+        self.lags.max(2)
+    }
+
+    /// Writes the features of one issue row.
+    fn write(self, frame: &Frame, issue: usize, features: &mut [f64]) {
+        let at = |row, column| f64::from(frame.at(row, column));
+        let last = at(issue, self.target);
+        let (lags, others) = features.split_at_mut(self.lags);
+        for (lag, feature) in lags.iter_mut().enumerate() {
+            *feature = if lag == 0 {
+                last
+            } else {
+                at(issue - lag, self.target) - last
+            };
+        }
+        let columns = (0..self.width).filter(|&column| column != self.target);
+        for (pair, column) in others.chunks_exact_mut(2).zip(columns) {
+            pair[0] = at(issue, column);
+            pair[1] = at(issue - 1, column);
+        }
+    }
+}
+
+impl Point for Ridge {
+    fn rows_needed(&self, frame: &Frame) -> Result<usize> {
+        let found = Inputs::of(&frame.columns, self.inputs.lags);
+        ensure!(
+            found == self.inputs,
+            "the model was fitted on {} columns with the target at {}, the data have {} with the \
+             target at {}",
+            self.inputs.width,
+            self.inputs.target,
+            found.width,
+            found.target
+        );
+        Ok(self.inputs.rows())
+    }
+
+    fn point(&self, frame: &Frame, issue: usize, leads: &mut [f32]) {
+        let count = self.inputs.count();
+        let mut features = vec![1.0; count + 1];
+        self.inputs.write(frame, issue, &mut features[..count]);
+        leads.fill(frame.at(issue, self.inputs.target));
+        let rows = self.coefficients.chunks_exact(leads.len());
+        for (feature, row) in features.iter().zip(rows) {
+            let feature = *feature as f32;
+            for (lead, coefficient) in leads.iter_mut().zip(row) {
+                *lead += feature * coefficient;
+            }
+        }
+    }
+}
+
+/// Makes [`Ridge`].
+pub(super) struct RidgeFamily;
+
+impl RidgeFamily {
+    fn params(model: &ModelParams) -> Result<RidgeParams> {
+        match model.architecture {
+            Architecture::Ridge(params) => Ok(params),
+            _ => bail!("parameters of kind `{}` for a ridge model", model.kind()),
+        }
+    }
+}
+
+impl Family for RidgeFamily {
+    fn kind(&self) -> &'static str {
+        "ridge"
+    }
+
+    fn fit(&self, task: &FitTask<'_>, _: &mut dyn Monitor) -> Result<Fitted> {
+        let params = Self::params(task.model)?;
+        let inputs = Inputs::of(&task.frame.columns, params.lags);
+        let horizon = task.model.horizon;
+        residual::require_lookback(inputs.rows(), task.model)?;
+
+        let mut normal = Normal::new(inputs.count() + 1, horizon);
+        add_windows(&mut normal, inputs, task.frame, task.train);
+        ensure!(
+            normal.windows > 0,
+            "the training part has no complete window to fit a ridge model on"
+        );
+        let Some(solution) = normal.solve(params.penalty) else {
+            bail!(
+                "the columns are linearly dependent, so a ridge model needs a model.penalty above \
+                 {}",
+                params.penalty
+            );
+        };
+        let coefficients: Vec<f32> = solution.into_iter().map(|value| value as f32).collect();
+        let array = Array {
+            shape: vec![inputs.count() + 1, horizon],
+            values: coefficients.clone(),
+        };
+        let ridge = Ridge {
+            inputs,
+            coefficients,
+        };
+        residual::finish(
+            ridge,
+            task,
+            Weights::from([(COEFFICIENTS.to_owned(), array)]),
+        )
+    }
+
+    fn load(
+        &self,
+        model: &ModelParams,
+        frame_columns: &[FrameColumn],
+        weights: &Weights,
+    ) -> Result<Box<dyn Forecaster>> {
+        let inputs = Inputs::of(frame_columns, Self::params(model)?.lags);
+        let shape = [inputs.count() + 1, model.horizon];
+        let coefficients = residual::weight(weights, COEFFICIENTS, &shape)?.to_vec();
+        let ridge = Ridge {
+            inputs,
+            coefficients,
+        };
+        residual::restore(ridge, model, weights)
+    }
+}
+
+/// Adds every window without a missing value: its features, the constant, and the changes.
+fn add_windows(normal: &mut Normal, inputs: Inputs, frame: &Frame, issues: &[usize]) {
+    let count = inputs.count();
+    let mut block = vec![0.0; BLOCK * normal.width];
+    let mut filled = 0;
+    for &issue in issues {
+        let row = &mut block[filled * normal.width..(filled + 1) * normal.width];
+        inputs.write(frame, issue, &mut row[..count]);
+        row[count] = 1.0;
+        let last = f64::from(frame.at(issue, inputs.target));
+        for (lead, change) in row[count + 1..].iter_mut().enumerate() {
+            *change = f64::from(frame.at(issue + 1 + lead, inputs.target)) - last;
+        }
+        // A window with a gap stays in the block only until the next one takes its place.
+        filled += usize::from(row.iter().all(|value| value.is_finite()));
+        if filled == BLOCK {
+            normal.add(&block, filled);
+            filled = 0;
+        }
+    }
+    block[filled * normal.width..].fill(0.0);
+    normal.add(&block, filled);
+}
+
+/// The normal equations `XᵀX w = Xᵀy` of many right-hand sides, side by side: `[XᵀX | XᵀY]`, of
+/// which the part below the diagonal is never written.
+struct Normal {
+    /// Rows: features and the constant, which is the last of them.
+    unknowns: usize,
+    /// Columns: the unknowns and the right-hand sides.
+    width: usize,
+    sums: Vec<f64>,
+    windows: usize,
+}
+
+impl Normal {
+    fn new(unknowns: usize, sides: usize) -> Self {
+        let width = unknowns + sides;
+        Self {
+            unknowns,
+            width,
+            sums: vec![0.0; unknowns * width],
+            windows: 0,
+        }
+    }
+
+    /// Adds `[BLOCK × width]` values, of which `filled` rows are windows and the rest is zero.
+    ///
+    /// The innermost loop runs over adjoining sums without a dependency between them, which is
+    /// what a compiler can vectorise.
+    fn add(&mut self, block: &[f64], filled: usize) {
+        self.windows += filled;
+        for (i, sums) in self.sums.chunks_exact_mut(self.width).enumerate() {
+            let sums = &mut sums[i..];
+            let rows: [&[f64]; BLOCK] = std::array::from_fn(|row| {
+                let start = row * self.width + i;
+                &block[start..start + sums.len()]
+            });
+            let factors = rows.map(|row| row[0]);
+            for (j, sum) in sums.iter_mut().enumerate() {
+                let mut total = *sum;
+                for (row, factor) in rows.iter().zip(factors) {
+                    total += factor * row[j];
+                }
+                *sum = total;
+            }
+        }
+    }
+
+    /// The solution `[unknowns × sides]` under a penalty, given as a share of the number of
+    /// windows; `None` where there is no single one.
+    fn solve(mut self, penalty: f64) -> Option<Vec<f64>> {
+        for i in 0..self.unknowns - 1 {
+            self.sums[i * self.width + i] += penalty * self.windows as f64;
+        }
+        self.factorise()?;
+        Some(self.substitute_back())
+    }
+
+    /// Cholesky: turns `[A | B]` into `[U | U⁻ᵀB]` with `UᵀU = A`, row by row.
+    fn factorise(&mut self) -> Option<()> {
+        let width = self.width;
+        let least: Vec<f64> = (0..self.unknowns)
+            .map(|i| self.sums[i * width + i] * SINGULAR)
+            .collect();
+        for k in 0..self.unknowns {
+            let (done, below) = self.sums.split_at_mut((k + 1) * width);
+            let pivot_row = &mut done[k * width + k..];
+            let pivot = pivot_row[0];
+            if pivot.is_nan() || pivot <= least[k] {
+                return None;
+            }
+            let root = pivot.sqrt();
+            for value in pivot_row.iter_mut() {
+                *value /= root;
+            }
+            for (row, i) in below.chunks_exact_mut(width).zip(1..) {
+                let factor = pivot_row[i];
+                for (value, pivot) in row[k + i..].iter_mut().zip(&pivot_row[i..]) {
+                    *value -= factor * pivot;
+                }
+            }
+        }
+        Some(())
+    }
+
+    /// Solves `U w = b` for every right-hand side, from the last unknown to the first.
+    fn substitute_back(&self) -> Vec<f64> {
+        let sides = self.width - self.unknowns;
+        let mut solution = vec![0.0; self.unknowns * sides];
+        for i in (0..self.unknowns).rev() {
+            let row = &self.sums[i * self.width..(i + 1) * self.width];
+            let (above, known) = solution.split_at_mut((i + 1) * sides);
+            let unknown = &mut above[i * sides..];
+            unknown.copy_from_slice(&row[self.unknowns..]);
+            for (factor, known) in row[i + 1..self.unknowns]
+                .iter()
+                .zip(known.chunks_exact(sides))
+            {
+                for (value, known) in unknown.iter_mut().zip(known) {
+                    *value -= factor * known;
+                }
+            }
+            for value in unknown {
+                *value /= row[i];
+            }
+        }
+        solution
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::residual::testing::{fit, forecast, frame, message, model};
+    use super::*;
+
+    fn ridge(lags: usize, penalty: f64, horizon: usize, levels: &[f64]) -> ModelParams {
+        let lookback = lags.max(2);
+        let params = RidgeParams { lags, penalty };
+        model(Architecture::Ridge(params), lookback, horizon, levels)
+    }
+
+    /// A daily cycle with some noise that a linear map cannot know.
+    fn cycle(rows: usize) -> Vec<f32> {
+        (0..rows)
+            .map(|row| {
+                let phase = row as f32 * std::f32::consts::TAU / 24.0;
+                phase.sin() + 0.01 * ((row * 7919 % 101) as f32 / 101.0)
+            })
+            .collect()
+    }
+
+    /// Solved by hand: y = 2x + 1 at x = −1, 0, 1, and with λn = 2 the slope is 4 / (2 + 2).
+    #[test]
+    fn a_line_by_hand() {
+        let mut normal = Normal::new(2, 1);
+        let mut block = vec![0.0; BLOCK * 3];
+        block[..9].copy_from_slice(&[-1.0, 1.0, -1.0, 0.0, 1.0, 1.0, 1.0, 1.0, 3.0]);
+        normal.add(&block, 3);
+        assert_eq!(normal.windows, 3);
+        let solution = normal.solve(2.0 / 3.0).expect("a solution");
+        assert!((solution[0] - 1.0).abs() < 1e-12, "{solution:?}");
+        assert!(
+            (solution[1] - 1.0).abs() < 1e-12,
+            "the constant is not penalised"
+        );
+    }
+
+    #[test]
+    fn a_straight_line_goes_on() {
+        let line = frame((0..80).map(|row| row as f32 / 40.0).collect(), &[]);
+        let forecast = forecast(&RidgeFamily, &ridge(3, 1e-9, 4, &[]), &line, &[70]);
+        for (lead, value) in (1..).zip(&forecast.mean) {
+            assert!(
+                (value - (70 + lead) as f32 / 40.0).abs() < 1e-4,
+                "{lead}: {value}"
+            );
+        }
+    }
+
+    #[test]
+    fn it_learns_from_another_column() {
+        let noise: Vec<f32> = (0..400)
+            .map(|row| (row * 7919 % 101) as f32 / 50.0 - 1.0)
+            .collect();
+        let mut delayed = noise.clone();
+        delayed.rotate_right(1);
+        let both = frame(delayed, std::slice::from_ref(&noise));
+        let forecast = forecast(&RidgeFamily, &ridge(2, 1e-9, 1, &[]), &both, &[350]);
+        assert!((forecast.mean[0] - noise[350]).abs() < 1e-3);
+    }
+
+    #[test]
+    fn a_cycle_goes_on_and_its_quantiles_are_narrow() {
+        let cycle = cycle(500);
+        let model = ridge(48, 1e-5, 24, &[0.1, 0.5, 0.9]);
+        let forecast = forecast(&RidgeFamily, &model, &frame(cycle.clone(), &[]), &[450]);
+        for lead in 0..24 {
+            assert!((forecast.mean[lead] - cycle[451 + lead]).abs() < 0.02);
+            let width = forecast.quantiles[lead * 3 + 2] - forecast.quantiles[lead * 3];
+            assert!(0.0 < width && width < 0.02, "{width}");
+        }
+    }
+
+    #[test]
+    fn a_constant_frame_stays_constant() {
+        let constant = frame(vec![0.0; 60], &[vec![0.0; 60]]);
+        let forecast = forecast(&RidgeFamily, &ridge(4, 1e-5, 3, &[]), &constant, &[50]);
+        assert_eq!(forecast.mean, [0.0; 3]);
+    }
+
+    #[test]
+    fn dependent_columns_need_a_penalty() {
+        let twin = frame(cycle(200), &[cycle(200)]);
+        let error = message(fit(&RidgeFamily, &ridge(4, 0.0, 2, &[]), &twin));
+        assert!(error.contains("needs a model.penalty above 0"), "{error}");
+        assert!(fit(&RidgeFamily, &ridge(4, 1e-6, 2, &[]), &twin).is_ok());
+    }
+
+    #[test]
+    fn windows_with_missing_values_do_not_count() {
+        let mut gaps = cycle(400);
+        gaps[100] = f32::NAN;
+        let model = ridge(6, 1e-5, 2, &[]);
+        let with_gap = forecast(&RidgeFamily, &model, &frame(gaps, &[]), &[350]);
+        let whole = forecast(&RidgeFamily, &model, &frame(cycle(400), &[]), &[350]);
+        for (a, b) in with_gap.mean.iter().zip(&whole.mean) {
+            assert!((a - b).abs() < 0.01, "{a} and {b}");
+        }
+    }
+
+    #[test]
+    fn without_windows_there_is_no_fit() {
+        let model = ridge(4, 1e-5, 2, &[]);
+        for empty in [
+            frame(vec![], &[]),
+            frame(vec![1.0], &[]),
+            frame(vec![f32::NAN; 60], &[]),
+        ] {
+            let error = message(fit(&RidgeFamily, &model, &empty));
+            assert!(error.contains("no complete window"), "{error}");
+        }
+    }
+
+    #[test]
+    fn one_lag_reads_two_rows() {
+        let mut model = ridge(1, 1e-5, 2, &[]);
+        assert_eq!(
+            forecast(&RidgeFamily, &model, &frame(cycle(90), &[]), &[1])
+                .mean
+                .len(),
+            2
+        );
+        model.lookback = 1;
+        let error = message(fit(&RidgeFamily, &model, &frame(cycle(90), &[])));
+        assert!(error.contains("reads the last 2 rows"), "{error}");
+    }
+
+    #[test]
+    fn data_of_another_width_are_refused() {
+        let model = ridge(4, 1e-5, 2, &[]);
+        let fitted = fit(&RidgeFamily, &model, &frame(cycle(90), &[])).expect("a fit");
+        let wide = frame(cycle(90), &[cycle(90)]);
+        let error = message(fitted.forecaster.forecast(&wide, &[50]));
+        assert!(error.contains("fitted on 1 columns"), "{error}");
+        let error = message(RidgeFamily.load(&model, &wide.columns, &fitted.weights));
+        assert!(error.contains("expected shape [7, 2]"), "{error}");
+    }
+
+    proptest! {
+        /// At the minimum the gradient is zero: XᵀX w + λn w = Xᵀy, and without λ for the constant.
+        #[test]
+        fn the_solution_solves_the_normal_equations(
+            windows in prop::collection::vec(prop::array::uniform5(-2.0..2.0_f64), 1..30),
+        ) {
+            let (unknowns, width, penalty) = (4, 6, 0.1);
+            let rows: Vec<[f64; 6]> =
+                windows.iter().map(|[a, b, c, y, z]| [*a, *b, *c, 1.0, *y, *z]).collect();
+            let mut normal = Normal::new(unknowns, 2);
+            for chunk in rows.chunks(BLOCK) {
+                let mut block = chunk.concat();
+                block.resize(BLOCK * width, 0.0);
+                normal.add(&block, chunk.len());
+            }
+            let solution = normal.solve(penalty).expect("a solution");
+            for i in 0..unknowns {
+                for side in 0..2 {
+                    let mut gradient = if i < 3 {
+                        penalty * rows.len() as f64 * solution[i * 2 + side]
+                    } else {
+                        0.0
+                    };
+                    for row in &rows {
+                        let fit: f64 = (0..unknowns).map(|j| row[j] * solution[j * 2 + side]).sum();
+                        gradient += row[i] * (fit - row[unknowns + side]);
+                    }
+                    prop_assert!(gradient.abs() < 1e-8, "{gradient}");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! The key of a stage: a hash of everything that decides its result, and why a key differs.
+//!
+//! # Design
+//! Two runs with equal keys may share their outputs, so a key must hold all that a command can see
+//! of its declared world, and no two different worlds may encode to the same bytes. Every field is
+//! written as a tag, its length and its bytes, and every list with its length, so swapped names,
+//! moved word boundaries, or an empty against a missing value give other bytes by construction.
+//! Order counts where it counts to the command (its words) and not where it does not (inputs are
+//! sorted by path, with the path beside the digest).
+//!
+//! Not in the key: the clock, the host, the absolute place of the project, comments and spacing of
+//! `pipeline.yaml`, and how upstream outputs were made: only their digests are, so an upstream stage
+//! that runs again and gives equal bytes leaves everything after it fresh.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::Stage;
+use crate::artifact::{Artifact, Digest};
+
+/// Changes when the encoding does; old keys are then unknown rather than wrong.
+const SCHEMA: &str = "krammerti key 1";
+
+/// Everything that decides a stage's result.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyParts {
+    /// The words of the command in order.
+    pub cmd: Vec<String>,
+    /// The version of the tool, where the tool is krammerti itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tool: Option<String>,
+    /// What it reads, by path.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub inputs: BTreeMap<String, Artifact>,
+    /// Parameters by file and dotted path, as canonical JSON.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub params: BTreeMap<String, String>,
+    /// The paths it writes.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub outputs: BTreeSet<String>,
+}
+
+impl KeyParts {
+    /// The parts of a stage whose inputs are known.
+    pub fn of(stage: &Stage, inputs: BTreeMap<String, Artifact>) -> Self {
+        Self {
+            cmd: stage.command.words.clone(),
+            tool: stage.command.builtin.then(|| concat!("krammerti ", env!("CARGO_PKG_VERSION")).to_owned()),
+            inputs,
+            params: stage.params.clone(),
+            outputs: stage.outputs.iter().map(ToString::to_string).collect(),
+        }
+    }
+
+    /// The key.
+    pub fn key(&self) -> Digest {
+        let mut encoder = Encoder::default();
+        encoder.text(b's', SCHEMA);
+        encoder.count(b'c', self.cmd.len());
+        for word in &self.cmd {
+            encoder.text(b'w', word);
+        }
+        encoder.count(b't', usize::from(self.tool.is_some()));
+        if let Some(tool) = &self.tool {
+            encoder.text(b'v', tool);
+        }
+        encoder.count(b'i', self.inputs.len());
+        for (path, artifact) in &self.inputs {
+            encoder.text(b'n', path);
+            encoder.text(b'd', &artifact.to_string());
+        }
+        encoder.count(b'p', self.params.len());
+        for (name, value) in &self.params {
+            encoder.text(b'k', name);
+            encoder.text(b'v', value);
+        }
+        encoder.count(b'o', self.outputs.len());
+        for path in &self.outputs {
+            encoder.text(b'n', path);
+        }
+        Digest::of(&encoder.bytes)
+    }
+}
+
+/// Writes typed, length-prefixed fields.
+#[derive(Default)]
+struct Encoder {
+    bytes: Vec<u8>,
+}
+
+impl Encoder {
+    fn count(&mut self, tag: u8, count: usize) {
+        self.bytes.push(tag);
+        self.bytes.extend_from_slice(&(count as u64).to_le_bytes());
+    }
+
+    fn text(&mut self, tag: u8, text: &str) {
+        self.count(tag, text.len());
+        self.bytes.extend_from_slice(text.as_bytes());
+    }
+}
+
+/// Why a stage must run (or come back from the store).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StaleReason {
+    /// Nothing is known of an earlier run.
+    NeverRan,
+    /// The command is another one.
+    Command,
+    /// Krammerti itself is another one.
+    Tool {
+        /// Then.
+        old: Option<String>,
+        /// Now.
+        new: Option<String>,
+    },
+    /// An input has other content, or was not an input before, or is none any more.
+    Input {
+        /// Its path.
+        path: String,
+        /// Then.
+        old: Option<Artifact>,
+        /// Now.
+        new: Option<Artifact>,
+    },
+    /// A parameter has another value.
+    Param {
+        /// File and dotted path.
+        name: String,
+        /// Then.
+        old: Option<String>,
+        /// Now.
+        new: Option<String>,
+    },
+    /// It writes to other places.
+    Outputs,
+    /// An output is not there.
+    OutputMissing {
+        /// Its path.
+        path: String,
+    },
+    /// An output is not what the stage wrote.
+    OutputChanged {
+        /// Its path.
+        path: String,
+    },
+}
+
+impl StaleReason {
+    /// Every difference between what decided an earlier run and what would decide this one.
+    pub fn between(old: &KeyParts, new: &KeyParts) -> Vec<Self> {
+        let mut reasons = Vec::new();
+        if old.cmd != new.cmd {
+            reasons.push(Self::Command);
+        }
+        if old.tool != new.tool {
+            reasons.push(Self::Tool { old: old.tool.clone(), new: new.tool.clone() });
+        }
+        for (path, old, new) in differences(&old.inputs, &new.inputs) {
+            reasons.push(Self::Input { path, old, new });
+        }
+        for (name, old, new) in differences(&old.params, &new.params) {
+            reasons.push(Self::Param { name, old, new });
+        }
+        if old.outputs != new.outputs {
+            reasons.push(Self::Outputs);
+        }
+        reasons
+    }
+}
+
+fn differences<V: Clone + PartialEq>(
+    old: &BTreeMap<String, V>,
+    new: &BTreeMap<String, V>,
+) -> Vec<(String, Option<V>, Option<V>)> {
+    let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    names
+        .into_iter()
+        .filter(|name| old.get(*name) != new.get(*name))
+        .map(|name| (name.clone(), old.get(name).cloned(), new.get(name).cloned()))
+        .collect()
+}
+
+impl fmt::Display for StaleReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let or_unset = |value: &Option<String>| value.clone().unwrap_or_else(|| "unset".to_owned());
+        match self {
+            Self::NeverRan => write!(f, "it has not run yet"),
+            Self::Command => write!(f, "its command changed"),
+            Self::Tool { old, new } => write!(f, "the tool changed from {} to {}", or_unset(old), or_unset(new)),
+            Self::Input { path, old: Some(_), new: Some(_) } => write!(f, "{path} changed"),
+            Self::Input { path, old: None, .. } => write!(f, "{path} is a new input"),
+            Self::Input { path, new: None, .. } => write!(f, "{path} is no input any more"),
+            Self::Param { name, old, new } => {
+                let name = name.strip_prefix("params.yaml:").unwrap_or(name);
+                write!(f, "{name} changed from {} to {}", or_unset(old), or_unset(new))
+            }
+            Self::Outputs => write!(f, "it writes to other places"),
+            Self::OutputMissing { path } => write!(f, "{path} is missing"),
+            Self::OutputChanged { path } => write!(f, "{path} was changed by something else"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::artifact::Kind;
+
+    fn artifact(content: &str) -> Artifact {
+        Artifact { kind: Kind::File, digest: Digest::of(content.as_bytes()) }
+    }
+
+    fn parts(cmd: &[&str], inputs: &[(&str, &str)], params: &[(&str, &str)]) -> KeyParts {
+        KeyParts {
+            cmd: cmd.iter().map(|&word| word.to_owned()).collect(),
+            tool: None,
+            inputs: inputs.iter().map(|&(path, content)| (path.to_owned(), artifact(content))).collect(),
+            params: params.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect(),
+            outputs: ["out".to_owned()].into(),
+        }
+    }
+
+    #[test]
+    fn what_others_confuse_gives_other_keys() {
+        let key = |parts: KeyParts| parts.key();
+        let base = || parts(&["cp", "a", "b"], &[("a", "1"), ("b", "2")], &[]);
+        assert_eq!(key(base()), key(base()));
+        assert_ne!(key(base()), key(parts(&["cp", "b", "a"], &[("a", "1"), ("b", "2")], &[])));
+        assert_ne!(key(base()), key(parts(&["cp", "a", "b"], &[("a", "2"), ("b", "1")], &[])));
+        assert_ne!(key(base()), key(parts(&["cp a", "b"], &[("a", "1"), ("b", "2")], &[])));
+        assert_ne!(key(parts(&["x"], &[], &[("p", "")])), key(parts(&["x"], &[], &[])));
+        assert_ne!(key(parts(&["x"], &[], &[("p", "")])), key(parts(&["x", "p", ""], &[], &[])));
+        let mut tool = base();
+        tool.tool = Some(String::new());
+        assert_ne!(key(base()), key(tool));
+    }
+
+    #[test]
+    fn the_encoding_does_not_drift() {
+        // A changed encoding must come with a changed SCHEMA, and with this line.
+        assert_eq!(
+            parts(&["cp", "a"], &[("a", "1")], &[("params.yaml:x", "2")]).key().short(),
+            "e07f1273"
+        );
+    }
+
+    #[test]
+    fn every_difference_is_told() {
+        let old = parts(&["x"], &[("a", "1"), ("b", "1")], &[("params.yaml:train.epochs", "40")]);
+        let new = parts(&["x"], &[("a", "2"), ("c", "1")], &[("params.yaml:train.epochs", "5")]);
+        let told: Vec<_> = StaleReason::between(&old, &new).iter().map(ToString::to_string).collect();
+        assert_eq!(
+            told,
+            ["a changed", "b is no input any more", "c is a new input", "train.epochs changed from 40 to 5"]
+        );
+    }
+
+    fn any_parts() -> impl Strategy<Value = KeyParts> {
+        let text = || "[a-c]{0,2}";
+        (
+            prop::collection::vec(text(), 0..4),
+            prop::option::of(text()),
+            prop::collection::btree_map(text(), text(), 0..3),
+            prop::collection::btree_map(text(), text(), 0..3),
+            prop::collection::btree_set(text(), 0..3),
+        )
+            .prop_map(|(cmd, tool, inputs, params, outputs)| KeyParts {
+                cmd,
+                tool,
+                inputs: inputs.into_iter().map(|(path, content)| (path, artifact(&content))).collect(),
+                params,
+                outputs,
+            })
+    }
+
+    proptest! {
+        #[test]
+        fn keys_are_equal_exactly_when_parts_are(a in any_parts(), b in any_parts()) {
+            prop_assert_eq!(a.key() == b.key(), a == b);
+            prop_assert_eq!(StaleReason::between(&a, &b).is_empty(), a == b);
+        }
+    }
+}

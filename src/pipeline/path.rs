@@ -1,0 +1,99 @@
+//! Paths of a project: relative to its root, with `/`, without `.` and `..`.
+
+use std::fmt;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+/// A path relative to the project's root. One that an input has outside of the project is absolute
+/// or starts with `..`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ProjectPath(String);
+
+/// A path that cannot be part of a project.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PathError {
+    /// It is empty.
+    #[error("a path is empty")]
+    Empty,
+    /// An output would lie outside of the project, or be the project.
+    #[error("output {0} is not inside the project")]
+    Outside(String),
+}
+
+impl ProjectPath {
+    /// An input path, made plain: `./a//b/../c` is `a/c`.
+    pub fn new(path: &str) -> Result<Self, PathError> {
+        if path.is_empty() {
+            return Err(PathError::Empty);
+        }
+        let mut parts: Vec<&str> = Vec::new();
+        for part in path.split('/') {
+            match part {
+                "" | "." => {}
+                ".." if parts.last().is_some_and(|last| *last != "..") => {
+                    parts.pop();
+                }
+                part => parts.push(part),
+            }
+        }
+        let root = if path.starts_with('/') { "/" } else { "" };
+        let plain = format!("{root}{}", parts.join("/"));
+        Ok(Self(if plain.is_empty() { ".".to_owned() } else { plain }))
+    }
+
+    /// An output path, which lies in the project.
+    pub fn output(path: &str) -> Result<Self, PathError> {
+        let plain = Self::new(path)?;
+        let outside = plain.0.starts_with('/') || plain.0.split('/').next().is_some_and(|p| p == ".." || p == ".");
+        let private = plain.0.split('/').next().is_some_and(|first| first == ".krammerti");
+        if outside || private { Err(PathError::Outside(path.to_owned())) } else { Ok(plain) }
+    }
+
+    /// As text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Where it lies.
+    pub fn in_root(&self, root: &Path) -> std::path::PathBuf {
+        root.join(&self.0)
+    }
+
+    /// Whether one of the two is the other or lies in it.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        Path::new(&self.0).starts_with(&other.0) || Path::new(&other.0).starts_with(&self.0)
+    }
+}
+
+impl fmt::Display for ProjectPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_made_plain() {
+        let plain = |path| ProjectPath::new(path).unwrap().0;
+        assert_eq!(plain("./a//b/../c/"), "a/c");
+        assert_eq!(plain("../a"), "../a");
+        assert_eq!(plain("a/../../b"), "../b");
+        assert_eq!(plain("/a/./b"), "/a/b");
+        assert_eq!(ProjectPath::new(""), Err(PathError::Empty));
+        for outside in ["..", "a/../..", "/a", ".", ".krammerti/x"] {
+            assert!(ProjectPath::output(outside).is_err(), "{outside}");
+        }
+    }
+
+    #[test]
+    fn overlap_is_by_component() {
+        let path = |path| ProjectPath::new(path).unwrap();
+        assert!(path("a").overlaps(&path("a/b")) && path("a/b").overlaps(&path("a")));
+        assert!(!path("a").overlaps(&path("ab")));
+    }
+}

@@ -1,0 +1,271 @@
+//! What an axis spans, and where its ticks are: at numbers, hours, whole counts or times that a
+//! person would choose.
+
+use chrono::DateTime;
+
+use super::chart::drawable;
+
+const DAY: i64 = 86_400;
+
+/// One axis of a chart: `low` is always below `high`.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Axis {
+    pub(super) label: String,
+    pub(super) low: f64,
+    pub(super) high: f64,
+    pub(super) ticks: Vec<Tick>,
+}
+
+/// A place on an axis that has a name.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Tick {
+    pub(super) at: f64,
+    pub(super) label: String,
+    /// Under the label, at the first tick and where it changes: the day of an hour.
+    pub(super) group: Option<String>,
+    /// Whether a group begins here.
+    pub(super) begins: bool,
+}
+
+impl Default for Axis {
+    fn default() -> Self {
+        Self::numbers("", [].into_iter())
+    }
+}
+
+impl Axis {
+    /// From a round number below the values to one above them.
+    pub(super) fn numbers(label: &str, values: impl Iterator<Item = f64>) -> Self {
+        let (low, high) = span(values, 0.0..1.0);
+        let step = round_step((high - low) / 6.0);
+        let (first, last) = ((low / step).floor(), (high / step).ceil());
+        let ticks = (0..=(last - first) as i64).map(|i| {
+            let at = (first + i as f64) * step;
+            Tick {
+                at,
+                label: number_label(at, step),
+                ..Tick::default()
+            }
+        });
+        Self {
+            label: label.to_owned(),
+            low: first * step,
+            high: last * step,
+            ticks: ticks.collect(),
+        }
+    }
+
+    /// Leads from 0 on, with ticks at parts and multiples of a day.
+    pub(super) fn hours(label: &str, leads: &[f64]) -> Self {
+        let largest = leads
+            .iter()
+            .copied()
+            .filter(|lead| drawable(*lead))
+            .fold(0.0, f64::max);
+        let high = if largest > 0.0 { largest } else { 24.0 };
+        let steps = [1.0, 2.0, 3.0, 6.0, 12.0, 24.0, 48.0, 96.0, 168.0];
+        let step = steps
+            .into_iter()
+            .find(|step| high / step <= 12.0)
+            .filter(|_| high >= 4.0)
+            .unwrap_or_else(|| round_step(high / 8.0));
+        Self::stepped(label, 0.0, high, step)
+    }
+
+    /// Whole numbers, such as epochs.
+    pub(super) fn counts(label: &str, counts: impl Iterator<Item = usize>) -> Self {
+        let (low, high) = span(counts.map(|count| count as f64), 1.0..10.0);
+        // A single epoch is no reason for ticks at halves of one.
+        let (low, high) = (low.floor(), high.ceil());
+        let step = round_step((high - low) / 10.0).max(1.0).round();
+        Self::stepped(label, low, high, step)
+    }
+
+    fn stepped(label: &str, low: f64, high: f64, step: f64) -> Self {
+        let (first, last) = ((low / step - 1e-9).ceil(), (high / step + 1e-9).floor());
+        let ticks = (0..=(last - first) as i64).map(|i| {
+            let at = (first + i as f64) * step;
+            Tick {
+                at,
+                label: number_label(at, step),
+                ..Tick::default()
+            }
+        });
+        Self {
+            label: label.to_owned(),
+            low,
+            high,
+            ticks: ticks.collect(),
+        }
+    }
+
+    /// Times with hours over days, or days over years.
+    pub(super) fn times(label: &str, times: impl Iterator<Item = i64>) -> Self {
+        let (low, high) = span(times.map(|time| time as f64), 0.0..DAY as f64);
+        let step = time_step(high - low);
+        let (hour_format, group_format) = if step < DAY {
+            ("%H:%M", "%a %-d %b")
+        } else {
+            ("%-d %b", "%Y")
+        };
+        let first = (low / step as f64).ceil() as i64;
+        let last = (high / step as f64).floor() as i64;
+        let group = |i: i64| format_time(i.saturating_mul(step), group_format);
+        let ticks = (first..=last).map(|i| {
+            let begins = group(i) != group(i - 1);
+            Tick {
+                at: i as f64 * step as f64,
+                label: format_time(i.saturating_mul(step), hour_format),
+                group: (begins || i == first).then(|| group(i)),
+                begins,
+            }
+        });
+        Self {
+            label: label.to_owned(),
+            low,
+            high,
+            ticks: ticks.collect(),
+        }
+    }
+}
+
+/// The least and the largest value, apart by something even where there is only one.
+fn span(values: impl Iterator<Item = f64>, nothing: std::ops::Range<f64>) -> (f64, f64) {
+    let drawable = values.filter(|value| drawable(*value));
+    let (low, high) = drawable.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| {
+        (low.min(value), high.max(value))
+    });
+    if low > high {
+        return (nothing.start, nothing.end);
+    }
+    // What differs less than this is one value to a reader, and to the steps between ticks.
+    let least = low.abs().max(high.abs()) * 1e-9;
+    if high - low > least {
+        (low, high)
+    } else {
+        let margin = low.abs() * 0.1;
+        if margin > 0.0 {
+            (low - margin, high + margin)
+        } else {
+            (0.0, 1.0)
+        }
+    }
+}
+
+/// 1, 2 or 5 times a power of ten, at least the given length.
+fn round_step(least: f64) -> f64 {
+    let power = 10_f64.powf(least.log10().floor());
+    let factor = [1.0, 2.0, 5.0]
+        .into_iter()
+        .find(|f| f * power >= least * 0.999);
+    factor.unwrap_or(10.0) * power
+}
+
+fn time_step(seconds: f64) -> i64 {
+    const HOUR: i64 = 3600;
+    let round = [
+        60,
+        300,
+        900,
+        1800,
+        HOUR,
+        2 * HOUR,
+        3 * HOUR,
+        6 * HOUR,
+        12 * HOUR,
+        DAY,
+        2 * DAY,
+        7 * DAY,
+        14 * DAY,
+    ];
+    let fits = |step: &i64| seconds / *step as f64 <= 12.0;
+    let longer = std::iter::successors(Some(28 * DAY), |step| step.checked_mul(2));
+    round
+        .into_iter()
+        .chain(longer)
+        .find(fits)
+        .unwrap_or(i64::MAX)
+}
+
+fn format_time(time: i64, format: &str) -> String {
+    DateTime::from_timestamp(time, 0)
+        .map_or_else(String::new, |time| time.format(format).to_string())
+}
+
+/// As many decimals as the step needs; a true minus sign.
+fn number_label(number: f64, step: f64) -> String {
+    let text = if (1e-4..1e6).contains(&step) {
+        let decimals = (-step.log10().floor()).max(0.0) as usize;
+        // Adding 0 turns -0 into 0.
+        format!("{:.decimals$}", number + 0.0)
+    } else {
+        format!("{number:.1e}")
+    };
+    text.replace('-', "−")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn labels(axis: &Axis) -> Vec<&str> {
+        axis.ticks.iter().map(|tick| tick.label.as_str()).collect()
+    }
+
+    #[test]
+    fn numbers_have_round_ticks() {
+        let axis = Axis::numbers("t", [-3.2, 7.9].into_iter());
+        assert_eq!(labels(&axis), ["−4", "−2", "0", "2", "4", "6", "8"][..]);
+        let axis = Axis::numbers("t", [0.0, 0.23].into_iter());
+        assert_eq!(
+            labels(&axis),
+            ["0.00", "0.05", "0.10", "0.15", "0.20", "0.25"]
+        );
+    }
+
+    #[test]
+    fn hours_have_ticks_that_divide_a_day() {
+        let leads: Vec<f64> = (1..=48).map(f64::from).collect();
+        let axis = Axis::hours("lead (h)", &leads);
+        assert_eq!(
+            labels(&axis),
+            ["0", "6", "12", "18", "24", "30", "36", "42", "48"]
+        );
+    }
+
+    #[test]
+    fn times_name_a_day_once() {
+        let start = 1_764_536_400; // 2025-11-30T21:00:00Z
+        let axis = Axis::times("time (UTC)", [start, start + 48 * 3600].into_iter());
+        assert_eq!(labels(&axis)[..3], ["00:00", "06:00", "12:00"]);
+        let groups = axis.ticks.iter().filter_map(|tick| tick.group.as_deref());
+        let groups: Vec<&str> = groups.collect();
+        assert_eq!(groups, ["Mon 1 Dec", "Tue 2 Dec"]);
+    }
+
+    #[test]
+    fn degenerate_values_still_have_an_axis() {
+        let n = f64::NAN;
+        for values in [
+            &[][..],
+            &[n, n],
+            &[0.0],
+            &[5.0, 5.0],
+            &[1e300, -1e300],
+            &[1e16, 1e16 + 2.0],
+        ] {
+            let axis = Axis::numbers("t", values.iter().copied());
+            assert!(
+                axis.low < axis.high && (2..=12).contains(&axis.ticks.len()),
+                "{axis:?}"
+            );
+            let axis = Axis::hours("t", values);
+            assert!(axis.low < axis.high && axis.ticks.len() <= 14, "{axis:?}");
+        }
+        for times in [&[][..], &[0], &[7, 7], &[i64::MIN, i64::MAX]] {
+            let axis = Axis::times("t", times.iter().copied());
+            assert!(axis.low < axis.high && axis.ticks.len() <= 14, "{axis:?}");
+        }
+        assert!(!Axis::counts("t", [1].into_iter()).ticks.is_empty());
+    }
+}
