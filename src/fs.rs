@@ -47,19 +47,34 @@ pub fn create(path: &Path) -> io::Result<File> {
 
 /// Opens a file to add to its end.
 pub fn append(path: &Path) -> io::Result<File> {
-    File::options().create(true).append(true).open(path).map_err(at("cannot write", path))
+    File::options()
+        .create(true)
+        .append(true)
+        .open(path)
+        .map_err(at("cannot write", path))
 }
 
 /// Opens a file that locks are taken on.
 pub fn open_lock(path: &Path) -> io::Result<File> {
-    File::options().create(true).append(true).open(path).map_err(at("cannot lock", path))
+    File::options()
+        .create(true)
+        .append(true)
+        .open(path)
+        .map_err(at("cannot lock", path))
 }
 
 /// What the file system says of a path, links followed; `None` where there is nothing.
 pub fn stat(path: &Path) -> io::Result<Option<Metadata>> {
     match fs::metadata(path) {
         Ok(metadata) => Ok(Some(metadata)),
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            ) =>
+        {
+            Ok(None)
+        }
         Err(error) => Err(at("cannot look at", path)(error)),
     }
 }
@@ -77,7 +92,11 @@ pub fn create_dir_all(path: &Path) -> io::Result<()> {
 /// The names in a folder, sorted.
 pub fn list(path: &Path) -> io::Result<Vec<std::ffi::OsString>> {
     let mut names = fs::read_dir(path)
-        .and_then(|entries| entries.map(|entry| entry.map(|entry| entry.file_name())).collect::<io::Result<Vec<_>>>())
+        .and_then(|entries| {
+            entries
+                .map(|entry| entry.map(|entry| entry.file_name()))
+                .collect::<io::Result<Vec<_>>>()
+        })
         .map_err(at("cannot list", path))?;
     names.sort();
     Ok(names)
@@ -130,7 +149,9 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> io::Result<()> {
     create_dir_all(parent(path))?;
     let partial = partial_name(path);
     let written = create(&partial).and_then(|mut file| {
-        file.write_all(bytes).and_then(|()| file.sync_all()).map_err(at("cannot write", path))
+        file.write_all(bytes)
+            .and_then(|()| file.sync_all())
+            .map_err(at("cannot write", path))
     });
     finish(written, &partial, path)
 }
@@ -157,10 +178,14 @@ pub fn copy_atomic(
                 break;
             }
             inspect(Some(&buffer[..read]))?;
-            target.write_all(&buffer[..read]).map_err(at("cannot write", to))?;
+            target
+                .write_all(&buffer[..read])
+                .map_err(at("cannot write", to))?;
         }
         inspect(None)?;
-        target.set_permissions(fs::Permissions::from_mode(mode)).map_err(at("cannot write", to))?;
+        target
+            .set_permissions(fs::Permissions::from_mode(mode))
+            .map_err(at("cannot write", to))?;
         target.sync_all().map_err(at("cannot write", to))
     })();
     finish(copied, &partial, to)
@@ -177,7 +202,9 @@ fn finish(written: io::Result<()>, partial: &Path, path: &Path) -> io::Result<()
 }
 
 fn sync_folder(path: &Path) -> io::Result<()> {
-    File::open(path).and_then(|folder| folder.sync_all()).map_err(at("cannot sync folder", path))
+    File::open(path)
+        .and_then(|folder| folder.sync_all())
+        .map_err(at("cannot sync folder", path))
 }
 
 /// A folder that is filled beside its final place and appears there complete. Dropped before
@@ -194,7 +221,10 @@ impl StagedFolder {
         let partial = partial_name(target);
         remove(&partial)?;
         create_dir_all(&partial)?;
-        Ok(Self { partial, target: target.to_owned() })
+        Ok(Self {
+            partial,
+            target: target.to_owned(),
+        })
     }
 
     /// Where to write while it is unfinished.
@@ -208,7 +238,9 @@ impl StagedFolder {
         let shown = self.target.join(name);
         create_dir_all(parent(&path))?;
         let mut file = File::create(&path).map_err(at("cannot write", &shown))?;
-        file.write_all(bytes).and_then(|()| file.sync_all()).map_err(at("cannot write", &shown))
+        file.write_all(bytes)
+            .and_then(|()| file.sync_all())
+            .map_err(at("cannot write", &shown))
     }
 
     /// Puts the folder in its place, instead of what stood there.
@@ -236,7 +268,11 @@ mod tests {
     use super::*;
 
     fn names(path: &Path) -> Vec<String> {
-        list(path).unwrap().iter().map(|name| name.to_string_lossy().into_owned()).collect()
+        list(path)
+            .unwrap()
+            .iter()
+            .map(|name| name.to_string_lossy().into_owned())
+            .collect()
     }
 
     #[test]

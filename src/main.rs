@@ -1,1 +1,15 @@
-fn main() {}
+//! The `krammerti` command. It is never linked to libtorch: a command that needs it opens the back end.
+
+use std::process::ExitCode;
+
+use krammerti::cli::{self, Place};
+use krammerti::model::Registry;
+
+fn main() -> ExitCode {
+    cli::main(
+        std::env::args_os().collect(),
+        &Registry::builtin(),
+        Place::Binary,
+    )
+    .into()
+}

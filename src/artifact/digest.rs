@@ -62,7 +62,10 @@ impl FromStr for Digest {
             .ok()
             .filter(|_| lower)
             .map(Self::from)
-            .ok_or_else(|| ParseDigestError { expected: "64 lowercase hexadecimal digits", found: text.to_owned() })
+            .ok_or_else(|| ParseDigestError {
+                expected: "64 lowercase hexadecimal digits",
+                found: text.to_owned(),
+            })
     }
 }
 
@@ -102,10 +105,16 @@ impl FromStr for Artifact {
             Some(("file", digest)) => (Kind::File, digest),
             Some(("folder", digest)) => (Kind::Folder, digest),
             _ => {
-                return Err(ParseDigestError { expected: "file:DIGEST or folder:DIGEST", found: text.to_owned() });
+                return Err(ParseDigestError {
+                    expected: "file:DIGEST or folder:DIGEST",
+                    found: text.to_owned(),
+                });
             }
         };
-        Ok(Self { kind, digest: digest.parse()? })
+        Ok(Self {
+            kind,
+            digest: digest.parse()?,
+        })
     }
 }
 
@@ -143,11 +152,20 @@ mod tests {
     #[test]
     fn other_texts_are_refused() {
         let good = Digest::of(b"").to_string();
-        for bad in ["", "af", &good.to_uppercase(), &format!("{good}0"), &good.replace('a', "g")] {
+        for bad in [
+            "",
+            "af",
+            &good.to_uppercase(),
+            &format!("{good}0"),
+            &good.replace('a', "g"),
+        ] {
             assert!(bad.parse::<Digest>().is_err(), "{bad}");
         }
         assert!(format!("dir:{good}").parse::<Artifact>().is_err());
-        let artifact = Artifact { kind: Kind::Folder, digest: Digest::of(b"x") };
+        let artifact = Artifact {
+            kind: Kind::Folder,
+            digest: Digest::of(b"x"),
+        };
         assert_eq!(artifact.to_string().parse(), Ok(artifact));
     }
 }

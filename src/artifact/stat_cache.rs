@@ -60,16 +60,21 @@ impl StatCache {
     pub fn load(file: &Path) -> Self {
         let text = fs::read_to_string(file).unwrap_or_default();
         let known = parse(&text).unwrap_or_default();
-        Self { file: file.to_owned(), known, ..Self::default() }
+        Self {
+            file: file.to_owned(),
+            known,
+            ..Self::default()
+        }
     }
 
     /// The artifact at a path; `None` where there is nothing.
     pub fn artifact(&mut self, path: &Path) -> io::Result<Option<Artifact>> {
         let (kind, digest) = match fs::stat(path)? {
             None => return Ok(None),
-            Some(metadata) if metadata.is_dir() => {
-                (Kind::Folder, Digest::of(Tree::scan(path, self)?.encode().as_bytes()))
-            }
+            Some(metadata) if metadata.is_dir() => (
+                Kind::Folder,
+                Digest::of(Tree::scan(path, self)?.encode().as_bytes()),
+            ),
             Some(_) => (Kind::File, self.digest(path)?),
         };
         Ok(Some(Artifact { kind, digest }))
@@ -78,7 +83,12 @@ impl StatCache {
     /// The digest of a file.
     pub fn digest(&mut self, path: &Path) -> io::Result<Digest> {
         let file = fs::open(path)?;
-        let in_path = |error: io::Error| io::Error::new(error.kind(), format!("cannot read {}: {error}", path.display()));
+        let in_path = |error: io::Error| {
+            io::Error::new(
+                error.kind(),
+                format!("cannot read {}: {error}", path.display()),
+            )
+        };
         let stamp = Stamp::of(&file.metadata().map_err(in_path)?);
         if let Some(&digest) = self.known.get(&stamp) {
             return Ok(digest);
@@ -140,7 +150,9 @@ fn hash(reader: &mut impl Read) -> io::Result<Digest> {
 }
 
 fn now_ns() -> i128 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as i128)
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_nanos() as i128)
 }
 
 fn parse(text: &str) -> Option<HashMap<Stamp, Digest>> {
@@ -185,7 +197,8 @@ mod tests {
         let mtime = fs::stat(&path).unwrap().unwrap().modified().unwrap();
         let mut file = std::fs::File::options().write(true).open(&path).unwrap();
         std::io::Write::write_all(&mut file, b"new").unwrap();
-        file.set_times(FileTimes::new().set_modified(mtime)).unwrap();
+        file.set_times(FileTimes::new().set_modified(mtime))
+            .unwrap();
 
         let mut cache = StatCache::load(&folder.path().join("cache"));
         assert_ne!(cache.digest(&path).unwrap(), old);
@@ -199,7 +212,10 @@ mod tests {
         fs::write_atomic(&path, b"x").unwrap();
         let mut cache = StatCache::load(&store);
         cache.digest(&path).unwrap();
-        assert!(cache.known.is_empty(), "hashed within a tick of its change: not to be trusted");
+        assert!(
+            cache.known.is_empty(),
+            "hashed within a tick of its change: not to be trusted"
+        );
         settle();
         cache.digest(&path).unwrap();
         cache.save();
@@ -212,6 +228,9 @@ mod tests {
     fn a_damaged_cache_is_an_empty_one() {
         assert!(parse("nonsense").is_none());
         assert!(parse(&format!("{HEADER}\n1 2 3\n")).is_none());
-        assert_eq!(parse(&format!("{HEADER}\n")).map(|known| known.len()), Some(0));
+        assert_eq!(
+            parse(&format!("{HEADER}\n")).map(|known| known.len()),
+            Some(0)
+        );
     }
 }

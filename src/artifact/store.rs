@@ -18,7 +18,9 @@ pub struct Store {
 impl Store {
     /// The store in a folder, which is created when something is put in.
     pub fn new(root: &Path) -> Self {
-        Self { root: root.to_owned() }
+        Self {
+            root: root.to_owned(),
+        }
     }
 
     fn object(&self, digest: Digest) -> PathBuf {
@@ -28,7 +30,10 @@ impl Store {
 
     fn record_path(&self, key: Digest) -> PathBuf {
         let hex = key.to_string();
-        self.root.join("records").join(&hex[..2]).join(format!("{}.json", &hex[2..]))
+        self.root
+            .join("records")
+            .join(&hex[..2])
+            .join(format!("{}.json", &hex[2..]))
     }
 
     /// Whether everything of an artifact is here.
@@ -65,20 +70,27 @@ impl Store {
         if fs::exists(&object) {
             return Ok(());
         }
-        fs::copy_atomic(path, &object, 0o444, expect_digest(digest, || changed(path)))
+        fs::copy_atomic(
+            path,
+            &object,
+            0o444,
+            expect_digest(digest, || changed(path)),
+        )
     }
 
     /// Brings an artifact back to a path, instead of what stands there.
     pub fn restore(&self, artifact: Artifact, path: &Path) -> io::Result<()> {
         match artifact.kind {
-            Kind::File => {
-                self.copy_out(artifact.digest, path, false)
-            }
+            Kind::File => self.copy_out(artifact.digest, path, false),
             Kind::Folder => {
                 let tree = self.tree(artifact.digest)?;
                 let staged = StagedFolder::new(path)?;
                 for entry in &tree.entries {
-                    self.copy_out(entry.digest, &staged.path().join(&entry.path), entry.executable)?;
+                    self.copy_out(
+                        entry.digest,
+                        &staged.path().join(&entry.path),
+                        entry.executable,
+                    )?;
                 }
                 staged.commit()
             }
@@ -104,7 +116,10 @@ impl Store {
     fn tree(&self, digest: Digest) -> io::Result<Tree> {
         let text = fs::read_to_string(&self.object(digest))?;
         Tree::decode(&text).ok_or_else(|| {
-            let message = format!("object {} of the store is no folder listing", digest.short());
+            let message = format!(
+                "object {} of the store is no folder listing",
+                digest.short()
+            );
             io::Error::new(io::ErrorKind::InvalidData, message)
         })
     }
@@ -113,7 +128,11 @@ impl Store {
     pub fn find(&self, key: Digest) -> Option<Record> {
         let text = fs::read_to_string(&self.record_path(key)).ok()?;
         let record: Record = serde_json::from_str(&text).ok()?;
-        record.outputs.values().all(|&output| self.has(output)).then_some(record)
+        record
+            .outputs
+            .values()
+            .all(|&output| self.has(output))
+            .then_some(record)
     }
 
     /// Remembers what a key gave. Its objects are to be here already.
@@ -140,7 +159,10 @@ fn expect_digest(
 }
 
 fn changed(path: &Path) -> io::Error {
-    io::Error::other(format!("{} changed while it was put into the store", path.display()))
+    io::Error::other(format!(
+        "{} changed while it was put into the store",
+        path.display()
+    ))
 }
 
 #[cfg(test)]
@@ -190,9 +212,20 @@ mod tests {
         store.insert(&path, artifact, &mut cache).unwrap();
         fs::write_atomic(&store.object(artifact.digest), b"evil").unwrap();
         let key = Digest::of(b"key");
-        store.put_record(key, &Record { outputs: [("out".to_owned(), artifact)].into() }).unwrap();
+        store
+            .put_record(
+                key,
+                &Record {
+                    outputs: [("out".to_owned(), artifact)].into(),
+                },
+            )
+            .unwrap();
         assert!(store.find(key).is_some());
-        assert!(store.restore(artifact, &folder.path().join("back")).is_err());
+        assert!(
+            store
+                .restore(artifact, &folder.path().join("back"))
+                .is_err()
+        );
         assert!(!folder.path().join("back").exists());
         assert!(store.find(key).is_none());
     }

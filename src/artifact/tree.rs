@@ -50,11 +50,17 @@ impl Tree {
             let path = format!("{prefix}{name}");
             match fs::stat(&full)? {
                 None => return refuse("it is a link to nothing, or vanished"),
-                Some(metadata) if metadata.is_dir() => self.scan_into(&full, &format!("{path}/"), cache)?,
+                Some(metadata) if metadata.is_dir() => {
+                    self.scan_into(&full, &format!("{path}/"), cache)?
+                }
                 Some(metadata) if metadata.is_file() => {
                     let executable = metadata.permissions().mode() & 0o100 != 0;
                     let digest = cache.digest(&full)?;
-                    self.entries.push(Entry { path, digest, executable });
+                    self.entries.push(Entry {
+                        path,
+                        digest,
+                        executable,
+                    });
                 }
                 Some(_) => return refuse("it is neither a file nor a folder"),
             }
@@ -66,7 +72,12 @@ impl Tree {
     /// or `-`, and its path, a line each. No path holds a line break, so no two trees read alike.
     pub fn encode(&self) -> String {
         let mut text = HEADER.to_owned();
-        for Entry { path, digest, executable } in &self.entries {
+        for Entry {
+            path,
+            digest,
+            executable,
+        } in &self.entries
+        {
             let mode = if *executable { 'x' } else { '-' };
             text.push_str(&format!("{digest} {mode} {path}\n"));
         }
@@ -81,13 +92,18 @@ impl Tree {
             .map(|line| {
                 let (digest, rest) = line.split_once(' ')?;
                 let (mode, path) = rest.split_once(' ')?;
-                let safe = !path.is_empty() && path.split('/').all(|part| !matches!(part, "" | "." | ".."));
+                let safe = !path.is_empty()
+                    && path.split('/').all(|part| !matches!(part, "" | "." | ".."));
                 let executable = match mode {
                     "x" => true,
                     "-" => false,
                     _ => return None,
                 };
-                safe.then_some(Entry { path: path.to_owned(), digest: digest.parse().ok()?, executable })
+                safe.then_some(Entry {
+                    path: path.to_owned(),
+                    digest: digest.parse().ok()?,
+                    executable,
+                })
             })
             .collect::<Option<Vec<_>>>()?;
         Some(Self { entries })
@@ -101,11 +117,25 @@ mod tests {
     #[test]
     fn listings_read_as_they_are_written() {
         let digest = Digest::of(b"x");
-        let entry = |path: &str, executable| Entry { path: path.into(), digest, executable };
-        let tree = Tree { entries: vec![entry("a b", false), entry("c/d", true)] };
+        let entry = |path: &str, executable| Entry {
+            path: path.into(),
+            digest,
+            executable,
+        };
+        let tree = Tree {
+            entries: vec![entry("a b", false), entry("c/d", true)],
+        };
         assert_eq!(Tree::decode(&tree.encode()), Some(tree.clone()));
-        assert_eq!(Tree::decode(&Tree::default().encode()), Some(Tree::default()));
-        for bad in ["", "other\n", &tree.encode().replace("c/d", "../d"), &tree.encode().replace(" x ", " ? ")] {
+        assert_eq!(
+            Tree::decode(&Tree::default().encode()),
+            Some(Tree::default())
+        );
+        for bad in [
+            "",
+            "other\n",
+            &tree.encode().replace("c/d", "../d"),
+            &tree.encode().replace(" x ", " ? "),
+        ] {
             assert_eq!(Tree::decode(bad), None);
         }
     }

@@ -6,7 +6,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::features::{self, Wave};
-use super::{Column, Frame, FrameColumn, Part, Role, RowCounts, Scaler, Series, SeriesError, Split, Table, fill_gaps};
+use super::{
+    Column, Frame, FrameColumn, Part, Role, RowCounts, Scaler, Series, SeriesError, Split, Table,
+    fill_gaps,
+};
 use crate::params::{Calendar, PrepareParams};
 use crate::time::{Step, format_utc};
 
@@ -147,18 +150,27 @@ impl Dataset {
         builder.observed()?;
         builder.wind()?;
         builder.calendar();
-        let split = Split::by_shares(series.rows(), params.split)
-            .ok_or(DatasetError::TooShort { rows: series.rows() })?;
+        let split =
+            Split::by_shares(series.rows(), params.split).ok_or(DatasetError::TooShort {
+                rows: series.rows(),
+            })?;
         builder.finish(split, rows)
     }
 
     /// Puts a data set together from its two files.
     pub fn from_parts(table: &Table, meta: DatasetMeta) -> Result<Self, DatasetError> {
         if meta.format != FORMAT {
-            let message = format!("dataset.json has format {}, this krammerti reads {FORMAT}", meta.format);
+            let message = format!(
+                "dataset.json has format {}, this krammerti reads {FORMAT}",
+                meta.format
+            );
             return Err(DatasetError::Mismatch(message));
         }
-        let names: Vec<String> = meta.columns.iter().map(|column| column.name.clone()).collect();
+        let names: Vec<String> = meta
+            .columns
+            .iter()
+            .map(|column| column.name.clone())
+            .collect();
         let (series, _) = Series::from_table(&table.select(&names)?, meta.step)?;
         if series.rows() != meta.split.rows(Part::Test).end {
             let message = format!(
@@ -184,12 +196,23 @@ impl Dataset {
     /// What is known of the target.
     pub fn target(&self) -> &ColumnMeta {
         let is_target = |column: &&ColumnMeta| column.name == self.meta.target;
-        self.meta.columns.iter().find(is_target).unwrap_or(&self.meta.columns[0])
+        self.meta
+            .columns
+            .iter()
+            .find(is_target)
+            .unwrap_or(&self.meta.columns[0])
     }
 
     /// The columns as a model sees them.
     pub fn frame_columns(&self) -> Vec<FrameColumn> {
-        self.meta.columns.iter().map(|c| FrameColumn { name: c.name.clone(), role: c.role }).collect()
+        self.meta
+            .columns
+            .iter()
+            .map(|c| FrameColumn {
+                name: c.name.clone(),
+                role: c.role,
+            })
+            .collect()
     }
 
     /// The scaled values, and `ahead` more rows in which only what is known in the future is there.
@@ -211,12 +234,21 @@ impl Dataset {
                 values[row * width + c] = scalers[c].transform(value) as f32;
             }
         }
-        Frame { start: self.series.start(), step: self.series.step(), columns: self.frame_columns(), values }
+        Frame {
+            start: self.series.start(),
+            step: self.series.step(),
+            columns: self.frame_columns(),
+            values,
+        }
     }
 
     /// The scalers of the columns.
     pub fn scalers(&self) -> Vec<Scaler> {
-        self.meta.columns.iter().map(|column| column.scaler).collect()
+        self.meta
+            .columns
+            .iter()
+            .map(|column| column.scaler)
+            .collect()
     }
 }
 
@@ -229,14 +261,17 @@ struct Builder<'a> {
 
 impl<'a> Builder<'a> {
     fn new(series: &'a Series, params: &'a PrepareParams) -> Self {
-        Self { series, params, columns: Vec::new() }
+        Self {
+            series,
+            params,
+            columns: Vec::new(),
+        }
     }
 
     fn add(&mut self, mut column: Column, role: Role, source: ColumnSource) {
-        let longest = self
-            .params
-            .fill_gaps_up_to
-            .map_or(0, |gap| (gap.seconds() / self.series.step().seconds()) as usize);
+        let longest = self.params.fill_gaps_up_to.map_or(0, |gap| {
+            (gap.seconds() / self.series.step().seconds()) as usize
+        });
         let filled = fill_gaps(&mut column.values, longest);
         self.columns.push((column, role, source, filled));
     }
@@ -244,10 +279,19 @@ impl<'a> Builder<'a> {
     /// The columns asked for, without wind directions: those become vectors.
     fn observed(&mut self) -> Result<(), SeriesError> {
         let target = self.series.column(&self.params.target)?.clone();
-        let all: Vec<String> = self.series.columns().iter().map(|column| column.name.clone()).collect();
+        let all: Vec<String> = self
+            .series
+            .columns()
+            .iter()
+            .map(|column| column.name.clone())
+            .collect();
         let mut names = self.params.columns.clone().unwrap_or(all);
-        names.retain(|name| *name != target.name && self.params.wind.iter().all(|pair| pair.direction != *name));
-        let source = |column: &Column| ColumnSource::Observed { column: column.name.clone() };
+        names.retain(|name| {
+            *name != target.name && self.params.wind.iter().all(|pair| pair.direction != *name)
+        });
+        let source = |column: &Column| ColumnSource::Observed {
+            column: column.name.clone(),
+        };
         self.add(target.clone(), Role::Target, source(&target));
         for name in names {
             let column = self.series.column(&name)?.clone();
@@ -260,8 +304,10 @@ impl<'a> Builder<'a> {
     fn wind(&mut self) -> Result<(), SeriesError> {
         for pair in &self.params.wind {
             for column in features::wind_columns(self.series, pair)? {
-                let source =
-                    ColumnSource::Wind { speed: pair.speed.clone(), direction: pair.direction.clone() };
+                let source = ColumnSource::Wind {
+                    speed: pair.speed.clone(),
+                    direction: pair.direction.clone(),
+                };
                 self.add(column, Role::Past, source);
             }
         }
@@ -277,7 +323,14 @@ impl<'a> Builder<'a> {
                     unit: "1".to_owned(),
                     values: (0..self.series.rows()).map(value).collect(),
                 };
-                self.add(column, Role::Future, ColumnSource::Calendar { cycle: calendar.into(), wave });
+                self.add(
+                    column,
+                    Role::Future,
+                    ColumnSource::Calendar {
+                        cycle: calendar.into(),
+                        wave,
+                    },
+                );
             }
         }
     }
@@ -285,7 +338,13 @@ impl<'a> Builder<'a> {
     fn finish(self, split: Split, rows: RowCounts) -> Result<Dataset, DatasetError> {
         let train = split.rows(Part::Train);
         let metas = self.columns.iter().map(|(column, role, source, filled)| {
-            let present = || column.values.iter().copied().filter(|value| !value.is_nan());
+            let present = || {
+                column
+                    .values
+                    .iter()
+                    .copied()
+                    .filter(|value| !value.is_nan())
+            };
             ColumnMeta {
                 name: column.name.clone(),
                 role: *role,
@@ -311,11 +370,18 @@ impl<'a> Builder<'a> {
             rows,
             columns: metas.collect(),
         };
-        let columns: Vec<Column> = self.columns.into_iter().map(|(column, ..)| column).collect();
+        let columns: Vec<Column> = self
+            .columns
+            .into_iter()
+            .map(|(column, ..)| column)
+            .collect();
         if columns[0].values[train].iter().all(|value| value.is_nan()) {
             return Err(DatasetError::NoTarget(meta.target));
         }
-        Ok(Dataset { series: self.series.with_columns(columns)?, meta })
+        Ok(Dataset {
+            series: self.series.with_columns(columns)?,
+            meta,
+        })
     }
 }
 
@@ -329,10 +395,17 @@ mod tests {
             target: "t".into(),
             step: Step::HOUR,
             columns: None,
-            wind: vec![WindPair { speed: "speed".into(), direction: "direction".into() }],
+            wind: vec![WindPair {
+                speed: "speed".into(),
+                direction: "direction".into(),
+            }],
             calendar: vec![Calendar::HourOfDay],
             fill_gaps_up_to: Some(Step::HOUR),
-            split: SplitShares { train: 0.7, validation: 0.1, test: 0.2 },
+            split: SplitShares {
+                train: 0.7,
+                validation: 0.1,
+                test: 0.2,
+            },
         }
     }
 
@@ -344,13 +417,26 @@ mod tests {
             values: (0..rows).map(value).collect(),
         };
         let t = |row: usize| if row == 3 { f64::NAN } else { row as f64 };
-        Table::new(times, vec![column("speed", &|_| 2.0), column("t", &t), column("direction", &|_| 90.0)]).unwrap()
+        Table::new(
+            times,
+            vec![
+                column("speed", &|_| 2.0),
+                column("t", &t),
+                column("direction", &|_| 90.0),
+            ],
+        )
+        .unwrap()
     }
 
     #[test]
     fn columns_have_their_roles_and_the_target_comes_first() {
         let dataset = Dataset::prepare(&table(100), &params()).unwrap();
-        let columns: Vec<_> = dataset.meta().columns.iter().map(|c| (c.name.as_str(), c.role)).collect();
+        let columns: Vec<_> = dataset
+            .meta()
+            .columns
+            .iter()
+            .map(|c| (c.name.as_str(), c.role))
+            .collect();
         assert_eq!(
             columns,
             [
@@ -363,7 +449,10 @@ mod tests {
             ]
         );
         let target = dataset.target();
-        assert_eq!((target.filled, target.missing, target.max), (1, 0, Some(99.0)));
+        assert_eq!(
+            (target.filled, target.missing, target.max),
+            (1, 0, Some(99.0))
+        );
     }
 
     #[test]
@@ -374,7 +463,9 @@ mod tests {
             .iter()
             .map(|column| {
                 let mut column = column.clone();
-                column.values[70..].iter_mut().for_each(|value| *value += 1000.0);
+                column.values[70..]
+                    .iter_mut()
+                    .for_each(|value| *value += 1000.0);
                 column
             })
             .collect();
@@ -395,10 +486,18 @@ mod tests {
 
     #[test]
     fn what_cannot_become_a_data_set_is_told() {
-        let prepare = |table: &Table, params: &PrepareParams| Dataset::prepare(table, params).unwrap_err().to_string();
+        let prepare = |table: &Table, params: &PrepareParams| {
+            Dataset::prepare(table, params).unwrap_err().to_string()
+        };
         assert!(prepare(&table(2), &params()).contains("2 rows"));
-        let missing = PrepareParams { target: "x".into(), ..params() };
-        assert_eq!(prepare(&table(10), &missing), "no column x; there are speed, t, direction");
+        let missing = PrepareParams {
+            target: "x".into(),
+            ..params()
+        };
+        assert_eq!(
+            prepare(&table(10), &missing),
+            "no column x; there are speed, t, direction"
+        );
         let empty = Table::new(vec![], vec![]).unwrap();
         assert!(Dataset::prepare(&empty, &params()).is_err());
     }

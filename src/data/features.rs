@@ -60,7 +60,11 @@ pub fn wind_columns(series: &Series, pair: &WindPair) -> Result<[Column; 2], Ser
         .map(|(&speed, &direction)| physics::wind_vector(speed, direction))
         .unzip();
     let base = pair.direction.replace("direction", "vector");
-    let part = |axis: &str, values| Column { name: format!("{base}_{axis}"), unit: speed.unit.clone(), values };
+    let part = |axis: &str, values| Column {
+        name: format!("{base}_{axis}"),
+        unit: speed.unit.clone(),
+        values,
+    };
     Ok([part("u", u), part("v", v)])
 }
 
@@ -97,9 +101,15 @@ mod tests {
             ],
         )
         .unwrap();
-        let pair = WindPair { speed: "wind_speed_10m".into(), direction: "wind_direction_10m".into() };
+        let pair = WindPair {
+            speed: "wind_speed_10m".into(),
+            direction: "wind_direction_10m".into(),
+        };
         let [u, v] = wind_columns(&series, &pair).unwrap();
-        assert_eq!((u.name.as_str(), u.unit.as_str()), ("wind_vector_10m_u", "m/s"));
+        assert_eq!(
+            (u.name.as_str(), u.unit.as_str()),
+            ("wind_vector_10m_u", "m/s")
+        );
         assert!((u.values[0] - 5.0).abs() < 1e-12 && v.values[0].abs() < 1e-12);
         assert!(u.values[1].is_nan() && v.values[1].is_nan());
     }

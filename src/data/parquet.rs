@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use std::io::Cursor;
 
 use polars::prelude::{
-    DataFrame, DataType, IntoColumn, KeyValueMetadata, NamedFrom, ParquetCompression, ParquetReader, ParquetWriter,
-    PolarsError, SerReader, Series as PolarsSeries, TimeUnit, TimeZone,
+    DataFrame, DataType, IntoColumn, KeyValueMetadata, NamedFrom, ParquetCompression,
+    ParquetReader, ParquetWriter, PolarsError, SerReader, Series as PolarsSeries, TimeUnit,
+    TimeZone,
 };
 
 use super::{Column, SeriesError, Table};
@@ -31,21 +32,34 @@ pub enum ParquetError {
 /// Writes a table. Equal tables give equal bytes.
 pub fn to_parquet(table: &Table) -> Result<Vec<u8>, ParquetError> {
     let milliseconds: Vec<i64> = table.times().iter().map(|time| time * 1000).collect();
-    let time = PolarsSeries::new(TIME.into(), milliseconds)
-        .cast(&DataType::Datetime(TimeUnit::Milliseconds, Some(TimeZone::UTC)))?;
+    let time = PolarsSeries::new(TIME.into(), milliseconds).cast(&DataType::Datetime(
+        TimeUnit::Milliseconds,
+        Some(TimeZone::UTC),
+    ))?;
     let mut columns = vec![time.into_column()];
     for column in table.columns() {
-        let values: Vec<Option<f64>> = column.values.iter().map(|&v| (!v.is_nan()).then_some(v)).collect();
+        let values: Vec<Option<f64>> = column
+            .values
+            .iter()
+            .map(|&v| (!v.is_nan()).then_some(v))
+            .collect();
         columns.push(PolarsSeries::new(column.name.as_str().into(), values).into_column());
     }
     let mut frame = DataFrame::new(table.times().len(), columns)?;
-    let units: BTreeMap<&str, &str> =
-        table.columns().iter().map(|column| (column.name.as_str(), column.unit.as_str())).collect();
-    let units = serde_json::to_string(&units).map_err(|error| ParquetError::Schema(error.to_string()))?;
+    let units: BTreeMap<&str, &str> = table
+        .columns()
+        .iter()
+        .map(|column| (column.name.as_str(), column.unit.as_str()))
+        .collect();
+    let units =
+        serde_json::to_string(&units).map_err(|error| ParquetError::Schema(error.to_string()))?;
     let mut bytes = Vec::new();
     ParquetWriter::new(&mut bytes)
         .with_compression(ParquetCompression::Zstd(None))
-        .with_key_value_metadata(Some(KeyValueMetadata::from_static(vec![(UNITS.to_owned(), units)])))
+        .with_key_value_metadata(Some(KeyValueMetadata::from_static(vec![(
+            UNITS.to_owned(),
+            units,
+        )])))
         .set_parallel(false)
         .finish(&mut frame)?;
     Ok(bytes)
@@ -67,7 +81,11 @@ pub fn from_parquet(bytes: Vec<u8>) -> Result<Table, ParquetError> {
             columns.push(Column {
                 name: name.to_owned(),
                 unit: units.get(name).cloned().unwrap_or_else(|| "1".to_owned()),
-                values: values.f64()?.iter().map(|value| value.unwrap_or(f64::NAN)).collect(),
+                values: values
+                    .f64()?
+                    .iter()
+                    .map(|value| value.unwrap_or(f64::NAN))
+                    .collect(),
             });
         }
     }
@@ -75,21 +93,31 @@ pub fn from_parquet(bytes: Vec<u8>) -> Result<Table, ParquetError> {
     Ok(Table::new(times, columns)?)
 }
 
-fn read_units(reader: &mut ParquetReader<Cursor<Vec<u8>>>) -> Result<BTreeMap<String, String>, ParquetError> {
+fn read_units(
+    reader: &mut ParquetReader<Cursor<Vec<u8>>>,
+) -> Result<BTreeMap<String, String>, ParquetError> {
     let metadata = reader.get_metadata()?;
     let entries = metadata.key_value_metadata().as_ref();
     let units = entries.and_then(|entries| entries.iter().find(|entry| entry.key == UNITS));
     match units.and_then(|entry| entry.value.as_ref()) {
         None => Ok(BTreeMap::new()),
-        Some(text) => serde_json::from_str(text)
-            .map_err(|error| ParquetError::Schema(format!("its metadata {UNITS} is broken: {error}"))),
+        Some(text) => serde_json::from_str(text).map_err(|error| {
+            ParquetError::Schema(format!("its metadata {UNITS} is broken: {error}"))
+        }),
     }
 }
 
 fn read_times(series: &PolarsSeries) -> Result<Vec<i64>, ParquetError> {
     let milliseconds = match series.dtype() {
-        DataType::Datetime(_, _) => series.cast(&DataType::Datetime(TimeUnit::Milliseconds, Some(TimeZone::UTC)))?,
-        other => return Err(ParquetError::Schema(format!("its column `time` is {other}, expected a date and time"))),
+        DataType::Datetime(_, _) => series.cast(&DataType::Datetime(
+            TimeUnit::Milliseconds,
+            Some(TimeZone::UTC),
+        ))?,
+        other => {
+            return Err(ParquetError::Schema(format!(
+                "its column `time` is {other}, expected a date and time"
+            )));
+        }
     };
     milliseconds
         .cast(&DataType::Int64)?
@@ -97,8 +125,9 @@ fn read_times(series: &PolarsSeries) -> Result<Vec<i64>, ParquetError> {
         .iter()
         .enumerate()
         .map(|(row, time)| {
-            time.map(|ms| ms.div_euclid(1000))
-                .ok_or_else(|| ParquetError::Schema(format!("its column `time` is empty in row {row}")))
+            time.map(|ms| ms.div_euclid(1000)).ok_or_else(|| {
+                ParquetError::Schema(format!("its column `time` is empty in row {row}"))
+            })
         })
         .collect()
 }
@@ -114,7 +143,11 @@ mod tests {
             unit: "°C".into(),
             values: values.to_vec(),
         };
-        let table = Table::new(vec![0, 3600, -7200], vec![column("b", &[1.5, 2.0, -0.1]), column("a", &[0.0; 3])]).unwrap();
+        let table = Table::new(
+            vec![0, 3600, -7200],
+            vec![column("b", &[1.5, 2.0, -0.1]), column("a", &[0.0; 3])],
+        )
+        .unwrap();
         let bytes = to_parquet(&table).unwrap();
         assert_eq!(bytes, to_parquet(&table).unwrap());
         assert_eq!(from_parquet(bytes).unwrap(), table);
@@ -122,17 +155,35 @@ mod tests {
 
     #[test]
     fn missing_values_stay_missing_and_empty_tables_pass() {
-        let column = Column { name: "a".into(), unit: "1".into(), values: vec![f64::NAN, 2.0] };
+        let column = Column {
+            name: "a".into(),
+            unit: "1".into(),
+            values: vec![f64::NAN, 2.0],
+        };
         let table = Table::new(vec![0, 1], vec![column]).unwrap();
         let back = from_parquet(to_parquet(&table).unwrap()).unwrap();
         assert!(back.columns()[0].values[0].is_nan());
-        let empty = Table::new(vec![], vec![Column { name: "a".into(), unit: "1".into(), values: vec![] }]).unwrap();
+        let empty = Table::new(
+            vec![],
+            vec![Column {
+                name: "a".into(),
+                unit: "1".into(),
+                values: vec![],
+            }],
+        )
+        .unwrap();
         assert_eq!(from_parquet(to_parquet(&empty).unwrap()).unwrap(), empty);
     }
 
     #[test]
     fn other_files_are_refused() {
-        assert!(matches!(from_parquet(b"no parquet at all".to_vec()), Err(ParquetError::Polars(_))));
-        assert!(matches!(from_parquet(Vec::new()), Err(ParquetError::Polars(_))));
+        assert!(matches!(
+            from_parquet(b"no parquet at all".to_vec()),
+            Err(ParquetError::Polars(_))
+        ));
+        assert!(matches!(
+            from_parquet(Vec::new()),
+            Err(ParquetError::Polars(_))
+        ));
     }
 }

@@ -5,6 +5,7 @@
 //! of row `issue + h`. Values go in and values come out, in scaled units; reading files, undoing
 //! the scaling and naming units is the caller's work.
 
+mod artifact;
 mod climatology;
 mod naive;
 mod residual;
@@ -18,6 +19,7 @@ use crate::data::Frame;
 use crate::event::Observer;
 use crate::params::{ModelParams, TrainParams};
 
+pub use artifact::{BestEpoch, Misfit, ModelColumn, ModelFile, decode_weights, encode_weights};
 pub use climatology::Climatology;
 pub use naive::{Persistence, SeasonalNaive};
 pub use ridge::Ridge;
@@ -161,7 +163,8 @@ impl Registry {
             .iter()
             .find(|family| family.kind() == kind)
             .map(AsRef::as_ref)
-            .ok_or_else(|| NeedsBackend { kind: kind.to_owned() })
+            .ok_or_else(|| NeedsBackend {
+                kind: kind.to_owned(),
+            })
     }
 }
-

@@ -150,7 +150,11 @@ impl Workspace {
         let parts = KeyParts::of(stage, inputs);
         let key = parts.key();
         let present = self.present_outputs(stage)?;
-        let entry = if stage.recorded { self.lock.get(&stage.name) } else { None };
+        let entry = if stage.recorded {
+            self.lock.get(&stage.name)
+        } else {
+            None
+        };
         let locked = entry.map(|entry| (entry.key_parts(), entry.wrote.clone()));
         let state = match locked {
             Some((old, wrote)) if old == parts && wrote == present => State::Fresh,
@@ -166,7 +170,10 @@ impl Workspace {
         Ok(Assessment { parts, key, state })
     }
 
-    fn present_outputs(&mut self, stage: &Stage) -> Result<BTreeMap<String, Artifact>, ExecuteError> {
+    fn present_outputs(
+        &mut self,
+        stage: &Stage,
+    ) -> Result<BTreeMap<String, Artifact>, ExecuteError> {
         let mut present = BTreeMap::new();
         for path in &stage.outputs {
             if let Some(artifact) = self.cache.artifact(&path.in_root(&self.root))? {
@@ -220,7 +227,12 @@ impl Workspace {
                 self.store.restore(artifact, &self.root.join(path))?;
             }
         }
-        self.write_lock(stage, stage.recorded.then(|| Entry::new(parts, record.outputs.clone())))
+        self.write_lock(
+            stage,
+            stage
+                .recorded
+                .then(|| Entry::new(parts, record.outputs.clone())),
+        )
     }
 
     fn build(
@@ -231,10 +243,13 @@ impl Workspace {
         observer: &mut dyn Observer,
     ) -> Result<(), ExecuteError> {
         let aside = Aside::put(&self.aside(stage), &self.root, stage)?;
-        let built = self.prepare_folders(stage).map_err(ExecuteError::from).and_then(|()| {
-            runner(stage, observer)?;
-            self.outputs(stage)
-        });
+        let built = self
+            .prepare_folders(stage)
+            .map_err(ExecuteError::from)
+            .and_then(|()| {
+                runner(stage, observer)?;
+                self.outputs(stage)
+            });
         let outputs = match built {
             Ok(outputs) => outputs,
             Err(error) => {
@@ -249,28 +264,50 @@ impl Workspace {
             return Err(ExecuteError::Tainted { paths: tainted });
         }
         for (path, &artifact) in &outputs {
-            self.store.insert(&self.root.join(path), artifact, &mut self.cache)?;
+            self.store
+                .insert(&self.root.join(path), artifact, &mut self.cache)?;
         }
-        self.store.put_record(assessment.key, &Record { outputs: outputs.clone() })?;
-        self.write_lock(stage, stage.recorded.then(|| Entry::new(&assessment.parts, outputs)))?;
+        self.store.put_record(
+            assessment.key,
+            &Record {
+                outputs: outputs.clone(),
+            },
+        )?;
+        self.write_lock(
+            stage,
+            stage
+                .recorded
+                .then(|| Entry::new(&assessment.parts, outputs)),
+        )?;
         aside.forget()?;
         Ok(())
     }
 
     /// The folder of each output exists before its command runs.
     fn prepare_folders(&self, stage: &Stage) -> io::Result<()> {
-        stage.outputs.iter().try_for_each(|path| fs::create_dir_all(fs::parent(&path.in_root(&self.root))))
+        stage
+            .outputs
+            .iter()
+            .try_for_each(|path| fs::create_dir_all(fs::parent(&path.in_root(&self.root))))
     }
 
     fn outputs(&mut self, stage: &Stage) -> Result<BTreeMap<String, Artifact>, ExecuteError> {
         let outputs = self.present_outputs(stage)?;
-        match stage.outputs.iter().find(|path| !outputs.contains_key(path.as_str())) {
+        match stage
+            .outputs
+            .iter()
+            .find(|path| !outputs.contains_key(path.as_str()))
+        {
             Some(path) => Err(ExecuteError::MissingOutput { path: path.clone() }),
             None => Ok(outputs),
         }
     }
 
-    fn changed_inputs(&mut self, stage: &Stage, parts: &KeyParts) -> Result<Vec<String>, ExecuteError> {
+    fn changed_inputs(
+        &mut self,
+        stage: &Stage,
+        parts: &KeyParts,
+    ) -> Result<Vec<String>, ExecuteError> {
         let mut changed = Vec::new();
         for path in &stage.inputs {
             let now = self.cache.artifact(&path.in_root(&self.root))?;
@@ -296,11 +333,16 @@ impl Workspace {
     }
 
     fn aside(&self, stage: &Stage) -> PathBuf {
-        self.private.join("aside").join(Digest::of(stage_place(stage).as_bytes()).short())
+        self.private
+            .join("aside")
+            .join(Digest::of(stage_place(stage).as_bytes()).short())
     }
 
     fn failed(&self, stage: &Stage) -> PathBuf {
-        self.private.join("failed").join(&self.run).join(&stage.name)
+        self.private
+            .join("failed")
+            .join(&self.run)
+            .join(&stage.name)
     }
 
     /// Puts outputs back that a killed run had moved aside, and removes what it left half written.
@@ -320,10 +362,11 @@ impl Workspace {
             .outputs
             .iter()
             .map(|path| {
-                self.hold(path.as_str(), self.wait).map_err(|error| match error.kind() {
-                    io::ErrorKind::WouldBlock => ExecuteError::Busy { path: path.clone() },
-                    _ => error.into(),
-                })
+                self.hold(path.as_str(), self.wait)
+                    .map_err(|error| match error.kind() {
+                        io::ErrorKind::WouldBlock => ExecuteError::Busy { path: path.clone() },
+                        _ => error.into(),
+                    })
             })
             .collect()
     }
@@ -332,8 +375,11 @@ impl Workspace {
         let folder = self.private.join("locks");
         fs::create_dir_all(&folder)?;
         let file = fs::open_lock(&folder.join(Digest::of(name.as_bytes()).short()))?;
-        let operation =
-            if wait { FlockOperation::LockExclusive } else { FlockOperation::NonBlockingLockExclusive };
+        let operation = if wait {
+            FlockOperation::LockExclusive
+        } else {
+            FlockOperation::NonBlockingLockExclusive
+        };
         loop {
             match flock(&file, operation) {
                 // A signal while waiting: the caller's next look at it ends the run.
@@ -350,7 +396,12 @@ impl Workspace {
 /// What names a stage's place among those set aside: its outputs, since commands run by hand have
 /// no name of their own.
 fn stage_place(stage: &Stage) -> String {
-    stage.outputs.iter().map(ProjectPath::as_str).collect::<Vec<_>>().join("\n")
+    stage
+        .outputs
+        .iter()
+        .map(ProjectPath::as_str)
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 fn stale_reasons(
@@ -358,12 +409,16 @@ fn stale_reasons(
     parts: &KeyParts,
     present: &BTreeMap<String, Artifact>,
 ) -> Vec<StaleReason> {
-    let Some((old, wrote)) = locked else { return vec![StaleReason::NeverRan] };
+    let Some((old, wrote)) = locked else {
+        return vec![StaleReason::NeverRan];
+    };
     let mut reasons = StaleReason::between(old, parts);
     for (path, artifact) in wrote {
         match present.get(path) {
             None => reasons.push(StaleReason::OutputMissing { path: path.clone() }),
-            Some(found) if found != artifact => reasons.push(StaleReason::OutputChanged { path: path.clone() }),
+            Some(found) if found != artifact => {
+                reasons.push(StaleReason::OutputChanged { path: path.clone() })
+            }
             Some(_) => {}
         }
     }
@@ -386,7 +441,11 @@ struct Note {
 impl Aside {
     fn put(folder: &Path, root: &Path, stage: &Stage) -> io::Result<Self> {
         let outputs = stage.outputs.iter().map(ToString::to_string).collect();
-        let aside = Self { folder: folder.to_owned(), root: root.to_owned(), note: Note { outputs } };
+        let aside = Self {
+            folder: folder.to_owned(),
+            root: root.to_owned(),
+            note: Note { outputs },
+        };
         let text = serde_json::to_string(&aside.note)?;
         fs::write_atomic(&folder.join("note.json"), text.as_bytes())?;
         for (old, place) in aside.places() {
@@ -404,7 +463,11 @@ impl Aside {
             None => fs::remove(folder).map(|()| None),
             Some(text) => {
                 let note = serde_json::from_str(&text)?;
-                Ok(Some(Self { folder: folder.to_owned(), root: root.to_owned(), note }))
+                Ok(Some(Self {
+                    folder: folder.to_owned(),
+                    root: root.to_owned(),
+                    note,
+                }))
             }
         }
     }
@@ -459,13 +522,19 @@ mod tests {
             let path = |path| [ProjectPath::new(path).unwrap()].into();
             let stage = Stage {
                 name: "build".into(),
-                command: StageCommand { words: vec!["make-b".into()], builtin: false },
+                command: StageCommand {
+                    words: vec!["make-b".into()],
+                    builtin: false,
+                },
                 inputs: path("a"),
                 outputs: path("b"),
                 params: BTreeMap::new(),
                 recorded: true,
             };
-            let project = Self { folder: tempfile::tempdir().unwrap(), stage };
+            let project = Self {
+                folder: tempfile::tempdir().unwrap(),
+                stage,
+            };
             project.write("a", "1");
             project
         }
@@ -478,7 +547,10 @@ mod tests {
             fs::read_if_exists(&self.folder.path().join(path)).unwrap()
         }
 
-        fn execute(&self, mut command: impl FnMut() -> Result<(), CommandError>) -> Result<Outcome, ExecuteError> {
+        fn execute(
+            &self,
+            mut command: impl FnMut() -> Result<(), CommandError>,
+        ) -> Result<Outcome, ExecuteError> {
             let mut workspace = Workspace::open(self.folder.path(), "test")?;
             workspace.wait = false;
             workspace.execute(
@@ -498,7 +570,12 @@ mod tests {
         }
 
         fn reasons(&self) -> Vec<String> {
-            match Workspace::open(self.folder.path(), "test").unwrap().assess(&self.stage).unwrap().state {
+            match Workspace::open(self.folder.path(), "test")
+                .unwrap()
+                .assess(&self.stage)
+                .unwrap()
+                .state
+            {
                 State::Fresh => Vec::new(),
                 State::Restorable { reasons, .. } | State::Stale { reasons } => {
                     reasons.iter().map(ToString::to_string).collect()
@@ -551,7 +628,10 @@ mod tests {
         });
         assert!(failed.is_err());
         assert_eq!(project.read("b").as_deref(), Some("1!"));
-        assert_eq!(project.read(".krammerti/failed/test/build/b").as_deref(), Some("half"));
+        assert_eq!(
+            project.read(".krammerti/failed/test/build/b").as_deref(),
+            Some("half")
+        );
         assert_eq!(project.build().unwrap(), Outcome::Ran);
     }
 
@@ -560,7 +640,10 @@ mod tests {
         let project = Project::new();
         project.build().unwrap();
         project.write("a", "2");
-        assert!(matches!(project.execute(|| Ok(())), Err(ExecuteError::MissingOutput { .. })));
+        assert!(matches!(
+            project.execute(|| Ok(())),
+            Err(ExecuteError::MissingOutput { .. })
+        ));
         assert_eq!(project.read("b").as_deref(), Some("1!"));
     }
 
@@ -575,7 +658,11 @@ mod tests {
         assert!(matches!(tainted, Err(ExecuteError::Tainted { paths }) if paths == ["a"]));
         assert_eq!(project.read("b").as_deref(), Some("1!"), "the output stays");
         project.write("a", "1");
-        assert_eq!(project.build().unwrap(), Outcome::Ran, "but nothing remembers it");
+        assert_eq!(
+            project.build().unwrap(),
+            Outcome::Ran,
+            "but nothing remembers it"
+        );
     }
 
     #[test]
@@ -589,9 +676,16 @@ mod tests {
         project.write("b", "half");
         std::mem::forget(aside);
         project.write("a", "1");
-        assert_eq!(project.build().unwrap(), Outcome::Fresh, "the old output is back and right");
+        assert_eq!(
+            project.build().unwrap(),
+            Outcome::Fresh,
+            "the old output is back and right"
+        );
         assert_eq!(project.read("b").as_deref(), Some("1!"));
-        assert_eq!(project.read(".krammerti/failed/test/build/b").as_deref(), Some("half"));
+        assert_eq!(
+            project.read(".krammerti/failed/test/build/b").as_deref(),
+            Some("half")
+        );
     }
 
     #[test]
@@ -621,6 +715,9 @@ mod tests {
     fn a_missing_input_is_named() {
         let project = Project::new();
         fs::remove(&project.folder.path().join("a")).unwrap();
-        assert_eq!(project.build().unwrap_err().to_string(), "input a does not exist");
+        assert_eq!(
+            project.build().unwrap_err().to_string(),
+            "input a does not exist"
+        );
     }
 }

@@ -20,12 +20,19 @@ pub enum GraphError {
 
 /// Whether `reader` reads something that `writer` writes.
 pub(super) fn feeds(writer: &Stage, reader: &Stage) -> bool {
-    reader.inputs.iter().any(|input| writer.outputs.iter().any(|output| input.overlaps(output)))
+    reader
+        .inputs
+        .iter()
+        .any(|input| writer.outputs.iter().any(|output| input.overlaps(output)))
 }
 
 /// For each stage the stages that it needs.
 fn needs(stages: &[Stage]) -> Vec<Vec<usize>> {
-    let writers_of = |reader: &Stage| (0..stages.len()).filter(|&i| feeds(&stages[i], reader)).collect();
+    let writers_of = |reader: &Stage| {
+        (0..stages.len())
+            .filter(|&i| feeds(&stages[i], reader))
+            .collect()
+    };
     stages.iter().map(writers_of).collect()
 }
 
@@ -35,7 +42,8 @@ pub(super) fn order(stages: &[Stage]) -> Result<Vec<usize>, GraphError> {
     let mut done = vec![false; stages.len()];
     let mut order = Vec::with_capacity(stages.len());
     while order.len() < stages.len() {
-        let ready = (0..stages.len()).find(|&i| !done[i] && needs[i].iter().all(|&need| done[need]));
+        let ready =
+            (0..stages.len()).find(|&i| !done[i] && needs[i].iter().all(|&need| done[need]));
         match ready {
             Some(next) => {
                 done[next] = true;
@@ -55,7 +63,11 @@ fn find_cycle(stages: &[Stage], needs: &[Vec<usize>], done: &[bool]) -> Vec<Stri
         if let Some(first) = path.iter().position(|&seen| seen == stage) {
             // Against the arrows of need, so that it reads in the order of the data.
             path.push(stage);
-            return path[first..].iter().rev().map(|&i| stages[i].name.clone()).collect();
+            return path[first..]
+                .iter()
+                .rev()
+                .map(|&i| stages[i].name.clone())
+                .collect();
         }
         path.push(stage);
         at = needs[stage].iter().copied().find(|&need| !done[need]);
@@ -64,16 +76,22 @@ fn find_cycle(stages: &[Stage], needs: &[Vec<usize>], done: &[bool]) -> Vec<Stri
 }
 
 /// The named stages and all that they need, in the given order, which is a running order.
-pub(super) fn select<'a>(stages: &'a [Stage], targets: &[String]) -> Result<Vec<&'a Stage>, GraphError> {
+pub(super) fn select<'a>(
+    stages: &'a [Stage],
+    targets: &[String],
+) -> Result<Vec<&'a Stage>, GraphError> {
     if targets.is_empty() {
         return Ok(stages.iter().collect());
     }
     let mut wanted = vec![false; stages.len()];
     for name in targets {
-        let index = stages.iter().position(|stage| stage.name == *name).ok_or_else(|| GraphError::NoStage {
-            name: name.clone(),
-            there: stages.iter().map(|stage| stage.name.clone()).collect(),
-        })?;
+        let index = stages
+            .iter()
+            .position(|stage| stage.name == *name)
+            .ok_or_else(|| GraphError::NoStage {
+                name: name.clone(),
+                there: stages.iter().map(|stage| stage.name.clone()).collect(),
+            })?;
         wanted[index] = true;
     }
     // In running order every need comes earlier, so one pass from the back marks them all.
@@ -84,7 +102,11 @@ pub(super) fn select<'a>(stages: &'a [Stage], targets: &[String]) -> Result<Vec<
             }
         }
     }
-    Ok(stages.iter().zip(wanted).filter_map(|(stage, wanted)| wanted.then_some(stage)).collect())
+    Ok(stages
+        .iter()
+        .zip(wanted)
+        .filter_map(|(stage, wanted)| wanted.then_some(stage))
+        .collect())
 }
 
 #[cfg(test)]
@@ -97,8 +119,14 @@ mod tests {
     fn stage(name: &str, reads: &[String]) -> Stage {
         Stage {
             name: name.to_owned(),
-            command: StageCommand { words: vec!["x".into()], builtin: false },
-            inputs: reads.iter().map(|path| ProjectPath::new(path).unwrap()).collect(),
+            command: StageCommand {
+                words: vec!["x".into()],
+                builtin: false,
+            },
+            inputs: reads
+                .iter()
+                .map(|path| ProjectPath::new(path).unwrap())
+                .collect(),
             outputs: [ProjectPath::new(&format!("out/{name}")).unwrap()].into(),
             params: std::collections::BTreeMap::new(),
             recorded: true,
@@ -108,8 +136,11 @@ mod tests {
     fn random_stages(edges: &[(usize, usize)], count: usize) -> Vec<Stage> {
         (0..count)
             .map(|i| {
-                let reads: Vec<_> =
-                    edges.iter().filter(|(_, to)| *to == i).map(|(from, _)| format!("out/s{from}")).collect();
+                let reads: Vec<_> = edges
+                    .iter()
+                    .filter(|(_, to)| *to == i)
+                    .map(|(from, _)| format!("out/s{from}"))
+                    .collect();
                 stage(&format!("s{i}"), &reads)
             })
             .collect()
@@ -119,8 +150,15 @@ mod tests {
     fn an_unknown_target_is_told_with_those_there_are() {
         let stages = random_stages(&[(0, 1)], 3);
         let error = select(&stages, &["s9".into()]).unwrap_err();
-        assert_eq!(error.to_string(), "no stage is named `s9`; there are s0, s1, s2");
-        let names: Vec<_> = select(&stages, &["s1".into()]).unwrap().iter().map(|s| s.name.clone()).collect();
+        assert_eq!(
+            error.to_string(),
+            "no stage is named `s9`; there are s0, s1, s2"
+        );
+        let names: Vec<_> = select(&stages, &["s1".into()])
+            .unwrap()
+            .iter()
+            .map(|s| s.name.clone())
+            .collect();
         assert_eq!(names, ["s0", "s1"]);
     }
 

@@ -48,7 +48,10 @@ impl KeyParts {
     pub fn of(stage: &Stage, inputs: BTreeMap<String, Artifact>) -> Self {
         Self {
             cmd: stage.command.words.clone(),
-            tool: stage.command.builtin.then(|| concat!("krammerti ", env!("CARGO_PKG_VERSION")).to_owned()),
+            tool: stage
+                .command
+                .builtin
+                .then(|| concat!("krammerti ", env!("CARGO_PKG_VERSION")).to_owned()),
             inputs,
             params: stage.params.clone(),
             outputs: stage.outputs.iter().map(ToString::to_string).collect(),
@@ -157,7 +160,10 @@ impl StaleReason {
             reasons.push(Self::Command);
         }
         if old.tool != new.tool {
-            reasons.push(Self::Tool { old: old.tool.clone(), new: new.tool.clone() });
+            reasons.push(Self::Tool {
+                old: old.tool.clone(),
+                new: new.tool.clone(),
+            });
         }
         for (path, old, new) in differences(&old.inputs, &new.inputs) {
             reasons.push(Self::Input { path, old, new });
@@ -190,13 +196,31 @@ impl fmt::Display for StaleReason {
         match self {
             Self::NeverRan => write!(f, "it has not run yet"),
             Self::Command => write!(f, "its command changed"),
-            Self::Tool { old, new } => write!(f, "the tool changed from {} to {}", or_unset(old), or_unset(new)),
-            Self::Input { path, old: Some(_), new: Some(_) } => write!(f, "{path} changed"),
-            Self::Input { path, old: None, .. } => write!(f, "{path} is a new input"),
-            Self::Input { path, new: None, .. } => write!(f, "{path} is no input any more"),
+            Self::Tool { old, new } => write!(
+                f,
+                "the tool changed from {} to {}",
+                or_unset(old),
+                or_unset(new)
+            ),
+            Self::Input {
+                path,
+                old: Some(_),
+                new: Some(_),
+            } => write!(f, "{path} changed"),
+            Self::Input {
+                path, old: None, ..
+            } => write!(f, "{path} is a new input"),
+            Self::Input {
+                path, new: None, ..
+            } => write!(f, "{path} is no input any more"),
             Self::Param { name, old, new } => {
                 let name = name.strip_prefix("params.yaml:").unwrap_or(name);
-                write!(f, "{name} changed from {} to {}", or_unset(old), or_unset(new))
+                write!(
+                    f,
+                    "{name} changed from {} to {}",
+                    or_unset(old),
+                    or_unset(new)
+                )
             }
             Self::Outputs => write!(f, "it writes to other places"),
             Self::OutputMissing { path } => write!(f, "{path} is missing"),
@@ -213,15 +237,24 @@ mod tests {
     use crate::artifact::Kind;
 
     fn artifact(content: &str) -> Artifact {
-        Artifact { kind: Kind::File, digest: Digest::of(content.as_bytes()) }
+        Artifact {
+            kind: Kind::File,
+            digest: Digest::of(content.as_bytes()),
+        }
     }
 
     fn parts(cmd: &[&str], inputs: &[(&str, &str)], params: &[(&str, &str)]) -> KeyParts {
         KeyParts {
             cmd: cmd.iter().map(|&word| word.to_owned()).collect(),
             tool: None,
-            inputs: inputs.iter().map(|&(path, content)| (path.to_owned(), artifact(content))).collect(),
-            params: params.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect(),
+            inputs: inputs
+                .iter()
+                .map(|&(path, content)| (path.to_owned(), artifact(content)))
+                .collect(),
+            params: params
+                .iter()
+                .map(|&(name, value)| (name.to_owned(), value.to_owned()))
+                .collect(),
             outputs: ["out".to_owned()].into(),
         }
     }
@@ -231,11 +264,26 @@ mod tests {
         let key = |parts: KeyParts| parts.key();
         let base = || parts(&["cp", "a", "b"], &[("a", "1"), ("b", "2")], &[]);
         assert_eq!(key(base()), key(base()));
-        assert_ne!(key(base()), key(parts(&["cp", "b", "a"], &[("a", "1"), ("b", "2")], &[])));
-        assert_ne!(key(base()), key(parts(&["cp", "a", "b"], &[("a", "2"), ("b", "1")], &[])));
-        assert_ne!(key(base()), key(parts(&["cp a", "b"], &[("a", "1"), ("b", "2")], &[])));
-        assert_ne!(key(parts(&["x"], &[], &[("p", "")])), key(parts(&["x"], &[], &[])));
-        assert_ne!(key(parts(&["x"], &[], &[("p", "")])), key(parts(&["x", "p", ""], &[], &[])));
+        assert_ne!(
+            key(base()),
+            key(parts(&["cp", "b", "a"], &[("a", "1"), ("b", "2")], &[]))
+        );
+        assert_ne!(
+            key(base()),
+            key(parts(&["cp", "a", "b"], &[("a", "2"), ("b", "1")], &[]))
+        );
+        assert_ne!(
+            key(base()),
+            key(parts(&["cp a", "b"], &[("a", "1"), ("b", "2")], &[]))
+        );
+        assert_ne!(
+            key(parts(&["x"], &[], &[("p", "")])),
+            key(parts(&["x"], &[], &[]))
+        );
+        assert_ne!(
+            key(parts(&["x"], &[], &[("p", "")])),
+            key(parts(&["x", "p", ""], &[], &[]))
+        );
         let mut tool = base();
         tool.tool = Some(String::new());
         assert_ne!(key(base()), key(tool));
@@ -245,19 +293,37 @@ mod tests {
     fn the_encoding_does_not_drift() {
         // A changed encoding must come with a changed SCHEMA, and with this line.
         assert_eq!(
-            parts(&["cp", "a"], &[("a", "1")], &[("params.yaml:x", "2")]).key().short(),
+            parts(&["cp", "a"], &[("a", "1")], &[("params.yaml:x", "2")])
+                .key()
+                .short(),
             "e07f1273"
         );
     }
 
     #[test]
     fn every_difference_is_told() {
-        let old = parts(&["x"], &[("a", "1"), ("b", "1")], &[("params.yaml:train.epochs", "40")]);
-        let new = parts(&["x"], &[("a", "2"), ("c", "1")], &[("params.yaml:train.epochs", "5")]);
-        let told: Vec<_> = StaleReason::between(&old, &new).iter().map(ToString::to_string).collect();
+        let old = parts(
+            &["x"],
+            &[("a", "1"), ("b", "1")],
+            &[("params.yaml:train.epochs", "40")],
+        );
+        let new = parts(
+            &["x"],
+            &[("a", "2"), ("c", "1")],
+            &[("params.yaml:train.epochs", "5")],
+        );
+        let told: Vec<_> = StaleReason::between(&old, &new)
+            .iter()
+            .map(ToString::to_string)
+            .collect();
         assert_eq!(
             told,
-            ["a changed", "b is no input any more", "c is a new input", "train.epochs changed from 40 to 5"]
+            [
+                "a changed",
+                "b is no input any more",
+                "c is a new input",
+                "train.epochs changed from 40 to 5"
+            ]
         );
     }
 
@@ -273,7 +339,10 @@ mod tests {
             .prop_map(|(cmd, tool, inputs, params, outputs)| KeyParts {
                 cmd,
                 tool,
-                inputs: inputs.into_iter().map(|(path, content)| (path, artifact(&content))).collect(),
+                inputs: inputs
+                    .into_iter()
+                    .map(|(path, content)| (path, artifact(&content)))
+                    .collect(),
                 params,
                 outputs,
             })

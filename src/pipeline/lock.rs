@@ -11,7 +11,8 @@ use super::KeyParts;
 use crate::artifact::Artifact;
 use crate::fs;
 
-const HEADER: &str = "# What each stage last read and wrote. Written by krammerti; keep it in git.\n";
+const HEADER: &str =
+    "# What each stage last read and wrote. Written by krammerti; keep it in git.\n";
 
 /// What a stage last read and wrote.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,9 +37,22 @@ pub(super) struct KeyPartsInLock {
 
 impl Entry {
     pub(super) fn new(parts: &KeyParts, wrote: BTreeMap<String, Artifact>) -> Self {
-        let cmd = shlex::try_join(parts.cmd.iter().map(String::as_str)).unwrap_or_else(|_| parts.cmd.join(" "));
-        let (tool, params, read) = (parts.tool.clone(), parts.params.clone(), parts.inputs.clone());
-        Self { parts: KeyPartsInLock { cmd, tool, params, read }, wrote }
+        let cmd = shlex::try_join(parts.cmd.iter().map(String::as_str))
+            .unwrap_or_else(|_| parts.cmd.join(" "));
+        let (tool, params, read) = (
+            parts.tool.clone(),
+            parts.params.clone(),
+            parts.inputs.clone(),
+        );
+        Self {
+            parts: KeyPartsInLock {
+                cmd,
+                tool,
+                params,
+                read,
+            },
+            wrote,
+        }
     }
 
     /// What decided that run.
@@ -86,18 +100,28 @@ pub enum LockError {
 impl Lock {
     /// Reads the lock; a missing one is empty.
     pub(super) fn load(file: &Path) -> Result<Self, LockError> {
-        let syntax = |message: String| LockError::Syntax { file: file.to_owned(), message };
+        let syntax = |message: String| LockError::Syntax {
+            file: file.to_owned(),
+            message,
+        };
         let stages = match fs::read_if_exists(file)? {
             None => BTreeMap::new(),
             Some(text) => {
-                let content: Content = serde_yaml::from_str(&text).map_err(|error| syntax(error.to_string()))?;
+                let content: Content =
+                    serde_yaml::from_str(&text).map_err(|error| syntax(error.to_string()))?;
                 if content.version != 1 {
-                    return Err(syntax(format!("expected version 1, found {}", content.version)));
+                    return Err(syntax(format!(
+                        "expected version 1, found {}",
+                        content.version
+                    )));
                 }
                 content.stages
             }
         };
-        Ok(Self { file: file.to_owned(), stages })
+        Ok(Self {
+            file: file.to_owned(),
+            stages,
+        })
     }
 
     pub(super) fn get(&self, stage: &str) -> Option<&Entry> {
@@ -114,10 +138,18 @@ impl Lock {
             Some(entry) => self.stages.insert(stage.to_owned(), entry),
             None => self.stages.remove(stage),
         };
-        let content = Content { version: 1, stages: self.stages.clone() };
-        let yaml = serde_yaml::to_string(&content)
-            .map_err(|error| LockError::Syntax { file: self.file.clone(), message: error.to_string() })?;
-        Ok(fs::write_atomic(&self.file, format!("{HEADER}{yaml}").as_bytes())?)
+        let content = Content {
+            version: 1,
+            stages: self.stages.clone(),
+        };
+        let yaml = serde_yaml::to_string(&content).map_err(|error| LockError::Syntax {
+            file: self.file.clone(),
+            message: error.to_string(),
+        })?;
+        Ok(fs::write_atomic(
+            &self.file,
+            format!("{HEADER}{yaml}").as_bytes(),
+        )?)
     }
 }
 
@@ -130,7 +162,10 @@ mod tests {
     fn a_lock_reads_as_it_was_written() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("pipeline.lock");
-        let artifact = Artifact { kind: Kind::File, digest: Digest::of(b"x") };
+        let artifact = Artifact {
+            kind: Kind::File,
+            digest: Digest::of(b"x"),
+        };
         let parts = KeyParts {
             cmd: vec!["cp".into(), "a b".into(), String::new()],
             tool: Some("krammerti 0.1.0".into()),
@@ -139,7 +174,11 @@ mod tests {
             outputs: ["c".to_owned()].into(),
         };
         let mut lock = Lock::load(&file).unwrap();
-        lock.update("copy", Some(Entry::new(&parts, [("c".to_owned(), artifact)].into()))).unwrap();
+        lock.update(
+            "copy",
+            Some(Entry::new(&parts, [("c".to_owned(), artifact)].into())),
+        )
+        .unwrap();
         let again = Lock::load(&file).unwrap();
         assert_eq!(again, lock);
         assert_eq!(again.get("copy").map(Entry::key_parts), Some(parts));
@@ -153,6 +192,9 @@ mod tests {
         let file = folder.path().join("pipeline.lock");
         fs::write_atomic(&file, b"version: 1\nstages:\n<<<<<<< ours\n  a: {}\n").unwrap();
         let message = Lock::load(&file).unwrap_err().to_string();
-        assert!(message.contains("pipeline.lock") && message.contains("line"), "{message}");
+        assert!(
+            message.contains("pipeline.lock") && message.contains("line"),
+            "{message}"
+        );
     }
 }

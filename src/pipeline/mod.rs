@@ -7,6 +7,7 @@
 
 mod execute;
 mod graph;
+mod journal;
 mod key;
 mod lock;
 mod path;
@@ -19,6 +20,7 @@ use std::path::PathBuf;
 
 pub use execute::{Assessment, ExecuteError, Runner, State, Workspace};
 pub use graph::GraphError;
+pub use journal::{Journal, run_name};
 pub use key::{KeyParts, StaleReason};
 pub use path::{PathError, ProjectPath};
 pub use process::{BODY, CommandError, Interrupted, Processes, interrupted};
@@ -117,19 +119,32 @@ pub enum PipelineError {
 
 impl Pipeline {
     /// Reads and checks a pipeline.
-    pub fn parse(file: &std::path::Path, text: &str, commands: &dyn Commands) -> Result<Self, PipelineError> {
-        let spec: PipelineSpec = serde_yaml::from_str(text)
-            .map_err(|error| PipelineError::Syntax { file: file.to_owned(), message: error.to_string() })?;
+    pub fn parse(
+        file: &std::path::Path,
+        text: &str,
+        commands: &dyn Commands,
+    ) -> Result<Self, PipelineError> {
+        let spec: PipelineSpec =
+            serde_yaml::from_str(text).map_err(|error| PipelineError::Syntax {
+                file: file.to_owned(),
+                message: error.to_string(),
+            })?;
         let stages = spec
             .stages
             .into_iter()
             .map(|(name, spec)| {
-                Stage::new(&name, spec, commands).map_err(|source| PipelineError::Stage { stage: name, source })
+                Stage::new(&name, spec, commands).map_err(|source| PipelineError::Stage {
+                    stage: name,
+                    source,
+                })
             })
             .collect::<Result<Vec<_>, _>>()?;
         refuse_overlaps(&stages)?;
         let order = graph::order(&stages)?;
-        let stages = order.into_iter().map(|index| stages[index].clone()).collect();
+        let stages = order
+            .into_iter()
+            .map(|index| stages[index].clone())
+            .collect();
         Ok(Self { stages })
     }
 
@@ -145,7 +160,9 @@ impl Pipeline {
 
     /// The stages whose outputs a stage reads.
     pub fn upstream<'a>(&'a self, stage: &'a Stage) -> impl Iterator<Item = &'a Stage> {
-        self.stages.iter().filter(|other| graph::feeds(other, stage))
+        self.stages
+            .iter()
+            .filter(|other| graph::feeds(other, stage))
     }
 }
 
@@ -165,7 +182,10 @@ impl Stage {
         let declared = match words.first().map(String::as_str) {
             None => anyhow::bail!("cmd is empty"),
             Some("krammerti") => commands.declare(&words)?,
-            Some(_) => Declared { words: words.clone(), ..Declared::default() },
+            Some(_) => Declared {
+                words: words.clone(),
+                ..Declared::default()
+            },
         };
         let mut stage = Self::from_declared(name, declared, words[0] == "krammerti")?;
         stage.recorded = true;
@@ -192,9 +212,20 @@ impl Stage {
     pub fn from_declared(name: &str, declared: Declared, builtin: bool) -> Result<Self, PathError> {
         Ok(Self {
             name: name.to_owned(),
-            command: StageCommand { words: declared.words, builtin },
-            inputs: declared.inputs.iter().map(|path| ProjectPath::new(path)).collect::<Result<_, _>>()?,
-            outputs: declared.outputs.iter().map(|path| ProjectPath::output(path)).collect::<Result<_, _>>()?,
+            command: StageCommand {
+                words: declared.words,
+                builtin,
+            },
+            inputs: declared
+                .inputs
+                .iter()
+                .map(|path| ProjectPath::new(path))
+                .collect::<Result<_, _>>()?,
+            outputs: declared
+                .outputs
+                .iter()
+                .map(|path| ProjectPath::output(path))
+                .collect::<Result<_, _>>()?,
             params: declared.params,
             recorded: false,
         })
@@ -210,7 +241,11 @@ fn refuse_overlaps(stages: &[Stage]) -> Result<(), PipelineError> {
                 .find(|(other, _)| path.overlaps(other))
                 .map(|(other, stage)| ((*other).clone(), *stage));
             if let Some((other, first)) = clash {
-                let inner = if other.as_str().len() > path.as_str().len() { other } else { path.clone() };
+                let inner = if other.as_str().len() > path.as_str().len() {
+                    other
+                } else {
+                    path.clone()
+                };
                 return Err(PipelineError::Overlap {
                     first: first.name.clone(),
                     second: stage.name.clone(),
@@ -236,7 +271,11 @@ mod tests {
             anyhow::bail!("no such subcommand: {}", words.join(" "))
         }
         fn params(&self, path: &str) -> anyhow::Result<BTreeMap<String, String>> {
-            Ok(if path == "a" { [("params.yaml:a".into(), "1".into())].into() } else { BTreeMap::new() })
+            Ok(if path == "a" {
+                [("params.yaml:a".into(), "1".into())].into()
+            } else {
+                BTreeMap::new()
+            })
         }
     }
 
@@ -255,7 +294,11 @@ mod tests {
   first: {cmd: [cp, a, b], deps: [./a], outs: [x/../b], params: [a]}
 ";
         let pipeline = parse(text).unwrap();
-        let names: Vec<_> = pipeline.stages().iter().map(|stage| stage.name.as_str()).collect();
+        let names: Vec<_> = pipeline
+            .stages()
+            .iter()
+            .map(|stage| stage.name.as_str())
+            .collect();
         assert_eq!(names, ["first", "last"]);
         assert_eq!(pipeline.stages()[0].params.len(), 1);
     }
@@ -263,21 +306,38 @@ mod tests {
     #[test]
     fn what_is_wrong_is_said_with_its_place() {
         let unknown = message("stages:\n  a:\n    cmd: x\n    outz: [y]\n");
-        assert!(unknown.contains("outz") && unknown.contains("line 4"), "{unknown}");
-        assert!(message("stages: {a: {cmd: x, outs: [o]}, b: {cmd: y, outs: [./o]}}")
-            .contains("stages `a` and `b` both write o"));
-        assert!(message("stages: {a: {cmd: x, outs: [o]}, b: {cmd: y, outs: [o/p]}}").contains("both write o/p"));
+        assert!(
+            unknown.contains("outz") && unknown.contains("line 4"),
+            "{unknown}"
+        );
+        assert!(
+            message("stages: {a: {cmd: x, outs: [o]}, b: {cmd: y, outs: [./o]}}")
+                .contains("stages `a` and `b` both write o")
+        );
+        assert!(
+            message("stages: {a: {cmd: x, outs: [o]}, b: {cmd: y, outs: [o/p]}}")
+                .contains("both write o/p")
+        );
         assert!(message("stages: {a: {cmd: x, outs: [o, o/p]}}").contains("both write o/p"));
-        assert!(message("stages: {a: {cmd: x, deps: [b], outs: [c]}, b: {cmd: y, deps: [c], outs: [b]}}")
-            .contains("a → b → a"));
+        assert!(
+            message(
+                "stages: {a: {cmd: x, deps: [b], outs: [c]}, b: {cmd: y, deps: [c], outs: [b]}}"
+            )
+            .contains("a → b → a")
+        );
         assert!(message("stages: {a: {cmd: x, outs: [../o]}}").contains("../o"));
         assert!(message("stages: {a: {cmd: x, outs: [/o]}}").contains("/o"));
         assert!(message("stages: {a: {cmd: x}}").contains("writes nothing"));
         assert!(message("stages: {a: {cmd: '', outs: [o]}}").contains("cmd is empty"));
         assert!(message("stages: {a: {cmd: 'x \"y', outs: [o]}}").contains("quote"));
         assert!(message("stages: {a b: {cmd: x, outs: [o]}}").contains("a b"));
-        assert!(message("stages: {a: {cmd: x, outs: [o]}, a: {cmd: x, outs: [p]}}").contains("two stages are named `a`"));
+        assert!(
+            message("stages: {a: {cmd: x, outs: [o]}, a: {cmd: x, outs: [p]}}")
+                .contains("two stages are named `a`")
+        );
         assert!(message("stages: {a: {cmd: x, outs: [o], params: [nope]}}").contains("nope"));
-        assert!(message("stages: {a: {cmd: krammerti fly, outs: [o]}}").contains("no such subcommand"));
+        assert!(
+            message("stages: {a: {cmd: krammerti fly, outs: [o]}}").contains("no such subcommand")
+        );
     }
 }

@@ -40,15 +40,32 @@ impl ProjectPath {
         }
         let root = if path.starts_with('/') { "/" } else { "" };
         let plain = format!("{root}{}", parts.join("/"));
-        Ok(Self(if plain.is_empty() { ".".to_owned() } else { plain }))
+        Ok(Self(if plain.is_empty() {
+            ".".to_owned()
+        } else {
+            plain
+        }))
     }
 
     /// An output path, which lies in the project.
     pub fn output(path: &str) -> Result<Self, PathError> {
         let plain = Self::new(path)?;
-        let outside = plain.0.starts_with('/') || plain.0.split('/').next().is_some_and(|p| p == ".." || p == ".");
-        let private = plain.0.split('/').next().is_some_and(|first| first == ".krammerti");
-        if outside || private { Err(PathError::Outside(path.to_owned())) } else { Ok(plain) }
+        let outside = plain.0.starts_with('/')
+            || plain
+                .0
+                .split('/')
+                .next()
+                .is_some_and(|p| p == ".." || p == ".");
+        let private = plain
+            .0
+            .split('/')
+            .next()
+            .is_some_and(|first| first == ".krammerti");
+        if outside || private {
+            Err(PathError::Outside(path.to_owned()))
+        } else {
+            Ok(plain)
+        }
     }
 
     /// As text.

@@ -83,7 +83,9 @@ pub fn interrupted() -> Option<Interrupted> {
     });
     match flag.load(Ordering::Relaxed) {
         0 => None,
-        signal => Some(Interrupted { signal: signal as i32 }),
+        signal => Some(Interrupted {
+            signal: signal as i32,
+        }),
     }
 }
 
@@ -128,7 +130,14 @@ impl Processes {
             return Ok(());
         }
         Err(CommandError::Failed {
-            program: stage.command.words.iter().take(2).cloned().collect::<Vec<_>>().join(" "),
+            program: stage
+                .command
+                .words
+                .iter()
+                .take(2)
+                .cloned()
+                .collect::<Vec<_>>()
+                .join(" "),
             status: describe(status),
             code: status.code(),
             message: failure,
@@ -157,12 +166,18 @@ impl Processes {
             .stderr(log)
             .process_group(0);
         die_with_parent(&mut command);
-        command.spawn().map_err(|source| CommandError::Start { program: words[0].clone(), source })
+        command.spawn().map_err(|source| CommandError::Start {
+            program: words[0].clone(),
+            source,
+        })
     }
 }
 
 /// SIGKILL for the child when we end, however we end.
-#[expect(unsafe_code, reason = "pre_exec has no safe form; the closure makes one system call")]
+#[expect(
+    unsafe_code,
+    reason = "pre_exec has no safe form; the closure makes one system call"
+)]
 fn die_with_parent(command: &mut Command) {
     // SAFETY: prctl(PR_SET_PDEATHSIG) is async-signal-safe and nothing else happens in the closure.
     unsafe {
@@ -238,8 +253,13 @@ fn describe(status: ExitStatus) -> String {
 
 /// The last lines of a log, for an error message.
 fn tail(log: &Path) -> String {
-    let text = fs::read(log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
-    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    let text = fs::read(log)
+        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        .unwrap_or_default();
+    let lines: Vec<&str> = text
+        .lines()
+        .filter(|line| !line.trim().is_empty())
+        .collect();
     lines[lines.len().saturating_sub(8)..].join("\n")
 }
 
@@ -256,7 +276,10 @@ mod tests {
             krammerti: PathBuf::from("krammerti"),
         };
         let words = words.iter().map(|&word| word.to_owned()).collect();
-        let declared = Declared { words, ..Declared::default() };
+        let declared = Declared {
+            words,
+            ..Declared::default()
+        };
         let stage = Stage::from_declared("s", declared, false).unwrap();
         processes.run(&stage, &mut |_: Event| {})
     }
@@ -265,10 +288,17 @@ mod tests {
     fn success_failure_and_a_program_that_is_not_there() {
         run(&["true"]).unwrap();
         let failed = run(&["sh", "-c", "echo out; echo err >&2; exit 7"]).unwrap_err();
-        let CommandError::Failed { code, log_tail, .. } = &failed else { panic!("{failed}") };
+        let CommandError::Failed { code, log_tail, .. } = &failed else {
+            panic!("{failed}")
+        };
         assert_eq!((*code, log_tail.as_str()), (Some(7), "out\nerr"));
         assert_eq!(failed.to_string(), "`sh -c` ended with exit code 7");
-        assert!(run(&["no-such-program"]).unwrap_err().to_string().contains("no-such-program"));
+        assert!(
+            run(&["no-such-program"])
+                .unwrap_err()
+                .to_string()
+                .contains("no-such-program")
+        );
         let killed = run(&["sh", "-c", "kill -9 $$"]).unwrap_err();
         assert!(killed.to_string().contains("signal 9"));
     }

@@ -51,8 +51,20 @@ impl Summary {
 
     /// The last event of a run.
     pub fn event(&self) -> Event {
-        let Self { ran, restored, fresh, failed, skipped } = self.clone();
-        Event::RunFinished { ran, restored, fresh, failed, skipped }
+        let Self {
+            ran,
+            restored,
+            fresh,
+            failed,
+            skipped,
+        } = self.clone();
+        Event::RunFinished {
+            ran,
+            restored,
+            fresh,
+            failed,
+            skipped,
+        }
     }
 }
 
@@ -106,7 +118,11 @@ mod tests {
 
         fn execute(&mut self, stage: &Stage) -> Result<Outcome, String> {
             self.tried.push(stage.name.clone());
-            if stage.name == self.fails { Err("broken".into()) } else { Ok(Outcome::Ran) }
+            if stage.name == self.fails {
+                Err("broken".into())
+            } else {
+                Ok(Outcome::Ran)
+            }
         }
         fn event(&mut self, event: Event) {
             self.events.push(event);
@@ -121,7 +137,12 @@ mod tests {
             .iter()
             .map(|name| Stage::from_declared(name, Declared::default(), false).unwrap())
             .collect();
-        let mut mock = Mock { fails, interrupt_after, tried: Vec::new(), events: Vec::new() };
+        let mut mock = Mock {
+            fails,
+            interrupt_after,
+            tried: Vec::new(),
+            events: Vec::new(),
+        };
         let (summary, error) = run(&stages.iter().collect::<Vec<_>>(), &mut mock);
         (summary, error, mock)
     }
@@ -129,16 +150,25 @@ mod tests {
     #[test]
     fn all_run_in_order() {
         let (summary, error, mock) = play("", 9);
-        assert_eq!((summary.ran.as_slice(), error), (["a", "b", "c"].map(str::to_owned).as_slice(), None));
+        assert_eq!(
+            (summary.ran.as_slice(), error),
+            (["a", "b", "c"].map(str::to_owned).as_slice(), None)
+        );
         assert_eq!(mock.events.last(), Some(&summary.event()));
     }
 
     #[test]
     fn nothing_runs_after_a_failure_or_an_interrupt() {
         let (summary, error, mock) = play("b", 9);
-        assert_eq!((summary.failed, summary.skipped), (vec!["b".to_owned()], vec!["c".to_owned()]));
+        assert_eq!(
+            (summary.failed, summary.skipped),
+            (vec!["b".to_owned()], vec!["c".to_owned()])
+        );
         assert_eq!((error.as_deref(), mock.tried.len()), (Some("broken"), 2));
         let (summary, error, _) = play("", 1);
-        assert_eq!((summary.ran.len(), summary.skipped.len(), error), (1, 2, None));
+        assert_eq!(
+            (summary.ran.len(), summary.skipped.len(), error),
+            (1, 2, None)
+        );
     }
 }

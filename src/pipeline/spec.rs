@@ -44,7 +44,9 @@ pub enum Cmd {
 }
 
 /// A map keeps the order in which a person wrote it, and refuses a name that comes twice.
-fn in_order<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<(String, StageSpec)>, D::Error> {
+fn in_order<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<(String, StageSpec)>, D::Error> {
     struct Stages;
 
     impl<'de> Visitor<'de> for Stages {

@@ -1,0 +1,93 @@
+//! Finds, opens and enters the torch back end. The only place that knows there is one.
+//!
+//! libtorch costs 0.26 s and 115 MB in every process that loads it, so only a command that needs a
+//! torch model does. The back end is this same command line with the torch models registered: it
+//! gets our arguments, and its exit code is ours.
+
+use std::ffi::{CString, OsString, c_char, c_int};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
+use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
+
+use crate::fs;
+
+const FILE: &str = "libkrammerti_torch.so";
+const VARIABLE: &str = "KRAMMERTI_BACKEND";
+
+type Main = unsafe extern "C" fn(c_int, *const *const c_char) -> c_int;
+
+/// The back end is not there or does not load.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum BackendError {
+    /// Not where it is looked for.
+    #[error("{FILE} was not found in {}", .looked.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", "))]
+    NotFound {
+        /// Where it was looked for.
+        looked: Vec<PathBuf>,
+    },
+    /// It is there, but it or libtorch cannot be loaded.
+    #[error("{} does not load: {message}", .file.display())]
+    Broken {
+        /// The file.
+        file: PathBuf,
+        /// What the loader says.
+        message: String,
+    },
+}
+
+/// Hands a command line over. Gives back the exit code.
+pub(super) fn enter(args: &[OsString]) -> Result<u8> {
+    let file = find()?;
+    let broken = |error: &dyn std::fmt::Display| BackendError::Broken {
+        file: file.clone(),
+        message: error.to_string(),
+    };
+    let args = args
+        .iter()
+        .map(|arg| CString::new(arg.as_bytes()))
+        .collect::<Result<Vec<_>, _>>()
+        .context("an argument holds a zero byte")?;
+    let pointers: Vec<*const c_char> = args.iter().map(|arg| arg.as_ptr()).collect();
+    let code = call(&file, &pointers).map_err(|error| broken(&error))?;
+    Ok(u8::try_from(code).unwrap_or(1))
+}
+
+/// In `KRAMMERTI_BACKEND`, beside the binary, then in `../lib/krammerti`.
+fn find() -> Result<PathBuf> {
+    let looked = match std::env::var_os(VARIABLE) {
+        Some(named) => vec![PathBuf::from(named)],
+        None => {
+            let binary = std::env::current_exe().context("cannot tell where krammerti is")?;
+            let folder = fs::parent(&binary);
+            vec![
+                folder.join(FILE),
+                fs::parent(folder).join("lib/krammerti").join(FILE),
+            ]
+        }
+    };
+    match looked.iter().find(|path| fs::exists(path)) {
+        Some(found) => Ok(found.clone()),
+        None => Err(BackendError::NotFound { looked }.into()),
+    }
+}
+
+#[expect(
+    unsafe_code,
+    reason = "opening a shared library and calling into it has no safe form"
+)]
+fn call(file: &std::path::Path, args: &[*const c_char]) -> Result<c_int, libloading::Error> {
+    let count = c_int::try_from(args.len()).unwrap_or(c_int::MAX);
+    // SAFETY: the file is krammerti's own back end, whose initialisers only set up libtorch, and
+    // which exports the function with this signature. The arguments outlive the call.
+    unsafe {
+        // Global, so that libtorch_cuda finds the symbols of libtorch_cpu when it is opened later.
+        let library = Library::open(Some(file), RTLD_NOW | RTLD_GLOBAL)?;
+        let main = library.get::<Main>(b"krammerti_torch_main\0")?;
+        let code = main(count, args.as_ptr());
+        // libtorch's threads may still be ending; unloading it under them would crash.
+        std::mem::forget(library);
+        Ok(code)
+    }
+}

@@ -1,0 +1,115 @@
+//! Tells the pipeline what krammerti's own subcommands read and write.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use anyhow::{Result, bail};
+
+use super::parse_request;
+use super::stage_args::{DEFAULT_PARAMS, Request, Verb};
+use crate::fs;
+use crate::ops::NoSource;
+use crate::params::{Params, ParamsFile};
+use crate::pipeline::{Commands, Declared};
+use crate::source;
+
+/// The subcommands of a project, with its parameter files read once each.
+pub(super) struct Subcommands {
+    root: PathBuf,
+    read: RefCell<BTreeMap<(String, Vec<String>), Rc<Loaded>>>,
+}
+
+/// A parameter file, as written and checked.
+pub(super) struct Loaded {
+    pub(super) file: ParamsFile,
+    pub(super) params: Params,
+}
+
+impl Subcommands {
+    pub(super) fn new(root: &Path) -> Self {
+        Self {
+            root: root.to_owned(),
+            read: RefCell::default(),
+        }
+    }
+
+    /// Reads `--params FILE[:KEY]` with the overrides of `--set`. A project without the default
+    /// file has default parameters.
+    pub(super) fn load(&self, spec: &str, set: &[String]) -> Result<Rc<Loaded>> {
+        let id = (spec.to_owned(), set.to_vec());
+        if let Some(loaded) = self.read.borrow().get(&id) {
+            return Ok(Rc::clone(loaded));
+        }
+        let (path, key) = match spec.split_once(':') {
+            Some((path, key)) => (path, Some(key)),
+            None => (spec, None),
+        };
+        let text = match fs::read_if_exists(&self.root.join(path))? {
+            Some(text) => text,
+            None if spec == DEFAULT_PARAMS => String::new(),
+            None => bail!("parameter file {path} does not exist"),
+        };
+        let (file, params) = ParamsFile::parse(Path::new(path), &text, key, set)?;
+        let loaded = Rc::new(Loaded { file, params });
+        self.read.borrow_mut().insert(id, Rc::clone(&loaded));
+        Ok(loaded)
+    }
+
+    /// What a request reads and writes.
+    pub(super) fn declare_request(&self, request: &Request) -> Result<Declared> {
+        let loaded = self.load(&request.common.params, &request.common.set)?;
+        let mut inputs = Vec::new();
+        let sections: Vec<String> = match request.verb {
+            Verb::Fetch => {
+                let name = request.inputs.first().cloned().unwrap_or_default();
+                let Some(params) = loaded.params.sources.get(&name) else {
+                    bail!(NoSource {
+                        name,
+                        there: loaded.params.sources.keys().cloned().collect()
+                    });
+                };
+                inputs.extend(source::source(params).inputs());
+                vec![format!("sources.{name}")]
+            }
+            Verb::Prepare => vec!["prepare".to_owned()],
+            Verb::Train => ["model", "train"].map(str::to_owned).to_vec(),
+            Verb::Tune => ["model", "train", "tune"].map(str::to_owned).to_vec(),
+            Verb::Evaluate => vec!["evaluate".to_owned()],
+            Verb::Predict => vec!["predict".to_owned()],
+        };
+        if request.verb != Verb::Fetch {
+            inputs.extend(request.inputs.iter().cloned());
+            inputs.extend(request.data.clone());
+        }
+        let params = sections
+            .iter()
+            .flat_map(|section| named(&loaded.file, section))
+            .collect();
+        Ok(Declared {
+            words: request.words(),
+            inputs,
+            outputs: vec![request.common.out.clone()],
+            params,
+        })
+    }
+}
+
+impl Commands for Subcommands {
+    fn declare(&self, words: &[String]) -> Result<Declared> {
+        self.declare_request(&parse_request(words)?)
+    }
+
+    fn params(&self, path: &str) -> Result<BTreeMap<String, String>> {
+        Ok(named(&self.load(DEFAULT_PARAMS, &[])?.file, path).collect())
+    }
+}
+
+/// The leaves of a section under `FILE:path`.
+fn named(file: &ParamsFile, section: &str) -> impl Iterator<Item = (String, String)> {
+    let place = file.path().display().to_string();
+    file.leaves(section)
+        .into_iter()
+        .map(move |(path, value)| (format!("{place}:{path}"), value))
+}

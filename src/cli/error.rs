@@ -1,0 +1,195 @@
+//! Kinds of errors, their exit codes and hints. The only place that writes sentences for people.
+
+use super::backend::BackendError;
+use super::project::NoProject;
+use crate::model::{Misfit, NeedsBackend};
+use crate::ops::{GateFailed, NoSection, NoSource, RunError, StageFailed};
+use crate::params::ParamsError;
+use crate::pipeline::{CommandError, ExecuteError, GraphError, PipelineError};
+
+/// An error as a person sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Report {
+    /// What went wrong, with its place.
+    pub(super) message: String,
+    /// What to do.
+    pub(super) hint: Option<String>,
+    /// The last lines of a log, where a program failed.
+    pub(super) log: Option<String>,
+    /// The exit code.
+    pub(super) code: u8,
+}
+
+const FAILED: u8 = 1;
+const USAGE: u8 = 2;
+const GATE: u8 = 3;
+const BUSY: u8 = 4;
+
+impl Report {
+    pub(super) fn of(error: &anyhow::Error) -> Self {
+        let mut report = Self {
+            message: chain(error),
+            hint: None,
+            log: None,
+            code: FAILED,
+        };
+        for cause in error.chain() {
+            report.learn(cause);
+        }
+        if error.is::<BackendError>() || error.downcast_ref::<NeedsBackend>().is_some() {
+            report.backend(error);
+        }
+        report
+    }
+
+    /// Takes code and hint from one link of the chain; an inner one knows better.
+    fn learn(&mut self, cause: &(dyn std::error::Error + 'static)) {
+        if let Some(error) = cause.downcast_ref::<RunError>() {
+            self.run(error);
+        } else if cause.is::<ParamsError>() || cause.is::<NoSource>() {
+            self.code = USAGE;
+        } else if let Some(error) = cause.downcast_ref::<NoSection>() {
+            self.code = USAGE;
+            self.hint = Some(format!(
+                "the params.yaml of the README shows what `{}` may hold",
+                error.section
+            ));
+        } else if let Some(error) = cause.downcast_ref::<PipelineError>() {
+            self.pipeline(error);
+        } else if cause.is::<GraphError>() {
+            self.code = USAGE;
+            self.hint = Some("`krammerti status` lists the stages".to_owned());
+        } else if cause.is::<NoProject>() {
+            self.code = USAGE;
+            self.hint = Some("go to a project's folder, or name it with -C DIR".to_owned());
+        } else if cause.is::<GateFailed>() {
+            self.code = GATE;
+        } else if let Some(Misfit::Step { model, data }) = cause.downcast_ref::<Misfit>() {
+            self.hint = Some(format!(
+                "prepare the data with `step: {model}`, or train a model on {data} data"
+            ));
+        } else if let Some(error) = cause.downcast_ref::<std::io::Error>() {
+            self.io(error);
+        }
+    }
+
+    fn pipeline(&mut self, error: &PipelineError) {
+        self.code = USAGE;
+        self.hint = match error {
+            PipelineError::Overlap { .. } => Some("give each stage outputs of its own".to_owned()),
+            PipelineError::Graph(GraphError::Cycle(_)) => {
+                Some("let one of them read something that none of the others writes".to_owned())
+            }
+            _ => None,
+        };
+    }
+
+    fn io(&mut self, error: &std::io::Error) {
+        self.hint = match error.kind() {
+            std::io::ErrorKind::PermissionDenied => {
+                Some("check owner and permissions of that path".to_owned())
+            }
+            std::io::ErrorKind::StorageFull => Some("free some space on that disk".to_owned()),
+            _ => self.hint.take(),
+        };
+    }
+
+    fn run(&mut self, error: &RunError) {
+        match error {
+            RunError::Interrupted(interrupted) => {
+                self.code = u8::try_from(128 + interrupted.signal).unwrap_or(FAILED);
+            }
+            RunError::Graph(_) => self.code = USAGE,
+            RunError::Open(error) => self.execute(error, None),
+            RunError::Stage(StageFailed { stage, source }) => self.execute(source, Some(stage)),
+        }
+    }
+
+    fn execute(&mut self, error: &ExecuteError, stage: Option<&str>) {
+        match error {
+            ExecuteError::MissingInput { .. } => {
+                self.code = USAGE;
+                self.hint = Some("put it there, or add the stage that makes it".to_owned());
+            }
+            ExecuteError::Busy { .. } => self.code = BUSY,
+            ExecuteError::Tainted { .. } => {
+                self.hint = Some("run again once nobody edits them".to_owned());
+            }
+            ExecuteError::Lock(_) => {
+                self.code = USAGE;
+                self.hint =
+                    Some("take one side of a git conflict in it, or remove the file".to_owned());
+            }
+            ExecuteError::Io(error) => self.io(error),
+            ExecuteError::Command(error) => self.command(error, stage),
+            ExecuteError::MissingOutput { .. } => {}
+        }
+    }
+
+    fn command(&mut self, error: &CommandError, stage: Option<&str>) {
+        let CommandError::Failed {
+            code,
+            message,
+            log_tail,
+            log,
+            ..
+        } = error
+        else {
+            return;
+        };
+        match message {
+            // A subcommand of krammerti has said it all.
+            Some(_) => {
+                self.code = code
+                    .and_then(|code| u8::try_from(code).ok())
+                    .unwrap_or(FAILED);
+                if let Some((_, hint)) = self.message.split_once(HINT_MARK) {
+                    self.hint = Some(hint.to_owned());
+                    self.message
+                        .truncate(self.message.len() - hint.len() - HINT_MARK.len());
+                }
+            }
+            None => {
+                self.log = Some(log_tail.clone()).filter(|tail| !tail.is_empty());
+                let _ = stage;
+                self.hint = Some(format!("its whole log is {}", log.display()));
+            }
+        }
+    }
+
+    fn backend(&mut self, error: &anyhow::Error) {
+        self.hint = Some(match error.downcast_ref::<BackendError>() {
+            Some(BackendError::Broken { .. }) => {
+                "build or install it again with scripts/run or scripts/install; libtorch 2.11.0 is what it needs"
+                    .to_owned()
+            }
+            _ => "build it with scripts/run, install it with scripts/install, or choose a model.kind without \
+                  libtorch (persistence, seasonal, climatology, ridge)"
+                .to_owned(),
+        });
+    }
+
+    /// On one line, for the runner that started us.
+    pub(super) fn one_line(&self) -> String {
+        match &self.hint {
+            Some(hint) => format!("{}{HINT_MARK}{hint}", self.message),
+            None => self.message.clone(),
+        }
+    }
+}
+
+/// Stands between message and hint where both travel as one text.
+const HINT_MARK: &str = "\u{1f}hint: ";
+
+/// All causes on one line, without saying twice what an outer one already says.
+fn chain(error: &anyhow::Error) -> String {
+    let mut message = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if message.is_empty() {
+            message = cause;
+        } else if !message.contains(&cause) {
+            message = format!("{message}: {cause}");
+        }
+    }
+    message
+}

@@ -1,0 +1,25 @@
+//! `krammerti fetch`.
+
+use super::stage_args::{Common, Request, Verb};
+
+/// Get observations from a source into a Parquet file.
+///
+/// The source is a section of `params.yaml` under `sources`; times come out in UTC.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Its name in `params.yaml`.
+    source: String,
+    #[command(flatten)]
+    common: Common,
+}
+
+impl From<Args> for Request {
+    fn from(args: Args) -> Self {
+        Self {
+            verb: Verb::Fetch,
+            inputs: vec![args.source],
+            data: None,
+            common: args.common,
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! The command line: what a person types, and nothing of what is then done.
+
+mod backend;
+mod by_hand;
+mod commands;
+mod completions;
+mod error;
+mod evaluate;
+mod fetch;
+mod man;
+mod predict;
+mod prepare;
+mod project;
+mod run;
+mod stage_args;
+mod status;
+mod train;
+mod tune;
+mod ui;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::model::{NeedsBackend, Registry};
+use crate::pipeline::BODY;
+use stage_args::Request;
+use ui::Ui;
+
+/// Where this code runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// In the binary, which opens the back end where a command needs it.
+    Binary,
+    /// In the back end, with the torch models at hand.
+    Backend,
+}
+
+/// Forecasts weather and other time series, as one reproducible pipeline.
+///
+/// In a project folder (one with `pipeline.yaml`), `krammerti run` builds what is not up to date:
+/// observations are fetched, prepared, a model is trained and evaluated, and a forecast is made.
+/// Every step is also a command of its own.
+#[derive(Debug, Parser)]
+#[command(name = "krammerti", version, max_term_width = 100, after_help = EXIT_CODES)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 done, 1 a stage or command failed, 2 wrong usage or configuration,
+3 a quality gate did not hold, 4 another run holds an output (--no-wait),
+130 and 143 interrupted by Ctrl-C and SIGTERM.";
+
+/// Options that every command has.
+#[derive(Clone, Debug, clap::Args)]
+struct Global {
+    /// Work as if started in this folder.
+    #[arg(short = 'C', long = "directory", value_name = "DIR", global = true)]
+    directory: Option<PathBuf>,
+    /// Print events as JSON lines on stdout, for programs.
+    #[arg(long, global = true)]
+    json: bool,
+    /// Print results and errors only.
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    quiet: bool,
+    /// Print what each stage says of its work.
+    #[arg(short, long, global = true)]
+    verbose: bool,
+    /// When to use colour.
+    #[arg(long, value_enum, default_value_t, global = true, value_name = "WHEN")]
+    color: clap::ColorChoice,
+    /// End with exit code 4 where another run holds an output, instead of waiting for it.
+    #[arg(long, global = true)]
+    no_wait: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Run(run::Args),
+    Status(status::Args),
+    Fetch(fetch::Args),
+    Prepare(prepare::Args),
+    Train(train::Args),
+    Tune(tune::Args),
+    Evaluate(evaluate::Args),
+    Predict(predict::Args),
+    #[command(hide = true)]
+    Completions(completions::Args),
+    #[command(hide = true)]
+    Man(man::Args),
+}
+
+impl Command {
+    /// The request of a command that is a stage; the command itself otherwise.
+    fn into_request(self) -> Result<Request, Self> {
+        match self {
+            Self::Fetch(args) => Ok(args.into()),
+            Self::Prepare(args) => Ok(args.into()),
+            Self::Train(args) => Ok(args.into()),
+            Self::Tune(args) => Ok(args.into()),
+            Self::Evaluate(args) => Ok(args.into()),
+            Self::Predict(args) => Ok(args.into()),
+            other => Err(other),
+        }
+    }
+}
+
+/// Runs a command line and gives back its exit code. `args` starts with the program's name.
+pub fn main(args: Vec<OsString>, registry: &Registry, place: Place) -> u8 {
+    let cli = match Cli::try_parse_from(&args) {
+        Ok(cli) => cli,
+        // clap's own text, on the stream and with the code that belong to it.
+        Err(error) => return u8::try_from(ui::print_usage(&error)).unwrap_or(2),
+    };
+    // A runner started us for the body of a stage: work, and report as events.
+    let body = std::env::var_os(BODY).is_some();
+    let mut ui = Ui::new(&cli.global, body);
+    match run(cli, registry, body, &mut ui) {
+        Ok(()) => 0,
+        Err(error) if place == Place::Binary && error.is::<NeedsBackend>() => {
+            match backend::enter(&args) {
+                Ok(code) => code,
+                Err(missing) => ui.error(&error::Report::of(&missing.context(error))),
+            }
+        }
+        Err(error) => ui.error(&error::Report::of(&error)),
+    }
+}
+
+fn run(cli: Cli, registry: &Registry, body: bool, ui: &mut Ui) -> anyhow::Result<()> {
+    let Cli { global, command } = cli;
+    if let Some(directory) = &global.directory {
+        project::enter(directory)?;
+    }
+    match command.into_request() {
+        Ok(request) if body => by_hand::work(&request, registry, ui),
+        Ok(request) => by_hand::run(&request, &global, ui),
+        Err(Command::Run(args)) => run::run(&args, &global, ui),
+        Err(Command::Status(args)) => status::run(&args, &global, ui),
+        Err(Command::Completions(args)) => completions::run(&args, ui),
+        Err(Command::Man(args)) => man::run(&args),
+        Err(_) => unreachable!("every other command is a stage"),
+    }
+}
+
+/// The tree of commands, for completions and man pages.
+fn command_tree() -> clap::Command {
+    Cli::command()
+}
+
+/// Reads the words of a stage's command.
+fn parse_request(words: &[String]) -> anyhow::Result<Request> {
+    let matches = command_tree()
+        .try_get_matches_from(words)
+        .map_err(|error| one_line(&error))?;
+    let cli = Cli::from_arg_matches(&matches).map_err(|error| one_line(&error))?;
+    cli.command
+        .into_request()
+        .map_err(|_| anyhow::anyhow!("`{}` is no command of a stage", words.join(" ")))
+}
+
+/// clap's error without usage and hints, which speak to somebody at a prompt.
+fn one_line(error: &clap::Error) -> anyhow::Error {
+    let text = error.to_string();
+    let first = text
+        .split("\n\n")
+        .next()
+        .unwrap_or_default()
+        .trim_start_matches("error: ");
+    anyhow::anyhow!("{}", first.split_whitespace().collect::<Vec<_>>().join(" "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tree_of_commands_is_sound() {
+        command_tree().debug_assert();
+    }
+
+    #[test]
+    fn a_stage_command_is_read_in_one_form_however_it_is_written() {
+        let request = |line: &str| {
+            let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+            parse_request(&words)
+        };
+        let one =
+            request("krammerti train data/prepared/a --out models/a --set train.epochs=3").unwrap();
+        let other =
+            request("krammerti -q train --out=models/a --set=train.epochs=3 data/prepared/a")
+                .unwrap();
+        assert_eq!(one, other);
+        assert!(
+            request("krammerti train")
+                .unwrap_err()
+                .to_string()
+                .contains("--out")
+        );
+        assert!(
+            request("krammerti status")
+                .unwrap_err()
+                .to_string()
+                .contains("no command of a stage")
+        );
+        assert!(
+            request("krammerti fly x")
+                .unwrap_err()
+                .to_string()
+                .contains("fly")
+        );
+    }
+}

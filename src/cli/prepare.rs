@@ -1,0 +1,27 @@
+//! `krammerti prepare`.
+
+use super::stage_args::{Common, Request, Verb};
+
+/// Make a data set: regular step, features, split, scaling.
+///
+/// Parameters come from the section `prepare`. The folder holds `series.parquet` and `dataset.json`,
+/// which any Parquet and JSON reader understands.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Fetched files, whose rows are put together.
+    #[arg(required = true, value_name = "RAW")]
+    raw: Vec<String>,
+    #[command(flatten)]
+    common: Common,
+}
+
+impl From<Args> for Request {
+    fn from(args: Args) -> Self {
+        Self {
+            verb: Verb::Prepare,
+            inputs: args.raw,
+            data: None,
+            common: args.common,
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! The project: found from any folder in it, as git finds its root.
+
+use std::path::{Component, Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+
+use super::commands::Subcommands;
+use crate::fs;
+use crate::pipeline::Pipeline;
+
+/// The file that makes a folder a project.
+const PIPELINE: &str = "pipeline.yaml";
+
+/// The folder with `pipeline.yaml`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Project {
+    pub(super) root: PathBuf,
+}
+
+/// There is no `pipeline.yaml` here or above.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no {PIPELINE} in {} or a folder above it", .from.display())]
+pub(super) struct NoProject {
+    from: PathBuf,
+}
+
+/// Makes a folder the current one: `-C`.
+pub(super) fn enter(directory: &Path) -> Result<()> {
+    std::env::set_current_dir(directory)
+        .with_context(|| format!("cannot enter {}", directory.display()))
+}
+
+impl Project {
+    /// Finds the project around the current folder.
+    pub(super) fn find() -> Result<Self> {
+        let from = std::env::current_dir().context("the current folder is gone")?;
+        match from
+            .ancestors()
+            .find(|folder| fs::exists(&folder.join(PIPELINE)))
+        {
+            Some(root) => Ok(Self {
+                root: root.to_owned(),
+            }),
+            None => Err(NoProject { from }.into()),
+        }
+    }
+
+    /// Reads and checks the pipeline.
+    pub(super) fn pipeline(&self) -> Result<Pipeline> {
+        let file = self.root.join(PIPELINE);
+        let text = fs::read_to_string(&file)?;
+        let commands = Subcommands::new(&self.root);
+        Ok(Pipeline::parse(Path::new(PIPELINE), &text, &commands)?)
+    }
+
+    /// A path as typed in the current folder, relative to the root where it lies in the project.
+    pub(super) fn place(&self, typed: &str) -> Result<String> {
+        let here = std::env::current_dir().context("the current folder is gone")?;
+        let full = normal(&here.join(typed));
+        let placed = full.strip_prefix(&self.root).unwrap_or(&full);
+        placed
+            .to_str()
+            .map(str::to_owned)
+            .with_context(|| format!("{} is not plain UTF-8 text", placed.display()))
+    }
+}
+
+/// Without `.` and `..`, by the names alone: the path need not exist yet.
+fn normal(path: &Path) -> PathBuf {
+    let mut normal = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::CurDir => {}
+            Component::ParentDir => {
+                normal.pop();
+            }
+            component => normal.push(component),
+        }
+    }
+    normal
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_placed_by_their_names() {
+        let project = Project {
+            root: std::env::current_dir().unwrap(),
+        };
+        assert_eq!(project.place("./a/../b").unwrap(), "b");
+        assert_eq!(project.place("/elsewhere/a").unwrap(), "/elsewhere/a");
+    }
+}

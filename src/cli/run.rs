@@ -1,0 +1,46 @@
+//! `krammerti run`.
+
+use std::path::Path;
+
+use anyhow::Result;
+
+use super::Global;
+use super::project::Project;
+use super::ui::Ui;
+use crate::ops::{self, RunOptions};
+
+/// Bring the pipeline up to date: run the stages whose inputs changed.
+///
+/// A stage whose command, inputs or parameters changed runs; one whose result is in the store comes
+/// back from there; the others are left alone.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Only these stages and what they need.
+    #[arg(value_name = "STAGE")]
+    stages: Vec<String>,
+}
+
+pub(super) fn run(args: &Args, global: &Global, ui: &mut Ui) -> Result<()> {
+    let project = Project::find()?;
+    let pipeline = project.pipeline()?;
+    let krammerti = std::env::current_exe()?;
+    ops::run_pipeline(
+        &pipeline,
+        &args.stages,
+        &options(&project, &krammerti, global),
+        ui,
+    )?;
+    Ok(())
+}
+
+pub(super) fn options<'a>(
+    project: &'a Project,
+    krammerti: &'a Path,
+    global: &Global,
+) -> RunOptions<'a> {
+    RunOptions {
+        root: &project.root,
+        krammerti,
+        wait: !global.no_wait,
+    }
+}

@@ -1,0 +1,94 @@
+//! What the commands that are stages have in common.
+
+use clap::Args;
+
+/// Output and parameters of a command.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub(super) struct Common {
+    /// What to write.
+    #[arg(long, short, value_name = "PATH")]
+    pub(super) out: String,
+    /// The parameter file, or a section of it.
+    #[arg(long, value_name = "FILE[:KEY]", default_value = DEFAULT_PARAMS)]
+    pub(super) params: String,
+    /// Override one parameter; may be given several times.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(super) set: Vec<String>,
+}
+
+/// The parameter file of a project.
+pub(super) const DEFAULT_PARAMS: &str = "params.yaml";
+
+/// The commands that are stages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verb {
+    Fetch,
+    Prepare,
+    Train,
+    Tune,
+    Evaluate,
+    Predict,
+}
+
+impl Verb {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Fetch => "fetch",
+            Self::Prepare => "prepare",
+            Self::Train => "train",
+            Self::Tune => "tune",
+            Self::Evaluate => "evaluate",
+            Self::Predict => "predict",
+        }
+    }
+}
+
+/// A command that is a stage, in the one form that its key sees.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Request {
+    pub(super) verb: Verb,
+    /// Positional: paths, or the name of a source.
+    pub(super) inputs: Vec<String>,
+    pub(super) data: Option<String>,
+    pub(super) common: Common,
+}
+
+impl Request {
+    /// The words of the command, always in the same order.
+    pub(super) fn words(&self) -> Vec<String> {
+        let mut words = vec!["krammerti".to_owned(), self.verb.name().to_owned()];
+        words.extend(self.inputs.iter().cloned());
+        if let Some(data) = &self.data {
+            words.extend(["--data".to_owned(), data.clone()]);
+        }
+        words.extend(["--out".to_owned(), self.common.out.clone()]);
+        if self.common.params != DEFAULT_PARAMS {
+            words.extend(["--params".to_owned(), self.common.params.clone()]);
+        }
+        for assignment in &self.common.set {
+            words.extend(["--set".to_owned(), assignment.clone()]);
+        }
+        words
+    }
+
+    /// The same request with every path passed through `place`.
+    pub(super) fn map_paths(
+        mut self,
+        place: impl Fn(&str) -> anyhow::Result<String>,
+    ) -> anyhow::Result<Self> {
+        if self.verb != Verb::Fetch {
+            self.inputs = self
+                .inputs
+                .iter()
+                .map(|path| place(path))
+                .collect::<Result<_, _>>()?;
+        }
+        self.data = self.data.as_deref().map(&place).transpose()?;
+        self.common.out = place(&self.common.out)?;
+        // The default is the project's, wherever in it one stands.
+        if self.common.params != DEFAULT_PARAMS {
+            self.common.params = place(&self.common.params)?;
+        }
+        Ok(self)
+    }
+}

@@ -1,0 +1,225 @@
+//! A forecast: when it was made, the times it speaks of, mean and quantiles in the target's unit.
+
+use serde::Serialize;
+
+use crate::data::Scaler;
+use crate::model::Predictions;
+use crate::time::{Step, format_short, format_utc};
+
+/// One forecast. Valid times come after the issue time, quantiles are in order.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Forecast {
+    /// The column it speaks of.
+    pub target: String,
+    /// The unit of every value.
+    pub unit: String,
+    /// When it was made: the time of the last observation it could see.
+    pub issue_time: String,
+    /// The quantile levels.
+    pub quantile_levels: Vec<f64>,
+    /// What was derived from it, and how.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub feels_like_method: Option<String>,
+    /// One entry a lead.
+    pub leads: Vec<Lead>,
+    #[serde(skip)]
+    issue: i64,
+}
+
+/// What a forecast says of one time.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Lead {
+    /// Hours after the issue time.
+    pub lead_h: f64,
+    /// The time it speaks of.
+    pub valid_time: String,
+    /// The expected value.
+    pub mean: f64,
+    /// One value a level.
+    pub quantiles: Vec<f64>,
+    /// The feels-like temperature of the mean, in °C.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub feels_like: Option<f64>,
+    /// Its seconds since 1970 UTC.
+    #[serde(skip)]
+    pub time: i64,
+}
+
+impl Forecast {
+    /// The forecast of a single issue row, back in original units.
+    pub fn new(
+        target: &str,
+        unit: &str,
+        issue: i64,
+        step: Step,
+        scaler: Scaler,
+        predictions: &Predictions,
+    ) -> Self {
+        let levels = predictions.levels.len();
+        let value = |scaled: &f32| scaler.inverse(f64::from(*scaled));
+        let leads = (0..predictions.horizon)
+            .map(|h| {
+                let time = issue + (h as i64 + 1) * step.seconds();
+                Lead {
+                    lead_h: (h + 1) as f64 * step.hours(),
+                    valid_time: format_utc(time),
+                    mean: value(&predictions.mean[h]),
+                    quantiles: predictions.quantiles[h * levels..(h + 1) * levels]
+                        .iter()
+                        .map(value)
+                        .collect(),
+                    feels_like: None,
+                    time,
+                }
+            })
+            .collect();
+        Self {
+            target: target.to_owned(),
+            unit: unit.to_owned(),
+            issue_time: format_utc(issue),
+            quantile_levels: predictions.levels.clone(),
+            feels_like_method: None,
+            leads,
+            issue,
+        }
+    }
+
+    /// The issue time in seconds since 1970 UTC.
+    pub fn issue(&self) -> i64 {
+        self.issue
+    }
+
+    /// One row a lead, with the units in the names of the columns.
+    pub fn to_csv(&self) -> anyhow::Result<Vec<u8>> {
+        let mut writer = csv::Writer::from_writer(Vec::new());
+        let unit = &self.unit;
+        let mut header = vec![
+            "valid_time".to_owned(),
+            "lead_h".to_owned(),
+            format!("mean [{unit}]"),
+        ];
+        header.extend(
+            self.quantile_levels
+                .iter()
+                .map(|level| format!("q{level} [{unit}]")),
+        );
+        if self.feels_like_method.is_some() {
+            header.push(format!("feels_like [{unit}]"));
+        }
+        writer.write_record(&header)?;
+        for lead in &self.leads {
+            let mut row = vec![
+                lead.valid_time.clone(),
+                lead.lead_h.to_string(),
+                format!("{:.3}", lead.mean),
+            ];
+            row.extend(lead.quantiles.iter().map(|value| format!("{value:.3}")));
+            if self.feels_like_method.is_some() {
+                row.push(
+                    lead.feels_like
+                        .map(|value| format!("{value:.3}"))
+                        .unwrap_or_default(),
+                );
+            }
+            writer.write_record(&row)?;
+        }
+        Ok(writer
+            .into_inner()
+            .map_err(csv::IntoInnerError::into_error)?)
+    }
+
+    /// A table for a terminal: every `every`-th lead and the last one.
+    pub fn table(&self, every: usize) -> String {
+        let mut text = format!(
+            "Forecast of {} in {}, issued {}\n\n",
+            self.target,
+            self.unit,
+            format_short(self.issue)
+        );
+        let mut header = format!("{:<16} {:>6} {:>7}", "valid time (UTC)", "lead", "mean");
+        for level in &self.quantile_levels {
+            header.push_str(&format!(" {:>7}", format!("q{level}")));
+        }
+        if self.feels_like_method.is_some() {
+            header.push_str(&format!(" {:>11}", "feels like"));
+        }
+        text.push_str(&header);
+        text.push('\n');
+        let last = self.leads.len();
+        let shown = |i: usize| (i + 1).is_multiple_of(every.max(1)) || i + 1 == last;
+        for (_, lead) in self.leads.iter().enumerate().filter(|(i, _)| shown(*i)) {
+            text.push_str(&format!(
+                "{:<16} {:>4} h {:>7.1}",
+                format_short(lead.time),
+                lead.lead_h,
+                lead.mean
+            ));
+            for value in &lead.quantiles {
+                text.push_str(&format!(" {value:>7.1}"));
+            }
+            if let Some(value) = lead.feels_like {
+                text.push_str(&format!(" {value:>11.1}"));
+            }
+            text.push('\n');
+        }
+        if let Some(method) = &self.feels_like_method {
+            text.push_str(&format!("\nFeels like: {method}.\n"));
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn forecast() -> Forecast {
+        let predictions = Predictions {
+            horizon: 2,
+            levels: vec![0.1, 0.5, 0.9],
+            mean: vec![0.0, 1.0],
+            quantiles: vec![-1.0, 0.0, 1.0, 0.0, 1.0, 2.0],
+        };
+        let scaler = Scaler::fit(&[8.0, 12.0]);
+        Forecast::new("t", "°C", 0, Step::HOUR, scaler, &predictions)
+    }
+
+    #[test]
+    fn values_come_in_original_units_at_times_after_the_issue() {
+        let forecast = forecast();
+        assert_eq!(
+            (forecast.leads[0].mean, forecast.leads[1].mean),
+            (10.0, 12.0)
+        );
+        assert_eq!(forecast.leads[1].quantiles, [10.0, 12.0, 14.0]);
+        assert_eq!(forecast.leads[1].valid_time, "1970-01-01T02:00:00Z");
+        let csv = String::from_utf8(forecast.to_csv().unwrap()).unwrap();
+        assert_eq!(
+            csv.lines().next(),
+            Some("valid_time,lead_h,mean [°C],q0.1 [°C],q0.5 [°C],q0.9 [°C]")
+        );
+        assert_eq!(
+            csv.lines().nth(1),
+            Some("1970-01-01T01:00:00Z,1,10.000,8.000,10.000,12.000")
+        );
+    }
+
+    #[test]
+    fn the_table_fits_a_terminal() {
+        let mut forecast = forecast();
+        forecast.feels_like_method = Some("wind chill".into());
+        forecast
+            .leads
+            .iter_mut()
+            .for_each(|lead| lead.feels_like = Some(lead.mean - 3.0));
+        let table = forecast.table(1);
+        assert!(
+            table.lines().all(|line| line.chars().count() <= 80),
+            "{table}"
+        );
+        assert!(
+            table.contains("1970-01-01 02:00    2 h    12.0    10.0    12.0    14.0         9.0"),
+            "{table}"
+        );
+    }
+}

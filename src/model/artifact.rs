@@ -1,0 +1,269 @@
+//! A trained model as an artifact: everything that predict needs to refuse a series that does not fit.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Array, Epoch, Weights};
+use crate::data::{Dataset, FrameColumn, Role, Scaler};
+use crate::params::ModelParams;
+use crate::time::Step;
+
+/// The version of `model.json`.
+const FORMAT: u32 = 1;
+
+/// `model.json`; the weights lie beside it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelFile {
+    /// Version of this format.
+    pub format: u32,
+    /// The column it forecasts.
+    pub target: String,
+    /// The time between two rows.
+    pub step: Step,
+    /// Kind, lookback, horizon, quantiles and sizes.
+    pub model: ModelParams,
+    /// The columns it sees, in order.
+    pub columns: Vec<ModelColumn>,
+    /// The epoch whose weights were kept, and how it did; absent for a model that is solved at once.
+    pub best: Option<BestEpoch>,
+}
+
+/// A column as the model was trained on it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelColumn {
+    /// Its name.
+    pub name: String,
+    /// Its role.
+    pub role: Role,
+    /// Its unit.
+    pub unit: String,
+    /// Its scaling.
+    pub scaler: Scaler,
+}
+
+/// The epoch whose weights were kept.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BestEpoch {
+    /// From 1.
+    pub epoch: usize,
+    /// Loss on the validation part.
+    pub validation_loss: f64,
+    /// Root mean square error on the validation part, in the target's unit.
+    pub validation_rmse: f64,
+}
+
+/// A model and a data set that do not fit together.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Misfit {
+    /// Another step.
+    #[error("the model was trained on step {model}, the data have step {data}")]
+    Step {
+        /// The model's.
+        model: Step,
+        /// The data's.
+        data: Step,
+    },
+    /// A column is missing or another one.
+    #[error("the model was trained on column {expected}, the data have {found}")]
+    Column {
+        /// Name, role and unit that the model knows.
+        expected: String,
+        /// What the data have in that place.
+        found: String,
+    },
+    /// A `model.json` of another version.
+    #[error("model.json has format {found}, this krammerti reads {expected}")]
+    Format {
+        /// This version's.
+        expected: u32,
+        /// The file's.
+        found: u32,
+    },
+}
+
+impl ModelFile {
+    /// Describes a model that was trained on a data set.
+    pub fn new(dataset: &Dataset, model: &ModelParams, history: &[Epoch]) -> Self {
+        let meta = dataset.meta();
+        let spread = dataset.target().scaler.spread();
+        let best = history
+            .iter()
+            .min_by(|a, b| a.validation_loss.total_cmp(&b.validation_loss));
+        Self {
+            format: FORMAT,
+            target: meta.target.clone(),
+            step: meta.step,
+            model: model.clone(),
+            columns: meta
+                .columns
+                .iter()
+                .map(|c| ModelColumn {
+                    name: c.name.clone(),
+                    role: c.role,
+                    unit: c.unit.clone(),
+                    scaler: c.scaler,
+                })
+                .collect(),
+            best: best.map(|epoch| BestEpoch {
+                epoch: epoch.epoch,
+                validation_loss: epoch.validation_loss,
+                validation_rmse: epoch.validation_rmse * spread,
+            }),
+        }
+    }
+
+    /// Whether it can forecast from a data set.
+    pub fn check(&self, dataset: &Dataset) -> Result<(), Misfit> {
+        let meta = dataset.meta();
+        if self.format != FORMAT {
+            return Err(Misfit::Format {
+                expected: FORMAT,
+                found: self.format,
+            });
+        }
+        if self.step != meta.step {
+            return Err(Misfit::Step {
+                model: self.step,
+                data: meta.step,
+            });
+        }
+        let ours = self
+            .columns
+            .iter()
+            .map(|c| format!("{} ({:?}, {})", c.name, c.role, c.unit));
+        let theirs = meta
+            .columns
+            .iter()
+            .map(|c| format!("{} ({:?}, {})", c.name, c.role, c.unit));
+        let mut theirs = theirs.fuse();
+        for expected in ours {
+            let found = theirs.next().unwrap_or_else(|| "no such column".to_owned());
+            if expected != found {
+                return Err(Misfit::Column { expected, found });
+            }
+        }
+        match theirs.next() {
+            Some(found) => Err(Misfit::Column {
+                expected: "nothing more".to_owned(),
+                found,
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// The columns as a frame has them.
+    pub fn frame_columns(&self) -> Vec<FrameColumn> {
+        self.columns
+            .iter()
+            .map(|c| FrameColumn {
+                name: c.name.clone(),
+                role: c.role,
+            })
+            .collect()
+    }
+
+    /// The scaling it was trained with.
+    pub fn scalers(&self) -> Vec<Scaler> {
+        self.columns.iter().map(|column| column.scaler).collect()
+    }
+
+    /// The scaling of its target.
+    pub fn target_scaler(&self) -> Scaler {
+        self.target_column()
+            .map_or(Scaler::IDENTITY, |column| column.scaler)
+    }
+
+    /// The unit of its target.
+    pub fn unit(&self) -> &str {
+        self.target_column()
+            .map_or("1", |column| column.unit.as_str())
+    }
+
+    fn target_column(&self) -> Option<&ModelColumn> {
+        self.columns
+            .iter()
+            .find(|column| column.role == Role::Target)
+    }
+}
+
+/// Weights as safetensors. Equal weights give equal bytes.
+pub fn encode_weights(weights: &Weights) -> anyhow::Result<Vec<u8>> {
+    use safetensors::tensor::{Dtype, TensorView};
+    let bytes: Vec<Vec<u8>> = weights
+        .values()
+        .map(|array| {
+            array
+                .values
+                .iter()
+                .flat_map(|value| value.to_le_bytes())
+                .collect()
+        })
+        .collect();
+    let views = weights
+        .iter()
+        .zip(&bytes)
+        .map(|((name, array), bytes)| {
+            TensorView::new(Dtype::F32, array.shape.clone(), bytes)
+                .map(|view| (name.as_str(), view))
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    Ok(safetensors::serialize(views, None)?)
+}
+
+/// Reads weights from safetensors.
+pub fn decode_weights(bytes: &[u8]) -> anyhow::Result<Weights> {
+    use safetensors::tensor::Dtype;
+    let tensors = safetensors::SafeTensors::deserialize(bytes)?;
+    let mut weights = Weights::new();
+    for (name, view) in tensors.tensors() {
+        anyhow::ensure!(
+            view.dtype() == Dtype::F32,
+            "weight {name} is {:?}, expected F32",
+            view.dtype()
+        );
+        let (chunks, _) = view.data().as_chunks::<4>();
+        let values = chunks
+            .iter()
+            .map(|chunk| f32::from_le_bytes(*chunk))
+            .collect();
+        weights.insert(
+            name,
+            Array {
+                shape: view.shape().to_vec(),
+                values,
+            },
+        );
+    }
+    Ok(weights)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weights_read_as_they_were_written() {
+        let array = |shape: &[usize], values: &[f32]| Array {
+            shape: shape.to_vec(),
+            values: values.to_vec(),
+        };
+        let weights = Weights::from([
+            (
+                "b".to_owned(),
+                array(&[2, 2], &[1.0, -2.5, 0.0, f32::MIN_POSITIVE]),
+            ),
+            ("a.long.name".to_owned(), array(&[0], &[])),
+        ]);
+        let bytes = encode_weights(&weights).unwrap();
+        assert_eq!(bytes, encode_weights(&weights.clone()).unwrap());
+        assert_eq!(decode_weights(&bytes).unwrap(), weights);
+        assert!(decode_weights(&bytes[..bytes.len() - 1]).is_err());
+        assert!(decode_weights(b"").is_err());
+        assert_eq!(
+            decode_weights(&encode_weights(&Weights::new()).unwrap()).unwrap(),
+            Weights::new()
+        );
+    }
+}

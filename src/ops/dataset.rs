@@ -1,0 +1,32 @@
+//! Reads and writes the two files of a data set, and single tables.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+
+use super::to_json;
+use crate::data::{Dataset, Table, from_parquet, to_parquet};
+use crate::fs::{self, StagedFolder};
+
+pub(super) fn read_table(path: &Path) -> Result<Table> {
+    from_parquet(fs::read(path)?).with_context(|| path.display().to_string())
+}
+
+pub(super) fn write_table(path: &Path, table: &Table) -> Result<()> {
+    Ok(fs::write_atomic(path, &to_parquet(table)?)?)
+}
+
+pub(super) fn read_dataset(folder: &Path) -> Result<Dataset> {
+    let json = folder.join("dataset.json");
+    let meta = serde_json::from_str(&fs::read_to_string(&json)?)
+        .with_context(|| json.display().to_string())?;
+    let table = read_table(&folder.join("series.parquet"))?;
+    Dataset::from_parts(&table, meta).with_context(|| folder.display().to_string())
+}
+
+pub(super) fn write_dataset(folder: &Path, dataset: &Dataset) -> Result<()> {
+    let staged = StagedFolder::new(folder)?;
+    staged.write("series.parquet", &to_parquet(&dataset.series().to_table())?)?;
+    staged.write("dataset.json", &to_json(dataset.meta())?)?;
+    Ok(staged.commit()?)
+}

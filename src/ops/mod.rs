@@ -1,0 +1,95 @@
+//! What each command does: load, call pure code, hand the result back.
+//!
+//! The only place where files meet models and data. Every operation writes its output whole or not
+//! at all, and reports by events; none of them prints.
+
+mod dataset;
+mod evaluate;
+mod fetch;
+mod model;
+mod predict;
+mod prepare;
+mod run;
+mod train;
+mod tune;
+
+use std::path::PathBuf;
+
+use crate::event::{Event, Observer};
+use crate::model::Registry;
+use crate::params::{Params, ParamsFile};
+
+pub use evaluate::{GateFailed, evaluate};
+pub use fetch::{NoSource, fetch};
+pub use predict::predict;
+pub use prepare::prepare;
+pub use run::{RunError, RunOptions, StageFailed, StageStatus, execute_one, run_pipeline, status};
+pub use train::train;
+pub use tune::tune;
+
+/// What an operation works with. Paths are relative to the project's root, the current folder.
+pub struct Context<'a> {
+    /// The models this process can use.
+    pub registry: &'a Registry,
+    /// The parameters, checked.
+    pub params: &'a Params,
+    /// Where they came from, for a search that changes some of them.
+    pub params_file: &'a ParamsFile,
+    /// What the operation reads.
+    pub inputs: Vec<PathBuf>,
+    /// The data set, for a command that reads models and a data set.
+    pub data: Option<PathBuf>,
+    /// What it writes.
+    pub out: PathBuf,
+    /// Who hears of it.
+    pub observer: &'a mut dyn Observer,
+}
+
+impl Context<'_> {
+    fn result(&mut self, text: String, data: serde_json::Value) {
+        self.observer.event(Event::Result { text, data });
+    }
+
+    fn note(&mut self, message: String) {
+        self.observer.event(Event::Note { message });
+    }
+
+    /// The only input of a command that has one; the command line has seen to it.
+    fn input(&self) -> anyhow::Result<&PathBuf> {
+        self.inputs
+            .first()
+            .ok_or_else(|| anyhow::anyhow!("no input was named"))
+    }
+
+    fn data(&self) -> anyhow::Result<&PathBuf> {
+        self.data
+            .as_ref()
+            .ok_or_else(|| anyhow::anyhow!("no data set was named with --data"))
+    }
+}
+
+/// A section of `params.yaml` that a command needs and that is not there.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{file} has no section `{section}`")]
+pub struct NoSection {
+    /// The file.
+    pub file: String,
+    /// The section.
+    pub section: String,
+}
+
+impl Context<'_> {
+    fn section<'p, T>(&self, section: &str, value: Option<&'p T>) -> Result<&'p T, NoSection> {
+        value.ok_or_else(|| NoSection {
+            file: self.params_file.path().display().to_string(),
+            section: section.to_owned(),
+        })
+    }
+}
+
+/// JSON as it is written to disk: indented, with a line break at the end.
+fn to_json(value: &impl serde::Serialize) -> anyhow::Result<Vec<u8>> {
+    let mut bytes = serde_json::to_vec_pretty(value)?;
+    bytes.push(b'\n');
+    Ok(bytes)
+}

@@ -1,0 +1,215 @@
+//! `krammerti tune`: a search over parameters of model and training.
+//!
+//! The journal of a study lies under `.krammerti/studies/`, named by what the study is about: data,
+//! fixed parameters, search space and seed. So a search that was killed, or is asked for more
+//! trials, goes on where it stopped, and one with another space is another study. The output folder
+//! gets the finished study.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result, bail};
+
+use super::{Context, dataset, to_json, train};
+use crate::artifact::{Digest, StatCache};
+use crate::data::Dataset;
+use crate::event::{Event, Observer};
+use crate::fs::{self, StagedFolder};
+use crate::model::{Epoch, Monitor, NeedsBackend};
+use crate::params::TuneParams;
+use crate::tune::{self, Outcome, Study, Trial};
+
+/// Runs the trials that a study still lacks, and writes it out.
+pub fn tune(mut context: Context<'_>) -> Result<()> {
+    let params = context
+        .section("tune", context.params.tune.as_ref())?
+        .clone();
+    let model = context.section("model", context.params.model.as_ref())?;
+    context.registry.family(model.kind())?;
+    let path = context.input()?.clone();
+    let dataset = dataset::read_dataset(&path)?;
+    let mut journal = Journal::open(&context, &params, &path)?;
+    let had = journal.study.trials().len();
+    if had > 0 {
+        context.note(format!("going on after {had} finished trials"));
+    }
+    while journal.study.trials().len() < params.trials {
+        let trial = journal.study.ask();
+        let outcome = attempt(&mut context, &dataset, &mut journal.study, &trial)?;
+        journal.tell(&trial, outcome)?;
+        tell_progress(&mut context, &journal.study, &trial, params.trials);
+    }
+    write_study(context, &journal)
+}
+
+/// A study and the file that remembers it.
+struct Journal {
+    study: Study,
+    path: PathBuf,
+}
+
+impl Journal {
+    fn open(context: &Context<'_>, params: &TuneParams, data: &std::path::Path) -> Result<Self> {
+        let objective = objective(context, data)?;
+        let fresh = Study::new(params, objective.to_string());
+        let header = fresh.header().to_line();
+        let name = format!("{}.jsonl", Digest::of(header.as_bytes()).short());
+        let path = PathBuf::from(".krammerti/studies").join(name);
+        let text = fs::read_if_exists(&path)?.unwrap_or_default();
+        let records = tune::parse(&text).with_context(|| path.display().to_string())?;
+        let study = Study::resume(params, objective.to_string(), records)
+            .with_context(|| path.display().to_string())?;
+        // A line that a crash cut off must not stand before the next one.
+        let whole = tune::whole_lines(&text);
+        let begin = if whole.is_empty() { &header } else { whole };
+        fs::write_atomic(&path, begin.as_bytes())?;
+        Ok(Self { study, path })
+    }
+
+    fn tell(&mut self, trial: &Trial, outcome: Outcome) -> Result<()> {
+        let line = self.study.tell(trial.number, outcome)?.to_line();
+        let mut file = fs::append(&self.path)?;
+        file.write_all(line.as_bytes())?;
+        Ok(file.sync_all()?)
+    }
+}
+
+/// A digest of all that decides the value of a trial besides its point.
+fn objective(context: &Context<'_>, data: &std::path::Path) -> Result<Digest> {
+    let artifact = StatCache::default().artifact(data)?;
+    let varies = |name: &String| {
+        context
+            .params
+            .tune
+            .as_ref()
+            .is_some_and(|tune| tune.space.contains_key(name))
+    };
+    let mut fixed: Vec<(String, String)> = ["model", "train"]
+        .iter()
+        .flat_map(|section| context.params_file.leaves(section))
+        .filter(|(name, _)| !varies(name))
+        .collect();
+    fixed.sort();
+    Ok(Digest::of(&serde_json::to_vec(&(artifact, fixed))?))
+}
+
+fn attempt(
+    context: &mut Context<'_>,
+    dataset: &Dataset,
+    study: &mut Study,
+    trial: &Trial,
+) -> Result<Outcome> {
+    let params = match context.params_file.with_values(&trial.point) {
+        Ok(params) => params,
+        // A point may be impossible, such as a segment that does not divide the lookback.
+        Err(error) => {
+            context.note(format!("trial {}: {error}", trial.number));
+            return Ok(Outcome::Failed);
+        }
+    };
+    let model = context.section("model", params.model.as_ref())?;
+    let mut watch = Watch {
+        observer: context.observer,
+        study,
+        number: trial.number,
+        best: f64::INFINITY,
+        pruned: false,
+    };
+    let fitted = train::fit(context.registry, dataset, model, &params.train, &mut watch);
+    let (best, pruned) = (watch.best, watch.pruned);
+    match fitted {
+        Err(error) if error.is::<NeedsBackend>() => Err(error),
+        Err(error) => {
+            context.note(format!("trial {}: {error:#}", trial.number));
+            Ok(Outcome::Failed)
+        }
+        Ok(_) if pruned => Ok(Outcome::Pruned),
+        Ok(fitted) if fitted.history.is_empty() => {
+            bail!(
+                "model.kind {} is solved at once and leaves nothing to tune",
+                model.kind()
+            )
+        }
+        Ok(_) => Ok(Outcome::Complete(best)),
+    }
+}
+
+/// Follows a trial: its value is the best validation RMSE, and a hopeless one is given up.
+struct Watch<'a> {
+    observer: &'a mut dyn Observer,
+    study: &'a mut Study,
+    number: usize,
+    best: f64,
+    pruned: bool,
+}
+
+impl Observer for Watch<'_> {
+    fn event(&mut self, event: Event) {
+        // The bar counts trials; what happens inside of one would only make it jump.
+        if !matches!(event, Event::Progress { .. }) {
+            self.observer.event(event);
+        }
+    }
+}
+
+impl Monitor for Watch<'_> {
+    fn epoch(&mut self, epoch: &Epoch, _: usize) -> bool {
+        self.best = self.best.min(epoch.validation_rmse);
+        self.pruned = self
+            .study
+            .should_prune(self.number, epoch.epoch, epoch.validation_rmse);
+        !self.pruned
+    }
+}
+
+fn tell_progress(context: &mut Context<'_>, study: &Study, trial: &Trial, of: usize) {
+    let value = study
+        .trials()
+        .find(|finished| finished.number == trial.number)
+        .and_then(|finished| finished.value);
+    let best = study.best().and_then(|best| best.value);
+    let show =
+        |value: Option<f64>| value.map_or_else(|| "none".to_owned(), |value| format!("{value:.4}"));
+    let point: Vec<_> = trial
+        .point
+        .iter()
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
+    context.note(format!(
+        "trial {}: {} ({})",
+        trial.number,
+        show(value),
+        point.join(", ")
+    ));
+    context.observer.event(Event::Progress {
+        what: "trial".to_owned(),
+        done: study.trials().len() as u64,
+        total: of as u64,
+        message: format!("best {}", show(best)),
+    });
+}
+
+fn write_study(mut context: Context<'_>, journal: &Journal) -> Result<()> {
+    let Some(best) = journal.study.best() else {
+        bail!("no trial was completed; the reasons stand in the log");
+    };
+    let staged = StagedFolder::new(&context.out)?;
+    staged.write("study.jsonl", &fs::read(&journal.path)?)?;
+    staged.write("best.json", &to_json(best)?)?;
+    staged.commit()?;
+
+    let overrides: Vec<String> = best
+        .point
+        .iter()
+        .map(|(name, value)| format!("  --set {name}={value}\n"))
+        .collect();
+    let text = format!(
+        "Best of {} trials: number {}, validation RMSE {:.4} (scaled)\n{}",
+        journal.study.trials().len(),
+        best.number,
+        best.value.unwrap_or(f64::NAN),
+        overrides.concat()
+    );
+    context.result(text, serde_json::to_value(best)?);
+    Ok(())
+}

@@ -1,0 +1,113 @@
+//! The journal of a run: its events as JSON lines with the time they came, readable while it runs.
+//!
+//! Times and durations live here and nowhere else. A run with nothing to do leaves no journal.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::Serialize;
+
+use crate::event::{Event, Outcome};
+use crate::fs;
+use crate::time::format_utc;
+
+/// Writes the journal of one run.
+pub struct Journal {
+    path: PathBuf,
+    held_back: Vec<Event>,
+    file: Option<File>,
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    time: String,
+    #[serde(flatten)]
+    event: &'a Event,
+}
+
+impl Journal {
+    /// A journal in a run's folder; nothing is created before something happens.
+    pub fn new(run_folder: &std::path::Path) -> Self {
+        Self {
+            path: run_folder.join("journal.jsonl"),
+            held_back: Vec::new(),
+            file: None,
+        }
+    }
+
+    /// Adds an event.
+    pub fn write(&mut self, event: &Event) -> io::Result<()> {
+        let idle = match event {
+            Event::StageFinished { outcome, .. } => *outcome == Outcome::Fresh,
+            Event::RunStarted { .. } => true,
+            Event::RunFinished { .. } => self.file.is_none(),
+            _ => false,
+        };
+        self.held_back.push(event.clone());
+        if idle && self.file.is_none() {
+            return Ok(());
+        }
+        let file = match &mut self.file {
+            Some(file) => file,
+            none => {
+                fs::create_dir_all(fs::parent(&self.path))?;
+                none.insert(fs::append(&self.path)?)
+            }
+        };
+        for event in self.held_back.drain(..) {
+            let line = serde_json::to_string(&Line {
+                time: now(),
+                event: &event,
+            })?;
+            writeln!(file, "{line}")?;
+        }
+        Ok(())
+    }
+}
+
+/// The name of a run that starts now: sorts by time, and two runs at once differ.
+pub fn run_name() -> String {
+    let time = now().replace(['-', ':'], "").replace('Z', "");
+    format!("{time}-{}", std::process::id())
+}
+
+fn now() -> String {
+    let seconds = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs());
+    format_utc(seconds as i64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn finished(outcome: Outcome) -> Event {
+        Event::StageFinished {
+            stage: "a".into(),
+            outcome,
+            seconds: 0.0,
+            error: None,
+        }
+    }
+
+    #[test]
+    fn an_idle_run_leaves_no_journal_and_a_busy_one_leaves_all_of_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut journal = Journal::new(&folder.path().join("run"));
+        journal
+            .write(&Event::RunStarted {
+                run: "r".into(),
+                stages: vec!["a".into()],
+            })
+            .unwrap();
+        journal.write(&finished(Outcome::Fresh)).unwrap();
+        assert!(!folder.path().join("run").exists());
+        journal.write(&finished(Outcome::Ran)).unwrap();
+        let text = fs::read_to_string(&folder.path().join("run/journal.jsonl")).unwrap();
+        assert_eq!(text.lines().count(), 3);
+        assert!(text.lines().all(|line| line.starts_with("{\"time\":\"20")));
+    }
+}
