@@ -6,10 +6,6 @@ use krammerti::cli::{self, Place};
 use krammerti::model::Registry;
 
 fn main() -> ExitCode {
-    cli::main(
-        std::env::args_os().collect(),
-        &Registry::builtin(),
-        Place::Binary,
-    )
-    .into()
+    let args: Vec<_> = std::env::args_os().collect();
+    cli::main(&args, &Registry::builtin(), Place::Binary).into()
 }

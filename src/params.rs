@@ -250,9 +250,7 @@ mod tests {
     }
 
     fn message(text: &str, overrides: &[&str]) -> String {
-        parse(text, overrides)
-            .map(|_| "no error".to_owned())
-            .unwrap_or_else(|error| error.to_string())
+        parse(text, overrides).map_or_else(|error| error.to_string(), |_| "no error".to_owned())
     }
 
     #[test]

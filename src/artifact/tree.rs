@@ -51,7 +51,7 @@ impl Tree {
             match fs::stat(&full)? {
                 None => return refuse("it is a link to nothing, or vanished"),
                 Some(metadata) if metadata.is_dir() => {
-                    self.scan_into(&full, &format!("{path}/"), cache)?
+                    self.scan_into(&full, &format!("{path}/"), cache)?;
                 }
                 Some(metadata) if metadata.is_file() => {
                     let executable = metadata.permissions().mode() & 0o100 != 0;

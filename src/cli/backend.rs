@@ -56,16 +56,15 @@ pub(super) fn enter(args: &[OsString]) -> Result<u8> {
 
 /// In `KRAMMERTI_BACKEND`, beside the binary, then in `../lib/krammerti`.
 fn find() -> Result<PathBuf> {
-    let looked = match std::env::var_os(VARIABLE) {
-        Some(named) => vec![PathBuf::from(named)],
-        None => {
-            let binary = std::env::current_exe().context("cannot tell where krammerti is")?;
-            let folder = fs::parent(&binary);
-            vec![
-                folder.join(FILE),
-                fs::parent(folder).join("lib/krammerti").join(FILE),
-            ]
-        }
+    let looked = if let Some(named) = std::env::var_os(VARIABLE) {
+        vec![PathBuf::from(named)]
+    } else {
+        let binary = std::env::current_exe().context("cannot tell where krammerti is")?;
+        let folder = fs::parent(&binary);
+        vec![
+            folder.join(FILE),
+            fs::parent(folder).join("lib/krammerti").join(FILE),
+        ]
     };
     match looked.iter().find(|path| fs::exists(path)) {
         Some(found) => Ok(found.clone()),

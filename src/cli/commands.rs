@@ -12,14 +12,17 @@ use super::stage_args::{DEFAULT_PARAMS, Request, Verb};
 use crate::fs;
 use crate::ops::NoSource;
 use crate::params::{Params, ParamsFile};
-use crate::pipeline::{Commands, Declared};
+use crate::pipeline::{Commands, Declared, ProjectPath};
 use crate::source;
 
 /// The subcommands of a project, with its parameter files read once each.
 pub(super) struct Subcommands {
     root: PathBuf,
-    read: RefCell<BTreeMap<(String, Vec<String>), Rc<Loaded>>>,
+    read: RefCell<BTreeMap<Spec, Rc<Loaded>>>,
 }
+
+/// `--params` and all `--set`.
+type Spec = (String, Vec<String>);
 
 /// A parameter file, as written and checked.
 pub(super) struct Loaded {
@@ -98,7 +101,8 @@ impl Subcommands {
 
 impl Commands for Subcommands {
     fn declare(&self, words: &[String]) -> Result<Declared> {
-        self.declare_request(&parse_request(words)?)
+        let plain = |path: &str| Ok(ProjectPath::new(path)?.to_string());
+        self.declare_request(&parse_request(words)?.map_paths(plain)?)
     }
 
     fn params(&self, path: &str) -> Result<BTreeMap<String, String>> {

@@ -1,6 +1,5 @@
 //! `krammerti completions`: for `scripts/install`.
 
-use anyhow::Result;
 use clap_complete::Shell;
 
 use super::ui::Ui;
@@ -12,7 +11,7 @@ pub(super) struct Args {
     shell: Shell,
 }
 
-pub(super) fn run(args: &Args, ui: &mut Ui) -> Result<()> {
+pub(super) fn run(args: &Args, ui: &mut Ui) {
     let mut script = Vec::new();
     clap_complete::generate(
         args.shell,
@@ -21,5 +20,4 @@ pub(super) fn run(args: &Args, ui: &mut Ui) -> Result<()> {
         &mut script,
     );
     ui.print(&String::from_utf8_lossy(&script));
-    Ok(())
 }

@@ -100,12 +100,12 @@ impl Report {
                 self.code = u8::try_from(128 + interrupted.signal).unwrap_or(FAILED);
             }
             RunError::Graph(_) => self.code = USAGE,
-            RunError::Open(error) => self.execute(error, None),
-            RunError::Stage(StageFailed { stage, source }) => self.execute(source, Some(stage)),
+            RunError::Open(error) => self.execute(error),
+            RunError::Stage(StageFailed { source, .. }) => self.execute(source),
         }
     }
 
-    fn execute(&mut self, error: &ExecuteError, stage: Option<&str>) {
+    fn execute(&mut self, error: &ExecuteError) {
         match error {
             ExecuteError::MissingInput { .. } => {
                 self.code = USAGE;
@@ -121,39 +121,27 @@ impl Report {
                     Some("take one side of a git conflict in it, or remove the file".to_owned());
             }
             ExecuteError::Io(error) => self.io(error),
-            ExecuteError::Command(error) => self.command(error, stage),
+            ExecuteError::Command(error) => self.command(error),
             ExecuteError::MissingOutput { .. } => {}
         }
     }
 
-    fn command(&mut self, error: &CommandError, stage: Option<&str>) {
-        let CommandError::Failed {
-            code,
-            message,
-            log_tail,
-            log,
-            ..
-        } = error
-        else {
+    fn command(&mut self, error: &CommandError) {
+        let CommandError::Failed(failed) = error else {
             return;
         };
-        match message {
-            // A subcommand of krammerti has said it all.
-            Some(_) => {
-                self.code = code
-                    .and_then(|code| u8::try_from(code).ok())
-                    .unwrap_or(FAILED);
-                if let Some((_, hint)) = self.message.split_once(HINT_MARK) {
-                    self.hint = Some(hint.to_owned());
-                    self.message
-                        .truncate(self.message.len() - hint.len() - HINT_MARK.len());
-                }
-            }
-            None => {
-                self.log = Some(log_tail.clone()).filter(|tail| !tail.is_empty());
-                let _ = stage;
-                self.hint = Some(format!("its whole log is {}", log.display()));
-            }
+        if failed.message.is_none() {
+            self.log = Some(failed.log_tail.clone()).filter(|tail| !tail.is_empty());
+            self.hint = Some(format!("its whole log is {}", failed.log.display()));
+            return;
+        }
+        // A subcommand of krammerti has said it all.
+        self.code = failed
+            .code
+            .and_then(|code| u8::try_from(code).ok())
+            .unwrap_or(FAILED);
+        if let Some((message, hint)) = self.message.clone().split_once(HINT_MARK) {
+            (self.message, self.hint) = (message.to_owned(), Some(hint.to_owned()));
         }
     }
 

@@ -57,6 +57,10 @@ Exit codes: 0 done, 1 a stage or command failed, 2 wrong usage or configuration,
 130 and 143 interrupted by Ctrl-C and SIGTERM.";
 
 /// Options that every command has.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag of the command line"
+)]
 #[derive(Clone, Debug, clap::Args)]
 struct Global {
     /// Work as if started in this folder.
@@ -111,8 +115,8 @@ impl Command {
 }
 
 /// Runs a command line and gives back its exit code. `args` starts with the program's name.
-pub fn main(args: Vec<OsString>, registry: &Registry, place: Place) -> u8 {
-    let cli = match Cli::try_parse_from(&args) {
+pub fn main(args: &[OsString], registry: &Registry, place: Place) -> u8 {
+    let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         // clap's own text, on the stream and with the code that belong to it.
         Err(error) => return u8::try_from(ui::print_usage(&error)).unwrap_or(2),
@@ -123,7 +127,7 @@ pub fn main(args: Vec<OsString>, registry: &Registry, place: Place) -> u8 {
     match run(cli, registry, body, &mut ui) {
         Ok(()) => 0,
         Err(error) if place == Place::Binary && error.is::<NeedsBackend>() => {
-            match backend::enter(&args) {
+            match backend::enter(args) {
                 Ok(code) => code,
                 Err(missing) => ui.error(&error::Report::of(&missing.context(error))),
             }
@@ -142,7 +146,10 @@ fn run(cli: Cli, registry: &Registry, body: bool, ui: &mut Ui) -> anyhow::Result
         Ok(request) => by_hand::run(&request, &global, ui),
         Err(Command::Run(args)) => run::run(&args, &global, ui),
         Err(Command::Status(args)) => status::run(&args, &global, ui),
-        Err(Command::Completions(args)) => completions::run(&args, ui),
+        Err(Command::Completions(args)) => {
+            completions::run(&args, ui);
+            Ok(())
+        }
         Err(Command::Man(args)) => man::run(&args),
         Err(_) => unreachable!("every other command is a stage"),
     }

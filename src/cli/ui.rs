@@ -27,6 +27,7 @@ enum Reader {
 }
 
 /// The streams of this process.
+#[expect(clippy::struct_excessive_bools, reason = "each is a choice of its own")]
 pub(super) struct Ui {
     reader: Reader,
     quiet: bool,

@@ -314,7 +314,8 @@ impl Series {
 fn refuse_conflict(table: &Table, a: usize, b: usize) -> Result<(), SeriesError> {
     let differs = |column: &&Column| {
         let (a, b) = (column.values[a], column.values[b]);
-        a != b && !(a.is_nan() && b.is_nan())
+        // Equal to the bit, or both missing: two copies of one row, and nothing else.
+        a.to_bits() != b.to_bits() && !(a.is_nan() && b.is_nan())
     };
     match table.columns.iter().find(differs) {
         Some(column) => Err(SeriesError::Conflict {

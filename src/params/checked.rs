@@ -157,6 +157,10 @@ pub struct LstmParams {
     pub segment: usize,
     /// How many last rows reach every lead by a linear map.
     pub linear_lags: usize,
+    /// Standard deviation of the noise added to its inputs in training, in scaled units.
+    pub noise: f64,
+    /// Nets of this shape that are trained side by side and averaged.
+    pub members: usize,
 }
 
 /// How a model is trained.
@@ -168,7 +172,7 @@ pub struct TrainParams {
     pub batch: usize,
     /// The largest learning rate.
     pub learning_rate: f64,
-    /// AdamW's decay.
+    /// The decay of `AdamW`.
     pub weight_decay: f64,
     /// The largest norm of a gradient.
     pub clip: f64,
@@ -293,7 +297,7 @@ pub(super) fn check(raw: raw::Params) -> Result<Params, Invalid> {
             Ok((name, checked))
         })
         .collect::<Result<_, Invalid>>()?;
-    let model = raw.model.map(check_model).transpose()?;
+    let model = raw.model.as_ref().map(check_model).transpose()?;
     Ok(Params {
         sources,
         prepare: raw.prepare.map(check_prepare).transpose()?,
@@ -400,7 +404,7 @@ fn check_prepare(raw: raw::Prepare) -> Result<PrepareParams, Invalid> {
     })
 }
 
-fn check_model(raw: raw::Model) -> Result<ModelParams, Invalid> {
+fn check_model(raw: &raw::Model) -> Result<ModelParams, Invalid> {
     within(
         "model.lookback",
         raw.lookback,
@@ -415,7 +419,7 @@ fn check_model(raw: raw::Model) -> Result<ModelParams, Invalid> {
     )?;
     let quantiles = raw.quantiles.clone().unwrap_or_default();
     check_quantiles(&quantiles)?;
-    let architecture = check_architecture(&raw)?;
+    let architecture = check_architecture(raw)?;
     Ok(ModelParams {
         lookback: raw.lookback,
         horizon: raw.horizon,
@@ -443,6 +447,8 @@ fn check_architecture(raw: &raw::Model) -> Result<Architecture, Invalid> {
         ("dropout", raw.dropout.is_some()),
         ("segment", raw.segment.is_some()),
         ("linear_lags", raw.linear_lags.is_some()),
+        ("noise", raw.noise.is_some()),
+        ("members", raw.members.is_some()),
         ("lags", raw.lags.is_some()),
         ("penalty", raw.penalty.is_some()),
         ("season", raw.season.is_some()),
@@ -457,7 +463,15 @@ fn check_architecture(raw: &raw::Model) -> Result<Architecture, Invalid> {
         "ridge" => (Architecture::Ridge(check_ridge(raw)?), &["lags", "penalty"]),
         "lstm" => (
             Architecture::Lstm(check_lstm(raw)?),
-            &["hidden", "layers", "dropout", "segment", "linear_lags"],
+            &[
+                "hidden",
+                "layers",
+                "dropout",
+                "segment",
+                "linear_lags",
+                "noise",
+                "members",
+            ],
         ),
         other => {
             let kinds = "persistence, seasonal, climatology, ridge or lstm";
@@ -496,6 +510,8 @@ fn check_lstm(raw: &raw::Model) -> Result<LstmParams, Invalid> {
         dropout: raw.dropout.unwrap_or(0.0),
         segment: raw.segment.unwrap_or(1),
         linear_lags: raw.linear_lags.unwrap_or(raw.lookback.min(24)),
+        noise: raw.noise.unwrap_or(0.0),
+        members: raw.members.unwrap_or(1),
     };
     within("model.hidden", lstm.hidden, 1..=4096, "between 1 and 4096")?;
     within("model.layers", lstm.layers, 1..=8, "between 1 and 8")?;
@@ -511,6 +527,8 @@ fn check_lstm(raw: &raw::Model) -> Result<LstmParams, Invalid> {
         1..=raw.lookback,
         "between 1 and model.lookback",
     )?;
+    within("model.noise", lstm.noise, 0.0..=10.0, "between 0 and 10")?;
+    within("model.members", lstm.members, 1..=64, "between 1 and 64")?;
     if lstm.segment == 0 || !raw.lookback.is_multiple_of(lstm.segment) {
         let expected = format!("a divisor of model.lookback ({})", raw.lookback);
         return Err(invalid("model.segment", expected, lstm.segment));

@@ -114,6 +114,8 @@ pub(super) struct Model {
     pub(super) dropout: Option<f64>,
     pub(super) segment: Option<usize>,
     pub(super) linear_lags: Option<usize>,
+    pub(super) noise: Option<f64>,
+    pub(super) members: Option<usize>,
     pub(super) lags: Option<usize>,
     pub(super) penalty: Option<f64>,
     pub(super) season: Option<Step>,

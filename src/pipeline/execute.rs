@@ -417,7 +417,7 @@ fn stale_reasons(
         match present.get(path) {
             None => reasons.push(StaleReason::OutputMissing { path: path.clone() }),
             Some(found) if found != artifact => {
-                reasons.push(StaleReason::OutputChanged { path: path.clone() })
+                reasons.push(StaleReason::OutputChanged { path: path.clone() });
             }
             Some(_) => {}
         }

@@ -23,7 +23,7 @@ pub use graph::GraphError;
 pub use journal::{Journal, run_name};
 pub use key::{KeyParts, StaleReason};
 pub use path::{PathError, ProjectPath};
-pub use process::{BODY, CommandError, Interrupted, Processes, interrupted};
+pub use process::{BODY, CommandError, Failed, Interrupted, Processes, interrupted};
 pub use schedule::{Executor, Summary, run};
 pub use spec::{Cmd, PipelineSpec, StageSpec};
 

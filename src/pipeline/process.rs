@@ -37,27 +37,32 @@ pub enum CommandError {
         source: io::Error,
     },
     /// It ended with a code other than 0, or by a signal.
-    #[error("{}", .message.clone().unwrap_or_else(|| format!("`{program}` ended with {status}")))]
-    Failed {
-        /// The program.
-        program: String,
-        /// How it ended.
-        status: String,
-        /// Its exit code, unless a signal ended it.
-        code: Option<i32>,
-        /// What a subcommand of krammerti said went wrong.
-        message: Option<String>,
-        /// The end of its log.
-        log_tail: String,
-        /// The whole log.
-        log: PathBuf,
-    },
+    #[error(transparent)]
+    Failed(#[from] Box<Failed>),
     /// A signal told us to stop.
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
     /// Its log could not be written.
     #[error(transparent)]
     Io(#[from] io::Error),
+}
+
+/// A command that ended with a code other than 0, or by a signal.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", .message.clone().unwrap_or_else(|| format!("`{program}` ended with {status}")))]
+pub struct Failed {
+    /// The program.
+    pub program: String,
+    /// How it ended.
+    pub status: String,
+    /// Its exit code, unless a signal ended it.
+    pub code: Option<i32>,
+    /// What a subcommand of krammerti said went wrong.
+    pub message: Option<String>,
+    /// The end of its log.
+    pub log_tail: String,
+    /// The whole log.
+    pub log: PathBuf,
 }
 
 /// SIGINT, SIGTERM or SIGHUP came.
@@ -129,7 +134,7 @@ impl Processes {
         if status.success() {
             return Ok(());
         }
-        Err(CommandError::Failed {
+        Err(Box::new(Failed {
             program: stage
                 .command
                 .words
@@ -144,6 +149,7 @@ impl Processes {
             log_tail: tail(&log),
             log,
         })
+        .into())
     }
 
     fn start(&self, stage: &Stage, log: &Path) -> Result<Child, CommandError> {
@@ -203,7 +209,6 @@ fn forward_events(reader: impl BufRead, mut log: std::fs::File, sender: &mpsc::S
 
 /// Passes events on until the child has ended. A signal ends it early. Gives back what a subcommand
 /// said went wrong.
-#[allow(clippy::type_complexity, reason = "one use")]
 fn watch(
     messages: &mpsc::Receiver<Message>,
     group: Pid,
@@ -288,9 +293,10 @@ mod tests {
     fn success_failure_and_a_program_that_is_not_there() {
         run(&["true"]).unwrap();
         let failed = run(&["sh", "-c", "echo out; echo err >&2; exit 7"]).unwrap_err();
-        let CommandError::Failed { code, log_tail, .. } = &failed else {
+        let CommandError::Failed(inner) = &failed else {
             panic!("{failed}")
         };
+        let Failed { code, log_tail, .. } = &**inner;
         assert_eq!((*code, log_tail.as_str()), (Some(7), "out\nerr"));
         assert_eq!(failed.to_string(), "`sh -c` ended with exit code 7");
         assert!(

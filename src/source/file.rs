@@ -204,7 +204,7 @@ mod tests {
         .unwrap();
         assert_eq!(table.times(), [0, 3600, 7200]);
         let values = &table.column("t").unwrap().values;
-        assert!(values[0] == 1.5 && values[1].is_nan() && values[2].is_nan());
+        assert!((values[0] - 1.5).abs() < 1e-12 && values[1].is_nan() && values[2].is_nan());
         assert!(parse("time,TEMP\n1970-01-01,-9999\n").unwrap().columns()[0].values[0].is_nan());
         assert_eq!(parse("time,TEMP\n").unwrap().times(), [0_i64; 0]);
     }

@@ -1,3 +1,5 @@
+//! What the plots show, and that no input breaks them.
+
 use super::*;
 
 const N: f64 = f64::NAN;

@@ -1,0 +1,72 @@
+//! The command line as a person sees it.
+
+use crate::sandbox::Sandbox;
+
+#[test]
+fn help_of_every_command() {
+    let sandbox = Sandbox::empty();
+    let mut all = sandbox.run(&["--help"]).ok().stdout;
+    for command in [
+        "run", "status", "fetch", "prepare", "train", "tune", "evaluate", "predict",
+    ] {
+        all.push_str(&format!(
+            "\n=== {command}\n{}",
+            sandbox.run(&[command, "-h"]).ok().stdout
+        ));
+    }
+    insta::assert_snapshot!(all);
+}
+
+#[test]
+fn usage_errors_end_with_2() {
+    let sandbox = Sandbox::empty();
+    sandbox.run(&["fly"]).fails(2, &["fly"]);
+    sandbox.run(&["train"]).fails(2, &["--out"]);
+    sandbox.run(&[]).fails(2, &["Usage"]);
+    assert!(
+        sandbox
+            .run(&["--version"])
+            .ok()
+            .stdout
+            .starts_with("krammerti ")
+    );
+}
+
+#[test]
+fn man_pages_and_completions_cover_every_command() {
+    let sandbox = Sandbox::empty();
+    sandbox.run(&["man", "pages"]).ok();
+    assert!(
+        sandbox
+            .read("pages/krammerti-train.1")
+            .contains("krammerti\\-train")
+    );
+    assert!(sandbox.read("pages/krammerti.1").contains("krammerti"));
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(
+            sandbox
+                .run(&["completions", shell])
+                .ok()
+                .stdout
+                .contains("evaluate"),
+            "{shell}"
+        );
+    }
+}
+
+#[test]
+fn nothing_is_coloured_or_redrawn_without_a_terminal() {
+    let sandbox = Sandbox::new();
+    let ran = sandbox.run(&["run"]).ok();
+    assert!(
+        !ran.stderr.contains('\u{1b}') && !ran.stderr.contains('\r'),
+        "{ran}"
+    );
+    assert!(
+        ran.stdout
+            .lines()
+            .chain(ran.stderr.lines())
+            .all(|line| line.chars().count() <= 120),
+        "{ran}"
+    );
+}

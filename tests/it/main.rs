@@ -1,0 +1,12 @@
+//! End-to-end tests: the real binary in a sandbox, real files, real processes, real signals.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod commands;
+mod contract;
+mod errors;
+mod pipeline;
+mod sandbox;
+mod signals;
+mod tidy;
+mod torch;

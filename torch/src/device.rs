@@ -1,0 +1,111 @@
+//! Where tensors live, and the threads that work on them.
+//!
+//! This back end is linked against the CPU part of libtorch alone, so that it starts on any host.
+//! The CUDA part registers itself when its library is opened, which has to happen before the first
+//! call into libtorch; it costs 0.3 s and 350 MB, so it is opened only where it can be of use.
+
+use std::path::Path;
+use std::sync::{Once, OnceLock};
+
+use anyhow::Result;
+use krammerti::params::Device as Wanted;
+use tch::Device;
+
+/// `train.device` is `cuda`, and there is none.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NoCuda {
+    /// This libtorch has no CUDA part, or the part cannot be opened.
+    #[error("train.device is cuda, but libtorch_cuda.so cannot be opened: {0}")]
+    Library(String),
+    /// It was opened and found nothing to run on.
+    #[error("train.device is cuda, but libtorch finds no usable GPU (is the driver installed?)")]
+    Gpu,
+}
+
+/// The device that parameters ask for.
+pub(crate) fn choose(wanted: Wanted) -> Result<Device, NoCuda> {
+    match wanted {
+        Wanted::Cuda => open_cuda(),
+        Wanted::Auto if has_nvidia_driver() => Ok(open_cuda().unwrap_or(Device::Cpu)),
+        Wanted::Auto | Wanted::Cpu => Ok(Device::Cpu),
+    }
+}
+
+/// Uses so many CPU threads within an operation, and one for operations beside each other: the
+/// steps of a recurrent net wait for one another anyway.
+pub(crate) fn use_threads(threads: usize) {
+    // libtorch allows the second number to be set once in a process.
+    static INTER_OP: Once = Once::new();
+    INTER_OP.call_once(|| tch::set_num_interop_threads(1));
+    tch::set_num_threads(i32::try_from(threads).unwrap_or(i32::MAX));
+}
+
+fn has_nvidia_driver() -> bool {
+    ["/dev/nvidia0", "/dev/nvidiactl", "/dev/dxg"]
+        .iter()
+        .any(|device| Path::new(device).exists())
+}
+
+fn open_cuda() -> Result<Device, NoCuda> {
+    open_cuda_library()?;
+    if tch::Cuda::is_available() {
+        Ok(Device::Cuda(0))
+    } else {
+        Err(NoCuda::Gpu)
+    }
+}
+
+/// Opens the library once in a process and never closes it: libtorch keeps pointers into it.
+fn open_cuda_library() -> Result<(), NoCuda> {
+    static OPENED: OnceLock<Result<(), NoCuda>> = OnceLock::new();
+    OPENED
+        .get_or_init(|| dlopen_globally("libtorch_cuda.so"))
+        .clone()
+}
+
+#[cfg(unix)]
+#[expect(unsafe_code, reason = "dlopen runs the initialisers of the library")]
+fn dlopen_globally(name: &str) -> Result<(), NoCuda> {
+    use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
+    // SAFETY: libtorch's own library, of the version that this crate is linked against; its
+    // initialisers only register kernels.
+    let library = unsafe { Library::open(Some(name), RTLD_NOW | RTLD_GLOBAL) };
+    match library {
+        Ok(library) => {
+            std::mem::forget(library);
+            Ok(())
+        }
+        Err(error) => Err(NoCuda::Library(cause(&error))),
+    }
+}
+
+/// What the loader said; the error itself says only that it failed.
+#[cfg(unix)]
+fn cause(error: &libloading::Error) -> String {
+    std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string)
+}
+
+#[cfg(not(unix))]
+fn dlopen_globally(_: &str) -> Result<(), NoCuda> {
+    Err(NoCuda::Library("only done on Unix".to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cpu_is_always_there() {
+        assert_eq!(choose(Wanted::Cpu), Ok(Device::Cpu));
+    }
+
+    #[test]
+    fn an_absent_library_is_named() {
+        let error = dlopen_globally("libkrammerti_no_such_thing.so").unwrap_err();
+        let message = error.to_string();
+        assert!(
+            message.contains("train.device is cuda") && message.contains("no_such_thing"),
+            "{message}"
+        );
+    }
+}

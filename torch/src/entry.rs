@@ -1,0 +1,37 @@
+//! The one exported function: the command line, with the torch models registered.
+
+use std::ffi::{CStr, OsStr, OsString, c_char, c_int};
+use std::os::unix::ffi::OsStrExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use krammerti::cli::{self, Place};
+
+/// The exit code where something went wrong that nobody foresaw.
+const PANICKED: c_int = 1;
+
+/// Runs a command line; called by the `krammerti` binary after it has opened this library.
+/// Gives back the exit code.
+///
+/// # Safety
+/// `argv` points to `argc` pointers to texts that end with a zero byte and outlive the call.
+#[expect(
+    unsafe_code,
+    reason = "the border between the binary and the back end is a C function"
+)]
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn krammerti_torch_main(argc: c_int, argv: *const *const c_char) -> c_int {
+    let count = usize::try_from(argc).unwrap_or(0);
+    let args: Vec<OsString> = (0..count)
+        .map(|i| {
+            // SAFETY: the caller promises `argc` valid texts.
+            let text = unsafe { CStr::from_ptr(*argv.add(i)) };
+            OsStr::from_bytes(text.to_bytes()).to_owned()
+        })
+        .collect();
+    // A panic must not cross the border.
+    let registry = crate::registry();
+    catch_unwind(AssertUnwindSafe(|| {
+        cli::main(&args, &registry, Place::Backend)
+    }))
+    .map_or(PANICKED, c_int::from)
+}

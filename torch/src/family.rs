@@ -1,0 +1,392 @@
+//! The family `lstm`: the border between krammerti's traits and the nets.
+
+use std::sync::{Mutex, PoisonError};
+
+use anyhow::{Result, ensure};
+use krammerti::data::FrameColumn;
+use krammerti::model::{Family, FitTask, Fitted, Forecaster, Monitor, Weights};
+use krammerti::params::ModelParams;
+
+use crate::forecaster::LstmForecaster;
+use crate::guard::guarded;
+use crate::{device, fit, weights};
+
+/// One fit at a time in a process: dropout and noise draw from torch's generator, which is one for
+/// the process, and a fit must not depend on what runs beside it.
+static FITTING: Mutex<()> = Mutex::new(());
+
+/// Recurrent nets that give all leads at once.
+pub(crate) struct Lstm;
+
+impl Family for Lstm {
+    fn kind(&self) -> &'static str {
+        "lstm"
+    }
+
+    fn fit(&self, task: &FitTask<'_>, monitor: &mut dyn Monitor) -> Result<Fitted> {
+        ensure!(!task.train.is_empty(), "the training part has no window");
+        ensure!(
+            !task.validation.is_empty(),
+            "the validation part has no window"
+        );
+        let _one_at_a_time = FITTING.lock().unwrap_or_else(PoisonError::into_inner);
+        guarded("fit", || {
+            let device = device::choose(task.train_params.device)?;
+            device::use_threads(task.train_params.threads);
+            let (net, history) = fit::fit(task, device, monitor)?;
+            let weights = weights::save(&net)?;
+            let columns = &task.frame.columns;
+            Ok(Fitted {
+                // Rebuilt, so that it is what anyone who loads these weights will have.
+                forecaster: Box::new(LstmForecaster::load(task.model, columns, &weights)?),
+                weights,
+                history,
+            })
+        })
+    }
+
+    fn load(
+        &self,
+        model: &ModelParams,
+        frame_columns: &[FrameColumn],
+        weights: &Weights,
+    ) -> Result<Box<dyn Forecaster>> {
+        guarded("load", || {
+            let forecaster = LstmForecaster::load(model, frame_columns, weights)?;
+            Ok(Box::new(forecaster) as Box<dyn Forecaster>)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use krammerti::data::{Frame, Role};
+    use krammerti::event::{Event, Observer};
+    use krammerti::model::{Epoch, Predictions};
+    use krammerti::params::{Architecture, Device, LstmParams, TrainParams};
+    use krammerti::time::Step;
+
+    const LOOKBACK: usize = 24;
+    const HORIZON: usize = 6;
+    const ROWS: usize = 400;
+
+    /// A sine of 24 rows as the target, a column that means nothing, and a clock.
+    fn frame() -> Frame {
+        let column = |name: &str, role| FrameColumn {
+            name: name.to_owned(),
+            role,
+        };
+        let values = (0..ROWS).flat_map(|row| {
+            let phase = row as f32 / 24.0 * std::f32::consts::TAU;
+            let noise = ((row * 7919) % 101) as f32 / 101.0 - 0.5;
+            [noise, phase.sin() + 0.1 * noise, (phase + 1.0).cos()]
+        });
+        Frame {
+            start: 0,
+            step: Step::HOUR,
+            columns: vec![
+                column("noise", Role::Past),
+                column("target", Role::Target),
+                column("clock", Role::Future),
+            ],
+            values: values.collect(),
+        }
+    }
+
+    fn model() -> ModelParams {
+        ModelParams {
+            lookback: LOOKBACK,
+            horizon: HORIZON,
+            quantiles: vec![0.1, 0.5, 0.9],
+            architecture: Architecture::Lstm(LstmParams {
+                hidden: 6,
+                layers: 2,
+                dropout: 0.1,
+                noise: 0.1,
+                segment: 4,
+                linear_lags: 3,
+                members: 2,
+            }),
+        }
+    }
+
+    fn train_params() -> TrainParams {
+        TrainParams {
+            epochs: 3,
+            batch: 32,
+            learning_rate: 5e-3,
+            weight_decay: 0.1,
+            clip: 1.0,
+            patience: 5,
+            stride: 1,
+            seed: 1,
+            threads: 1,
+            device: Device::Cpu,
+        }
+    }
+
+    #[derive(Default)]
+    struct Watcher {
+        epochs: Vec<Epoch>,
+        events: Vec<Event>,
+        stop_after: Option<usize>,
+    }
+
+    impl Observer for Watcher {
+        fn event(&mut self, event: Event) {
+            self.events.push(event);
+        }
+    }
+
+    impl Monitor for Watcher {
+        fn epoch(&mut self, epoch: &Epoch, _: usize) -> bool {
+            self.epochs.push(*epoch);
+            self.stop_after != Some(epoch.epoch)
+        }
+    }
+
+    fn fit_with(
+        frame: &Frame,
+        model: &ModelParams,
+        train_params: &TrainParams,
+        watcher: &mut Watcher,
+    ) -> Result<Fitted> {
+        let train: Vec<usize> = (LOOKBACK - 1..280 - HORIZON).collect();
+        let validation: Vec<usize> = (280 + LOOKBACK - 1..340 - HORIZON).collect();
+        let task = FitTask {
+            frame,
+            train: &train,
+            validation: &validation,
+            train_rows: 280,
+            model,
+            train_params,
+        };
+        Lstm.fit(&task, watcher)
+    }
+
+    fn fit() -> Fitted {
+        fit_with(&frame(), &model(), &train_params(), &mut Watcher::default()).unwrap()
+    }
+
+    fn test_issues() -> Vec<usize> {
+        (363..ROWS - HORIZON).collect()
+    }
+
+    fn rmse(frame: &Frame, predictions: &Predictions) -> f64 {
+        let errors = test_issues()
+            .into_iter()
+            .enumerate()
+            .flat_map(|(i, issue)| {
+                (0..HORIZON).map(move |lead| (i * HORIZON + lead, issue + 1 + lead))
+            });
+        let squares: Vec<f64> = errors
+            .map(|(at, row)| f64::from(predictions.mean[at] - frame.at(row, 1)).powi(2))
+            .collect();
+        (squares.iter().sum::<f64>() / squares.len() as f64).sqrt()
+    }
+
+    #[test]
+    fn it_learns_a_sine() {
+        let frame = frame();
+        let predictions = fit().forecaster.forecast(&frame, &test_issues()).unwrap();
+        let last = |issue: usize| [frame.at(issue, 1); HORIZON];
+        let persistence = Predictions {
+            mean: test_issues().into_iter().flat_map(last).collect(),
+            ..predictions.clone()
+        };
+        let (net, persistence) = (rmse(&frame, &predictions), rmse(&frame, &persistence));
+        assert!(net < 0.2 * persistence, "{net} against {persistence}");
+    }
+
+    #[test]
+    fn predictions_have_their_shape_and_quantiles_do_not_cross() {
+        let predictions = fit().forecaster.forecast(&frame(), &test_issues()).unwrap();
+        let cells = test_issues().len() * HORIZON;
+        assert_eq!(predictions.levels, [0.1, 0.5, 0.9]);
+        assert_eq!(predictions.mean.len(), cells);
+        assert_eq!(predictions.quantiles.len(), cells * 3);
+        assert!(
+            predictions
+                .quantiles
+                .chunks(3)
+                .all(|q| q[0] <= q[1] && q[1] <= q[2])
+        );
+    }
+
+    #[test]
+    fn equal_seeds_give_equal_bytes_and_others_do_not() {
+        let weights = |seed| {
+            let params = TrainParams {
+                seed,
+                ..train_params()
+            };
+            let mut watcher = Watcher::default();
+            let fitted = fit_with(&frame(), &model(), &params, &mut watcher).unwrap();
+            (fitted.weights, fitted.history)
+        };
+        assert!(weights(1) == weights(1));
+        assert!(weights(1).0 != weights(2).0);
+    }
+
+    #[test]
+    fn a_loaded_model_forecasts_the_same_bytes() {
+        let (frame, fitted) = (frame(), fit());
+        let loaded = Lstm
+            .load(&model(), &frame.columns, &fitted.weights)
+            .unwrap();
+        let forecast =
+            |forecaster: &dyn Forecaster| forecaster.forecast(&frame, &test_issues()).unwrap();
+        assert_eq!(
+            forecast(loaded.as_ref()),
+            forecast(fitted.forecaster.as_ref())
+        );
+    }
+
+    #[test]
+    fn after_the_issue_row_only_the_known_future_is_read() {
+        let (frame, fitted) = (frame(), fit());
+        let issue = ROWS - HORIZON - 1;
+        let with = |column: usize, value: f32| {
+            let mut altered = frame.clone();
+            for row in issue + 1..ROWS {
+                altered.values[row * 3 + column] = value;
+            }
+            fitted.forecaster.forecast(&altered, &[issue]).unwrap()
+        };
+        let plain = fitted.forecaster.forecast(&frame, &[issue]).unwrap();
+        assert_eq!(with(0, 1e6), plain);
+        assert_eq!(with(1, f32::NAN), plain);
+        assert_ne!(with(2, 0.5), plain);
+    }
+
+    #[test]
+    fn a_forecast_does_not_depend_on_those_beside_it() {
+        let (frame, fitted) = (frame(), fit());
+        let all = fitted.forecaster.forecast(&frame, &test_issues()).unwrap();
+        let one = fitted
+            .forecaster
+            .forecast(&frame, &test_issues()[5..6])
+            .unwrap();
+        for (a, b) in one.mean.iter().zip(&all.mean[5 * HORIZON..]) {
+            assert!((a - b).abs() < 1e-5);
+        }
+        let none = fitted.forecaster.forecast(&frame, &[]).unwrap();
+        assert!(none.mean.is_empty() && none.quantiles.is_empty());
+    }
+
+    #[test]
+    fn without_quantiles_and_without_future_columns() {
+        let mut frame = frame();
+        frame.columns[2].role = Role::Past;
+        let model = ModelParams {
+            quantiles: vec![],
+            ..model()
+        };
+        let mut watcher = Watcher::default();
+        let fitted = fit_with(&frame, &model, &train_params(), &mut watcher).unwrap();
+        let predictions = fitted.forecaster.forecast(&frame, &test_issues()).unwrap();
+        assert!(predictions.quantiles.is_empty() && predictions.levels.is_empty());
+        assert!(rmse(&frame, &predictions) < 0.5);
+    }
+
+    #[test]
+    fn the_smallest_window() {
+        let model = ModelParams {
+            lookback: 1,
+            horizon: 1,
+            quantiles: vec![0.5],
+            architecture: Architecture::Lstm(LstmParams {
+                hidden: 1,
+                layers: 1,
+                dropout: 0.0,
+                noise: 0.0,
+                segment: 1,
+                linear_lags: 1,
+                members: 1,
+            }),
+        };
+        let mut watcher = Watcher::default();
+        let fitted = fit_with(&frame(), &model, &train_params(), &mut watcher).unwrap();
+        let predictions = fitted.forecaster.forecast(&frame(), &[0]).unwrap();
+        assert_eq!(
+            (predictions.mean.len(), predictions.quantiles.len()),
+            (1, 1)
+        );
+    }
+
+    #[test]
+    fn the_monitor_sees_every_epoch_and_can_end_it() {
+        let mut watcher = Watcher {
+            stop_after: Some(2),
+            ..Watcher::default()
+        };
+        let fitted = fit_with(&frame(), &model(), &train_params(), &mut watcher).unwrap();
+        assert_eq!(watcher.epochs.len(), 2);
+        assert_eq!(watcher.epochs, fitted.history);
+        assert!(watcher.epochs.iter().all(|e| e.validation_rmse > 0.0));
+        assert!(watcher.events.len() >= 2, "one report an epoch at least");
+    }
+
+    #[test]
+    fn a_loss_that_is_not_finite_ends_it_with_the_place() {
+        let params = TrainParams {
+            learning_rate: 1e30,
+            clip: 1e6,
+            ..train_params()
+        };
+        let mut watcher = Watcher::default();
+        let error = fit_with(&frame(), &model(), &params, &mut watcher)
+            .err()
+            .unwrap();
+        let message = error.to_string();
+        assert!(message.contains("in epoch 1, batch"), "{message}");
+    }
+
+    #[test]
+    fn weights_that_do_not_belong_are_refused_by_name() {
+        let (frame, fitted) = (frame(), fit());
+        let refused = |change: &dyn Fn(&mut Weights)| {
+            let mut weights = fitted.weights.clone();
+            change(&mut weights);
+            let loaded = Lstm.load(&model(), &frame.columns, &weights);
+            loaded.err().unwrap().to_string()
+        };
+        let name = "member1.lstm1.hidden";
+        assert_eq!(
+            refused(&|w| drop(w.remove(name))),
+            "the weights lack `member1.lstm1.hidden`"
+        );
+        let extra = refused(&|w| drop(w.insert("more".to_owned(), w[name].clone())));
+        assert!(extra.contains("hold `more`"), "{extra}");
+        let turned = refused(&|w| w.get_mut(name).unwrap().shape.reverse());
+        assert!(
+            turned.contains("expected shape [24, 6], found [6, 24]"),
+            "{turned}"
+        );
+        let cut = refused(&|w| w.get_mut(name).unwrap().values.truncate(143));
+        assert!(cut.contains("143 values"), "{cut}");
+    }
+
+    #[test]
+    fn a_frame_of_another_width_is_refused() {
+        let mut narrow = frame();
+        narrow.columns.pop();
+        let error = fit().forecaster.forecast(&narrow, &[100]).unwrap_err();
+        assert!(error.to_string().contains("3 columns"), "{error}");
+    }
+
+    #[test]
+    fn a_part_without_a_window_is_an_error() {
+        let task = FitTask {
+            frame: &frame(),
+            train: &[],
+            validation: &[300],
+            train_rows: 280,
+            model: &model(),
+            train_params: &train_params(),
+        };
+        let error = Lstm.fit(&task, &mut Watcher::default()).err().unwrap();
+        assert_eq!(error.to_string(), "the training part has no window");
+    }
+}

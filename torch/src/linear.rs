@@ -1,0 +1,222 @@
+//! The linear path: from the last rows straight to every lead, solved by least squares.
+//!
+//! At the near leads almost all that can be known is linear in the last few rows, and a net trained
+//! by gradient steps is slow to find it: the last values are nearly equal, so the best weights are
+//! large and of opposite signs. A regression finds them at once. It is solved before the training
+//! and then stands still; the net learns what it leaves, in units of how much that is at each lead.
+//!
+//! What the last row means depends on when it is: a clear sky warms at noon and cools at midnight.
+//! So the columns of the last row also come multiplied by the columns known in the future and by
+//! their products in pairs, which for a calendar are the first two harmonics of the day and of the
+//! year and the one within the other. On the Calais data this takes the error of the regression
+//! alone at 6 h from 1.57 to 1.36 °C.
+
+use anyhow::{Result, ensure};
+use tch::{Device, Kind, Tensor};
+
+use crate::lstm::Config;
+use crate::windows::{Inputs, Windows};
+
+/// The penalty on squared weights, as a share of the number of windows.
+const PENALTY: f64 = 1e-3;
+/// With many columns known in the future their products are too many for a regression; then pairs
+/// are left out, or all products.
+const MOST_PRODUCTS: i64 = 1024;
+/// Windows in memory at once.
+const CHUNK: usize = 4096;
+
+/// A regression on the last rows, one a lead.
+pub(crate) struct Linear {
+    /// `[features, horizon]`.
+    pub(crate) weight: Tensor,
+    /// `[horizon]`: the root mean square of what it leaves on the training windows.
+    pub(crate) spread: Tensor,
+}
+
+impl Linear {
+    /// The shapes of its two tensors.
+    pub(crate) fn shapes(config: &Config) -> [Vec<i64>; 2] {
+        let products = config.columns * Products::of(config).count(config.future);
+        let features = config.linear_lags - 1 + 1 + config.columns + products;
+        [vec![features, config.horizon], vec![config.horizon]]
+    }
+
+    /// Zero weights, to be filled with those of a fitted net.
+    pub(crate) fn zeros(config: &Config, device: Device) -> Self {
+        let [weight, spread] = Self::shapes(config);
+        Self {
+            weight: Tensor::zeros(weight, (Kind::Float, device)),
+            spread: Tensor::zeros(spread, (Kind::Float, device)),
+        }
+    }
+
+    /// The least squares solution over the windows of some issue rows, by the normal equations in
+    /// double precision.
+    pub(crate) fn solve(config: &Config, windows: &Windows, issues: &[usize]) -> Result<Self> {
+        let _no_grad = tch::no_grad_guard();
+        let normal = Normal::over(config, windows, issues);
+        let count = issues.len() as f64;
+        let size = normal.gram.size()[0];
+        let ridge = Tensor::eye(size, (Kind::Double, normal.gram.device())) * (PENALTY * count);
+        let factor = (&normal.gram + ridge).linalg_cholesky(false);
+        let weight = normal.moment.cholesky_solve(&factor, false);
+        // |y - Xw|² = y'y - 2 w'X'y + w'X'Xw, lead by lead.
+        let explained = (&weight * (&normal.moment * 2.0 - normal.gram.matmul(&weight)))
+            .sum_dim_intlist([0_i64].as_slice(), false, Kind::Double);
+        let spread = ((normal.square - explained) / count).clamp_min(1e-8).sqrt();
+        ensure!(
+            bool::try_from(weight.isfinite().all())?,
+            "the linear path has no finite solution; is there a value that is not finite in the training part?"
+        );
+        Ok(Self {
+            weight: weight.to_kind(Kind::Float),
+            spread: spread.to_kind(Kind::Float),
+        })
+    }
+
+    /// `[issues, horizon]`: the expected change of the target from the last row.
+    pub(crate) fn forward(&self, config: &Config, inputs: &Inputs) -> Tensor {
+        features(config, inputs).matmul(&self.weight)
+    }
+}
+
+/// Sums over windows: X'X, X'y and y'y.
+struct Normal {
+    gram: Tensor,
+    moment: Tensor,
+    square: Tensor,
+}
+
+impl Normal {
+    fn over(config: &Config, windows: &Windows, issues: &[usize]) -> Self {
+        let mut parts = issues.chunks(CHUNK).map(|chunk| {
+            let issues = windows.issues(chunk);
+            let inputs = windows.inputs(&issues);
+            let x = features(config, &inputs).to_kind(Kind::Double);
+            let y = (windows.truth(&issues) - config.last(&inputs)).to_kind(Kind::Double);
+            Self {
+                gram: x.tr().matmul(&x),
+                moment: x.tr().matmul(&y),
+                square: y
+                    .square()
+                    .sum_dim_intlist([0_i64].as_slice(), false, Kind::Double),
+            }
+        });
+        let first = parts.next().unwrap_or_else(|| Self::zeros(config));
+        parts.fold(first, |mut sum, part| {
+            sum.gram += part.gram;
+            sum.moment += part.moment;
+            sum.square += part.square;
+            sum
+        })
+    }
+
+    fn zeros(config: &Config) -> Self {
+        let [weight, spread] = Linear::shapes(config);
+        let options = (Kind::Double, Device::Cpu);
+        Self {
+            gram: Tensor::zeros([weight[0], weight[0]], options),
+            moment: Tensor::zeros(weight, options),
+            square: Tensor::zeros(spread, options),
+        }
+    }
+}
+
+/// Which products with the columns known in the future there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Products {
+    None,
+    Single,
+    Pairs,
+}
+
+impl Products {
+    /// The most that stay within the limit.
+    fn of(config: &Config) -> Self {
+        [Self::Pairs, Self::Single]
+            .into_iter()
+            .find(|products| config.columns * products.count(config.future) <= MOST_PRODUCTS)
+            .unwrap_or(Self::None)
+    }
+
+    /// How many there are for each column of the last row.
+    fn count(self, future: i64) -> i64 {
+        match self {
+            Self::None => 0,
+            Self::Single => future,
+            Self::Pairs => future + future * (future + 1) / 2,
+        }
+    }
+
+    /// `[issues, count]`: what the last row is multiplied by.
+    fn factors(self, known: &Tensor) -> Tensor {
+        let count = known.size()[1];
+        match self {
+            Self::None => known.narrow(1, 0, 0),
+            Self::Single => known.shallow_clone(),
+            Self::Pairs => {
+                let from = |first: i64| known.narrow(1, first, count - first);
+                let mut factors = vec![known.shallow_clone()];
+                factors.extend((0..count).map(|i| known.narrow(1, i, 1) * from(i)));
+                Tensor::cat(&factors, 1)
+            }
+        }
+    }
+}
+
+/// The last values of the target relative to the very last, 1, the last row, and its products with
+/// what is known of the row after it.
+fn features(config: &Config, inputs: &Inputs) -> Tensor {
+    let (last, past) = (config.last(inputs), &inputs.past);
+    let lags = config.linear_lags - 1;
+    let target = past.select(2, config.target);
+    let relative = target.narrow(1, config.lookback - 1 - lags, lags) - &last;
+    let row = past.select(1, config.lookback - 1);
+    let factors = Products::of(config).factors(&inputs.future.select(1, 0));
+    let products = (row.unsqueeze(2) * factors.unsqueeze(1)).flatten(1, 2);
+    Tensor::cat(&[relative, last.ones_like(), row, products], 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(columns: i64, future: i64) -> Config {
+        Config {
+            lookback: 4,
+            horizon: 2,
+            columns,
+            target: 0,
+            future,
+            segment: 1,
+            hidden: 1,
+            layers: 1,
+            members: 1,
+            dropout: 0.0,
+            noise: 0.0,
+            linear_lags: 3,
+            levels: vec![],
+        }
+    }
+
+    #[test]
+    fn products_keep_their_limit() {
+        assert_eq!(Products::of(&config(15, 4)), Products::Pairs);
+        assert_eq!(Products::of(&config(40, 20)), Products::Single);
+        assert_eq!(Products::of(&config(200, 150)), Products::None);
+    }
+
+    #[test]
+    fn features_by_hand() {
+        let config = config(2, 1);
+        let inputs = Inputs {
+            past: Tensor::from_slice(&[1.0_f32, 0.0, 2.0, 0.0, 4.0, 0.0, 7.0, 5.0]).view([1, 4, 2]),
+            future: Tensor::from_slice(&[3.0_f32, 9.0]).view([1, 2, 1]),
+        };
+        let row = Vec::<f32>::try_from(features(&config, &inputs).squeeze_dim(0)).unwrap();
+        // Two lags, 1, the last row, and each of it times 3 and 3².
+        let expected = [-5.0, -3.0, 1.0, 7.0, 5.0, 21.0, 63.0, 15.0, 45.0];
+        assert_eq!(row, expected);
+        assert_eq!(Linear::shapes(&config)[0], [expected.len() as i64, 2]);
+    }
+}

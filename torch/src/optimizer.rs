@@ -1,0 +1,101 @@
+//! `AdamW` (Loshchilov and Hutter 2019, algorithm 2) over one flat tensor.
+//!
+//! tch's own has no state that can be read or written, and one operation a parameter and moment.
+
+use tch::Tensor;
+
+const BETA_1: f64 = 0.9;
+const BETA_2: f64 = 0.999;
+const EPSILON: f64 = 1e-8;
+
+/// The moments of the gradient, and how many steps they have seen.
+pub(crate) struct AdamW {
+    first: Tensor,
+    second: Tensor,
+    steps: i32,
+    weight_decay: f64,
+}
+
+impl AdamW {
+    /// For parameters of this shape and device.
+    pub(crate) fn new(flat: &Tensor, weight_decay: f64) -> Self {
+        Self {
+            first: flat.zeros_like(),
+            second: flat.zeros_like(),
+            steps: 0,
+            weight_decay,
+        }
+    }
+
+    /// One step: decay the parameters, then move them against the gradient.
+    pub(crate) fn step(&mut self, flat: &Tensor, gradient: &Tensor, learning_rate: f64) {
+        let _no_grad = tch::no_grad_guard();
+        self.steps += 1;
+        let _ = self.first.lerp_(gradient, 1.0 - BETA_1);
+        self.second *= BETA_2;
+        self.second += gradient.square() * (1.0 - BETA_2);
+        // The bias corrections of both moments, taken out of the tensors.
+        let first_correction = 1.0 - BETA_1.powi(self.steps);
+        let second_correction = 1.0 - BETA_2.powi(self.steps);
+        let denominator = self.second.sqrt() / second_correction.sqrt() + EPSILON;
+        let mut flat = flat.shallow_clone();
+        flat *= 1.0 - learning_rate * self.weight_decay;
+        flat -= (&self.first / denominator) * (learning_rate / first_correction);
+    }
+}
+
+/// Scales a gradient so that its norm is at most `most`. The norm stays on the device: reading it
+/// would make the processor wait for a GPU at each step.
+pub(crate) fn clip(gradient: &Tensor, most: f64) -> Tensor {
+    let norm = gradient.norm();
+    gradient * ((norm + 1e-6).reciprocal() * most).clamp_max(1.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn near(tensor: &Tensor, expected: &[f64]) {
+        let values = Vec::<f64>::try_from(tensor).unwrap();
+        for (value, expected) in values.iter().zip(expected) {
+            assert!((value - expected).abs() < 1e-12, "{values:?}");
+        }
+    }
+
+    /// By hand, in 64 bits: lr 0.1, decay 0.5, x = (1, -2), gradients (0.2, -4) and (0.4, 1).
+    ///
+    /// Step 1: both moments correct to g and g², so x·(1 - 0.05) - 0.1·sign(g), but for epsilon:
+    /// 0.95 - 0.1·0.2/(0.2 + 1e-8) = 0.850000005; -1.9 + 0.1·4/(4 + 1e-8) = -1.80000000025.
+    /// Step 2: m = (0.9·0.02 + 0.04, 0.9·-0.4 + 0.1)/0.19 = (0.058, -0.26)/0.19,
+    /// v = (0.999·4e-5 + 1.6e-4, 0.999·0.016 + 0.001)/0.001999 = (1.9996e-4, 0.016984)/0.001999.
+    #[test]
+    fn two_steps_by_hand() {
+        let flat = Tensor::from_slice(&[1.0_f64, -2.0]);
+        let mut adam = AdamW::new(&flat, 0.5);
+        adam.step(&flat, &Tensor::from_slice(&[0.2_f64, -4.0]), 0.1);
+        let first = [
+            0.95 - 0.1 * 0.2 / (0.2 + 1e-8),
+            -1.9 + 0.1 * 4.0 / (4.0 + 1e-8),
+        ];
+        near(&flat, &first);
+        adam.step(&flat, &Tensor::from_slice(&[0.4_f64, 1.0]), 0.1);
+        let roots = [
+            (1.9996e-4_f64 / 0.001_999).sqrt(),
+            (0.016_984_f64 / 0.001_999).sqrt(),
+        ];
+        near(
+            &flat,
+            &[
+                first[0] * 0.95 - 0.1 * (0.058 / 0.19) / (roots[0] + 1e-8),
+                first[1] * 0.95 + 0.1 * (0.26 / 0.19) / (roots[1] + 1e-8),
+            ],
+        );
+    }
+
+    #[test]
+    fn a_long_gradient_is_cut_and_a_short_one_is_not() {
+        let long = clip(&Tensor::from_slice(&[3.0_f64, 4.0]), 1.0);
+        assert!((long.norm().double_value(&[]) - 1.0).abs() < 1e-6);
+        near(&clip(&Tensor::from_slice(&[0.3, 0.4]), 1.0), &[0.3, 0.4]);
+    }
+}

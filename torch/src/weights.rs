@@ -1,0 +1,105 @@
+//! Between a net and named arrays.
+//!
+//! Strict in one direction: weights that are not exactly those of the net are refused by name.
+
+use anyhow::Result;
+use krammerti::model::{Array, Weights};
+use tch::{Kind, Tensor};
+
+use crate::lstm::Net;
+
+/// Weights that do not belong to a net.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum WrongWeights {
+    /// The net has a weight that is not there.
+    #[error("the weights lack `{0}`")]
+    Missing(String),
+    /// There is one that the net does not have.
+    #[error("the weights hold `{0}`, which this model does not have")]
+    Extra(String),
+    /// One has another shape, or not as many values as its shape says.
+    #[error("weight `{name}`: expected shape {expected:?}, found {found:?} with {values} values")]
+    Shape {
+        /// Which.
+        name: String,
+        /// The net's.
+        expected: Vec<usize>,
+        /// The array's.
+        found: Vec<usize>,
+        /// How many values the array holds.
+        values: usize,
+    },
+}
+
+/// All weights of a net.
+pub(crate) fn save(net: &Net) -> Result<Weights> {
+    tensors(net)
+        .into_iter()
+        .map(|(name, tensor)| Ok((name, to_array(&tensor)?)))
+        .collect()
+}
+
+/// Fills a net.
+pub(crate) fn load(net: &Net, weights: &Weights) -> Result<(), WrongWeights> {
+    let tensors = tensors(net);
+    let known = |name: &String| tensors.iter().any(|(own, _)| own == name);
+    if let Some(extra) = weights.keys().find(|name| !known(name)) {
+        return Err(WrongWeights::Extra(extra.clone()));
+    }
+    let _no_grad = tch::no_grad_guard();
+    for (name, mut tensor) in tensors {
+        let array = weights
+            .get(&name)
+            .ok_or_else(|| WrongWeights::Missing(name.clone()))?;
+        check_shape(name, &tensor, array)?;
+        let values = Tensor::from_slice(&array.values).view_as(&tensor);
+        tensor.copy_(&values);
+    }
+    Ok(())
+}
+
+/// The net's tensors by name, sharing their memory.
+fn tensors(net: &Net) -> Vec<(String, Tensor)> {
+    let linear = [
+        ("linear.weight", &net.linear.weight),
+        ("linear.spread", &net.linear.spread),
+    ];
+    net.parameters
+        .named()
+        .chain(linear)
+        .map(|(name, tensor)| (name.to_owned(), tensor.shallow_clone()))
+        .collect()
+}
+
+fn to_array(tensor: &Tensor) -> Result<Array> {
+    let flat = tensor
+        .detach()
+        .to(tch::Device::Cpu)
+        .to_kind(Kind::Float)
+        .reshape([-1]);
+    Ok(Array {
+        shape: shape(tensor),
+        values: Vec::<f32>::try_from(flat)?,
+    })
+}
+
+fn check_shape(name: String, tensor: &Tensor, array: &Array) -> Result<(), WrongWeights> {
+    let expected = shape(tensor);
+    if array.shape == expected && array.values.len() == tensor.numel() {
+        return Ok(());
+    }
+    Err(WrongWeights::Shape {
+        name,
+        expected,
+        found: array.shape.clone(),
+        values: array.values.len(),
+    })
+}
+
+fn shape(tensor: &Tensor) -> Vec<usize> {
+    tensor
+        .size()
+        .iter()
+        .map(|&length| length as usize)
+        .collect()
+}

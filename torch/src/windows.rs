@@ -1,0 +1,107 @@
+//! Windows of a series that lies on the device once.
+//!
+//! A batch is gathered by the issue rows alone: a strided view of the series that holds every
+//! window, of which the wanted ones are copied. Nothing after an issue row is ever gathered but
+//! the columns known in the future; the truth has a way of its own.
+
+use krammerti::data::{Frame, Role};
+use tch::{Device, Tensor};
+
+/// A scaled series on the device.
+pub(crate) struct Windows {
+    series: Tensor,
+    target: Tensor,
+    future: Tensor,
+    lookback: i64,
+    horizon: i64,
+}
+
+/// What a net may see of some windows.
+pub(crate) struct Inputs {
+    /// `[issues, lookback, columns]`, up to the issue row.
+    pub(crate) past: Tensor,
+    /// `[issues, horizon, future columns]`, after it.
+    pub(crate) future: Tensor,
+}
+
+impl Windows {
+    /// Brings a frame to the device.
+    pub(crate) fn new(frame: &Frame, lookback: usize, horizon: usize, device: Device) -> Self {
+        let shape = [frame.rows() as i64, frame.width() as i64];
+        let series = Tensor::from_slice(&frame.values).view(shape).to(device);
+        let known: Vec<i64> = frame
+            .columns_with(Role::Future)
+            .iter()
+            .map(|&column| column as i64)
+            .collect();
+        let known = Tensor::from_slice(&known).to(device);
+        Self {
+            target: series.select(1, frame.target() as i64).contiguous(),
+            future: series.index_select(1, &known),
+            series,
+            lookback: lookback as i64,
+            horizon: horizon as i64,
+        }
+    }
+
+    /// Issue rows as a tensor beside the series.
+    pub(crate) fn issues(&self, issues: &[usize]) -> Tensor {
+        let rows: Vec<i64> = issues.iter().map(|&issue| issue as i64).collect();
+        Tensor::from_slice(&rows).to(self.series.device())
+    }
+
+    /// What a net may see at some issue rows.
+    pub(crate) fn inputs(&self, issues: &Tensor) -> Inputs {
+        Inputs {
+            past: gather(&self.series, &(issues - (self.lookback - 1)), self.lookback),
+            future: gather(&self.future, &(issues + 1), self.horizon),
+        }
+    }
+
+    /// What the target became: `[issues, horizon]`.
+    pub(crate) fn truth(&self, issues: &Tensor) -> Tensor {
+        gather(&self.target.unsqueeze(1), &(issues + 1), self.horizon).squeeze_dim(2)
+    }
+}
+
+/// `[starts, rows, columns]`: so many rows of a `[rows, columns]` tensor from each start.
+fn gather(table: &Tensor, starts: &Tensor, rows: i64) -> Tensor {
+    let (height, width) = (table.size()[0], table.size()[1]);
+    let count = starts.size()[0];
+    if width == 0 {
+        return table.new_zeros([count, rows, 0], (table.kind(), table.device()));
+    }
+    table
+        .as_strided([height - rows + 1, rows * width], [width, 1], None)
+        .index_select(0, starts)
+        .view([count, rows, width])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use krammerti::data::FrameColumn;
+    use krammerti::time::Step;
+
+    #[test]
+    fn a_window_by_hand() {
+        let column = |name: &str, role| FrameColumn {
+            name: name.to_owned(),
+            role,
+        };
+        let frame = Frame {
+            start: 0,
+            step: Step::HOUR,
+            columns: vec![column("known", Role::Future), column("t", Role::Target)],
+            values: (0..12).map(|value| value as f32).collect(),
+        };
+        let windows = Windows::new(&frame, 2, 3, Device::Cpu);
+        let issues = windows.issues(&[1, 2]);
+        let (inputs, truth) = (windows.inputs(&issues), windows.truth(&issues));
+        let values = |tensor: &Tensor| Vec::<f32>::try_from(tensor.reshape([-1])).unwrap();
+        assert_eq!(inputs.past.size(), [2, 2, 2]);
+        assert_eq!(values(&inputs.past), [0., 1., 2., 3., 2., 3., 4., 5.]);
+        assert_eq!(values(&inputs.future), [4., 6., 8., 6., 8., 10.]);
+        assert_eq!(values(&truth), [5., 7., 9., 7., 9., 11.]);
+    }
+}
