@@ -14,8 +14,9 @@ die() {
 say() { printf '\033[2m%s\033[0m\n' "$*" >&2; }
 [ -t 2 ] || say() { printf '%s\n' "$*" >&2; }
 
-# Builds and the unpacked libtorch are shared by every clone of one user, so that
-# a second clone, or CI on a warm machine, does not compile polars again.
+# Intermediate builds and the unpacked libtorch are shared by every clone of one user, so that
+# a second clone, or CI on a warm machine, does not compile polars again. What is built in the end
+# lies in each clone's own target/, so that no clone ever runs the binary of another.
 cache_folder() {
   if [ -n "${KRAMMERTI_CACHE:-}" ]; then
     printf '%s\n' "$KRAMMERTI_CACHE"
@@ -29,7 +30,8 @@ cache_folder() {
 }
 cache=$(cache_folder)
 
-export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$cache/target}
+export CARGO_BUILD_BUILD_DIR=${CARGO_BUILD_BUILD_DIR:-$cache/target}
+export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$root/target}
 
 have() { command -v "$1" >/dev/null 2>&1; }
 

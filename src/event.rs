@@ -54,7 +54,7 @@ pub enum Event {
     },
     /// Work of known length went on.
     Progress {
-        /// What is being counted: `epoch`, `trial`.
+        /// What is being counted: `step`, `trial`.
         what: String,
         /// How many are done.
         done: u64,

@@ -102,6 +102,8 @@ struct Trainer<'a> {
     schedule: Schedule,
     average: Tensor,
     steps: usize,
+    /// After the last epoch that ended.
+    validation_loss: Option<f64>,
 }
 
 impl<'a> Trainer<'a> {
@@ -110,7 +112,7 @@ impl<'a> Trainer<'a> {
         let model = task.model;
         let config = Config::new(model, &task.frame.columns)?;
         let windows = Windows::new(task.frame, model.lookback, model.horizon, device);
-        let linear = Linear::solve(&config, &windows, task.train)?;
+        let linear = Linear::solve(&config, &windows, task.train, task.validation)?;
         let loss = Loss::new(&linear.spread, &model.quantiles);
         // Dropout draws from torch's own generator; everything else from this one.
         tch::manual_seed(params.seed as i64);
@@ -129,6 +131,7 @@ impl<'a> Trainer<'a> {
             net,
             params,
             steps: 0,
+            validation_loss: None,
         })
     }
 
@@ -136,6 +139,7 @@ impl<'a> Trainer<'a> {
         let train_loss = self.train(epoch, monitor)?;
         let learning_rate = self.schedule.rate(self.steps - 1);
         let (validation_loss, validation_rmse) = self.validate();
+        self.validation_loss = Some(validation_loss);
         Ok(Epoch {
             epoch,
             train_loss,
@@ -161,10 +165,25 @@ impl<'a> Trainer<'a> {
                 let seen = (batch * self.params.batch).min(self.order.len());
                 let loss = losses.double_value(&[]) / seen as f64;
                 check_finite(loss, epoch, batch, batches.len())?;
-                monitor.event(progress(epoch, batch, batches.len(), loss));
+                monitor.event(self.progress(epoch, batches.len(), loss));
             }
         }
         Ok(losses.double_value(&[]) / self.order.len() as f64)
+    }
+
+    /// Steps of the whole training, so that the time left is that of the whole training too.
+    fn progress(&self, epoch: usize, batches: usize, loss: f64) -> Event {
+        let epochs = self.params.epochs;
+        let mut message = format!("epoch {epoch}/{epochs}  loss {loss:.4}");
+        if let Some(validation) = self.validation_loss {
+            message.push_str(&format!("  validation {validation:.4}"));
+        }
+        Event::Progress {
+            what: "step".to_owned(),
+            done: self.steps as u64,
+            total: (batches * epochs) as u64,
+            message,
+        }
     }
 
     /// One step of the optimiser; gives back the loss before it.
@@ -229,13 +248,4 @@ fn check_finite(loss: f64, epoch: usize, batch: usize, batches: usize) -> Result
         batch,
         batches,
     })
-}
-
-fn progress(epoch: usize, batch: usize, batches: usize, loss: f64) -> Event {
-    Event::Progress {
-        what: "batch".to_owned(),
-        done: batch as u64,
-        total: batches as u64,
-        message: format!("epoch {epoch}, loss {loss:.4}"),
-    }
 }
