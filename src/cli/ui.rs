@@ -154,11 +154,11 @@ impl Ui {
                 ..
             } => self.stage_finished(&stage, outcome, seconds),
             Event::Progress {
-                what,
                 done,
                 total,
                 message,
-            } => self.progress(&what, done, total, &message),
+                ..
+            } => self.progress(done, total, &message),
             Event::Note { message } => self.note(&message),
             Event::Result { text, .. } => {
                 self.clear_bar();
@@ -272,7 +272,7 @@ impl Ui {
         }
     }
 
-    fn progress(&mut self, what: &str, done: u64, total: u64, message: &str) {
+    fn progress(&mut self, done: u64, total: u64, message: &str) {
         if self.quiet || !self.terminal {
             return;
         }
@@ -280,7 +280,7 @@ impl Ui {
         if stage.bar.is_none() && stage.since.elapsed() < SLOW {
             return;
         }
-        let bar = stage.bar.get_or_insert_with(|| new_bar(&stage.name, what));
+        let bar = stage.bar.get_or_insert_with(|| new_bar(&stage.name));
         bar.set_length(total);
         bar.set_position(done);
         bar.set_message(message.to_owned());
@@ -293,10 +293,10 @@ impl Ui {
     }
 }
 
-fn new_bar(stage: &str, what: &str) -> ProgressBar {
+/// At most 80 columns for messages of up to 40: a bar that wraps leaves its rest behind.
+fn new_bar(stage: &str) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10));
-    let template =
-        format!("{stage:<12} [{{bar:16}}] {what} {{pos}}/{{len}}  {{msg}}  {{eta}} left");
+    let template = format!("{stage:<12} [{{bar:12}}] {{msg}}  {{eta}} left");
     if let Ok(style) = ProgressStyle::with_template(&template) {
         bar.set_style(style.progress_chars("=> "));
     }

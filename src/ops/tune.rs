@@ -185,7 +185,7 @@ fn tell_progress(context: &mut Context<'_>, study: &Study, trial: &Trial, of: us
         what: "trial".to_owned(),
         done: study.trials().len() as u64,
         total: of as u64,
-        message: format!("best {}", show(best)),
+        message: format!("trial {}/{of}  best {}", study.trials().len(), show(best)),
     });
 }
 

@@ -1,7 +1,7 @@
 //! Stages, what they read and write, and running those whose inputs changed.
 //!
 //! A stage is a command with declared inputs, parameters and outputs. Whether it must run follows
-//! from its [key](key): a hash of everything that decides its result. This module sees commands,
+//! from its [key](KeyParts): a hash of everything that decides its result. This module sees commands,
 //! artifacts and parameters and must know nothing of forecasting; what a `krammerti` subcommand
 //! reads and writes is told to it by a [`Commands`].
 

@@ -67,7 +67,7 @@ pub struct Failed {
 
 /// SIGINT, SIGTERM or SIGHUP came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("interrupted by signal {signal}")]
+#[error("interrupted by {}", match .signal { 2 => "Ctrl-C".to_owned(), 15 => "SIGTERM".to_owned(), other => format!("signal {other}") })]
 pub struct Interrupted {
     /// Its number.
     pub signal: i32,

@@ -174,9 +174,9 @@ impl<'a> Trainer<'a> {
     /// Steps of the whole training, so that the time left is that of the whole training too.
     fn progress(&self, epoch: usize, batches: usize, loss: f64) -> Event {
         let epochs = self.params.epochs;
-        let mut message = format!("epoch {epoch}/{epochs}  loss {loss:.4}");
+        let mut message = format!("epoch {epoch}/{epochs}  loss {loss:.3}");
         if let Some(validation) = self.validation_loss {
-            message.push_str(&format!("  validation {validation:.4}"));
+            message.push_str(&format!("  val {validation:.3}"));
         }
         Event::Progress {
             what: "step".to_owned(),
