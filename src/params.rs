@@ -4,6 +4,7 @@
 //! sections that a command reads. A command must not meet a value out of range, so it takes the
 //! checked form. Both come from one file read once.
 
+mod check;
 mod checked;
 mod raw;
 
@@ -126,7 +127,7 @@ impl ParamsFile {
             read_raw(&value)
         };
         let raw = raw.map_err(syntax)?;
-        let params = checked::check(raw).map_err(|invalid| ParamsError::Range {
+        let params = check::check(raw).map_err(|invalid| ParamsError::Range {
             file: path.to_owned(),
             invalid,
         })?;
@@ -152,7 +153,7 @@ impl ParamsFile {
             file: self.path.clone(),
             message,
         })?;
-        checked::check(raw).map_err(|invalid| ParamsError::Range {
+        check::check(raw).map_err(|invalid| ParamsError::Range {
             file: self.path.clone(),
             invalid,
         })

@@ -9,7 +9,8 @@
 //! 4. Otherwise move old outputs aside, after writing down what goes where, and run the command.
 //! 5. Hash the inputs again. One that changed meanwhile taints the result: it stays, but is recorded
 //!    nowhere.
-//! 6. Hash the outputs, put them into the store, then the record, then the lock file.
+//! 6. Hash the outputs, put them into the store, then the record; drop the old outputs; write the
+//!    lock file.
 //!
 //! A command that fails leaves what it wrote under `.krammerti/failed/` and finds the old outputs
 //! back in their place. kill -9 at any point leaves the note of step 4, from which the next run
@@ -24,14 +25,13 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, flock};
-use serde::{Deserialize, Serialize};
-
+use super::aside::Aside;
 use super::lock::{Entry, Lock, LockError};
 use super::{CommandError, KeyParts, ProjectPath, Stage, StaleReason};
 use crate::artifact::{Artifact, Digest, Record, StatCache, Store};
 use crate::event::{Observer, Outcome};
 use crate::fs;
+use rustix::fs::{FlockOperation, flock};
 
 /// What a stage can be, seen from its inputs and outputs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -243,44 +243,51 @@ impl Workspace {
         observer: &mut dyn Observer,
     ) -> Result<(), ExecuteError> {
         let aside = Aside::put(&self.aside(stage), &self.root, stage)?;
-        let built = self
-            .prepare_folders(stage)
-            .map_err(ExecuteError::from)
-            .and_then(|()| {
-                runner(stage, observer)?;
-                self.outputs(stage)
-            });
-        let outputs = match built {
-            Ok(outputs) => outputs,
+        match self.make(stage, assessment, runner, observer) {
+            Ok(outputs) => {
+                // The record stands, so from here on even a kill loses nothing.
+                aside.forget()?;
+                let entry = stage
+                    .recorded
+                    .then(|| Entry::new(&assessment.parts, outputs));
+                self.write_lock(stage, entry)
+            }
+            Err(tainted @ ExecuteError::Tainted { .. }) => {
+                aside.forget()?;
+                self.write_lock(stage, None)?;
+                Err(tainted)
+            }
             Err(error) => {
                 aside.put_back(&self.failed(stage))?;
-                return Err(error);
+                Err(error)
             }
-        };
+        }
+    }
+
+    /// Runs the command; stores and records what it made.
+    fn make(
+        &mut self,
+        stage: &Stage,
+        assessment: &Assessment,
+        runner: &mut Runner<'_>,
+        observer: &mut dyn Observer,
+    ) -> Result<BTreeMap<String, Artifact>, ExecuteError> {
+        self.prepare_folders(stage)?;
+        runner(stage, observer)?;
+        let outputs = self.outputs(stage)?;
         let tainted = self.changed_inputs(stage, &assessment.parts)?;
         if !tainted.is_empty() {
-            aside.forget()?;
-            self.write_lock(stage, None)?;
             return Err(ExecuteError::Tainted { paths: tainted });
         }
         for (path, &artifact) in &outputs {
-            self.store
-                .insert(&self.root.join(path), artifact, &mut self.cache)?;
+            let place = self.root.join(path);
+            self.store.insert(&place, artifact, &mut self.cache)?;
         }
-        self.store.put_record(
-            assessment.key,
-            &Record {
-                outputs: outputs.clone(),
-            },
-        )?;
-        self.write_lock(
-            stage,
-            stage
-                .recorded
-                .then(|| Entry::new(&assessment.parts, outputs)),
-        )?;
-        aside.forget()?;
-        Ok(())
+        let record = Record {
+            outputs: outputs.clone(),
+        };
+        self.store.put_record(assessment.key, &record)?;
+        Ok(outputs)
     }
 
     /// The folder of each output exists before its command runs.
@@ -423,86 +430,6 @@ fn stale_reasons(
         }
     }
     reasons
-}
-
-/// Old outputs of a stage that is running, and the note that says where they belong.
-struct Aside {
-    folder: PathBuf,
-    root: PathBuf,
-    note: Note,
-}
-
-/// `note.json`: written before anything moves.
-#[derive(Serialize, Deserialize)]
-struct Note {
-    outputs: Vec<String>,
-}
-
-impl Aside {
-    fn put(folder: &Path, root: &Path, stage: &Stage) -> io::Result<Self> {
-        let outputs = stage.outputs.iter().map(ToString::to_string).collect();
-        let aside = Self {
-            folder: folder.to_owned(),
-            root: root.to_owned(),
-            note: Note { outputs },
-        };
-        let text = serde_json::to_string(&aside.note)?;
-        fs::write_atomic(&folder.join("note.json"), text.as_bytes())?;
-        for (old, place) in aside.places() {
-            if fs::exists(&place) {
-                fs::rename(&place, &old)?;
-            }
-        }
-        // From here on, an output that lies in its place is the new one.
-        fs::write_atomic(&folder.join("moved"), b"")?;
-        Ok(aside)
-    }
-
-    fn find(folder: &Path, root: &Path) -> io::Result<Option<Self>> {
-        match fs::read_if_exists(&folder.join("note.json"))? {
-            None => fs::remove(folder).map(|()| None),
-            Some(text) => {
-                let note = serde_json::from_str(&text)?;
-                Ok(Some(Self {
-                    folder: folder.to_owned(),
-                    root: root.to_owned(),
-                    note,
-                }))
-            }
-        }
-    }
-
-    /// For each output, where it is kept meanwhile and where it belongs.
-    fn places(&self) -> impl Iterator<Item = (PathBuf, PathBuf)> {
-        self.note
-            .outputs
-            .iter()
-            .enumerate()
-            .map(|(i, path)| (self.folder.join(i.to_string()), self.root.join(path)))
-    }
-
-    /// What the command wrote goes to `failed`; the old outputs go back.
-    fn put_back(self, failed: &Path) -> io::Result<()> {
-        let moved = fs::exists(&self.folder.join("moved"));
-        for ((old, place), path) in self.places().zip(&self.note.outputs) {
-            // Before all were moved, what lies in its place is still the old output.
-            if fs::exists(&place) && (moved || fs::exists(&old)) {
-                let kept = failed.join(path);
-                fs::remove(&kept)?;
-                fs::rename(&place, &kept)?;
-            }
-            if fs::exists(&old) {
-                fs::rename(&old, &place)?;
-            }
-        }
-        self.forget()
-    }
-
-    /// The note goes first: without it the rest is only rubbish.
-    fn forget(self) -> io::Result<()> {
-        fs::remove(&self.folder.join("note.json"))?;
-        fs::remove(&self.folder)
-    }
 }
 
 #[cfg(test)]
@@ -695,7 +622,11 @@ mod tests {
         let root = project.folder.path();
         let workspace = Workspace::open(root, "killed").unwrap();
         let folder = workspace.aside(&project.stage);
-        fs::write_atomic(&folder.join("note.json"), br#"{"outputs":["b"]}"#).unwrap();
+        fs::write_atomic(
+            &folder.join("note.json"),
+            br#"{"outputs":[{"path":"b","existed":true}]}"#,
+        )
+        .unwrap();
         workspace.recover(&project.stage).unwrap();
         assert_eq!(project.read("b").as_deref(), Some("1!"));
         assert!(!folder.exists());

@@ -5,6 +5,7 @@
 //! artifacts and parameters and must know nothing of forecasting; what a `krammerti` subcommand
 //! reads and writes is told to it by a [`Commands`].
 
+mod aside;
 mod execute;
 mod graph;
 mod journal;

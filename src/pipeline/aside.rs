@@ -1,0 +1,110 @@
+//! Old outputs, kept out of the way of a stage that is running.
+//!
+//! Nothing here may ever lose an output: a note says what goes where before anything moves, so that
+//! whoever comes after a kill -9 at any instant can put everything back.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::{ProjectPath, Stage};
+use crate::fs;
+
+const NOTE: &str = "note.json";
+
+/// Old outputs of a stage that is running, and the note that says where they belong.
+pub(super) struct Aside {
+    folder: PathBuf,
+    root: PathBuf,
+    note: Note,
+}
+
+/// `note.json`: written before anything moves.
+#[derive(Serialize, Deserialize)]
+struct Note {
+    outputs: Vec<Kept>,
+}
+
+/// One output of the stage.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    path: String,
+    /// Whether there was an old one. From this, and from where it is now, follows what lies in its
+    /// place: see [`Aside::put_back`].
+    existed: bool,
+}
+
+impl Aside {
+    /// Moves the outputs of a stage into a folder.
+    pub(super) fn put(folder: &Path, root: &Path, stage: &Stage) -> io::Result<Self> {
+        let kept = |path: &ProjectPath| Kept {
+            path: path.to_string(),
+            existed: fs::exists(&path.in_root(root)),
+        };
+        let aside = Self {
+            folder: folder.to_owned(),
+            root: root.to_owned(),
+            note: Note {
+                outputs: stage.outputs.iter().map(kept).collect(),
+            },
+        };
+        let text = serde_json::to_string(&aside.note)?;
+        fs::write_atomic(&folder.join(NOTE), text.as_bytes())?;
+        for (kept, old, place) in aside.places() {
+            if kept.existed {
+                fs::rename(&place, &old)?;
+            }
+        }
+        Ok(aside)
+    }
+
+    /// What a killed run left in a folder.
+    pub(super) fn find(folder: &Path, root: &Path) -> io::Result<Option<Self>> {
+        match fs::read_if_exists(&folder.join(NOTE))? {
+            None => fs::remove(folder).map(|()| None),
+            Some(text) => {
+                let note = serde_json::from_str(&text)?;
+                Ok(Some(Self {
+                    folder: folder.to_owned(),
+                    root: root.to_owned(),
+                    note,
+                }))
+            }
+        }
+    }
+
+    /// For each output, where the old one is kept meanwhile and where it belongs.
+    fn places(&self) -> impl Iterator<Item = (&Kept, PathBuf, PathBuf)> {
+        self.note.outputs.iter().enumerate().map(|(i, kept)| {
+            (
+                kept,
+                self.folder.join(i.to_string()),
+                self.root.join(&kept.path),
+            )
+        })
+    }
+
+    /// What the command wrote goes to `failed`; the old outputs go back. May be killed and done
+    /// again: an old output that is not kept here lies in its place, never moved or already back.
+    pub(super) fn put_back(self, failed: &Path) -> io::Result<()> {
+        for (kept, old, place) in self.places() {
+            let is_new = !kept.existed || fs::exists(&old);
+            if is_new && fs::exists(&place) {
+                let target = failed.join(&kept.path);
+                fs::remove(&target)?;
+                fs::rename(&place, &target)?;
+            }
+            if fs::exists(&old) {
+                fs::rename(&old, &place)?;
+            }
+        }
+        self.forget()
+    }
+
+    /// The note goes first: without it the rest is only rubbish.
+    pub(super) fn forget(self) -> io::Result<()> {
+        fs::remove(&self.folder.join(NOTE))?;
+        fs::remove(&self.folder)
+    }
+}
