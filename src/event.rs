@@ -79,6 +79,9 @@ pub enum Event {
     Failure {
         /// The error and its causes, on one line.
         message: String,
+        /// What to do about it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        hint: Option<String>,
     },
     /// The last event of a run. Each stage stands in exactly one list.
     RunFinished {

@@ -110,7 +110,7 @@ impl Forecast {
         for lead in &self.leads {
             let mut row = vec![
                 lead.valid_time.clone(),
-                lead.lead_h.to_string(),
+                hours(lead.lead_h),
                 format!("{:.3}", lead.mean),
             ];
             row.extend(lead.quantiles.iter().map(|value| format!("{value:.3}")));
@@ -151,7 +151,7 @@ impl Forecast {
             text.push_str(&format!(
                 "{:<16} {:>4} h {:>7.1}",
                 format_short(lead.time),
-                lead.lead_h,
+                hours(lead.lead_h),
                 lead.mean
             ));
             for value in &lead.quantiles {
@@ -167,6 +167,12 @@ impl Forecast {
         }
         text
     }
+}
+
+/// Hours without a decimal where there is none: `3`, `0.17`.
+fn hours(hours: f64) -> String {
+    let text = format!("{hours:.2}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 #[cfg(test)]

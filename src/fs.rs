@@ -128,15 +128,29 @@ pub fn parent(path: &Path) -> &Path {
     }
 }
 
-/// The name under which a path is prepared: known, so that a later try removes what a killed one left.
+/// The name under which a path is prepared. It holds the process, so that two that write one path
+/// (an object of the store) do not write one file.
 fn partial_name(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    parent(path).join(format!("{PARTIAL}{name}"))
+    parent(path).join(format!("{PARTIAL}{}.{name}", std::process::id()))
 }
 
-/// Removes what a killed process left beside a path.
-pub fn remove_partial(path: &Path) -> io::Result<()> {
-    remove(&partial_name(path))
+/// Removes what killed processes left beside a path. Nobody else may be writing it.
+pub fn remove_partials(path: &Path) -> io::Result<()> {
+    let folder = parent(path);
+    if !exists(folder) {
+        return Ok(());
+    }
+    let end = format!(
+        ".{}",
+        path.file_name().unwrap_or_default().to_string_lossy()
+    );
+    for name in list(folder)? {
+        if is_partial(&name) && name.to_string_lossy().ends_with(&end) {
+            remove(&folder.join(name))?;
+        }
+    }
+    Ok(())
 }
 
 /// Whether a name is that of something unfinished.

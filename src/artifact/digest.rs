@@ -69,16 +69,18 @@ impl FromStr for Digest {
     }
 }
 
-/// Whether an artifact is a file or a folder.
+/// What an artifact is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
     /// A regular file.
     File,
+    /// A regular file that its owner may execute.
+    Executable,
     /// A folder with all that is in it.
     Folder,
 }
 
-/// What an artifact is, wherever it lies: written `file:DIGEST` or `folder:DIGEST`.
+/// What an artifact is, wherever it lies: written `file:DIGEST`, `executable:DIGEST` or `folder:DIGEST`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Artifact {
     /// File or folder.
@@ -91,6 +93,7 @@ impl fmt::Display for Artifact {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match self.kind {
             Kind::File => "file",
+            Kind::Executable => "executable",
             Kind::Folder => "folder",
         };
         write!(f, "{kind}:{}", self.digest)
@@ -103,10 +106,11 @@ impl FromStr for Artifact {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let (kind, digest) = match text.split_once(':') {
             Some(("file", digest)) => (Kind::File, digest),
+            Some(("executable", digest)) => (Kind::Executable, digest),
             Some(("folder", digest)) => (Kind::Folder, digest),
             _ => {
                 return Err(ParseDigestError {
-                    expected: "file:DIGEST or folder:DIGEST",
+                    expected: "file:DIGEST, executable:DIGEST or folder:DIGEST",
                     found: text.to_owned(),
                 });
             }

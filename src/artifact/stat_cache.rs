@@ -75,6 +75,13 @@ impl StatCache {
                 Kind::Folder,
                 Digest::of(Tree::scan(path, self)?.encode().as_bytes()),
             ),
+            Some(metadata) if !metadata.is_file() => {
+                let message = format!("{} is neither a file nor a folder", path.display());
+                return Err(io::Error::other(message));
+            }
+            Some(metadata) if metadata.mode() & 0o100 != 0 => {
+                (Kind::Executable, self.digest(path)?)
+            }
             Some(_) => (Kind::File, self.digest(path)?),
         };
         Ok(Some(Artifact { kind, digest }))
@@ -89,13 +96,21 @@ impl StatCache {
                 format!("cannot read {}: {error}", path.display()),
             )
         };
-        let stamp = Stamp::of(&file.metadata().map_err(in_path)?);
+        let metadata = file.metadata().map_err(in_path)?;
+        if !metadata.is_file() {
+            return Err(in_path(io::Error::other(
+                "it is neither a file nor a folder",
+            )));
+        }
+        let stamp = Stamp::of(&metadata);
         if let Some(&digest) = self.known.get(&stamp) {
             return Ok(digest);
         }
+        // Before the first byte is read: a change within the tick of it must not go unseen.
+        let begun = now_ns();
         let (digest, stamp) = hash_steady(&file, stamp).map_err(in_path)?;
         self.hashed += 1;
-        if stamp.settled_at(now_ns()) {
+        if stamp.settled_at(begun) {
             self.known.insert(stamp, digest);
         }
         Ok(digest)

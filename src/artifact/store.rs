@@ -40,7 +40,7 @@ impl Store {
     pub fn has(&self, artifact: Artifact) -> bool {
         let present = |digest| fs::exists(&self.object(digest));
         match artifact.kind {
-            Kind::File => present(artifact.digest),
+            Kind::File | Kind::Executable => present(artifact.digest),
             Kind::Folder => self
                 .tree(artifact.digest)
                 .is_ok_and(|tree| tree.entries.iter().all(|entry| present(entry.digest))),
@@ -50,7 +50,7 @@ impl Store {
     /// Puts an artifact in, as it lies at a path. Fails if it has changed since it was hashed.
     pub fn insert(&self, path: &Path, artifact: Artifact, cache: &mut StatCache) -> io::Result<()> {
         match artifact.kind {
-            Kind::File => self.insert_file(path, artifact.digest),
+            Kind::File | Kind::Executable => self.insert_file(path, artifact.digest),
             Kind::Folder => {
                 let tree = Tree::scan(path, cache)?;
                 for entry in &tree.entries {
@@ -82,6 +82,7 @@ impl Store {
     pub fn restore(&self, artifact: Artifact, path: &Path) -> io::Result<()> {
         match artifact.kind {
             Kind::File => self.copy_out(artifact.digest, path, false),
+            Kind::Executable => self.copy_out(artifact.digest, path, true),
             Kind::Folder => {
                 let tree = self.tree(artifact.digest)?;
                 let staged = StagedFolder::new(path)?;

@@ -38,7 +38,11 @@ impl Tree {
 
     fn scan_into(&mut self, folder: &Path, prefix: &str, cache: &mut StatCache) -> io::Result<()> {
         use std::os::unix::fs::PermissionsExt;
-        for name in fs::list(folder)? {
+        // What is unfinished is no part of anything.
+        for name in fs::list(folder)?
+            .into_iter()
+            .filter(|name| !fs::is_partial(name))
+        {
             let full = folder.join(&name);
             let refuse = |why: &str| {
                 let message = format!("{} cannot be part of an artifact: {why}", full.display());

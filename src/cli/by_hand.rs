@@ -1,5 +1,6 @@
 //! A command of a stage, typed by hand or started by a runner.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::Result;
@@ -12,7 +13,7 @@ use super::stage_args::{Request, Verb};
 use super::ui::Ui;
 use crate::model::Registry;
 use crate::ops::{self, Context};
-use crate::pipeline::Stage;
+use crate::pipeline::{BODY, Declared, Pipeline, ProjectPath, Stage, params_digest};
 
 /// By hand: the same way as by `krammerti run`. A command that stands in `pipeline.yaml` is that stage.
 pub(super) fn run(request: &Request, global: &Global, ui: &mut Ui) -> Result<()> {
@@ -23,21 +24,23 @@ pub(super) fn run(request: &Request, global: &Global, ui: &mut Ui) -> Result<()>
     let known = pipeline
         .stages()
         .iter()
-        .find(|stage| stage.command.words == declared.words)
-        .cloned();
+        .find(|stage| stage.command.words == declared.words);
     let stage = match known {
-        Some(stage) => stage,
-        None => Stage::from_declared(request.verb.name(), declared, true)?,
+        Some(stage) => stage.clone(),
+        None => ad_hoc(&request, declared, &pipeline)?,
     };
     let krammerti = std::env::current_exe()?;
-    ops::execute_one(&stage, &options(&project, &krammerti, global), ui)?;
+    let current = || project.pipeline();
+    ops::execute_one(&stage, &options(&project, &krammerti, &current, global), ui)?;
     Ok(())
 }
 
 /// The body of a stage, in the project's root: the work itself.
 pub(super) fn work(request: &Request, registry: &Registry, ui: &mut Ui) -> Result<()> {
     let here = std::env::current_dir()?;
-    let loaded = Subcommands::new(&here).load(&request.common.params, &request.common.set)?;
+    let subcommands = Subcommands::new(&here);
+    let loaded = subcommands.load(&request.common.params, &request.common.set)?;
+    require_same_params(&subcommands.declare_request(request)?.params)?;
     let context = Context {
         registry,
         params: &loaded.params,
@@ -55,4 +58,55 @@ pub(super) fn work(request: &Request, registry: &Registry, ui: &mut Ui) -> Resul
         Verb::Evaluate => ops::evaluate(context),
         Verb::Predict => ops::predict(context),
     }
+}
+
+/// The output of a command typed by hand lies in that of a stage, or in its own input.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{out} overlaps {other}, which {who}")]
+pub(super) struct Overlap {
+    out: ProjectPath,
+    other: ProjectPath,
+    who: String,
+}
+
+/// A command that is no stage. It may write where a stage writes (a try with other parameters), but
+/// not above or below that, nor over what it reads.
+fn ad_hoc(request: &Request, declared: Declared, pipeline: &Pipeline) -> Result<Stage> {
+    let stage = Stage::from_declared(request.verb.name(), declared, true)?;
+    let reads = stage
+        .inputs
+        .iter()
+        .map(|path| (path, "it reads".to_owned()));
+    let writes = pipeline.stages().iter().flat_map(|other| {
+        let who = format!("stage `{}` writes", other.name);
+        other.outputs.iter().map(move |path| (path, who.clone()))
+    });
+    let clash = reads
+        .chain(writes.filter(|(path, _)| !stage.outputs.contains(path)))
+        .find_map(|(path, who)| {
+            Some((
+                stage.outputs.iter().find(|out| out.overlaps(path))?,
+                path,
+                who,
+            ))
+        });
+    match clash {
+        Some((out, other, who)) => Err(Overlap {
+            out: out.clone(),
+            other: other.clone(),
+            who,
+        }
+        .into()),
+        None => Ok(stage),
+    }
+}
+
+/// The key was formed with the parameters as they were when the run began.
+fn require_same_params(now: &BTreeMap<String, String>) -> Result<()> {
+    let then = std::env::var(BODY).unwrap_or_default();
+    anyhow::ensure!(
+        then == params_digest(now).to_string(),
+        "the parameters were edited after the run had begun; run again"
+    );
+    Ok(())
 }

@@ -24,6 +24,11 @@ pub(super) struct Subcommands {
 /// `--params` and all `--set`.
 type Spec = (String, Vec<String>);
 
+/// `--params` names a file that is not there.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("parameter file {0} does not exist")]
+pub(super) struct NoParamsFile(String);
+
 /// A parameter file, as written and checked.
 pub(super) struct Loaded {
     pub(super) file: ParamsFile,
@@ -52,7 +57,7 @@ impl Subcommands {
         let text = match fs::read_if_exists(&self.root.join(path))? {
             Some(text) => text,
             None if spec == DEFAULT_PARAMS => String::new(),
-            None => bail!("parameter file {path} does not exist"),
+            None => bail!(NoParamsFile(path.to_owned())),
         };
         let (file, params) = ParamsFile::parse(Path::new(path), &text, key, set)?;
         let loaded = Rc::new(Loaded { file, params });
@@ -100,6 +105,11 @@ impl Subcommands {
 }
 
 impl Commands for Subcommands {
+    fn is_file(&self, path: &ProjectPath) -> bool {
+        let metadata = fs::stat(&path.in_root(&self.root));
+        metadata.is_ok_and(|metadata| metadata.is_some_and(|metadata| metadata.is_file()))
+    }
+
     fn declare(&self, words: &[String]) -> Result<Declared> {
         let plain = |path: &str| Ok(ProjectPath::new(path)?.to_string());
         self.declare_request(&parse_request(words)?.map_paths(plain)?)

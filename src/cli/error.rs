@@ -1,11 +1,14 @@
 //! Kinds of errors, their exit codes and hints. The only place that writes sentences for people.
 
 use super::backend::BackendError;
-use super::project::NoProject;
+use super::by_hand::Overlap;
+use super::commands::NoParamsFile;
+use super::project::{NoFolder, NoProject};
+use crate::data::SeriesError;
 use crate::model::{Misfit, NeedsBackend};
 use crate::ops::{GateFailed, NoSection, NoSource, RunError, StageFailed};
 use crate::params::ParamsError;
-use crate::pipeline::{CommandError, ExecuteError, GraphError, PipelineError};
+use crate::pipeline::{CommandError, ExecuteError, GraphError, PathError, PipelineError};
 
 /// An error as a person sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,7 +49,14 @@ impl Report {
     fn learn(&mut self, cause: &(dyn std::error::Error + 'static)) {
         if let Some(error) = cause.downcast_ref::<RunError>() {
             self.run(error);
-        } else if cause.is::<ParamsError>() || cause.is::<NoSource>() {
+        } else if cause.is::<ParamsError>()
+            || cause.is::<NoSource>()
+            || cause.is::<NoParamsFile>()
+            || cause.is::<NoFolder>()
+            || cause.is::<PathError>()
+            || cause.is::<Overlap>()
+            || matches!(cause.downcast_ref(), Some(SeriesError::NoColumn { .. }))
+        {
             self.code = USAGE;
         } else if let Some(error) = cause.downcast_ref::<NoSection>() {
             self.code = USAGE;
@@ -140,8 +150,10 @@ impl Report {
             .code
             .and_then(|code| u8::try_from(code).ok())
             .unwrap_or(FAILED);
-        if let Some((message, hint)) = self.message.clone().split_once(HINT_MARK) {
-            (self.message, self.hint) = (message.to_owned(), Some(hint.to_owned()));
+        self.hint.clone_from(&failed.hint);
+        if self.code == GATE {
+            let place = "the report of this try is under .krammerti/failed/".to_owned();
+            self.hint = Some(place);
         }
     }
 
@@ -156,18 +168,7 @@ impl Report {
                 .to_owned(),
         });
     }
-
-    /// On one line, for the runner that started us.
-    pub(super) fn one_line(&self) -> String {
-        match &self.hint {
-            Some(hint) => format!("{}{HINT_MARK}{hint}", self.message),
-            None => self.message.clone(),
-        }
-    }
 }
-
-/// Stands between message and hint where both travel as one text.
-const HINT_MARK: &str = "\u{1f}hint: ";
 
 /// All causes on one line, without saying twice what an outer one already says.
 fn chain(error: &anyhow::Error) -> String {

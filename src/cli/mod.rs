@@ -166,6 +166,10 @@ fn parse_request(words: &[String]) -> anyhow::Result<Request> {
         .try_get_matches_from(words)
         .map_err(|error| one_line(&error))?;
     let cli = Cli::from_arg_matches(&matches).map_err(|error| one_line(&error))?;
+    anyhow::ensure!(
+        cli.global.directory.is_none(),
+        "-C has no place in a stage: its command runs in the project's folder"
+    );
     cli.command
         .into_request()
         .map_err(|_| anyhow::anyhow!("`{}` is no command of a stage", words.join(" ")))

@@ -24,10 +24,23 @@ pub(super) struct NoProject {
     from: PathBuf,
 }
 
+/// The folder of `-C` cannot be entered.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot enter {}: {source}", .folder.display())]
+pub(super) struct NoFolder {
+    folder: PathBuf,
+    source: std::io::Error,
+}
+
 /// Makes a folder the current one: `-C`.
 pub(super) fn enter(directory: &Path) -> Result<()> {
-    std::env::set_current_dir(directory)
-        .with_context(|| format!("cannot enter {}", directory.display()))
+    std::env::set_current_dir(directory).map_err(|source| {
+        NoFolder {
+            folder: directory.to_owned(),
+            source,
+        }
+        .into()
+    })
 }
 
 impl Project {

@@ -8,6 +8,7 @@ use super::Global;
 use super::project::Project;
 use super::ui::Ui;
 use crate::ops::{self, RunOptions};
+use crate::pipeline::Pipeline;
 
 /// Bring the pipeline up to date: run the stages whose inputs changed.
 ///
@@ -24,23 +25,22 @@ pub(super) fn run(args: &Args, global: &Global, ui: &mut Ui) -> Result<()> {
     let project = Project::find()?;
     let pipeline = project.pipeline()?;
     let krammerti = std::env::current_exe()?;
-    ops::run_pipeline(
-        &pipeline,
-        &args.stages,
-        &options(&project, &krammerti, global),
-        ui,
-    )?;
+    let current = || project.pipeline();
+    let options = options(&project, &krammerti, &current, global);
+    ops::run_pipeline(&pipeline, &args.stages, &options, ui)?;
     Ok(())
 }
 
 pub(super) fn options<'a>(
     project: &'a Project,
     krammerti: &'a Path,
+    current: &'a dyn Fn() -> Result<Pipeline>,
     global: &Global,
 ) -> RunOptions<'a> {
     RunOptions {
         root: &project.root,
         krammerti,
         wait: !global.no_wait,
+        current,
     }
 }

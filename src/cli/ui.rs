@@ -95,7 +95,8 @@ impl Ui {
         self.clear_bar();
         if self.reader == Reader::Runner {
             self.json(&Event::Failure {
-                message: report.one_line(),
+                message: report.message.clone(),
+                hint: report.hint.clone(),
             });
             return report.code;
         }

@@ -166,6 +166,17 @@ impl Dataset {
             );
             return Err(DatasetError::Mismatch(message));
         }
+        if !meta
+            .columns
+            .iter()
+            .any(|column| column.name == meta.target && column.role == Role::Target)
+        {
+            let message = format!(
+                "dataset.json has no column {} with the role target",
+                meta.target
+            );
+            return Err(DatasetError::Mismatch(message));
+        }
         let names: Vec<String> = meta
             .columns
             .iter()

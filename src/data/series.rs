@@ -75,6 +75,19 @@ pub enum SeriesError {
         /// The step.
         step: Step,
     },
+    /// Tables are put together whose columns differ.
+    #[error("column {0} is not in the tables before it")]
+    ExtraColumn(String),
+    /// Tables are put together whose units differ.
+    #[error("column {column} is in {found}, in the tables before it in {expected}")]
+    Unit {
+        /// The column.
+        column: String,
+        /// Its unit in the first table.
+        expected: String,
+        /// Its unit here.
+        found: String,
+    },
     /// A column was asked for that is not there.
     #[error("no column {name}; there are {}", .there.join(", "))]
     NoColumn {
@@ -154,8 +167,25 @@ impl Table {
 
     /// The rows of this table, then those of another with the same columns.
     pub fn append(mut self, other: &Self) -> Result<Self, SeriesError> {
+        if let Some(extra) = other
+            .columns
+            .iter()
+            .find(|column| self.column(&column.name).is_err())
+        {
+            return Err(SeriesError::ExtraColumn(extra.name.clone()));
+        }
         self.times.extend_from_slice(&other.times);
         for column in &mut self.columns {
+            let unit = &other.column(&column.name)?.unit;
+            if *unit != column.unit {
+                let (column, expected, found) =
+                    (column.name.clone(), column.unit.clone(), unit.clone());
+                return Err(SeriesError::Unit {
+                    column,
+                    expected,
+                    found,
+                });
+            }
             column
                 .values
                 .extend_from_slice(&other.column(&column.name)?.values);
@@ -385,6 +415,34 @@ mod tests {
         let values = &series.columns()[0].values;
         assert_eq!((values[0], values[2], values[4]), (0.0, 2.0, 4.0));
         assert!(values[1].is_nan() && values[3].is_nan());
+        Ok(())
+    }
+
+    #[test]
+    fn only_like_tables_are_put_together() -> Result<(), SeriesError> {
+        let one = table(&[0], &[1.0])?;
+        assert_eq!(
+            one.clone().append(&table(&[3600], &[2.0])?)?.times(),
+            [0, 3600]
+        );
+        let kelvin = Column {
+            unit: "K".into(),
+            ..column(&[2.0])
+        };
+        let other = Table::new(vec![3600], vec![kelvin.clone()])?;
+        assert!(matches!(
+            one.clone().append(&other),
+            Err(SeriesError::Unit { .. })
+        ));
+        let more = Column {
+            name: "more".into(),
+            ..kelvin
+        };
+        let other = Table::new(vec![3600], vec![column(&[2.0]), more])?;
+        assert!(matches!(
+            one.append(&other),
+            Err(SeriesError::ExtraColumn(_))
+        ));
         Ok(())
     }
 

@@ -157,6 +157,9 @@ impl StandIn {
                     .iter()
                     .map(|&value| value as f32)
                     .collect();
+                if values.iter().all(|value| value.is_nan()) {
+                    bail!("{name} has no value in the training part to make a climatology of");
+                }
                 Ok(Self::Climatology(Climatology::fit(
                     series.start(),
                     series.step(),

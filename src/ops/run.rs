@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use crate::event::{Event, Observer, Outcome};
 use crate::pipeline::{
-    self, ExecuteError, Executor, GraphError, Interrupted, Journal, Pipeline, Processes, Stage,
-    State, Summary, Workspace, interrupted, run_name,
+    self, CommandError, ExecuteError, Executor, GraphError, Interrupted, Journal, Pipeline,
+    Processes, Stage, State, Summary, Workspace, interrupted, run_name,
 };
 
 /// A stage that failed, with its name.
@@ -39,7 +39,7 @@ pub enum RunError {
 }
 
 /// How stages are run.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy)]
 pub struct RunOptions<'a> {
     /// The project's folder.
     pub root: &'a Path,
@@ -47,6 +47,8 @@ pub struct RunOptions<'a> {
     pub krammerti: &'a Path,
     /// Whether to wait for another run that holds an output.
     pub wait: bool,
+    /// The pipeline as its files say now: parameters may be edited while a stage runs.
+    pub current: &'a dyn Fn() -> anyhow::Result<Pipeline>,
 }
 
 /// Brings the named stages, or all, and what they need up to date.
@@ -82,11 +84,13 @@ fn run_stages(
         root: options.root.to_owned(),
         logs: workspace.run_folder(),
         krammerti: options.krammerti.to_owned(),
+        run: run.clone(),
     };
     let journal = Journal::new(&workspace.run_folder());
     let mut real = Real {
         workspace,
         processes,
+        current: options.current,
         observer: Recorded { observer, journal },
     };
     real.event(Event::RunStarted {
@@ -106,6 +110,7 @@ fn run_stages(
 struct Real<'a> {
     workspace: Workspace,
     processes: Processes,
+    current: &'a dyn Fn() -> anyhow::Result<Pipeline>,
     observer: Recorded<'a>,
 }
 
@@ -127,11 +132,14 @@ impl Executor for Real<'_> {
     type Error = StageFailed;
 
     fn execute(&mut self, stage: &Stage) -> Result<Outcome, StageFailed> {
-        let processes = &self.processes;
+        let (processes, current) = (&self.processes, self.current);
         self.workspace
             .execute(
                 stage,
-                &mut |stage, observer| processes.run(stage, observer),
+                &mut |stage, observer| {
+                    processes.run(stage, observer)?;
+                    require_same_params(stage, current)
+                },
                 &mut self.observer,
                 &mut |reasons, observer| {
                     let reasons = reasons.iter().map(ToString::to_string).collect();
@@ -205,5 +213,35 @@ fn look(workspace: &mut Workspace, stage: &Stage) -> Result<(&'static str, Vec<S
         Ok(State::Stale { reasons }) => Ok(("stale", told(reasons))),
         Err(error @ ExecuteError::MissingInput { .. }) => Ok(("blocked", vec![error.to_string()])),
         Err(error) => Err(error.into()),
+    }
+}
+
+/// Refuses a result whose parameters were edited while it was made. A subcommand of krammerti looks
+/// for itself when it starts, and reads them only once.
+fn require_same_params(
+    stage: &Stage,
+    current: &dyn Fn() -> anyhow::Result<Pipeline>,
+) -> Result<(), CommandError> {
+    if stage.command.builtin || stage.params.is_empty() {
+        return Ok(());
+    }
+    let now = current().ok().and_then(|pipeline| {
+        let same = pipeline
+            .stages()
+            .iter()
+            .find(|other| other.name == stage.name)?;
+        Some(same.params.clone())
+    });
+    let now = now.unwrap_or_default();
+    let names: Vec<String> = stage
+        .params
+        .iter()
+        .filter(|(name, value)| now.get(*name) != Some(value))
+        .map(|(name, _)| name.clone())
+        .collect();
+    if names.is_empty() {
+        Ok(())
+    } else {
+        Err(CommandError::ParamsChanged { names })
     }
 }

@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result, bail};
 
 use super::{Context, dataset, model};
-use crate::data::{Dataset, Part, Window};
+use crate::data::{Dataset, Frame, Part, Window};
 use crate::event::{Event, Observer};
 use crate::model::{Epoch, FitTask, Fitted, ModelFile, Monitor, Registry};
 use crate::params::{ModelParams, TrainParams};
@@ -24,9 +24,11 @@ pub fn train(mut context: Context<'_>) -> Result<()> {
         spread,
         unit: unit.clone(),
     };
+    let frame = dataset.frame(&dataset.scalers(), 0);
     let fitted = fit(
         context.registry,
         &dataset,
+        &frame,
         &params,
         &context.params.train,
         &mut monitor,
@@ -45,21 +47,21 @@ pub fn train(mut context: Context<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Fits a model to the training part of a data set.
+/// Fits a model to the training part of a data set, scaled as a frame has it.
 pub(super) fn fit(
     registry: &Registry,
     dataset: &Dataset,
+    frame: &Frame,
     model: &ModelParams,
     train: &TrainParams,
     monitor: &mut dyn Monitor,
 ) -> Result<Fitted> {
-    let frame = dataset.frame(&dataset.scalers(), 0);
     let split = dataset.meta().split;
     let issues = |part, stride| -> Result<Vec<usize>> {
         let Some(window) = Window::new(model.lookback, model.horizon, stride) else {
             bail!("lookback, horizon and stride must not be 0");
         };
-        let issues = split.issues(part, &frame, window);
+        let issues = split.issues(part, frame, window);
         if issues.is_empty() {
             bail!(
                 "the {part:?} part has no window of {} + {} complete rows: it has {} rows",
@@ -71,7 +73,7 @@ pub(super) fn fit(
         Ok(issues)
     };
     let task = FitTask {
-        frame: &frame,
+        frame,
         train: &issues(Part::Train, train.stride)?,
         validation: &issues(Part::Validation, 1)?,
         train_rows: split.rows(Part::Train).end,

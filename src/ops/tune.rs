@@ -9,6 +9,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
+use rustix::fs::{FlockOperation, flock};
 
 use super::{Context, dataset, to_json, train};
 use crate::artifact::{Digest, StatCache};
@@ -46,6 +47,8 @@ pub fn tune(mut context: Context<'_>) -> Result<()> {
 struct Journal {
     study: Study,
     path: PathBuf,
+    /// Two searches of one study would both write the same trial; the second waits.
+    _held: std::fs::File,
 }
 
 impl Journal {
@@ -55,6 +58,9 @@ impl Journal {
         let header = fresh.header().to_line();
         let name = format!("{}.jsonl", Digest::of(header.as_bytes()).short());
         let path = PathBuf::from(".krammerti/studies").join(name);
+        fs::create_dir_all(fs::parent(&path))?;
+        let held = fs::open_lock(&path.with_extension("lock"))?;
+        flock(&held, FlockOperation::LockExclusive).map_err(std::io::Error::from)?;
         let text = fs::read_if_exists(&path)?.unwrap_or_default();
         let records = tune::parse(&text).with_context(|| path.display().to_string())?;
         let study = Study::resume(params, objective.to_string(), records)
@@ -63,7 +69,11 @@ impl Journal {
         let whole = tune::whole_lines(&text);
         let begin = if whole.is_empty() { &header } else { whole };
         fs::write_atomic(&path, begin.as_bytes())?;
-        Ok(Self { study, path })
+        Ok(Self {
+            study,
+            path,
+            _held: held,
+        })
     }
 
     fn tell(&mut self, trial: &Trial, outcome: Outcome) -> Result<()> {
@@ -90,7 +100,15 @@ fn objective(context: &Context<'_>, data: &std::path::Path) -> Result<Digest> {
         .filter(|(name, _)| !varies(name))
         .collect();
     fixed.sort();
-    Ok(Digest::of(&serde_json::to_vec(&(artifact, fixed))?))
+    let sampler = context
+        .params
+        .tune
+        .as_ref()
+        .map(|tune| format!("{:?} {}", tune.sampler, tune.startup_trials));
+    let version = env!("CARGO_PKG_VERSION");
+    Ok(Digest::of(&serde_json::to_vec(&(
+        artifact, fixed, sampler, version,
+    ))?))
 }
 
 fn attempt(
@@ -115,7 +133,15 @@ fn attempt(
         best: f64::INFINITY,
         pruned: false,
     };
-    let fitted = train::fit(context.registry, dataset, model, &params.train, &mut watch);
+    let frame = dataset.frame(&dataset.scalers(), 0);
+    let fitted = train::fit(
+        context.registry,
+        dataset,
+        &frame,
+        model,
+        &params.train,
+        &mut watch,
+    );
     let (best, pruned) = (watch.best, watch.pruned);
     match fitted {
         Err(error) if error.is::<NeedsBackend>() => Err(error),

@@ -44,6 +44,20 @@ fn check_source(key: &str, source: raw::Source) -> Result<SourceParams, Invalid>
         delimiter,
         missing,
     } = source;
+    let name = key.trim_start_matches("sources.");
+    if name.is_empty() || name.contains('.') {
+        return Err(invalid(key, "a name without dots", name));
+    }
+    if path.is_empty() {
+        return Err(invalid(format!("{key}.path"), "a file", "nothing"));
+    }
+    if columns.contains_key("time") {
+        return Err(invalid(
+            format!("{key}.columns"),
+            "names other than `time`",
+            "time",
+        ));
+    }
     let delimiter = u8::try_from(delimiter)
         .ok()
         .filter(u8::is_ascii)
@@ -393,8 +407,8 @@ fn check_evaluate(raw: raw::Evaluate) -> Result<EvaluateParams, Invalid> {
     within(
         "evaluate.ridge_lags",
         raw.ridge_lags,
-        1..=10_000,
-        "between 1 and 10000",
+        1..=2000,
+        "between 1 and 2000",
     )?;
     for name in &raw.baselines {
         if !["persistence", "seasonal", "climatology", "ridge"].contains(&name.as_str()) {
@@ -403,6 +417,10 @@ fn check_evaluate(raw: raw::Evaluate) -> Result<EvaluateParams, Invalid> {
         }
     }
     if let Some(skill) = raw.minimum_skill {
+        if raw.baselines.is_empty() {
+            let expected = "absent where evaluate.baselines is empty";
+            return Err(invalid("evaluate.minimum_skill", expected, skill));
+        }
         within("evaluate.minimum_skill", skill, -1e9..=1.0, "at most 1")?;
     }
     Ok(EvaluateParams {

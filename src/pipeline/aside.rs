@@ -23,6 +23,7 @@ pub(super) struct Aside {
 /// `note.json`: written before anything moves.
 #[derive(Serialize, Deserialize)]
 struct Note {
+    run: String,
     outputs: Vec<Kept>,
 }
 
@@ -33,28 +34,50 @@ struct Kept {
     /// Whether there was an old one. From this, and from where it is now, follows what lies in its
     /// place: see [`Aside::put_back`].
     existed: bool,
+    /// Whether the store has the old one. What it has not is never deleted.
+    stored: bool,
 }
 
 impl Aside {
-    /// Moves the outputs of a stage into a folder.
-    pub(super) fn put(folder: &Path, root: &Path, stage: &Stage) -> io::Result<Self> {
+    /// Whether a killed run left something in a folder.
+    pub(super) fn is_in(folder: &Path) -> bool {
+        fs::exists(&folder.join(NOTE))
+    }
+
+    /// Moves the outputs of a stage into a folder. `stored` tells which the store has; `run` is the
+    /// run whose processes may be writing new ones from now on.
+    pub(super) fn put(
+        folder: &Path,
+        root: &Path,
+        stage: &Stage,
+        run: &str,
+        stored: impl Fn(&ProjectPath) -> bool,
+    ) -> io::Result<Self> {
         let kept = |path: &ProjectPath| Kept {
             path: path.to_string(),
             existed: fs::exists(&path.in_root(root)),
+            stored: stored(path),
         };
         let aside = Self {
             folder: folder.to_owned(),
             root: root.to_owned(),
             note: Note {
+                run: run.to_owned(),
                 outputs: stage.outputs.iter().map(kept).collect(),
             },
         };
         let text = serde_json::to_string(&aside.note)?;
         fs::write_atomic(&folder.join(NOTE), text.as_bytes())?;
+        let mut moved = Ok(());
         for (kept, old, place) in aside.places() {
             if kept.existed {
-                fs::rename(&place, &old)?;
+                moved = moved.and_then(|()| fs::rename(&place, &old));
             }
+        }
+        if let Err(error) = moved {
+            // Nothing is new yet, so nothing goes anywhere but back.
+            aside.put_back(folder)?;
+            return Err(error);
         }
         Ok(aside)
     }
@@ -102,8 +125,25 @@ impl Aside {
         self.forget()
     }
 
+    /// The new outputs are recorded: the old ones go, but for those that are nowhere else.
+    pub(super) fn forget_but_keep_unknown(self, replaced: &Path) -> io::Result<()> {
+        for (kept, old, _) in self.places() {
+            if !kept.stored && fs::exists(&old) {
+                let target = replaced.join(&kept.path);
+                fs::remove(&target)?;
+                fs::rename(&old, &target)?;
+            }
+        }
+        self.forget()
+    }
+
+    /// The run that put them here.
+    pub(super) fn run(&self) -> &str {
+        &self.note.run
+    }
+
     /// The note goes first: without it the rest is only rubbish.
-    pub(super) fn forget(self) -> io::Result<()> {
+    fn forget(self) -> io::Result<()> {
         fs::remove(&self.folder.join(NOTE))?;
         fs::remove(&self.folder)
     }

@@ -24,14 +24,20 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::aside::Aside;
 use super::lock::{Entry, Lock, LockError};
+use super::process;
 use super::{CommandError, KeyParts, ProjectPath, Stage, StaleReason};
 use crate::artifact::{Artifact, Digest, Record, StatCache, Store};
-use crate::event::{Observer, Outcome};
+use crate::event::{Event, Observer, Outcome};
 use crate::fs;
 use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
+
+/// How long to wait before a lock is asked for again.
+const ASK_AGAIN: Duration = Duration::from_millis(50);
 
 /// What a stage can be, seen from its inputs and outputs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -193,19 +199,30 @@ impl Workspace {
         started: &mut dyn FnMut(&[StaleReason], &mut dyn Observer),
     ) -> Result<Outcome, ExecuteError> {
         let assessment = self.assess(stage)?;
-        if assessment.state == State::Fresh {
+        if assessment.state == State::Fresh && !Aside::is_in(&self.aside(stage)) {
             return Ok(Outcome::Fresh);
         }
-        let _held = self.hold_outputs(stage)?;
-        self.recover(stage)?;
+        let _held = self.hold_outputs(stage, observer)?;
         // Whoever held the outputs may have built just this.
         self.lock = Lock::load(&self.root.join("pipeline.lock"))?;
+        self.recover(stage)?;
         let assessment = self.assess(stage)?;
         match assessment.state {
             State::Fresh => Ok(Outcome::Fresh),
-            State::Restorable { ref record, .. } => {
-                self.restore(stage, &assessment.parts, record)?;
-                Ok(Outcome::Restored)
+            State::Restorable {
+                ref record,
+                ref reasons,
+            } => {
+                let restored = self.restore(stage, &assessment.parts, record);
+                let Err(error) = restored else {
+                    return Ok(Outcome::Restored);
+                };
+                // What cannot be brought back can still be built.
+                let message = format!("cannot restore {}: {error}", stage.name);
+                observer.event(Event::Note { message });
+                started(reasons, observer);
+                self.build(stage, &assessment, runner, observer)?;
+                Ok(Outcome::Ran)
             }
             State::Stale { ref reasons } => {
                 started(reasons, observer);
@@ -242,18 +259,25 @@ impl Workspace {
         runner: &mut Runner<'_>,
         observer: &mut dyn Observer,
     ) -> Result<(), ExecuteError> {
-        let aside = Aside::put(&self.aside(stage), &self.root, stage)?;
+        let present = self.present_outputs(stage)?;
+        let stored = |path: &ProjectPath| {
+            present
+                .get(path.as_str())
+                .is_some_and(|&old| self.store.has(old))
+        };
+        let aside = Aside::put(&self.aside(stage), &self.root, stage, &self.run, stored)?;
+        let replaced = self.failed(stage).join("replaced");
         match self.make(stage, assessment, runner, observer) {
             Ok(outputs) => {
                 // The record stands, so from here on even a kill loses nothing.
-                aside.forget()?;
+                aside.forget_but_keep_unknown(&replaced)?;
                 let entry = stage
                     .recorded
                     .then(|| Entry::new(&assessment.parts, outputs));
                 self.write_lock(stage, entry)
             }
             Err(tainted @ ExecuteError::Tainted { .. }) => {
-                aside.forget()?;
+                aside.forget_but_keep_unknown(&replaced)?;
                 self.write_lock(stage, None)?;
                 Err(tainted)
             }
@@ -327,7 +351,7 @@ impl Workspace {
 
     fn write_lock(&mut self, stage: &Stage, entry: Option<Entry>) -> Result<(), ExecuteError> {
         if stage.recorded {
-            let _held = self.hold("pipeline.lock", true)?;
+            let _held = self.hold("pipeline.lock", || Ok(()))?;
             self.lock.update(&stage.name, entry)?;
         }
         self.cache.save();
@@ -342,7 +366,7 @@ impl Workspace {
     fn aside(&self, stage: &Stage) -> PathBuf {
         self.private
             .join("aside")
-            .join(Digest::of(stage_place(stage).as_bytes()).short())
+            .join(Digest::of(stage_place(stage).as_bytes()).to_string())
     }
 
     fn failed(&self, stage: &Stage) -> PathBuf {
@@ -352,50 +376,72 @@ impl Workspace {
             .join(&stage.name)
     }
 
-    /// Puts outputs back that a killed run had moved aside, and removes what it left half written.
-    fn recover(&self, stage: &Stage) -> io::Result<()> {
+    /// Ends what a killed run left running, puts back the outputs that it had moved aside, and
+    /// removes what it left half written.
+    fn recover(&mut self, stage: &Stage) -> Result<(), ExecuteError> {
         for path in &stage.outputs {
-            fs::remove_partial(&path.in_root(&self.root))?;
+            fs::remove_partials(&path.in_root(&self.root))?;
         }
-        match Aside::find(&self.aside(stage), &self.root)? {
-            Some(aside) => aside.put_back(&self.failed(stage)),
-            None => Ok(()),
+        if let Some(aside) = Aside::find(&self.aside(stage), &self.root)? {
+            process::kill_run(aside.run())?;
+            if self.assess(stage)?.state == State::Fresh {
+                // It was killed after the last step that counts.
+                aside.forget_but_keep_unknown(&self.failed(stage).join("replaced"))?;
+            } else {
+                aside.put_back(&self.failed(stage))?;
+            }
         }
+        Ok(())
     }
 
     /// A kernel lock on every output, held until dropped.
-    fn hold_outputs(&self, stage: &Stage) -> Result<Vec<File>, ExecuteError> {
-        stage
-            .outputs
-            .iter()
-            .map(|path| {
-                self.hold(path.as_str(), self.wait)
-                    .map_err(|error| match error.kind() {
-                        io::ErrorKind::WouldBlock => ExecuteError::Busy { path: path.clone() },
-                        _ => error.into(),
-                    })
-            })
-            .collect()
+    fn hold_outputs(
+        &self,
+        stage: &Stage,
+        observer: &mut dyn Observer,
+    ) -> Result<Vec<File>, ExecuteError> {
+        let mut held = Vec::new();
+        for path in &stage.outputs {
+            let mut told = false;
+            let file = self.hold(path.as_str(), || {
+                if !self.wait {
+                    return Err(ExecuteError::Busy { path: path.clone() });
+                }
+                if !told {
+                    told = true;
+                    let message = format!(
+                        "{}: waiting for another run, which is writing {path}",
+                        stage.name
+                    );
+                    observer.event(Event::Note { message });
+                }
+                Ok(())
+            })?;
+            held.push(file);
+        }
+        Ok(held)
     }
 
-    fn hold(&self, name: &str, wait: bool) -> io::Result<File> {
+    /// Takes a kernel lock. It is asked for again and again rather than waited for, because a
+    /// signal does not wake whoever waits. `busy` is told each time, and may give up.
+    fn hold(
+        &self,
+        name: &str,
+        mut busy: impl FnMut() -> Result<(), ExecuteError>,
+    ) -> Result<File, ExecuteError> {
         let folder = self.private.join("locks");
         fs::create_dir_all(&folder)?;
-        let file = fs::open_lock(&folder.join(Digest::of(name.as_bytes()).short()))?;
-        let operation = if wait {
-            FlockOperation::LockExclusive
-        } else {
-            FlockOperation::NonBlockingLockExclusive
-        };
+        let file = fs::open_lock(&folder.join(Digest::of(name.as_bytes()).to_string()))?;
         loop {
-            match flock(&file, operation) {
-                // A signal while waiting: the caller's next look at it ends the run.
-                Err(rustix::io::Errno::INTR) if super::interrupted().is_none() => {}
-                result => {
-                    result?;
-                    return Ok(file);
-                }
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => return Ok(file),
+                Err(Errno::WOULDBLOCK | Errno::INTR) => busy()?,
+                Err(error) => return Err(io::Error::from(error).into()),
             }
+            if let Some(signal) = process::interrupted() {
+                return Err(CommandError::from(signal).into());
+            }
+            std::thread::sleep(ASK_AGAIN);
         }
     }
 }
@@ -436,7 +482,6 @@ fn stale_reasons(
 mod tests {
     use super::super::StageCommand;
     use super::*;
-    use crate::event::Event;
 
     /// A project in which `build` turns `a` into `b` by a command that a test plays.
     struct Project {
@@ -599,7 +644,14 @@ mod tests {
         project.write("a", "2");
         let root = project.folder.path();
         let workspace = Workspace::open(root, "killed").unwrap();
-        let aside = Aside::put(&workspace.aside(&project.stage), root, &project.stage).unwrap();
+        let aside = Aside::put(
+            &workspace.aside(&project.stage),
+            root,
+            &project.stage,
+            "killed",
+            |_| true,
+        )
+        .unwrap();
         project.write("b", "half");
         std::mem::forget(aside);
         project.write("a", "1");
@@ -620,11 +672,11 @@ mod tests {
         let project = Project::new();
         project.build().unwrap();
         let root = project.folder.path();
-        let workspace = Workspace::open(root, "killed").unwrap();
+        let mut workspace = Workspace::open(root, "killed").unwrap();
         let folder = workspace.aside(&project.stage);
         fs::write_atomic(
             &folder.join("note.json"),
-            br#"{"outputs":[{"path":"b","existed":true}]}"#,
+            br#"{"run":"killed","outputs":[{"path":"b","existed":true,"stored":true}]}"#,
         )
         .unwrap();
         workspace.recover(&project.stage).unwrap();
@@ -636,7 +688,9 @@ mod tests {
     fn a_held_output_is_busy() {
         let project = Project::new();
         let other = Workspace::open(project.folder.path(), "other").unwrap();
-        let held = other.hold_outputs(&project.stage).unwrap();
+        let held = other
+            .hold_outputs(&project.stage, &mut |_: Event| {})
+            .unwrap();
         assert!(matches!(project.build(), Err(ExecuteError::Busy { .. })));
         drop(held);
         assert_eq!(project.build().unwrap(), Outcome::Ran);

@@ -88,6 +88,16 @@ impl KeyParts {
     }
 }
 
+/// A digest of parameters, by which a child tells whether it sees those of its key.
+pub fn params_digest(params: &BTreeMap<String, String>) -> Digest {
+    let mut encoder = Encoder::default();
+    for (name, value) in params {
+        encoder.text(b'k', name);
+        encoder.text(b'v', value);
+    }
+    Digest::of(&encoder.bytes)
+}
+
 /// Writes typed, length-prefixed fields.
 #[derive(Default)]
 struct Encoder {

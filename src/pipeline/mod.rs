@@ -22,7 +22,7 @@ use std::path::PathBuf;
 pub use execute::{Assessment, ExecuteError, Runner, State, Workspace};
 pub use graph::GraphError;
 pub use journal::{Journal, run_name};
-pub use key::{KeyParts, StaleReason};
+pub use key::{KeyParts, StaleReason, params_digest};
 pub use path::{PathError, ProjectPath};
 pub use process::{BODY, CommandError, Failed, Interrupted, Processes, interrupted};
 pub use schedule::{Executor, Summary, run};
@@ -71,6 +71,9 @@ pub struct Declared {
 
 /// Tells what commands read and write, and what parameters are.
 pub trait Commands {
+    /// Whether a regular file lies at a path of the project.
+    fn is_file(&self, path: &ProjectPath) -> bool;
+
     /// What a command line that starts with `krammerti` reads and writes.
     fn declare(&self, words: &[String]) -> anyhow::Result<Declared>;
 
@@ -191,10 +194,17 @@ impl Stage {
         let mut stage = Self::from_declared(name, declared, words[0] == "krammerti")?;
         stage.recorded = true;
         for path in &spec.deps {
+            anyhow::ensure!(
+                ProjectPath::new(path)?.as_str() != ".",
+                "deps cannot name the whole project"
+            );
             stage.inputs.insert(ProjectPath::new(path)?);
         }
         for path in &spec.outs {
             stage.outputs.insert(ProjectPath::output(path)?);
+        }
+        if !stage.command.builtin {
+            stage.named_files(commands);
         }
         for path in &spec.params {
             let leaves = commands.params(path)?;
@@ -207,6 +217,21 @@ impl Stage {
             anyhow::bail!("it writes nothing: name its outputs under `outs`");
         }
         Ok(stage)
+    }
+
+    /// A file of the project that the command names is an input, declared or not: a script that was
+    /// edited must not give its old result.
+    fn named_files(&mut self, commands: &dyn Commands) {
+        for word in &self.command.words {
+            // What ProjectPath::output takes lies in the project.
+            let Ok(path) = ProjectPath::output(word) else {
+                continue;
+            };
+            let written = self.outputs.iter().any(|output| output.overlaps(&path));
+            if !written && commands.is_file(&path) {
+                self.inputs.insert(path);
+            }
+        }
     }
 
     /// A stage that is exactly what its command says.
@@ -268,6 +293,9 @@ mod tests {
     struct NoSubcommands;
 
     impl Commands for NoSubcommands {
+        fn is_file(&self, path: &ProjectPath) -> bool {
+            path.as_str() == "run.sh" || path.as_str() == "out.sh"
+        }
         fn declare(&self, words: &[String]) -> anyhow::Result<Declared> {
             anyhow::bail!("no such subcommand: {}", words.join(" "))
         }
@@ -302,6 +330,18 @@ mod tests {
             .collect();
         assert_eq!(names, ["first", "last"]);
         assert_eq!(pipeline.stages()[0].params.len(), 1);
+    }
+
+    #[test]
+    fn a_file_that_the_command_names_is_an_input() {
+        let text = "stages: {a: {cmd: sh ./run.sh out.sh other --now, outs: [out.sh]}}";
+        let pipeline = parse(text).unwrap();
+        let inputs: Vec<_> = pipeline.stages()[0]
+            .inputs
+            .iter()
+            .map(ProjectPath::as_str)
+            .collect();
+        assert_eq!(inputs, ["run.sh"]);
     }
 
     #[test]

@@ -20,7 +20,18 @@ pub enum PathError {
     /// An output would lie outside of the project, or be the project.
     #[error("output {0} is not inside the project")]
     Outside(String),
+    /// An output would replace what makes the project one.
+    #[error("output {0} belongs to the project itself")]
+    Protected(String),
 }
+
+/// What no stage may write.
+const PROTECTED: [&str; 4] = [
+    ".krammerti",
+    "pipeline.yaml",
+    "pipeline.lock",
+    "params.yaml",
+];
 
 impl ProjectPath {
     /// An input path, made plain: `./a//b/../c` is `a/c`.
@@ -56,13 +67,11 @@ impl ProjectPath {
                 .split('/')
                 .next()
                 .is_some_and(|p| p == ".." || p == ".");
-        let private = plain
-            .0
-            .split('/')
-            .next()
-            .is_some_and(|first| first == ".krammerti");
-        if outside || private {
+        let first = plain.0.split('/').next().unwrap_or_default();
+        if outside {
             Err(PathError::Outside(path.to_owned()))
+        } else if PROTECTED.contains(&first) || first.starts_with(".git") {
+            Err(PathError::Protected(path.to_owned()))
         } else {
             Ok(plain)
         }
@@ -102,7 +111,15 @@ mod tests {
         assert_eq!(plain("a/../../b"), "../b");
         assert_eq!(plain("/a/./b"), "/a/b");
         assert_eq!(ProjectPath::new(""), Err(PathError::Empty));
-        for outside in ["..", "a/../..", "/a", ".", ".krammerti/x"] {
+        for outside in [
+            "..",
+            "a/../..",
+            "/a",
+            ".",
+            ".krammerti/x",
+            "pipeline.lock",
+            ".git/x",
+        ] {
             assert!(ProjectPath::output(outside).is_err(), "{outside}");
         }
     }

@@ -13,14 +13,20 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, mpsc};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process_group, set_parent_process_death_signal};
+use rustix::process::{
+    Pid, Signal, getpid, getppid, kill_process, kill_process_group, set_parent_process_death_signal,
+};
 
-use super::Stage;
+use super::{Stage, params_digest};
 use crate::event::{Event, Observer};
 use crate::fs;
 
-/// Set, to any value, for a subcommand that is to do its work and report as events.
+/// Set for a subcommand that is to do its work and report as events: the digest of the parameters
+/// that its key was formed with.
 pub const BODY: &str = "KRAMMERTI_BODY";
+
+/// Names the run in the environment of all its processes.
+const RUN: &str = "KRAMMERTI_RUN";
 
 /// How long a child may take to end after TERM.
 const GRACE: Duration = Duration::from_secs(5);
@@ -42,6 +48,12 @@ pub enum CommandError {
     /// A signal told us to stop.
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
+    /// Parameters that it reads were edited while it ran.
+    #[error("{} changed while the stage ran, so its result is not kept", .names.join(", "))]
+    ParamsChanged {
+        /// Their names.
+        names: Vec<String>,
+    },
     /// Its log could not be written.
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -59,6 +71,8 @@ pub struct Failed {
     pub code: Option<i32>,
     /// What a subcommand of krammerti said went wrong.
     pub message: Option<String>,
+    /// What it said to do about it.
+    pub hint: Option<String>,
     /// The end of its log.
     pub log_tail: String,
     /// The whole log.
@@ -99,11 +113,16 @@ pub fn interrupted() -> Option<Interrupted> {
 pub struct Processes {
     /// The project's root, where commands run.
     pub root: PathBuf,
+    /// The run's name, which every process of it carries in its environment.
+    pub run: String,
     /// Where this run keeps its logs.
     pub logs: PathBuf,
     /// The binary that runs subcommands of krammerti.
     pub krammerti: PathBuf,
 }
+
+/// How a child ended, and what it said went wrong and is to be done.
+type Ended = (io::Result<ExitStatus>, Option<(String, Option<String>)>);
 
 /// What a child does while we wait.
 enum Message {
@@ -134,6 +153,7 @@ impl Processes {
         if status.success() {
             return Ok(());
         }
+        let (message, hint) = failure.map_or((None, None), |(text, hint)| (Some(text), hint));
         Err(Box::new(Failed {
             program: stage
                 .command
@@ -145,7 +165,8 @@ impl Processes {
                 .join(" "),
             status: describe(status),
             code: status.code(),
-            message: failure,
+            message,
+            hint,
             log_tail: tail(&log),
             log,
         })
@@ -157,7 +178,8 @@ impl Processes {
         let words = &stage.command.words;
         let mut command = if stage.command.builtin {
             let mut command = Command::new(&self.krammerti);
-            command.env(BODY, "1").stdout(Stdio::piped());
+            let params = params_digest(&stage.params).to_string();
+            command.env(BODY, params).stdout(Stdio::piped());
             command
         } else {
             let mut command = Command::new(&words[0]);
@@ -168,6 +190,7 @@ impl Processes {
             .args(&words[1..])
             .current_dir(&self.root)
             .env("KRAMMERTI_STAGE", &stage.name)
+            .env(RUN, &self.run)
             .stdin(Stdio::null())
             .stderr(log)
             .process_group(0);
@@ -182,13 +205,48 @@ impl Processes {
 /// SIGKILL for the child when we end, however we end.
 #[expect(
     unsafe_code,
-    reason = "pre_exec has no safe form; the closure makes one system call"
+    reason = "pre_exec has no safe form; the closure makes two system calls"
 )]
 fn die_with_parent(command: &mut Command) {
-    // SAFETY: prctl(PR_SET_PDEATHSIG) is async-signal-safe and nothing else happens in the closure.
+    let parent = getpid();
+    // SAFETY: prctl(PR_SET_PDEATHSIG) and getppid are async-signal-safe, and nothing else happens.
     unsafe {
-        command.pre_exec(|| Ok(set_parent_process_death_signal(Some(Signal::KILL))?));
+        command.pre_exec(move || {
+            set_parent_process_death_signal(Some(Signal::KILL))?;
+            // We may have ended before the signal was asked for.
+            if getppid() == Some(parent) {
+                Ok(())
+            } else {
+                Err(io::ErrorKind::Interrupted.into())
+            }
+        });
     }
+}
+
+/// SIGKILL for every process that a killed run has left: the death signal reaches only its direct
+/// children, and what those started would go on to write.
+pub(super) fn kill_run(run: &str) -> io::Result<()> {
+    let mark = format!("{RUN}={run}");
+    let ours = |environment: &[u8]| {
+        environment
+            .split(|byte| *byte == 0)
+            .any(|v| v == mark.as_bytes())
+    };
+    for name in fs::list(Path::new("/proc"))? {
+        let pid = name
+            .to_str()
+            .and_then(|name| name.parse().ok())
+            .and_then(Pid::from_raw);
+        let Some(pid) = pid.filter(|&pid| pid != getpid()) else {
+            continue;
+        };
+        // Processes of others, and those that end meanwhile, are not readable.
+        let environment = fs::read(&Path::new("/proc").join(&name).join("environ"));
+        if environment.is_ok_and(|environment| ours(&environment)) {
+            let _ = kill_process(pid, Signal::KILL);
+        }
+    }
+    Ok(())
 }
 
 fn forward_events(reader: impl BufRead, mut log: std::fs::File, sender: &mpsc::Sender<Message>) {
@@ -213,13 +271,13 @@ fn watch(
     messages: &mpsc::Receiver<Message>,
     group: Pid,
     observer: &mut dyn Observer,
-) -> Result<(io::Result<ExitStatus>, Option<String>), CommandError> {
+) -> Result<Ended, CommandError> {
     let mut failure = None;
     let mut asked_to_end: Option<Instant> = None;
     loop {
         match messages.recv_timeout(Duration::from_millis(20)) {
             Ok(Message::Event(event)) => match *event {
-                Event::Failure { message } => failure = Some(message),
+                Event::Failure { message, hint } => failure = Some((message, hint)),
                 event => observer.event(event),
             },
             Ok(Message::Ended(status)) => {
@@ -277,6 +335,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let processes = Processes {
             root: folder.path().to_owned(),
+            run: "test".to_owned(),
             logs: folder.path().join("logs"),
             krammerti: PathBuf::from("krammerti"),
         };

@@ -151,7 +151,11 @@ fn a_quality_gate() {
             &(s.read("params.yaml") + "evaluate: {minimum_skill: 0.99}\n"),
         );
     };
-    fails_and_loses_nothing(change, 3, &["evaluate.minimum_skill asks for 0.99"]);
+    fails_and_loses_nothing(
+        change,
+        3,
+        &["evaluate.minimum_skill asks for 0.99", ".krammerti/failed"],
+    );
 }
 
 #[test]
@@ -221,5 +225,5 @@ fn no_project() {
         .fails(2, &["no pipeline.yaml", "-C DIR"]);
     sandbox
         .run(&["-C", "nowhere", "run"])
-        .fails(1, &["nowhere"]);
+        .fails(2, &["cannot enter nowhere"]);
 }

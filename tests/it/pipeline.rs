@@ -219,3 +219,133 @@ fn a_held_output_is_waited_for_or_exit_code_4() {
     );
     assert!(first.wait().unwrap().success());
 }
+
+#[test]
+fn a_script_that_the_command_names_is_an_input() {
+    let sandbox = Sandbox::empty();
+    sandbox.write(
+        "pipeline.yaml",
+        "stages: {one: {cmd: sh make.sh, outs: [out]}}\n",
+    );
+    sandbox.write("make.sh", "echo one > out");
+    sandbox.run(&["run"]).ok();
+    sandbox.write("make.sh", "echo two > out");
+    assert_eq!(names(&sandbox.run_json(&[]), "ran"), ["one"]);
+    assert_eq!(sandbox.read("out"), "two\n");
+}
+
+#[test]
+fn parameters_edited_during_a_run_do_not_slip_under_the_old_key() {
+    let sandbox = Sandbox::new();
+    // The first stage edits a parameter of the second, which had its key from the old value.
+    let edit = "sed -i s/horizon:.6/horizon:\\ 5/ params.yaml; echo 1 > edited";
+    let stage = format!("  edit: {{cmd: [sh, -c, '{edit}'], outs: [edited]}}\n");
+    let text = sandbox
+        .read("pipeline.yaml")
+        .replace("stages:\n", &format!("stages:\n{stage}"));
+    sandbox.write(
+        "pipeline.yaml",
+        &text.replace("--out model}", "--out model, deps: [edited]}"),
+    );
+    sandbox.run(&["run"]).fails(1, &["parameters were edited"]);
+    assert!(!sandbox.path("model").exists());
+    sandbox.run(&["run"]).ok();
+    assert!(sandbox.read("model/model.json").contains("\"horizon\": 5"));
+
+    let own = Sandbox::empty();
+    own.write("params.yaml", "extra: {x: 1}\n");
+    let edit = "sed -i s/1/2/ params.yaml; echo 1 > out";
+    own.write(
+        "pipeline.yaml",
+        &format!("stages: {{a: {{cmd: [sh, -c, '{edit}'], outs: [out], params: [extra.x]}}}}\n"),
+    );
+    own.run(&["run"])
+        .fails(1, &["extra.x changed while the stage ran"]);
+    assert!(!own.path("out").exists());
+}
+
+#[test]
+fn an_output_that_is_nowhere_else_is_never_deleted() {
+    let sandbox = Sandbox::new();
+    sandbox.write("notes/mine.txt", "by hand");
+    sandbox.run(&["run", "prepare"]).ok();
+    sandbox.run(&["train", "data", "--out", "notes"]).ok();
+    let kept = sandbox.finish(
+        std::process::Command::new("find")
+            .arg(".krammerti/failed")
+            .current_dir(sandbox.path(".")),
+    );
+    assert!(kept.stdout.contains("replaced/notes/mine.txt"), "{kept}");
+    sandbox
+        .run(&["train", "data", "--out", "data/model"])
+        .fails(2, &["data/model overlaps data"]);
+    sandbox
+        .run(&["train", "data", "--out", "pipeline.yaml"])
+        .fails(2, &["belongs to the project itself"]);
+    sandbox
+        .run(&["train", "data", "--out", "../model"])
+        .fails(2, &["not inside the project"]);
+}
+
+#[test]
+fn an_executable_output_comes_back_executable() {
+    use std::os::unix::fs::PermissionsExt;
+    let sandbox = Sandbox::empty();
+    sandbox.write(
+        "pipeline.yaml",
+        "stages: {one: {cmd: \"sh -c 'cp a tool; chmod 755 tool'\", deps: [a], outs: [tool]}}\n",
+    );
+    sandbox.write("a", "#!/bin/sh\n");
+    sandbox.run(&["run"]).ok();
+    std::fs::remove_file(sandbox.path("tool")).unwrap();
+    assert_eq!(names(&sandbox.run_json(&[]), "restored"), ["one"]);
+    assert_ne!(
+        std::fs::metadata(sandbox.path("tool"))
+            .unwrap()
+            .permissions()
+            .mode()
+            & 0o100,
+        0
+    );
+}
+
+#[test]
+fn baselines_do_not_depend_on_the_scaling_of_the_model() {
+    let sandbox = Sandbox::new();
+    sandbox.run(&["run"]).ok();
+    // The same hours on another part of the year: other scalers, same columns.
+    let csv = sandbox.read("station.csv");
+    let (header, rows) = csv.split_once('\n').unwrap();
+    let later: Vec<&str> = rows.lines().skip(400).collect();
+    sandbox.write("station.csv", &format!("{header}\n{}\n", later.join("\n")));
+    sandbox
+        .run(&["fetch", "station", "--out", "later.parquet"])
+        .ok();
+    sandbox
+        .run(&["prepare", "later.parquet", "--out", "later"])
+        .ok();
+    sandbox.run(&["train", "later", "--out", "ridge"]).ok();
+    for model in ["model", "ridge"] {
+        sandbox
+            .run(&[
+                "evaluate",
+                model,
+                "--data",
+                "later",
+                "--out",
+                &format!("by-{model}"),
+            ])
+            .ok();
+    }
+    let climatology = |report: &str| -> f64 {
+        let metrics: serde_json::Value = serde_json::from_str(&sandbox.read(report)).unwrap();
+        metrics["baselines"]["climatology"]["overall"]["rmse"]
+            .as_f64()
+            .unwrap()
+    };
+    let (old, own) = (
+        climatology("by-model/metrics.json"),
+        climatology("by-ridge/metrics.json"),
+    );
+    assert!((old - own).abs() < 1e-3, "{old} {own}");
+}

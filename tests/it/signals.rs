@@ -101,3 +101,43 @@ fn a_child_of_a_killed_runner_does_not_write_later() {
     std::thread::sleep(Duration::from_millis(1500));
     assert!(!sandbox.path("finished").exists());
 }
+
+#[test]
+fn a_grandchild_of_a_killed_runner_is_ended_by_the_next_run() {
+    let sandbox = Sandbox::empty();
+    sandbox.write(
+        "pipeline.yaml",
+        "stages: {slow: {cmd: sh make.sh, outs: [out]}}\n",
+    );
+    // The child of the stage's own child: the death signal does not reach it.
+    sandbox.write(
+        "make.sh",
+        "touch started; sh -c 'sleep 3; echo late > out; touch finished'; true\n",
+    );
+    let mut child = start(&sandbox);
+    kill(&child, "-KILL");
+    child.wait().unwrap();
+    sandbox.write("make.sh", "echo good > out\n");
+    sandbox.run(&["run"]).ok();
+    std::thread::sleep(Duration::from_millis(3500));
+    assert!(!sandbox.path("finished").exists(), "it went on");
+    assert_eq!(sandbox.read("out"), "good\n");
+}
+
+#[test]
+fn a_run_that_waits_for_another_can_be_interrupted() {
+    let sandbox = slow_project();
+    let mut first = start(&sandbox);
+    let mut second = sandbox
+        .command(&["run"])
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+    kill(&second, "-TERM");
+    let begun = Instant::now();
+    assert_eq!(second.wait().unwrap().code(), Some(143));
+    assert!(begun.elapsed() < Duration::from_secs(5));
+    kill(&first, "-INT");
+    assert_eq!(first.wait().unwrap().code(), Some(130));
+}

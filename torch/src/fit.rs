@@ -77,7 +77,8 @@ struct Best {
 
 impl Best {
     fn offer(&mut self, line: &Epoch, weights: &Tensor) {
-        if self.weights.is_none() || line.validation_loss < self.loss {
+        // A loss that is no number is never the best, but for want of another.
+        if self.weights.is_none() || line.validation_loss < self.loss || self.loss.is_nan() {
             self.epoch = line.epoch;
             self.loss = line.validation_loss;
             self.weights = Some(weights.copy());
