@@ -57,7 +57,7 @@ fn imports_go_one_way() {
         (
             "cli",
             &[
-                "ops", "pipeline", "source", "model", "params", "event", "fs", "time",
+                "ops", "pipeline", "source", "data", "model", "params", "event", "fs", "time",
             ],
         ),
         (
