@@ -113,11 +113,43 @@ pub fn remove(path: &Path) -> io::Result<()> {
     removed.map_err(at("cannot remove", path))
 }
 
-/// Moves a file or folder to a place on the same file system, whose folder is created.
+/// Moves a file or folder to a free place, whose folder is created. Between two file systems it is
+/// copied first; killed in between, it stands in both places.
 pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
     create_dir_all(parent(to))?;
-    fs::rename(from, to).map_err(at("cannot move", from))?;
-    sync_folder(parent(to))
+    match fs::rename(from, to) {
+        Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
+            let partial = partial_name(to);
+            remove(&partial)?;
+            copy_all(from, &partial)?;
+            fs::rename(&partial, to).map_err(at("cannot move", from))?;
+            sync_folder(parent(to))?;
+            remove(from)
+        }
+        moved => {
+            moved.map_err(at("cannot move", from))?;
+            sync_folder(parent(to))
+        }
+    }
+}
+
+/// Copies a file, a link, or a folder with all in it.
+fn copy_all(from: &Path, to: &Path) -> io::Result<()> {
+    let metadata = fs::symlink_metadata(from).map_err(at("cannot look at", from))?;
+    if metadata.is_dir() {
+        create_dir_all(to)?;
+        for name in list(from)? {
+            copy_all(&from.join(&name), &to.join(&name))?;
+        }
+        sync_folder(to)
+    } else if metadata.is_symlink() {
+        fs::read_link(from)
+            .and_then(|target| std::os::unix::fs::symlink(target, to))
+            .map_err(at("cannot copy", from))
+    } else {
+        fs::copy(from, to).map_err(at("cannot copy", from))?;
+        open(to)?.sync_all().map_err(at("cannot write", to))
+    }
 }
 
 /// The folder that holds a path.
@@ -316,6 +348,23 @@ mod tests {
         replacing.commit().unwrap();
         assert_eq!(names(&target), ["c.txt"]);
         assert_eq!(names(folder.path()), ["out"]);
+    }
+
+    #[test]
+    fn a_folder_moves_to_another_file_system_too() {
+        let (here, there) = (
+            tempfile::tempdir().unwrap(),
+            tempfile::tempdir_in("/dev/shm"),
+        );
+        // Where a host has one file system only, this is the plain rename.
+        let there = there.unwrap_or_else(|_| tempfile::tempdir().unwrap());
+        let (from, to) = (here.path().join("a"), there.path().join("new/b"));
+        write_atomic(&from.join("c/d"), b"x").unwrap();
+        std::os::unix::fs::symlink("d", from.join("c/link")).unwrap();
+        rename(&from, &to).unwrap();
+        assert!(!exists(&from));
+        assert_eq!(read(&to.join("c/link")).unwrap(), b"x");
+        assert_eq!(names(&there.path().join("new")), ["b"]);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! torch model does. The back end is this same command line with the torch models registered: it
 //! gets our arguments, and its exit code is ours.
 
-use std::ffi::{CString, OsString, c_char, c_int};
+use std::ffi::{CStr, CString, OsString, c_char, c_int};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
@@ -14,8 +14,10 @@ use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
 use crate::fs;
 
 const FILE: &str = "libkrammerti_torch.so";
+const VERSION: &str = env!("CARGO_PKG_VERSION");
 const VARIABLE: &str = "KRAMMERTI_BACKEND";
 
+type Version = unsafe extern "C" fn() -> *const c_char;
 type Main = unsafe extern "C" fn(c_int, *const *const c_char) -> c_int;
 
 /// The back end is not there or does not load.
@@ -50,7 +52,9 @@ pub(super) fn enter(args: &[OsString]) -> Result<u8> {
         .collect::<Result<Vec<_>, _>>()
         .context("an argument holds a zero byte")?;
     let pointers: Vec<*const c_char> = args.iter().map(|arg| arg.as_ptr()).collect();
-    let code = call(&file, &pointers).map_err(|error| broken(&error))?;
+    let code = call(&file, &pointers)
+        .map_err(|error| broken(&cause(&error)))?
+        .map_err(|error| broken(&error))?;
     Ok(u8::try_from(code).unwrap_or(1))
 }
 
@@ -76,17 +80,32 @@ fn find() -> Result<PathBuf> {
     unsafe_code,
     reason = "opening a shared library and calling into it has no safe form"
 )]
-fn call(file: &std::path::Path, args: &[*const c_char]) -> Result<c_int, libloading::Error> {
+fn call(
+    file: &std::path::Path,
+    args: &[*const c_char],
+) -> Result<Result<c_int, String>, libloading::Error> {
     let count = c_int::try_from(args.len()).unwrap_or(c_int::MAX);
     // SAFETY: the file is krammerti's own back end, whose initialisers only set up libtorch, and
-    // which exports the function with this signature. The arguments outlive the call.
+    // which exports these functions with these signatures. The arguments outlive the call.
     unsafe {
         // Global, so that libtorch_cuda finds the symbols of libtorch_cpu when it is opened later.
         let library = Library::open(Some(file), RTLD_NOW | RTLD_GLOBAL)?;
+        let version = library.get::<Version>(b"krammerti_torch_version\0")?;
+        let version = CStr::from_ptr(version()).to_string_lossy();
+        if version != VERSION {
+            return Ok(Err(format!(
+                "it is version {version}, this krammerti is {VERSION}"
+            )));
+        }
         let main = library.get::<Main>(b"krammerti_torch_main\0")?;
         let code = main(count, args.as_ptr());
         // libtorch's threads may still be ending; unloading it under them would crash.
         std::mem::forget(library);
-        Ok(code)
+        Ok(Ok(code))
     }
+}
+
+/// What the loader said; the error itself says only that it failed.
+fn cause(error: &libloading::Error) -> String {
+    std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string)
 }

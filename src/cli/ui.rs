@@ -258,7 +258,8 @@ impl Ui {
 
     /// What a stage says of its work: a line in a log, nothing beside a bar.
     fn note(&mut self, message: &str) {
-        if self.quiet || (self.terminal && !self.verbose) {
+        let beside_a_bar = self.terminal && self.stage.is_some();
+        if self.quiet || (beside_a_bar && !self.verbose) {
             return;
         }
         let name = self

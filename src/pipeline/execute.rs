@@ -198,7 +198,7 @@ impl Workspace {
         observer: &mut dyn Observer,
         started: &mut dyn FnMut(&[StaleReason], &mut dyn Observer),
     ) -> Result<Outcome, ExecuteError> {
-        let assessment = self.assess(stage)?;
+        let assessment = self.assess_when_ready(stage, observer)?;
         if assessment.state == State::Fresh && !Aside::is_in(&self.aside(stage)) {
             return Ok(Outcome::Fresh);
         }
@@ -394,32 +394,56 @@ impl Workspace {
         Ok(())
     }
 
+    /// Assesses a stage; an input that another run is just building is waited for.
+    fn assess_when_ready(
+        &mut self,
+        stage: &Stage,
+        observer: &mut dyn Observer,
+    ) -> Result<Assessment, ExecuteError> {
+        match self.assess(stage) {
+            Err(ExecuteError::MissingInput { path }) => {
+                self.hold_place(stage, &path, observer)?;
+                self.assess(stage)
+            }
+            other => other,
+        }
+    }
+
     /// A kernel lock on every output, held until dropped.
     fn hold_outputs(
         &self,
         stage: &Stage,
         observer: &mut dyn Observer,
     ) -> Result<Vec<File>, ExecuteError> {
-        let mut held = Vec::new();
-        for path in &stage.outputs {
-            let mut told = false;
-            let file = self.hold(path.as_str(), || {
-                if !self.wait {
-                    return Err(ExecuteError::Busy { path: path.clone() });
-                }
-                if !told {
-                    told = true;
-                    let message = format!(
-                        "{}: waiting for another run, which is writing {path}",
-                        stage.name
-                    );
-                    observer.event(Event::Note { message });
-                }
-                Ok(())
-            })?;
-            held.push(file);
-        }
-        Ok(held)
+        stage
+            .outputs
+            .iter()
+            .map(|path| self.hold_place(stage, path, observer))
+            .collect()
+    }
+
+    /// A kernel lock on one output. Says once whom it waits for, or gives up.
+    fn hold_place(
+        &self,
+        stage: &Stage,
+        path: &ProjectPath,
+        observer: &mut dyn Observer,
+    ) -> Result<File, ExecuteError> {
+        let mut told = false;
+        self.hold(path.as_str(), || {
+            if !self.wait {
+                return Err(ExecuteError::Busy { path: path.clone() });
+            }
+            if !told {
+                told = true;
+                let message = format!(
+                    "{}: waiting for another run, which is writing {path}",
+                    stage.name
+                );
+                observer.event(Event::Note { message });
+            }
+            Ok(())
+        })
     }
 
     /// Takes a kernel lock. It is asked for again and again rather than waited for, because a

@@ -349,3 +349,31 @@ fn baselines_do_not_depend_on_the_scaling_of_the_model() {
     );
     assert!((old - own).abs() < 1e-3, "{old} {own}");
 }
+
+#[test]
+fn an_input_that_another_run_is_building_is_waited_for() {
+    let sandbox = Sandbox::empty();
+    sandbox.write(
+        "pipeline.yaml",
+        "stages:
+  one: {cmd: \"sh -c 'sleep $(cat wait); cat wait > out'\", deps: [wait], outs: [out]}
+  two: {cmd: cp out copy, deps: [out], outs: [copy]}
+",
+    );
+    sandbox.write("wait", "0");
+    sandbox.run(&["run"]).ok();
+    sandbox.write("wait", "1");
+    let mut first = sandbox.command(&["run", "one"]).spawn().unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(400));
+    assert!(!sandbox.path("out").exists(), "the old output is aside");
+    sandbox.run(&["status"]).ok();
+    let second = sandbox.run(&["run"]).ok();
+    assert!(
+        second
+            .stderr
+            .contains("waiting for another run, which is writing out"),
+        "{second}"
+    );
+    assert!(first.wait().unwrap().success());
+    assert_eq!(sandbox.read("copy"), "1");
+}

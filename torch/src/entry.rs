@@ -1,4 +1,4 @@
-//! The one exported function: the command line, with the torch models registered.
+//! The exported functions: the command line with the torch models registered, and its version.
 
 use std::ffi::{CStr, OsStr, OsString, c_char, c_int};
 use std::os::unix::ffi::OsStrExt;
@@ -8,6 +8,16 @@ use krammerti::cli::{self, Place};
 
 /// The exit code where something went wrong that nobody foresaw.
 const PANICKED: c_int = 1;
+
+/// The version that this was built as, with a zero byte: binary and back end are one program.
+#[expect(
+    unsafe_code,
+    reason = "the border between the binary and the back end is a C function"
+)]
+#[unsafe(no_mangle)]
+pub extern "C" fn krammerti_torch_version() -> *const c_char {
+    concat!(env!("CARGO_PKG_VERSION"), "\0").as_ptr().cast()
+}
 
 /// Runs a command line; called by the `krammerti` binary after it has opened this library.
 /// Gives back the exit code.

@@ -33,7 +33,7 @@ mod schedule;
 mod weights;
 mod windows;
 
-pub use entry::krammerti_torch_main;
+pub use entry::{krammerti_torch_main, krammerti_torch_version};
 
 use krammerti::model::Registry;
 
