@@ -4,10 +4,9 @@ set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
-# One line that says what is missing and what to do about it.
+# One line that says what is missing and, in brackets, what to do about it.
 die() {
-  printf 'error: %s\n' "$1" >&2
-  [ -n "${2:-}" ] && printf 'hint: %s\n' "$2" >&2
+  printf 'error: %s%s\n' "$1" "${2:+ ($2)}" >&2
   exit 1
 }
 
