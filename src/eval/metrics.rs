@@ -1,20 +1,12 @@
-//! Scores of forecasts and the report that compares a model with its baselines.
+//! Scores of forecasts, and the sums that they are made from.
 //!
 //! All sums run in `f64`, in the order in which pairs come. A pair whose observation is missing
 //! (NaN) does not count; a *forecast* that is missing where there is an observation makes the
 //! score NaN, for a model must not win by keeping silent.
 
-use std::collections::BTreeMap;
-use std::fmt::Write as _;
-
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::time::Step;
-
-/// The leads in hours that a table shows, where the horizon has them.
-const TABLE_LEADS_H: [f64; 7] = [1.0, 3.0, 6.0, 12.0, 24.0, 36.0, 48.0];
-/// How wide a table may be, in characters.
-const TABLE_WIDTH: usize = 80;
 
 /// Scores of a mean forecast, in the unit of the target.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -67,81 +59,6 @@ pub struct Coverage {
     pub share: f64,
     /// How wide it is on average, in the unit of the target.
     pub mean_width: f64,
-}
-
-/// What `metrics.json` holds. Its keys and their order are a public contract.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Report {
-    /// What the model is called in a table, such as its kind.
-    pub model: String,
-    /// The unit of the target.
-    pub unit: String,
-    /// How many windows were forecast.
-    pub windows: usize,
-    /// The model over all windows and leads together.
-    pub overall: Scores,
-    /// The model lead by lead.
-    pub by_lead: Vec<LeadScores>,
-    /// Each baseline on the same windows, by its kind.
-    pub baselines: BTreeMap<String, ModelScores>,
-    /// The skill of the model against each baseline by overall RMSE, see [`skill`].
-    pub skill: BTreeMap<String, f64>,
-    /// How the interval between the outermost quantiles holds; absent without two quantiles.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub coverage: Option<Coverage>,
-    /// The loss of each quantile level; absent without quantiles.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub pinball: Vec<PinballLoss>,
-}
-
-impl Report {
-    /// Compares a model with its baselines. A baseline that makes no error at all has no skill
-    /// entry.
-    pub fn new(
-        model: impl Into<String>,
-        unit: impl Into<String>,
-        windows: usize,
-        scores: ModelScores,
-        baselines: BTreeMap<String, ModelScores>,
-    ) -> Self {
-        let skill = baselines
-            .iter()
-            .filter_map(|(name, baseline)| {
-                let skill = skill(scores.overall.rmse, baseline.overall.rmse)?;
-                Some((name.clone(), skill))
-            })
-            .collect();
-        Self {
-            model: model.into(),
-            unit: unit.into(),
-            windows,
-            overall: scores.overall,
-            by_lead: scores.by_lead,
-            baselines,
-            skill,
-            coverage: None,
-            pinball: Vec::new(),
-        }
-    }
-
-    /// Adds how the quantiles hold.
-    #[must_use]
-    pub fn with_quantiles(self, coverage: Option<Coverage>, pinball: Vec<PinballLoss>) -> Self {
-        Self {
-            coverage,
-            pinball,
-            ..self
-        }
-    }
-
-    /// The baseline that is hardest to beat, and the skill against it: what a quality gate asks
-    /// for.
-    pub fn least_skill(&self) -> Option<(&str, f64)> {
-        self.skill
-            .iter()
-            .map(|(name, skill)| (name.as_str(), *skill))
-            .min_by(|a, b| a.1.total_cmp(&b.1))
-    }
 }
 
 /// The skill of a score against a reference's, for scores that are better the smaller they are:
@@ -337,84 +254,6 @@ impl CoverageSums {
     }
 }
 
-/// A report as plain text of at most 80 columns: RMSE of the model and of its baselines, overall
-/// and at some leads, and the skill of the model against each baseline.
-pub fn table(report: &Report) -> String {
-    let mut leads: Vec<f64> = report.by_lead.iter().map(|lead| lead.lead_h).collect();
-    let usual = |lead: &f64| TABLE_LEADS_H.contains(lead);
-    if leads.iter().any(usual) {
-        leads.retain(usual);
-    } else {
-        // Minutes or days ahead: the last lead stands for them.
-        leads.drain(..leads.len().saturating_sub(1));
-    }
-    let mut lines = align(&cells(report, &leads));
-    // Large numbers, such as pressures in Pa, leave room for fewer leads.
-    while lines.iter().any(|line| line.chars().count() > TABLE_WIDTH) && leads.pop().is_some() {
-        lines = align(&cells(report, &leads));
-    }
-    let mut text = String::new();
-    let _ = writeln!(text, "RMSE in {}, {} windows", report.unit, report.windows);
-    for line in &lines {
-        let _ = writeln!(text, "{line}");
-    }
-    text
-}
-
-/// The cells of a table, a header and then one row a model.
-fn cells(report: &Report, leads: &[f64]) -> Vec<Vec<String>> {
-    let mut header = vec!["model".to_owned(), "overall".to_owned()];
-    header.extend(leads.iter().map(|lead| format!("{lead} h")));
-    header.push("skill".to_owned());
-
-    let mut own = numbers(&report.overall, &report.by_lead, leads);
-    own.insert(0, report.model.clone());
-    own.push(String::new());
-
-    let mut rows = vec![header, own];
-    for (name, baseline) in &report.baselines {
-        let mut row = numbers(&baseline.overall, &baseline.by_lead, leads);
-        row.insert(0, name.clone());
-        let skill = report.skill.get(name);
-        row.push(skill.map_or_else(
-            || "-".to_owned(),
-            |skill| format!("{:+.1} %", skill * 100.0),
-        ));
-        rows.push(row);
-    }
-    rows
-}
-
-fn numbers(overall: &Scores, by_lead: &[LeadScores], leads: &[f64]) -> Vec<String> {
-    let at = |lead: &f64| {
-        by_lead
-            .iter()
-            .find(|scores| (scores.lead_h - lead).abs() < 1e-9)
-    };
-    let by_lead = leads
-        .iter()
-        .map(|lead| at(lead).map_or_else(|| "-".to_owned(), |at| format!("{:.2}", at.scores.rmse)));
-    std::iter::once(format!("{:.2}", overall.rmse))
-        .chain(by_lead)
-        .collect()
-}
-
-/// Lines of cells: the first column to the left, the others to the right.
-fn align(rows: &[Vec<String>]) -> Vec<String> {
-    let columns = rows.first().map_or(0, Vec::len);
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
-    let widths: Vec<usize> = (0..columns).map(|c| width(c).unwrap_or(0)).collect();
-    rows.iter()
-        .map(|row| {
-            let mut line = format!("{:<1$}", row[0], widths[0]);
-            for (cell, width) in row.iter().zip(&widths).skip(1) {
-                let _ = write!(line, "  {cell:>width$}");
-            }
-            line.trim_end().to_owned()
-        })
-        .collect()
-}
-
 /// Writes `1` for 1.0, so that readers may compare leads as they are spoken of.
 #[expect(
     clippy::trivially_copy_pass_by_ref,
@@ -441,20 +280,6 @@ mod tests {
             sums.add(forecast.iter().copied(), observed.iter().copied());
         }
         sums.scores(step)
-    }
-
-    /// Scores whose RMSE at each lead in hours is that lead times a factor.
-    fn rising(factor: f64, horizon: usize, step: Step) -> ModelScores {
-        let forecast: Vec<f64> = (1..=horizon).map(|lead| factor * lead as f64).collect();
-        scores(horizon, &[(&forecast, &vec![0.0; horizon])], step).expect("scores")
-    }
-
-    fn report(horizon: usize, step: Step) -> Report {
-        let baselines = [("persistence", 0.2), ("climatology", 0.08)];
-        let baselines = baselines
-            .map(|(name, factor)| (name.to_owned(), rising(factor, horizon, step)))
-            .into();
-        Report::new("lstm", "°C", 10_158, rising(0.1, horizon, step), baselines)
     }
 
     #[test]
@@ -552,113 +377,6 @@ mod tests {
             mean_width: 1.0,
         };
         assert_eq!(sums.coverage(), Some(expected));
-    }
-
-    #[test]
-    fn the_report_is_a_contract() {
-        let half_hour = Step::from_seconds(1800).expect("a step");
-        let coverage = Coverage {
-            low: 0.1,
-            high: 0.9,
-            share: 0.5,
-            mean_width: 1.0,
-        };
-        let pinball = vec![PinballLoss {
-            level: 0.1,
-            loss: 0.25,
-        }];
-        let mut report = report(2, half_hour).with_quantiles(Some(coverage), pinball);
-        report.baselines.remove("climatology");
-        report.skill.remove("climatology");
-        let json = serde_json::to_string(&report).expect("JSON");
-        let scores = |factor: f64| {
-            let overall = (factor * factor * 2.5).sqrt();
-            let mean = f64::midpoint(factor, 2.0 * factor);
-            let twice = factor * 2.0;
-            format!(
-                "\"overall\":{{\"rmse\":{overall},\"mae\":{mean},\"bias\":{mean}}},\"by_lead\":[\
-                 {{\"lead_h\":0.5,\"rmse\":{factor},\"mae\":{factor},\"bias\":{factor}}},\
-                 {{\"lead_h\":1,\"rmse\":{twice},\"mae\":{twice},\"bias\":{twice}}}]"
-            )
-        };
-        let expected = format!(
-            "{{\"model\":\"lstm\",\"unit\":\"°C\",\"windows\":10158,{},\
-             \"baselines\":{{\"persistence\":{{{}}}}},\"skill\":{{\"persistence\":0.5}},\
-             \"coverage\":{{\"low\":0.1,\"high\":0.9,\"share\":0.5,\"mean_width\":1.0}},\
-             \"pinball\":[{{\"level\":0.1,\"loss\":0.25}}]}}",
-            scores(0.1),
-            scores(0.2)
-        );
-        let round = |text: &str| text.replace("0.30000000000000004", "0.3");
-        assert_eq!(round(&json), round(&expected));
-        let back: Report = serde_json::from_str(&json).expect("a report");
-        assert_eq!(back, report);
-    }
-
-    #[test]
-    fn without_quantiles_their_keys_are_absent() {
-        let json = serde_json::to_string(&report(2, Step::HOUR)).expect("JSON");
-        assert!(
-            !json.contains("coverage") && !json.contains("pinball"),
-            "{json}"
-        );
-        let back: Report = serde_json::from_str(&json).expect("a report");
-        assert_eq!(back.coverage, None);
-    }
-
-    #[test]
-    fn the_least_skill_is_against_the_best_baseline() {
-        let report = report(4, Step::HOUR);
-        let (name, skill) = report.least_skill().expect("a baseline");
-        assert_eq!(name, "climatology");
-        assert!((skill + 0.25).abs() < 1e-12);
-        let alone = Report::new(
-            "ridge",
-            "°C",
-            1,
-            rising(1.0, 1, Step::HOUR),
-            BTreeMap::new(),
-        );
-        assert_eq!(alone.least_skill(), None);
-    }
-
-    #[test]
-    fn a_table() {
-        insta::assert_snapshot!(table(&report(48, Step::HOUR)), @"
-        RMSE in °C, 10158 windows
-        model        overall   1 h   3 h   6 h  12 h  24 h  36 h  48 h    skill
-        lstm            2.81  0.10  0.30  0.60  1.20  2.40  3.60  4.80
-        climatology     2.25  0.08  0.24  0.48  0.96  1.92  2.88  3.84  -25.0 %
-        persistence     5.63  0.20  0.60  1.20  2.40  4.80  7.20  9.60  +50.0 %
-        ");
-    }
-
-    #[test]
-    fn tables_without_the_usual_leads_show_the_last_one() {
-        let ten_minutes = Step::from_seconds(600).expect("a step");
-        let text = table(&report(3, ten_minutes));
-        assert!(text.contains("overall  0.5 h"), "{text}");
-        let mut empty = report(3, ten_minutes);
-        empty.by_lead.clear();
-        assert!(
-            table(&empty).contains("overall    skill"),
-            "{}",
-            table(&empty)
-        );
-    }
-
-    #[test]
-    fn tables_of_large_numbers_show_fewer_leads() {
-        let mut report = report(48, Step::HOUR);
-        for lead in &mut report.by_lead {
-            lead.scores.rmse *= 1e7;
-        }
-        let text = table(&report);
-        assert!(
-            text.lines().all(|line| line.chars().count() <= 80),
-            "{text}"
-        );
-        assert!(text.contains("1 h") && !text.contains("48 h"), "{text}");
     }
 
     proptest! {

@@ -4,8 +4,10 @@
 //! scaling or files; whoever compares forecasts hands over pairs of forecast and observation.
 
 mod metrics;
+mod report;
 
 pub use metrics::{
-    Coverage, CoverageSums, ErrorSums, LeadScores, ModelScores, PinballLoss, PinballSums, Report,
-    Scores, pinball_loss, skill, table,
+    Coverage, CoverageSums, ErrorSums, LeadScores, ModelScores, PinballLoss, PinballSums, Scores,
+    pinball_loss, skill,
 };
+pub use report::{Report, table};
