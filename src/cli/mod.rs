@@ -7,6 +7,7 @@ mod completions;
 mod error;
 mod evaluate;
 mod fetch;
+mod graph;
 mod man;
 mod predict;
 mod prepare;
@@ -17,6 +18,7 @@ mod status;
 mod train;
 mod tune;
 mod ui;
+mod why;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -87,6 +89,8 @@ struct Global {
 enum Command {
     Run(run::Args),
     Status(status::Args),
+    Why(why::Args),
+    Graph(graph::Args),
     Fetch(fetch::Args),
     Prepare(prepare::Args),
     Train(train::Args),
@@ -146,6 +150,8 @@ fn run(cli: Cli, registry: &Registry, body: bool, ui: &mut Ui) -> anyhow::Result
         Ok(request) => by_hand::run(&request, &global, ui),
         Err(Command::Run(args)) => run::run(&args, &global, ui),
         Err(Command::Status(args)) => status::run(&args, &global, ui),
+        Err(Command::Why(args)) => why::run(&args, &global, ui),
+        Err(Command::Graph(args)) => graph::run(&args, ui),
         Err(Command::Completions(args)) => {
             completions::run(&args, ui);
             Ok(())

@@ -8,7 +8,7 @@ use super::Global;
 use super::project::Project;
 use super::ui::Ui;
 use crate::ops::{self, RunOptions};
-use crate::pipeline::Pipeline;
+use crate::pipeline::{AfterFailure, Pipeline};
 
 /// Bring the pipeline up to date: run the stages whose inputs changed.
 ///
@@ -19,6 +19,12 @@ pub(super) struct Args {
     /// Only these stages and what they need.
     #[arg(value_name = "STAGE")]
     stages: Vec<String>,
+    /// Run the commands although nothing changed.
+    #[arg(short, long)]
+    force: bool,
+    /// After a failure go on with the stages that do not need it.
+    #[arg(short, long)]
+    keep_going: bool,
 }
 
 pub(super) fn run(args: &Args, global: &Global, ui: &mut Ui) -> Result<()> {
@@ -26,7 +32,15 @@ pub(super) fn run(args: &Args, global: &Global, ui: &mut Ui) -> Result<()> {
     let pipeline = project.pipeline()?;
     let krammerti = std::env::current_exe()?;
     let current = || project.pipeline();
-    let options = options(&project, &krammerti, &current, global);
+    let options = RunOptions {
+        force: args.force,
+        after_failure: if args.keep_going {
+            AfterFailure::KeepGoing
+        } else {
+            AfterFailure::Stop
+        },
+        ..options(&project, &krammerti, &current, global)
+    };
     ops::run_pipeline(&pipeline, &args.stages, &options, ui)?;
     Ok(())
 }
@@ -41,6 +55,8 @@ pub(super) fn options<'a>(
         root: &project.root,
         krammerti,
         wait: !global.no_wait,
+        force: false,
+        after_failure: AfterFailure::Stop,
         current,
     }
 }

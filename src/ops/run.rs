@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use crate::event::{Event, Observer, Outcome};
 use crate::pipeline::{
-    self, CommandError, ExecuteError, Executor, GraphError, Interrupted, Journal, Pipeline,
-    Processes, Stage, State, Summary, Workspace, interrupted, run_name,
+    self, AfterFailure, CommandError, ExecuteError, Executor, GraphError, Interrupted, Journal,
+    Pipeline, Processes, Stage, State, Summary, Workspace, interrupted, run_name,
 };
 
 /// A stage that failed, with its name.
@@ -47,6 +47,10 @@ pub struct RunOptions<'a> {
     pub krammerti: &'a Path,
     /// Whether to wait for another run that holds an output.
     pub wait: bool,
+    /// Whether commands run although nothing changed.
+    pub force: bool,
+    /// What happens after a stage has failed.
+    pub after_failure: AfterFailure,
     /// The pipeline as its files say now: parameters may be edited while a stage runs.
     pub current: &'a dyn Fn() -> anyhow::Result<Pipeline>,
 }
@@ -80,6 +84,7 @@ fn run_stages(
     let run = run_name();
     let mut workspace = Workspace::open(options.root, &run)?;
     workspace.wait = options.wait;
+    workspace.force = options.force;
     let processes = Processes {
         root: options.root.to_owned(),
         logs: workspace.run_folder(),
@@ -97,7 +102,7 @@ fn run_stages(
         run,
         stages: stages.iter().map(|stage| stage.name.clone()).collect(),
     });
-    let (summary, failure) = pipeline::run(stages, &mut real);
+    let (summary, failure) = pipeline::run(stages, options.after_failure, &mut real);
     real.workspace.save_cache();
     match (failure, interrupted()) {
         (_, Some(signal)) => Err(signal.into()),

@@ -116,6 +116,8 @@ pub struct Workspace {
     lock: Lock,
     /// Whether to wait for another run that holds an output.
     pub wait: bool,
+    /// Whether commands run although nothing changed.
+    pub force: bool,
     /// Names this run under `.krammerti/runs/` and `.krammerti/failed/`.
     pub run: String,
 }
@@ -134,6 +136,7 @@ impl Workspace {
             lock: Lock::load(&root.join("pipeline.lock"))?,
             private,
             wait: true,
+            force: false,
             run: run.to_owned(),
         })
     }
@@ -199,14 +202,19 @@ impl Workspace {
         started: &mut dyn FnMut(&[StaleReason], &mut dyn Observer),
     ) -> Result<Outcome, ExecuteError> {
         let assessment = self.assess_when_ready(stage, observer)?;
-        if assessment.state == State::Fresh && !Aside::is_in(&self.aside(stage)) {
+        if !self.force && assessment.state == State::Fresh && !Aside::is_in(&self.aside(stage)) {
             return Ok(Outcome::Fresh);
         }
         let _held = self.hold_outputs(stage, observer)?;
         // Whoever held the outputs may have built just this.
         self.lock = Lock::load(&self.root.join("pipeline.lock"))?;
         self.recover(stage)?;
-        let assessment = self.assess(stage)?;
+        let mut assessment = self.assess(stage)?;
+        if self.force {
+            assessment.state = State::Stale {
+                reasons: vec![StaleReason::Forced],
+            };
+        }
         match assessment.state {
             State::Fresh => Ok(Outcome::Fresh),
             State::Restorable {

@@ -119,6 +119,8 @@ impl Encoder {
 /// Why a stage must run (or come back from the store).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StaleReason {
+    /// Somebody asked for it.
+    Forced,
     /// Nothing is known of an earlier run.
     NeverRan,
     /// The command is another one.
@@ -204,6 +206,7 @@ impl fmt::Display for StaleReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let or_unset = |value: &Option<String>| value.clone().unwrap_or_else(|| "unset".to_owned());
         match self {
+            Self::Forced => write!(f, "forced"),
             Self::NeverRan => write!(f, "it has not run yet"),
             Self::Command => write!(f, "its command changed"),
             Self::Tool { old, new } => write!(

@@ -25,7 +25,7 @@ pub use journal::{Journal, run_name};
 pub use key::{KeyParts, StaleReason, params_digest};
 pub use path::{PathError, ProjectPath};
 pub use process::{BODY, CommandError, Failed, Interrupted, Processes, interrupted};
-pub use schedule::{Executor, Summary, run};
+pub use schedule::{AfterFailure, Executor, Summary, run};
 pub use spec::{Cmd, PipelineSpec, StageSpec};
 
 /// A named step: one command with everything that decides its result.
@@ -160,6 +160,14 @@ impl Pipeline {
     /// The stages with these names and all that they need, in running order. All where none is named.
     pub fn select(&self, targets: &[String]) -> Result<Vec<&Stage>, GraphError> {
         graph::select(&self.stages, targets)
+    }
+
+    /// Who writes what whom reads: pairs of stages, in running order.
+    pub fn edges(&self) -> Vec<(&Stage, &Stage)> {
+        let readers = self.stages.iter();
+        readers
+            .flat_map(|reader| self.upstream(reader).map(move |writer| (writer, reader)))
+            .collect()
     }
 
     /// The stages whose outputs a stage reads.

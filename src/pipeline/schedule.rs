@@ -1,10 +1,10 @@
-//! Many stages: in order, stopping where one fails.
+//! Many stages: in order, stopping where one fails, or going on with those that do not need it.
 //!
-//! This is the seam for what is still to come: jobs side by side, retries, timeouts, keep-going.
+//! This is the seam for what is still to come: jobs side by side, retries, timeouts.
 //! The scheduler knows stages only by name and order; an [`Executor`] brings one up to date, so it
 //! is tested without processes or files.
 
-use super::Stage;
+use super::{Stage, graph};
 use crate::event::{Event, Outcome};
 
 /// Brings one stage up to date.
@@ -68,37 +68,65 @@ impl Summary {
     }
 }
 
-/// Brings stages up to date, in the given order. After the first that fails the rest is skipped.
-/// Gives back the summary and the error, if there was one.
-pub fn run<E: Executor>(stages: &[&Stage], executor: &mut E) -> (Summary, Option<E::Error>) {
+/// What happens after a stage has failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AfterFailure {
+    /// Nothing more.
+    Stop,
+    /// The stages that do not need it.
+    KeepGoing,
+}
+
+/// Brings stages up to date, in the given order, which is a running order. Gives back the summary
+/// and the first error, if there was one.
+pub fn run<E: Executor>(
+    stages: &[&Stage],
+    after_failure: AfterFailure,
+    executor: &mut E,
+) -> (Summary, Option<E::Error>) {
     let mut summary = Summary::default();
     let mut failure = None;
-    for stage in stages {
-        if failure.is_some() || executor.interrupted() {
+    let mut not_built: Vec<&Stage> = Vec::new();
+    for &stage in stages {
+        let stopped = failure.is_some() && after_failure == AfterFailure::Stop;
+        let lacks = not_built.iter().any(|other| graph::feeds(other, stage));
+        if stopped || lacks || executor.interrupted() {
             summary.add(&stage.name, Outcome::Skipped);
+            not_built.push(stage);
             continue;
         }
-        let started = std::time::Instant::now();
-        let (outcome, error) = match executor.execute(stage) {
-            Ok(outcome) => (outcome, None),
-            Err(error) => (Outcome::Failed, Some(error)),
-        };
-        let seconds = if matches!(outcome, Outcome::Ran | Outcome::Failed) {
-            started.elapsed().as_secs_f64()
-        } else {
-            0.0
-        };
-        executor.event(Event::StageFinished {
-            stage: stage.name.clone(),
-            outcome,
-            seconds,
-            error: error.as_ref().map(ToString::to_string),
-        });
-        summary.add(&stage.name, outcome);
-        failure = error;
+        if let Some(error) = run_one(stage, executor, &mut summary) {
+            not_built.push(stage);
+            failure.get_or_insert(error);
+        }
     }
     executor.event(summary.event());
     (summary, failure)
+}
+
+fn run_one<E: Executor>(
+    stage: &Stage,
+    executor: &mut E,
+    summary: &mut Summary,
+) -> Option<E::Error> {
+    let started = std::time::Instant::now();
+    let (outcome, error) = match executor.execute(stage) {
+        Ok(outcome) => (outcome, None),
+        Err(error) => (Outcome::Failed, Some(error)),
+    };
+    let worked = matches!(outcome, Outcome::Ran | Outcome::Failed);
+    executor.event(Event::StageFinished {
+        stage: stage.name.clone(),
+        outcome,
+        seconds: if worked {
+            started.elapsed().as_secs_f64()
+        } else {
+            0.0
+        },
+        error: error.as_ref().map(ToString::to_string),
+    });
+    summary.add(&stage.name, outcome);
+    error
 }
 
 #[cfg(test)]
@@ -132,24 +160,35 @@ mod tests {
         }
     }
 
-    fn play(fails: &'static str, interrupt_after: usize) -> (Summary, Option<String>, Mock) {
-        let stages: Vec<Stage> = ["a", "b", "c"]
-            .iter()
-            .map(|name| Stage::from_declared(name, Declared::default(), false).unwrap())
-            .collect();
+    /// Three stages: `c` reads what `a` writes, `b` stands alone.
+    fn play(
+        fails: &'static str,
+        interrupt_after: usize,
+        after_failure: AfterFailure,
+    ) -> (Summary, Option<String>, Mock) {
+        let stage = |name: &str, reads: &[&str]| {
+            let declared = Declared {
+                inputs: reads.iter().map(|&path| path.to_owned()).collect(),
+                outputs: vec![format!("out-{name}")],
+                ..Declared::default()
+            };
+            Stage::from_declared(name, declared, false).unwrap()
+        };
+        let stages = [stage("a", &[]), stage("b", &[]), stage("c", &["out-a"])];
         let mut mock = Mock {
             fails,
             interrupt_after,
             tried: Vec::new(),
             events: Vec::new(),
         };
-        let (summary, error) = run(&stages.iter().collect::<Vec<_>>(), &mut mock);
+        let stages: Vec<&Stage> = stages.iter().collect();
+        let (summary, error) = run(&stages, after_failure, &mut mock);
         (summary, error, mock)
     }
 
     #[test]
     fn all_run_in_order() {
-        let (summary, error, mock) = play("", 9);
+        let (summary, error, mock) = play("", 9, AfterFailure::Stop);
         assert_eq!(
             (summary.ran.as_slice(), error),
             (["a", "b", "c"].map(str::to_owned).as_slice(), None)
@@ -159,16 +198,29 @@ mod tests {
 
     #[test]
     fn nothing_runs_after_a_failure_or_an_interrupt() {
-        let (summary, error, mock) = play("b", 9);
+        let (summary, error, mock) = play("b", 9, AfterFailure::Stop);
         assert_eq!(
             (summary.failed, summary.skipped),
             (vec!["b".to_owned()], vec!["c".to_owned()])
         );
         assert_eq!((error.as_deref(), mock.tried.len()), (Some("broken"), 2));
-        let (summary, error, _) = play("", 1);
+        let (summary, error, _) = play("", 1, AfterFailure::KeepGoing);
         assert_eq!(
             (summary.ran.len(), summary.skipped.len(), error),
             (1, 2, None)
+        );
+    }
+
+    #[test]
+    fn keeping_going_skips_only_what_needs_the_failed_one() {
+        let (summary, error, _) = play("a", 9, AfterFailure::KeepGoing);
+        assert_eq!(
+            (summary.ran, summary.skipped),
+            (vec!["b".to_owned()], vec!["c".to_owned()])
+        );
+        assert_eq!(
+            (summary.failed.len(), error.as_deref()),
+            (1, Some("broken"))
         );
     }
 }

@@ -7,7 +7,7 @@ fn help_of_every_command() {
     let sandbox = Sandbox::empty();
     let mut all = sandbox.run(&["--help"]).ok().stdout;
     for command in [
-        "run", "status", "fetch", "prepare", "train", "tune", "evaluate", "predict",
+        "run", "status", "why", "graph", "fetch", "prepare", "train", "tune", "evaluate", "predict",
     ] {
         all.push_str(&format!(
             "\n=== {command}\n{}",
@@ -69,4 +69,44 @@ fn nothing_is_coloured_or_redrawn_without_a_terminal() {
             .all(|line| line.chars().count() <= 120),
         "{ran}"
     );
+}
+
+#[test]
+fn why_tells_every_cause() {
+    let sandbox = Sandbox::new();
+    sandbox.run(&["run", "train"]).ok();
+    assert!(
+        sandbox
+            .run(&["why", "train"])
+            .ok()
+            .stdout
+            .contains("train is fresh")
+    );
+    sandbox.edit(
+        "params.yaml",
+        "kind: ridge",
+        "kind: ridge, lags: 5, penalty: 0.1",
+    );
+    let told = sandbox.run(&["why", "train"]).ok().stdout;
+    assert_eq!(
+        told,
+        "model.lags changed from unset to 5\nmodel.penalty changed from unset to 0.1\n"
+    );
+    assert_eq!(
+        sandbox.run(&["why", "predict"]).ok().stdout,
+        "waits for train\n"
+    );
+    sandbox
+        .run(&["why", "trian"])
+        .fails(2, &["no stage is named `trian`"]);
+}
+
+#[test]
+fn graph_in_every_form() {
+    let sandbox = Sandbox::new();
+    let mut all = String::new();
+    for format in ["text", "dot", "mermaid", "json"] {
+        all.push_str(&sandbox.run(&["graph", "--format", format]).ok().stdout);
+    }
+    insta::assert_snapshot!(all);
 }

@@ -377,3 +377,38 @@ fn an_input_that_another_run_is_building_is_waited_for() {
     assert!(first.wait().unwrap().success());
     assert_eq!(sandbox.read("copy"), "1");
 }
+
+#[test]
+fn keeping_going_builds_what_does_not_need_the_failed_stage() {
+    let sandbox = Sandbox::empty();
+    sandbox.write(
+        "pipeline.yaml",
+        "stages:
+  bad:   {cmd: \"false\", outs: [bad]}
+  after: {cmd: cp bad after, deps: [bad], outs: [after]}
+  other: {cmd: touch other, outs: [other]}
+",
+    );
+    sandbox
+        .run(&["run"])
+        .fails(1, &["skipped 2 (after, other)"]);
+    let ran = sandbox
+        .run(&["run", "--keep-going"])
+        .fails(1, &["stage `bad` failed"]);
+    assert!(
+        ran.stderr
+            .contains("ran 1 (other); failed 1 (bad); skipped 1 (after)"),
+        "{ran}"
+    );
+}
+
+#[test]
+fn force_runs_what_is_fresh() {
+    let sandbox = Sandbox::new();
+    sandbox.run(&["run", "fetch"]).ok();
+    assert_eq!(
+        names(&sandbox.run_json(&["fetch", "--force"]), "ran"),
+        ["fetch"]
+    );
+    assert_eq!(names(&sandbox.run_json(&["fetch"]), "fresh"), ["fetch"]);
+}

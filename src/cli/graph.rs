@@ -1,0 +1,97 @@
+//! `krammerti graph`.
+
+use anyhow::Result;
+
+use super::project::Project;
+use super::ui::Ui;
+use crate::pipeline::Pipeline;
+
+/// Show which stage reads what another one writes.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// How.
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+/// The forms of a graph.
+#[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
+enum Format {
+    /// One stage a line, with those that it reads from.
+    #[default]
+    Text,
+    /// For Graphviz.
+    Dot,
+    /// For Markdown pages.
+    Mermaid,
+    /// For programs.
+    Json,
+}
+
+pub(super) fn run(args: &Args, ui: &mut Ui) -> Result<()> {
+    let pipeline = Project::find()?.pipeline()?;
+    ui.print(&render(&pipeline, args.format));
+    Ok(())
+}
+
+fn render(pipeline: &Pipeline, format: Format) -> String {
+    let names = || pipeline.stages().iter().map(|stage| stage.name.as_str());
+    let edges = || {
+        pipeline
+            .edges()
+            .into_iter()
+            .map(|(from, to)| (from.name.as_str(), to.name.as_str()))
+    };
+    let lines = |lines: Vec<String>| lines.concat();
+    match format {
+        Format::Text => lines(
+            pipeline
+                .stages()
+                .iter()
+                .map(|stage| text_line(pipeline, stage))
+                .collect(),
+        ),
+        Format::Dot => format!(
+            "digraph pipeline {{\n  rankdir=LR;\n{}{}}}\n",
+            lines(names().map(|name| format!("  \"{name}\";\n")).collect()),
+            lines(
+                edges()
+                    .map(|(from, to)| format!("  \"{from}\" -> \"{to}\";\n"))
+                    .collect()
+            )
+        ),
+        Format::Mermaid => {
+            // Names may hold what Mermaid takes for syntax, so nodes are numbered.
+            let number = |name: &str| names().position(|other| other == name).unwrap_or(0);
+            format!(
+                "flowchart LR\n{}{}",
+                lines(
+                    names()
+                        .map(|name| format!("  s{}[\"{name}\"]\n", number(name)))
+                        .collect()
+                ),
+                lines(
+                    edges()
+                        .map(|(from, to)| format!("  s{} --> s{}\n", number(from), number(to)))
+                        .collect()
+                )
+            )
+        }
+        Format::Json => {
+            let stages: Vec<&str> = names().collect();
+            let edges: Vec<(&str, &str)> = edges().collect();
+            serde_json::json!({ "stages": stages, "edges": edges }).to_string() + "\n"
+        }
+    }
+}
+
+fn text_line(pipeline: &Pipeline, stage: &crate::pipeline::Stage) -> String {
+    let from: Vec<&str> = pipeline
+        .upstream(stage)
+        .map(|writer| writer.name.as_str())
+        .collect();
+    match from.as_slice() {
+        [] => format!("{}\n", stage.name),
+        from => format!("{} <- {}\n", stage.name, from.join(", ")),
+    }
+}
