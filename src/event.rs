@@ -102,16 +102,6 @@ pub enum Event {
 pub trait Observer {
     /// Takes one event. It must return soon: work waits for it.
     fn event(&mut self, event: Event);
-
-    /// Says a line.
-    fn note(&mut self, message: impl Into<String>)
-    where
-        Self: Sized,
-    {
-        self.event(Event::Note {
-            message: message.into(),
-        });
-    }
 }
 
 impl<F: FnMut(Event)> Observer for F {

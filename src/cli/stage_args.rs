@@ -19,6 +19,49 @@ pub(super) struct Common {
 /// The parameter file of a project.
 pub(super) const DEFAULT_PARAMS: &str = "params.yaml";
 
+/// The arguments of a command that reads a data set.
+#[derive(Debug, Args)]
+pub(super) struct OfDataset {
+    /// The folder of a data set.
+    dataset: String,
+    #[command(flatten)]
+    common: Common,
+}
+
+impl OfDataset {
+    pub(super) fn request(self, verb: Verb) -> Request {
+        Request {
+            verb,
+            inputs: vec![self.dataset],
+            data: None,
+            common: self.common,
+        }
+    }
+}
+
+/// The arguments of a command that reads a model and a data set.
+#[derive(Debug, Args)]
+pub(super) struct OfModel {
+    /// The folder of a model.
+    model: String,
+    /// The folder of a data set.
+    #[arg(long, value_name = "DATASET")]
+    data: String,
+    #[command(flatten)]
+    common: Common,
+}
+
+impl OfModel {
+    pub(super) fn request(self, verb: Verb) -> Request {
+        Request {
+            verb,
+            inputs: vec![self.model],
+            data: Some(self.data),
+            common: self.common,
+        }
+    }
+}
+
 /// The commands that are stages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verb {

@@ -24,21 +24,14 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use super::aside::Aside;
 use super::lock::{Entry, Lock, LockError};
-use super::process;
 use super::{CommandError, KeyParts, ProjectPath, Stage, StaleReason};
+use super::{hold, process};
 use crate::artifact::{Artifact, Digest, Record, StatCache, Store};
 use crate::event::{Event, Observer, Outcome};
 use crate::fs;
-use rustix::fs::{FlockOperation, flock};
-use rustix::io::Errno;
-
-/// How long to wait before a lock is asked for again.
-const ASK_AGAIN: Duration = Duration::from_millis(50);
-
 /// What a stage can be, seen from its inputs and outputs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
@@ -248,9 +241,17 @@ impl Workspace {
     ) -> Result<(), ExecuteError> {
         let present = self.present_outputs(stage)?;
         for (path, &artifact) in &record.outputs {
-            if present.get(path) != Some(&artifact) {
-                self.store.restore(artifact, &self.root.join(path))?;
+            let (old, place) = (present.get(path), self.root.join(path));
+            if old == Some(&artifact) {
+                continue;
             }
+            if old.is_some_and(|&old| !self.store.has(old)) {
+                // Somebody's own work, and nowhere else.
+                let kept = self.failed(stage).join("replaced").join(path);
+                fs::remove(&kept)?;
+                fs::rename(&place, &kept)?;
+            }
+            self.store.restore(artifact, &place)?;
         }
         self.write_lock(
             stage,
@@ -359,7 +360,7 @@ impl Workspace {
 
     fn write_lock(&mut self, stage: &Stage, entry: Option<Entry>) -> Result<(), ExecuteError> {
         if stage.recorded {
-            let _held = self.hold("pipeline.lock", || Ok(()))?;
+            let _held = hold::hold(&self.locks(), "pipeline.lock", || Ok(()))?;
             self.lock.update(&stage.name, entry)?;
         }
         self.cache.save();
@@ -369,6 +370,10 @@ impl Workspace {
     /// Keeps what was hashed for the next run.
     pub fn save_cache(&mut self) {
         self.cache.save();
+    }
+
+    fn locks(&self) -> PathBuf {
+        self.private.join("locks")
     }
 
     fn aside(&self, stage: &Stage) -> PathBuf {
@@ -438,7 +443,7 @@ impl Workspace {
         observer: &mut dyn Observer,
     ) -> Result<File, ExecuteError> {
         let mut told = false;
-        self.hold(path.as_str(), || {
+        hold::hold(&self.locks(), path.as_str(), || {
             if !self.wait {
                 return Err(ExecuteError::Busy { path: path.clone() });
             }
@@ -452,29 +457,6 @@ impl Workspace {
             }
             Ok(())
         })
-    }
-
-    /// Takes a kernel lock. It is asked for again and again rather than waited for, because a
-    /// signal does not wake whoever waits. `busy` is told each time, and may give up.
-    fn hold(
-        &self,
-        name: &str,
-        mut busy: impl FnMut() -> Result<(), ExecuteError>,
-    ) -> Result<File, ExecuteError> {
-        let folder = self.private.join("locks");
-        fs::create_dir_all(&folder)?;
-        let file = fs::open_lock(&folder.join(Digest::of(name.as_bytes()).to_string()))?;
-        loop {
-            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => return Ok(file),
-                Err(Errno::WOULDBLOCK | Errno::INTR) => busy()?,
-                Err(error) => return Err(io::Error::from(error).into()),
-            }
-            if let Some(signal) = process::interrupted() {
-                return Err(CommandError::from(signal).into());
-            }
-            std::thread::sleep(ASK_AGAIN);
-        }
     }
 }
 
@@ -615,6 +597,12 @@ mod tests {
         assert_eq!(project.reasons(), ["b was changed by something else"]);
         assert_eq!(project.build().unwrap(), Outcome::Restored);
         assert_eq!(project.read("b").as_deref(), Some("1!"));
+        let kept = project.read(".krammerti/failed/test/build/replaced/b");
+        assert_eq!(
+            kept.as_deref(),
+            Some("by hand"),
+            "what is nowhere else is not deleted"
+        );
         fs::remove(&project.folder.path().join("b")).unwrap();
         assert_eq!(project.reasons(), ["b is missing"]);
         assert_eq!(project.build().unwrap(), Outcome::Restored);

@@ -8,6 +8,7 @@
 mod aside;
 mod execute;
 mod graph;
+mod hold;
 mod journal;
 mod key;
 mod lock;
