@@ -69,7 +69,7 @@ impl Entry {
 
 /// The lock of a project.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Lock {
+pub struct Lock {
     file: PathBuf,
     stages: BTreeMap<String, Entry>,
 }
@@ -100,27 +100,32 @@ pub enum LockError {
 impl Lock {
     /// Reads the lock; a missing one is empty.
     pub(super) fn load(file: &Path) -> Result<Self, LockError> {
+        match fs::read_if_exists(file)? {
+            None => Ok(Self {
+                file: file.to_owned(),
+                stages: BTreeMap::new(),
+            }),
+            Some(text) => Self::parse(file, &text),
+        }
+    }
+
+    /// Reads a lock from its text.
+    pub fn parse(file: &Path, text: &str) -> Result<Self, LockError> {
         let syntax = |message: String| LockError::Syntax {
             file: file.to_owned(),
             message,
         };
-        let stages = match fs::read_if_exists(file)? {
-            None => BTreeMap::new(),
-            Some(text) => {
-                let content: Content =
-                    serde_yaml::from_str(&text).map_err(|error| syntax(error.to_string()))?;
-                if content.version != 1 {
-                    return Err(syntax(format!(
-                        "expected version 1, found {}",
-                        content.version
-                    )));
-                }
-                content.stages
-            }
-        };
+        let content: Content =
+            serde_yaml::from_str(text).map_err(|error| syntax(error.to_string()))?;
+        if content.version != 1 {
+            return Err(syntax(format!(
+                "expected version 1, found {}",
+                content.version
+            )));
+        }
         Ok(Self {
             file: file.to_owned(),
-            stages,
+            stages: content.stages,
         })
     }
 

@@ -24,6 +24,7 @@ pub use execute::{Assessment, ExecuteError, Runner, State, Workspace};
 pub use graph::GraphError;
 pub use journal::{Journal, run_name};
 pub use key::{KeyParts, StaleReason, params_digest};
+pub use lock::{Lock, LockError};
 pub use path::{PathError, ProjectPath};
 pub use process::{BODY, CommandError, Failed, Interrupted, Processes, interrupted};
 pub use schedule::{AfterFailure, Executor, Summary, run};
