@@ -40,6 +40,19 @@ pub enum Event {
         /// Why it had to run, one cause a line.
         reasons: Vec<String>,
     },
+    /// A try of a stage failed, and there will be another one.
+    StageRetry {
+        /// Its name in `pipeline.yaml`.
+        stage: String,
+        /// Which try comes next; the first one is 1.
+        attempt: u32,
+        /// How many there are at most.
+        attempts: u32,
+        /// How long it waits before.
+        seconds: f64,
+        /// What went wrong.
+        error: String,
+    },
     /// A stage ended.
     StageFinished {
         /// Its name in `pipeline.yaml`.
@@ -51,9 +64,15 @@ pub enum Event {
         /// What went wrong, where it failed.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         error: Option<String>,
+        /// Its key, where it got as far as having one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<String>,
     },
     /// Work of known length went on.
     Progress {
+        /// The stage that says so, where one does.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        stage: Option<String>,
         /// What is being counted: `step`, `trial`.
         what: String,
         /// How many are done.
@@ -65,11 +84,17 @@ pub enum Event {
     },
     /// Something worth a line in a log.
     Note {
+        /// The stage that says so, where one does.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        stage: Option<String>,
         /// The line.
         message: String,
     },
     /// A result: a table, a forecast.
     Result {
+        /// The stage that says so, where one does.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        stage: Option<String>,
         /// For a person: lines of plain text of at most 80 columns.
         text: String,
         /// For a program.
@@ -95,7 +120,34 @@ pub enum Event {
         failed: Vec<String>,
         /// Stages that were not tried.
         skipped: Vec<String>,
+        /// Wall time of the run.
+        seconds: f64,
+        /// The signal that ended it early, if one did.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        signal: Option<i32>,
     },
+}
+
+impl Event {
+    /// Something worth a line in a log.
+    pub fn note(message: impl Into<String>) -> Self {
+        Self::Note {
+            stage: None,
+            message: message.into(),
+        }
+    }
+
+    /// Says which stage it comes from, where it does not yet.
+    #[must_use]
+    pub fn of_stage(mut self, name: &str) -> Self {
+        if let Self::Progress { stage, .. }
+        | Self::Note { stage, .. }
+        | Self::Result { stage, .. } = &mut self
+        {
+            stage.get_or_insert_with(|| name.to_owned());
+        }
+        self
+    }
 }
 
 /// Receives events as they happen.

@@ -83,6 +83,47 @@ pub enum ParamsError {
     },
 }
 
+/// Any YAML or JSON file, as values by dotted path: parameters that krammerti itself does not know.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Values(Value);
+
+impl Values {
+    /// Reads a file from its text.
+    pub fn parse(path: &Path, text: &str) -> Result<Self, ParamsError> {
+        match serde_yaml::from_str(text) {
+            Ok(value) => Ok(Self(value)),
+            Err(error) => Err(ParamsError::Syntax {
+                file: path.to_owned(),
+                message: error.to_string(),
+            }),
+        }
+    }
+
+    /// What stands at a dotted path.
+    pub fn get(&self, path: &str) -> Option<&Value> {
+        lookup(&self.0, path)
+    }
+
+    /// The leaves at and below a dotted path, or all, each as canonical JSON. A list is one leaf.
+    pub fn leaves(&self, path: Option<&str>) -> BTreeMap<String, String> {
+        let mut leaves = BTreeMap::new();
+        match (path, &self.0) {
+            (Some(path), value) => {
+                if let Some(value) = lookup(value, path) {
+                    collect_leaves(path, value, &mut leaves);
+                }
+            }
+            (None, Value::Object(map)) => {
+                for (key, value) in map {
+                    collect_leaves(key, value, &mut leaves);
+                }
+            }
+            (None, _) => {}
+        }
+        leaves
+    }
+}
+
 /// A parameter file with the overrides of the command line applied.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ParamsFile {

@@ -1,8 +1,9 @@
-//! Instants and steps: seconds since 1970-01-01T00:00:00Z, written as RFC 3339 in UTC.
+//! Instants, spans and steps: seconds since 1970-01-01T00:00:00Z, written as RFC 3339 in UTC.
 //!
 //! This module must not read a clock: an artifact holds only times that came from data.
 
 use std::fmt;
+use std::time::Duration;
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime};
 use serde::{Deserialize, Serialize};
@@ -133,6 +134,81 @@ impl std::str::FromStr for Step {
     }
 }
 
+/// A length of time that a person writes: `500ms`, `30s`, `10min`, `1h`, `2d`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Span(Duration);
+
+impl Span {
+    /// As the standard library has it.
+    pub fn duration(self) -> Duration {
+        self.0
+    }
+}
+
+impl From<Duration> for Span {
+    fn from(duration: Duration) -> Self {
+        Self(duration)
+    }
+}
+
+/// The largest unit that leaves at most one digit behind the point: `48.3 s`, `2.5 min`, `3 h`.
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.0.as_secs_f64();
+        let (value, unit) = match seconds {
+            s if s < 0.1 && s > 0.0 => (s * 1000.0, "ms"),
+            s if s < 120.0 => (s, "s"),
+            s if s < 7200.0 => (s / 60.0, "min"),
+            s if s < 172_800.0 => (s / 3600.0, "h"),
+            s => (s / 86_400.0, "d"),
+        };
+        let text = format!("{value:.1}");
+        write!(f, "{} {unit}", text.strip_suffix(".0").unwrap_or(&text))
+    }
+}
+
+impl std::str::FromStr for Span {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let bad = || {
+            format!("expected a length of time such as 500ms, 30s, 10min, 1h or 2d, found `{text}`")
+        };
+        let digits = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(bad)?;
+        let number: u32 = text[..digits].parse().map_err(|_| bad())?;
+        let number = u64::from(number);
+        let span = match text[digits..].trim() {
+            "ms" => Duration::from_millis(number),
+            "s" => Duration::from_secs(number),
+            "min" => Duration::from_secs(number * 60),
+            "h" => Duration::from_secs(number * 3600),
+            "d" => Duration::from_secs(number * 86_400),
+            _ => return Err(bad()),
+        };
+        if span.is_zero() {
+            return Err(bad());
+        }
+        Ok(Self(span))
+    }
+}
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+impl schemars::JsonSchema for Span {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Span".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "type": "string", "pattern": "^[0-9]+ *(ms|s|min|h|d)$" })
+    }
+}
+
 impl Serialize for Step {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
@@ -184,5 +260,18 @@ mod tests {
         }
         assert_eq!(Step::HOUR.per_day(), Some(24));
         assert_eq!("7h".parse::<Step>().ok().and_then(Step::per_day), None);
+    }
+
+    #[test]
+    fn spans_are_read_and_told() {
+        let told = |text: &str| text.parse::<Span>().map(|span| span.to_string());
+        assert_eq!(told("500ms").as_deref(), Ok("0.5 s"));
+        assert_eq!(told("90s").as_deref(), Ok("90 s"));
+        assert_eq!(told("150 min").as_deref(), Ok("2.5 h"));
+        assert_eq!(told("20d").as_deref(), Ok("20 d"));
+        assert_eq!(Span(Duration::from_micros(3500)).to_string(), "3.5 ms");
+        for text in ["", "5", "0s", "5m", "h", "-1s", "99999999999s"] {
+            assert!(text.parse::<Span>().is_err(), "{text}");
+        }
     }
 }

@@ -51,8 +51,8 @@ impl Stamp {
 #[derive(Default)]
 pub struct StatCache {
     file: PathBuf,
-    known: HashMap<Stamp, Digest>,
-    hashed: usize,
+    known: std::sync::Mutex<HashMap<Stamp, Digest>>,
+    hashed: std::sync::atomic::AtomicUsize,
 }
 
 impl StatCache {
@@ -62,13 +62,13 @@ impl StatCache {
         let known = parse(&text).unwrap_or_default();
         Self {
             file: file.to_owned(),
-            known,
+            known: known.into(),
             ..Self::default()
         }
     }
 
     /// The artifact at a path; `None` where there is nothing.
-    pub fn artifact(&mut self, path: &Path) -> io::Result<Option<Artifact>> {
+    pub fn artifact(&self, path: &Path) -> io::Result<Option<Artifact>> {
         let (kind, digest) = match fs::stat(path)? {
             None => return Ok(None),
             Some(metadata) if metadata.is_dir() => (
@@ -88,7 +88,7 @@ impl StatCache {
     }
 
     /// The digest of a file.
-    pub fn digest(&mut self, path: &Path) -> io::Result<Digest> {
+    pub fn digest(&self, path: &Path) -> io::Result<Digest> {
         let file = fs::open(path)?;
         let in_path = |error: io::Error| {
             io::Error::new(
@@ -103,26 +103,27 @@ impl StatCache {
             )));
         }
         let stamp = Stamp::of(&metadata);
-        if let Some(&digest) = self.known.get(&stamp) {
+        if let Some(&digest) = self.known.lock().expect("shim").get(&stamp) {
             return Ok(digest);
         }
         // Before the first byte is read: a change within the tick of it must not go unseen.
         let begun = now_ns();
         let (digest, stamp) = hash_steady(&file, stamp).map_err(in_path)?;
-        self.hashed += 1;
+        self.hashed
+            .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         if stamp.settled_at(begun) {
-            self.known.insert(stamp, digest);
+            self.known.lock().expect("shim").insert(stamp, digest);
         }
         Ok(digest)
     }
 
     /// Keeps what is known, if anything was hashed. A cache that cannot be written is no error.
-    pub fn save(&mut self) {
-        if self.hashed == 0 {
+    pub fn save(&self) {
+        if self.hashed.swap(0, std::sync::atomic::Ordering::Relaxed) == 0 {
             return;
         }
-        self.hashed = 0;
-        let mut lines: Vec<_> = self.known.iter().collect();
+        let known = self.known.lock().expect("shim");
+        let mut lines: Vec<_> = known.iter().collect();
         lines.sort();
         let mut text = format!("{HEADER}\n");
         for (s, digest) in lines {
@@ -205,7 +206,7 @@ mod tests {
         let path = folder.path().join("data");
         fs::write_atomic(&path, b"old").unwrap();
         settle();
-        let mut cache = StatCache::load(&folder.path().join("cache"));
+        let cache = StatCache::load(&folder.path().join("cache"));
         let old = cache.digest(&path).unwrap();
         cache.save();
 
@@ -215,7 +216,7 @@ mod tests {
         file.set_times(FileTimes::new().set_modified(mtime))
             .unwrap();
 
-        let mut cache = StatCache::load(&folder.path().join("cache"));
+        let cache = StatCache::load(&folder.path().join("cache"));
         assert_ne!(cache.digest(&path).unwrap(), old);
     }
 
@@ -225,18 +226,18 @@ mod tests {
         let path = folder.path().join("data");
         let store = folder.path().join("cache");
         fs::write_atomic(&path, b"x").unwrap();
-        let mut cache = StatCache::load(&store);
+        let cache = StatCache::load(&store);
         cache.digest(&path).unwrap();
         assert!(
-            cache.known.is_empty(),
+            cache.known.lock().unwrap().is_empty(),
             "hashed within a tick of its change: not to be trusted"
         );
         settle();
         cache.digest(&path).unwrap();
         cache.save();
-        let mut cache = StatCache::load(&store);
+        let cache = StatCache::load(&store);
         cache.digest(&path).unwrap();
-        assert_eq!(cache.hashed, 0);
+        assert_eq!(cache.hashed.into_inner(), 0);
     }
 
     #[test]

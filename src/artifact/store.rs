@@ -48,7 +48,7 @@ impl Store {
     }
 
     /// Puts an artifact in, as it lies at a path. Fails if it has changed since it was hashed.
-    pub fn insert(&self, path: &Path, artifact: Artifact, cache: &mut StatCache) -> io::Result<()> {
+    pub fn insert(&self, path: &Path, artifact: Artifact, cache: &StatCache) -> io::Result<()> {
         match artifact.kind {
             Kind::File | Kind::Executable => self.insert_file(path, artifact.digest),
             Kind::Folder => {
@@ -125,15 +125,25 @@ impl Store {
         })
     }
 
-    /// What a key gave, if it is known and all of it is here.
-    pub fn find(&self, key: Digest) -> Option<Record> {
+    /// What a key gave, if it is known. Whether all of it is here is for [`Store::has`] to tell.
+    pub fn record(&self, key: Digest) -> Option<Record> {
         let text = fs::read_to_string(&self.record_path(key)).ok()?;
-        let record: Record = serde_json::from_str(&text).ok()?;
-        record
-            .outputs
-            .values()
-            .all(|&output| self.has(output))
-            .then_some(record)
+        serde_json::from_str(&text).ok()
+    }
+
+    /// Keeps the listing of a folder, but not what is in it: enough to tell later what changed.
+    pub fn insert_listing(&self, tree: &Tree) -> io::Result<()> {
+        let text = tree.encode();
+        let object = self.object(Digest::of(text.as_bytes()));
+        if fs::exists(&object) {
+            return Ok(());
+        }
+        fs::write_atomic(&object, text.as_bytes())
+    }
+
+    /// The listing of a folder, if it is here.
+    pub fn listing(&self, digest: Digest) -> Option<Tree> {
+        self.tree(digest).ok()
     }
 
     /// Remembers what a key gave. Its objects are to be here already.
@@ -179,13 +189,13 @@ mod tests {
 
     #[test]
     fn what_goes_in_comes_out_again() {
-        let (folder, store, mut cache) = setup();
+        let (folder, store, cache) = setup();
         let path = folder.path().join("out");
         fs::write_atomic(&path.join("a/b.csv"), b"1,2\n").unwrap();
         fs::write_atomic(&path.join("c.json"), b"{}\n").unwrap();
         let artifact = cache.artifact(&path).unwrap().unwrap();
         assert!(!store.has(artifact));
-        store.insert(&path, artifact, &mut cache).unwrap();
+        store.insert(&path, artifact, &cache).unwrap();
         assert!(store.has(artifact));
 
         fs::write_atomic(&path.join("other"), b"x").unwrap();
@@ -195,22 +205,22 @@ mod tests {
 
     #[test]
     fn a_file_that_changed_is_not_stored_under_its_old_digest() {
-        let (folder, store, mut cache) = setup();
+        let (folder, store, cache) = setup();
         let path = folder.path().join("out");
         fs::write_atomic(&path, b"old").unwrap();
         let artifact = cache.artifact(&path).unwrap().unwrap();
         fs::write_atomic(&path, b"new").unwrap();
-        assert!(store.insert(&path, artifact, &mut cache).is_err());
+        assert!(store.insert(&path, artifact, &cache).is_err());
         assert!(!store.has(artifact));
     }
 
     #[test]
     fn a_damaged_object_is_found_out_and_removed() {
-        let (folder, store, mut cache) = setup();
+        let (folder, store, cache) = setup();
         let path = folder.path().join("out");
         fs::write_atomic(&path, b"good").unwrap();
         let artifact = cache.artifact(&path).unwrap().unwrap();
-        store.insert(&path, artifact, &mut cache).unwrap();
+        store.insert(&path, artifact, &cache).unwrap();
         fs::write_atomic(&store.object(artifact.digest), b"evil").unwrap();
         let key = Digest::of(b"key");
         store
@@ -218,16 +228,17 @@ mod tests {
                 key,
                 &Record {
                     outputs: [("out".to_owned(), artifact)].into(),
+                    built: None,
                 },
             )
             .unwrap();
-        assert!(store.find(key).is_some());
+        assert!(store.record(key).is_some());
         assert!(
             store
                 .restore(artifact, &folder.path().join("back"))
                 .is_err()
         );
         assert!(!folder.path().join("back").exists());
-        assert!(store.find(key).is_none());
+        assert!(!store.has(artifact));
     }
 }

@@ -29,14 +29,14 @@ pub struct Tree {
 
 impl Tree {
     /// Lists a folder, hashing what the cache does not know.
-    pub fn scan(folder: &Path, cache: &mut StatCache) -> io::Result<Self> {
+    pub fn scan(folder: &Path, cache: &StatCache) -> io::Result<Self> {
         let mut tree = Self::default();
         tree.scan_into(folder, "", cache)?;
         tree.entries.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(tree)
     }
 
-    fn scan_into(&mut self, folder: &Path, prefix: &str, cache: &mut StatCache) -> io::Result<()> {
+    fn scan_into(&mut self, folder: &Path, prefix: &str, cache: &StatCache) -> io::Result<()> {
         use std::os::unix::fs::PermissionsExt;
         // What is unfinished is no part of anything.
         for name in fs::list(folder)?

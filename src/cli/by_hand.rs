@@ -20,7 +20,7 @@ pub(super) fn run(request: &Request, global: &Global, ui: &mut Ui) -> Result<()>
     let project = Project::find()?;
     let request = request.clone().map_paths(|path| project.place(path))?;
     let declared = Subcommands::new(&project.root).declare_request(&request)?;
-    let pipeline = project.pipeline()?;
+    let (pipeline, seen) = project.read()?;
     let known = pipeline
         .stages()
         .iter()
@@ -30,8 +30,8 @@ pub(super) fn run(request: &Request, global: &Global, ui: &mut Ui) -> Result<()>
         None => ad_hoc(&request, declared, &pipeline)?,
     };
     let krammerti = std::env::current_exe()?;
-    let current = || project.pipeline();
-    ops::execute_one(&stage, &options(&project, &krammerti, &current, global), ui)?;
+    let changed = |stage: &Stage| seen.changed(stage);
+    ops::execute_one(&stage, &options(&project, &krammerti, &changed, global), ui)?;
     Ok(())
 }
 

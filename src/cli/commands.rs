@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use anyhow::{Result, bail};
+use serde_json::Value;
 
 use super::parse_request;
 use super::stage_args::{DEFAULT_PARAMS, Request, Verb};
 use crate::fs;
 use crate::ops::NoSource;
-use crate::params::{Params, ParamsFile};
+use crate::params::{Params, ParamsFile, Values};
 use crate::pipeline::{Commands, Declared, ProjectPath};
 use crate::source;
 
@@ -19,6 +20,8 @@ use crate::source;
 pub(super) struct Subcommands {
     root: PathBuf,
     read: RefCell<BTreeMap<Spec, Rc<Loaded>>>,
+    values: RefCell<BTreeMap<String, Rc<Values>>>,
+    texts: RefCell<BTreeMap<String, Option<String>>>,
 }
 
 /// `--params` and all `--set`.
@@ -40,7 +43,41 @@ impl Subcommands {
         Self {
             root: root.to_owned(),
             read: RefCell::default(),
+            values: RefCell::default(),
+            texts: RefCell::default(),
         }
+    }
+
+    /// The text of a parameter file, read once.
+    fn text(&self, path: &str) -> Result<Option<String>> {
+        if let Some(text) = self.texts.borrow().get(path) {
+            return Ok(text.clone());
+        }
+        let text = fs::read_if_exists(&self.root.join(path))?;
+        self.texts
+            .borrow_mut()
+            .insert(path.to_owned(), text.clone());
+        Ok(text)
+    }
+
+    /// The parameter files as they were when they were read, by path.
+    pub(super) fn into_texts(self) -> BTreeMap<String, Option<String>> {
+        self.texts.into_inner()
+    }
+
+    /// Any YAML or JSON file of the project, for stages that are no subcommands.
+    fn values(&self, path: &str) -> Result<Rc<Values>> {
+        if let Some(values) = self.values.borrow().get(path) {
+            return Ok(Rc::clone(values));
+        }
+        let Some(text) = self.text(path)? else {
+            bail!(NoParamsFile(path.to_owned()));
+        };
+        let values = Rc::new(Values::parse(Path::new(path), &text)?);
+        self.values
+            .borrow_mut()
+            .insert(path.to_owned(), Rc::clone(&values));
+        Ok(values)
     }
 
     /// Reads `--params FILE[:KEY]` with the overrides of `--set`. A project without the default
@@ -54,7 +91,7 @@ impl Subcommands {
             Some((path, key)) => (path, Some(key)),
             None => (spec, None),
         };
-        let text = match fs::read_if_exists(&self.root.join(path))? {
+        let text = match self.text(path)? {
             Some(text) => text,
             None if spec == DEFAULT_PARAMS => String::new(),
             None => bail!(NoParamsFile(path.to_owned())),
@@ -110,13 +147,46 @@ impl Commands for Subcommands {
         metadata.is_ok_and(|metadata| metadata.is_some_and(|metadata| metadata.is_file()))
     }
 
-    fn declare(&self, words: &[String]) -> Result<Declared> {
-        let plain = |path: &str| Ok(ProjectPath::new(path)?.to_string());
+    fn glob(&self, pattern: &str) -> Result<Vec<String>> {
+        // What ProjectPath::output takes lies in the project.
+        let plain = ProjectPath::output(pattern)?;
+        let root = glob::Pattern::escape(&self.root.to_string_lossy());
+        let options = glob::MatchOptions {
+            require_literal_separator: true,
+            require_literal_leading_dot: true,
+            ..glob::MatchOptions::new()
+        };
+        let mut files = Vec::new();
+        for path in glob::glob_with(&format!("{root}/{plain}"), options)? {
+            let path = path?;
+            let name = path.strip_prefix(&self.root).ok().and_then(Path::to_str);
+            let Some(name) = name else {
+                bail!("{} is not plain UTF-8 text", path.display());
+            };
+            if path.is_file() {
+                files.push(name.to_owned());
+            }
+        }
+        files.sort();
+        Ok(files)
+    }
+
+    fn declare(&self, words: &[String], wdir: Option<&ProjectPath>) -> Result<Declared> {
+        let plain = |path: &str| Ok(ProjectPath::within(wdir, path)?.to_string());
         self.declare_request(&parse_request(words)?.map_paths(plain)?)
     }
 
-    fn params(&self, path: &str) -> Result<BTreeMap<String, String>> {
-        Ok(named(&self.load(DEFAULT_PARAMS, &[])?.file, path).collect())
+    fn params(&self, file: Option<&str>, path: Option<&str>) -> Result<BTreeMap<String, String>> {
+        let file = file.unwrap_or(DEFAULT_PARAMS);
+        let leaves = self.values(file)?.leaves(path);
+        Ok(leaves
+            .into_iter()
+            .map(|(path, value)| (format!("{file}:{path}"), value))
+            .collect())
+    }
+
+    fn value(&self, path: &str) -> Result<Option<Value>> {
+        Ok(self.values(DEFAULT_PARAMS)?.get(path).cloned())
     }
 }
 

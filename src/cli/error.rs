@@ -8,7 +8,7 @@ use crate::data::SeriesError;
 use crate::model::{Misfit, NeedsBackend};
 use crate::ops::{GateFailed, NoSection, NoSource, RunError, StageFailed};
 use crate::params::ParamsError;
-use crate::pipeline::{CommandError, ExecuteError, GraphError, PathError, PipelineError};
+use crate::pipeline::{CommandError, ExecuteError, Failed, GraphError, PathError, PipelineError};
 
 /// An error as a person sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,7 +111,10 @@ impl Report {
             }
             RunError::Graph(_) => self.code = USAGE,
             RunError::Open(error) => self.execute(error),
-            RunError::Stage(StageFailed { source, .. }) => self.execute(source),
+            RunError::Stage {
+                first: StageFailed { source, .. },
+                ..
+            } => self.execute(source),
         }
     }
 
@@ -132,6 +135,9 @@ impl Report {
             }
             ExecuteError::Io(error) => self.io(error),
             ExecuteError::Command(error) => self.command(error),
+            ExecuteError::Frozen { .. } => {
+                self.hint = Some("put it there, or take `frozen` from the stage".to_owned());
+            }
             ExecuteError::MissingOutput { .. } => {}
         }
     }
@@ -142,7 +148,10 @@ impl Report {
         };
         if failed.message.is_none() {
             self.log = Some(failed.log_tail.clone()).filter(|tail| !tail.is_empty());
-            self.hint = Some(format!("its whole log is {}", failed.log.display()));
+            self.hint = Some(match &failed.strict {
+                Some(never_written) => strict_hint(failed, never_written),
+                None => format!("its whole log is {}", failed.log.display()),
+            });
             return;
         }
         // A subcommand of krammerti has said it all.
@@ -167,6 +176,19 @@ impl Report {
                   libtorch (persistence, seasonal, climatology, ridge)"
                 .to_owned(),
         });
+    }
+}
+
+/// A strict stage fails where a plain one would not; the program's own words name the path.
+fn strict_hint(failed: &Failed, never_written: &[String]) -> String {
+    let log = failed.log.display();
+    match never_written {
+        [] => format!(
+            "it runs strictly: what it reads must stand under deps, what it writes under outs; its whole log is {log}"
+        ),
+        [path, ..] => format!(
+            "it runs strictly and never wrote {path}: a file is filled in its place, a folder is declared as `{path}/`; its whole log is {log}"
+        ),
     }
 }
 

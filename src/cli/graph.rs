@@ -1,5 +1,7 @@
 //! `krammerti graph`.
 
+use std::collections::HashMap;
+
 use anyhow::Result;
 
 use super::project::Project;
@@ -48,7 +50,8 @@ fn render(pipeline: &Pipeline, format: Format) -> String {
             pipeline
                 .stages()
                 .iter()
-                .map(|stage| text_line(pipeline, stage))
+                .enumerate()
+                .map(|(index, stage)| text_line(pipeline, index, stage))
                 .collect(),
         ),
         Format::Dot => format!(
@@ -62,17 +65,17 @@ fn render(pipeline: &Pipeline, format: Format) -> String {
         ),
         Format::Mermaid => {
             // Names may hold what Mermaid takes for syntax, so nodes are numbered.
-            let number = |name: &str| names().position(|other| other == name).unwrap_or(0);
+            let number: HashMap<&str, usize> = names().zip(0..).collect();
             format!(
                 "flowchart LR\n{}{}",
                 lines(
                     names()
-                        .map(|name| format!("  s{}[\"{name}\"]\n", number(name)))
+                        .map(|name| format!("  s{}[\"{name}\"]\n", number[name]))
                         .collect()
                 ),
                 lines(
                     edges()
-                        .map(|(from, to)| format!("  s{} --> s{}\n", number(from), number(to)))
+                        .map(|(from, to)| format!("  s{} --> s{}\n", number[from], number[to]))
                         .collect()
                 )
             )
@@ -85,9 +88,9 @@ fn render(pipeline: &Pipeline, format: Format) -> String {
     }
 }
 
-fn text_line(pipeline: &Pipeline, stage: &crate::pipeline::Stage) -> String {
+fn text_line(pipeline: &Pipeline, index: usize, stage: &crate::pipeline::Stage) -> String {
     let from: Vec<&str> = pipeline
-        .upstream(stage)
+        .upstream(index)
         .map(|writer| writer.name.as_str())
         .collect();
     match from.as_slice() {

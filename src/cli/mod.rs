@@ -4,6 +4,7 @@ mod backend;
 mod by_hand;
 mod commands;
 mod completions;
+mod dry_run;
 mod error;
 mod evaluate;
 mod fetch;
@@ -13,6 +14,7 @@ mod predict;
 mod prepare;
 mod project;
 mod run;
+mod schema;
 mod stage_args;
 mod status;
 mod train;
@@ -101,6 +103,7 @@ enum Command {
     Completions(completions::Args),
     #[command(hide = true)]
     Man(man::Args),
+    Schema(schema::Args),
 }
 
 impl Command {
@@ -157,6 +160,10 @@ fn run(cli: Cli, registry: &Registry, body: bool, ui: &mut Ui) -> anyhow::Result
             Ok(())
         }
         Err(Command::Man(args)) => man::run(&args),
+        Err(Command::Schema(args)) => {
+            schema::run(&args, ui);
+            Ok(())
+        }
         Err(_) => unreachable!("every other command is a stage"),
     }
 }

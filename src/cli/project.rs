@@ -1,12 +1,13 @@
 //! The project: found from any folder in it, as git finds its root.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
 use super::commands::Subcommands;
 use crate::fs;
-use crate::pipeline::Pipeline;
+use crate::pipeline::{Pipeline, Stage};
 
 /// The file that makes a folder a project.
 const PIPELINE: &str = "pipeline.yaml";
@@ -60,10 +61,20 @@ impl Project {
 
     /// Reads and checks the pipeline.
     pub(super) fn pipeline(&self) -> Result<Pipeline> {
+        Ok(self.read()?.0)
+    }
+
+    /// The pipeline, and the parameter files as they were then.
+    pub(super) fn read(&self) -> Result<(Pipeline, ParamsSeen<'_>)> {
         let file = self.root.join(PIPELINE);
         let text = fs::read_to_string(&file)?;
         let commands = Subcommands::new(&self.root);
-        Ok(Pipeline::parse(Path::new(PIPELINE), &text, &commands)?)
+        let pipeline = Pipeline::parse(Path::new(PIPELINE), &text, &commands)?;
+        let seen = ParamsSeen {
+            project: self,
+            texts: commands.into_texts(),
+        };
+        Ok((pipeline, seen))
     }
 
     /// A path as typed in the current folder, relative to the root where it lies in the project.
@@ -75,6 +86,36 @@ impl Project {
             .to_str()
             .map(str::to_owned)
             .with_context(|| format!("{} is not plain UTF-8 text", placed.display()))
+    }
+}
+
+/// The parameter files as they were when keys were formed from them.
+pub(super) struct ParamsSeen<'a> {
+    project: &'a Project,
+    texts: BTreeMap<String, Option<String>>,
+}
+
+impl ParamsSeen<'_> {
+    /// The parameters of a stage that are others now.
+    pub(super) fn changed(&self, stage: &Stage) -> Vec<String> {
+        let file = |name: &str| name.split(':').next().unwrap_or_default().to_owned();
+        let files: BTreeSet<String> = stage.params.keys().map(|name| file(name)).collect();
+        let same = |file: &String| {
+            let now = fs::read_if_exists(&self.project.root.join(file)).ok();
+            now.is_some_and(|now| self.texts.get(file) == Some(&now))
+        };
+        if files.iter().all(same) {
+            return Vec::new();
+        }
+        // Another comment, perhaps: only the values count.
+        let now = self.project.pipeline().ok();
+        let now = now.as_ref().and_then(|now| now.stage(&stage.name).ok());
+        let value = |name: &String| now.and_then(|now| now.params.get(name));
+        let changed = stage
+            .params
+            .iter()
+            .filter(|(name, old)| value(name) != Some(old));
+        changed.map(|(name, _)| name.clone()).collect()
     }
 }
 

@@ -1,14 +1,16 @@
 //! `krammerti run`.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::Result;
 
 use super::Global;
+use super::dry_run;
 use super::project::Project;
 use super::ui::Ui;
 use crate::ops::{self, RunOptions};
-use crate::pipeline::{AfterFailure, Pipeline};
+use crate::pipeline::{AfterFailure, Stage};
 
 /// Bring the pipeline up to date: run the stages whose inputs changed.
 ///
@@ -25,38 +27,61 @@ pub(super) struct Args {
     /// After a failure go on with the stages that do not need it.
     #[arg(short, long)]
     keep_going: bool,
+    /// Run up to N stages side by side, within the `resources` of pipeline.yaml.
+    #[arg(short, long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    jobs: u16,
+    /// Only this stage and those that need it; what it needs itself is taken as it lies.
+    #[arg(long, value_name = "STAGE", conflicts_with = "stages")]
+    downstream: Vec<String>,
+    /// Show what would run, why, and about how long it would take; run nothing.
+    #[arg(short = 'n', long)]
+    dry_run: bool,
 }
 
 pub(super) fn run(args: &Args, global: &Global, ui: &mut Ui) -> Result<()> {
     let project = Project::find()?;
-    let pipeline = project.pipeline()?;
+    let (pipeline, seen) = project.read()?;
     let krammerti = std::env::current_exe()?;
-    let current = || project.pipeline();
+    let changed = |stage: &Stage| seen.changed(stage);
+    let plan = if args.downstream.is_empty() {
+        pipeline.select(&args.stages)?
+    } else {
+        pipeline.downstream(&args.downstream)?
+    };
     let options = RunOptions {
         force: args.force,
+        jobs: usize::from(args.jobs),
+        resources: pipeline.resources(),
         after_failure: if args.keep_going {
             AfterFailure::KeepGoing
         } else {
             AfterFailure::Stop
         },
-        ..options(&project, &krammerti, &current, global)
+        ..options(&project, &krammerti, &changed, global)
     };
-    ops::run_pipeline(&pipeline, &args.stages, &options, ui)?;
+    if args.dry_run {
+        return dry_run::show(&ops::dry_run(&plan, &options)?, global, ui);
+    }
+    ops::run_plan(&plan, &options, ui)?;
     Ok(())
 }
 
+/// One stage at a time, and only where something changed.
 pub(super) fn options<'a>(
     project: &'a Project,
     krammerti: &'a Path,
-    current: &'a dyn Fn() -> Result<Pipeline>,
+    changed_params: &'a (dyn Fn(&Stage) -> Vec<String> + Sync),
     global: &Global,
 ) -> RunOptions<'a> {
+    static NONE: BTreeMap<String, u32> = BTreeMap::new();
     RunOptions {
         root: &project.root,
         krammerti,
         wait: !global.no_wait,
         force: false,
+        jobs: 1,
+        resources: &NONE,
         after_failure: AfterFailure::Stop,
-        current,
+        changed_params,
     }
 }

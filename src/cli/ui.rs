@@ -3,14 +3,16 @@
 //! stdout carries results, or events with `--json`; everything else goes to stderr. Without a
 //! terminal there are no colours, bars or cursor codes.
 
+use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::Global;
 use super::error::Report;
 use crate::event::{Event, Observer, Outcome};
+use crate::time::Span;
 
 /// Work shorter than this needs no bar.
 const SLOW: Duration = Duration::from_millis(400);
@@ -34,12 +36,13 @@ pub(super) struct Ui {
     verbose: bool,
     colour: bool,
     terminal: bool,
-    stage: Option<Running>,
+    /// By name, those whose command runs.
+    running: BTreeMap<String, Running>,
+    bars: MultiProgress,
 }
 
-/// The stage whose command runs.
+/// A stage whose command runs.
 struct Running {
-    name: String,
     since: std::time::Instant,
     bar: Option<ProgressBar>,
 }
@@ -74,25 +77,33 @@ impl Ui {
             verbose: global.verbose,
             colour,
             terminal,
-            stage: None,
+            running: BTreeMap::new(),
+            bars: MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10)),
         }
     }
 
     /// Writes a result to stdout. Whoever closed the pipe has seen enough.
-    #[expect(
-        clippy::unused_self,
-        reason = "printing belongs to whoever holds the Ui"
-    )]
     pub(super) fn print(&mut self, text: &str) {
-        let mut stdout = std::io::stdout().lock();
-        let _ = stdout
-            .write_all(text.as_bytes())
-            .and_then(|()| stdout.flush());
+        self.beside_bars(|| {
+            let mut stdout = std::io::stdout().lock();
+            let _ = stdout
+                .write_all(text.as_bytes())
+                .and_then(|()| stdout.flush());
+        });
+    }
+
+    /// Writes with the bars out of the way.
+    fn beside_bars(&self, write: impl FnOnce()) {
+        if self.running.values().any(|stage| stage.bar.is_some()) {
+            self.bars.suspend(write);
+        } else {
+            write();
+        }
     }
 
     /// Tells an error and gives back its exit code.
     pub(super) fn error(&mut self, report: &Report) -> u8 {
-        self.clear_bar();
+        self.clear_bars();
         if self.reader == Reader::Runner {
             self.json(&Event::Failure {
                 message: report.message.clone(),
@@ -122,13 +133,11 @@ impl Ui {
         }
     }
 
-    #[expect(
-        clippy::unused_self,
-        reason = "printing belongs to whoever holds the Ui"
-    )]
     fn line(&self, text: &str) {
-        let mut stderr = std::io::stderr().lock();
-        let _ = writeln!(stderr, "{text}");
+        self.beside_bars(|| {
+            let mut stderr = std::io::stderr().lock();
+            let _ = writeln!(stderr, "{text}");
+        });
     }
 
     fn paint(&self, colour: Colour, text: &str) -> String {
@@ -148,32 +157,30 @@ impl Ui {
     fn show(&mut self, event: Event) {
         match event {
             Event::StageStarted { stage, reasons } => self.stage_started(stage, &reasons),
+            Event::StageRetry {
+                stage,
+                attempt,
+                attempts,
+                seconds,
+                error,
+            } => self.retry(&stage, attempt, attempts, seconds, &error),
             Event::StageFinished {
                 stage,
                 outcome,
                 seconds,
+                error,
                 ..
-            } => self.stage_finished(&stage, outcome, seconds),
+            } => self.stage_finished(&stage, outcome, seconds, error.as_deref()),
             Event::Progress {
+                stage,
                 done,
                 total,
                 message,
                 ..
-            } => self.progress(done, total, &message),
-            Event::Note { message } => self.note(&message),
-            Event::Result { text, .. } => {
-                self.clear_bar();
-                self.print(&format!("\n{}\n\n", text.trim_end()));
-            }
-            Event::RunFinished {
-                ran,
-                restored,
-                fresh,
-                failed,
-                skipped,
-            } => {
-                self.recap(&ran, &restored, &fresh, &failed, &skipped);
-            }
+            } => self.progress(&stage.unwrap_or_default(), done, total, &message),
+            Event::Note { stage, message } => self.note(&stage.unwrap_or_default(), &message),
+            Event::Result { text, .. } => self.print(&format!("\n{}\n\n", text.trim_end())),
+            finished @ Event::RunFinished { .. } => self.recap(&finished),
             Event::RunStarted { .. } | Event::Failure { .. } => {}
         }
     }
@@ -187,20 +194,35 @@ impl Ui {
             "{stage:<12} {:<9} {why}",
             self.paint_padded(Colour::Yellow, "running", 9)
         ));
-        self.stage = Some(Running {
-            name: stage,
-            since: std::time::Instant::now(),
-            bar: None,
-        });
+        self.running.insert(
+            stage,
+            Running {
+                since: std::time::Instant::now(),
+                bar: None,
+            },
+        );
     }
 
-    fn stage_finished(&mut self, stage: &str, outcome: Outcome, seconds: f64) {
-        self.clear_bar();
-        self.stage = None;
+    fn retry(&mut self, stage: &str, attempt: u32, attempts: u32, seconds: f64, error: &str) {
+        let wait = told(seconds);
+        self.say(&format!(
+            "{stage:<12} {} try {attempt} of {attempts} in {wait}: {error}",
+            self.paint_padded(Colour::Yellow, "failed", 9)
+        ));
+    }
+
+    fn stage_finished(&mut self, stage: &str, outcome: Outcome, seconds: f64, error: Option<&str>) {
+        if let Some(bar) = self.running.remove(stage).and_then(|stage| stage.bar) {
+            bar.finish_and_clear();
+            self.bars.remove(&bar);
+        }
         let (colour, word, more) = match outcome {
-            Outcome::Ran => (Colour::Green, "ran", format!("{seconds:.1} s")),
+            Outcome::Ran => (Colour::Green, "ran", told(seconds)),
             Outcome::Restored => (Colour::Green, "restored", "from the store".to_owned()),
-            Outcome::Failed => (Colour::Red, "failed", format!("{seconds:.1} s")),
+            Outcome::Failed => {
+                let error = error.unwrap_or_default();
+                (Colour::Red, "failed", format!("{}: {error}", told(seconds)))
+            }
             // Said once, at the end.
             Outcome::Fresh | Outcome::Skipped => return,
         };
@@ -210,20 +232,24 @@ impl Ui {
         ));
     }
 
-    fn recap(
-        &mut self,
-        ran: &[String],
-        restored: &[String],
-        fresh: &[String],
-        failed: &[String],
-        skipped: &[String],
-    ) {
-        let of = fresh.len();
+    fn recap(&mut self, finished: &Event) {
+        let Event::RunFinished {
+            ran,
+            restored,
+            fresh,
+            failed,
+            skipped,
+            seconds,
+            ..
+        } = finished
+        else {
+            return;
+        };
         if ran.len() + restored.len() + failed.len() + skipped.len() == 0 {
-            let what = if of == 1 {
-                "the stage is fresh".to_owned()
-            } else {
-                format!("all {of} stages are fresh")
+            let what = match fresh.len() {
+                0 => "there are no stages".to_owned(),
+                1 => "the stage is fresh".to_owned(),
+                of => format!("all {of} stages are fresh"),
             };
             return self.say(&format!("nothing to do: {what}"));
         }
@@ -234,12 +260,12 @@ impl Ui {
             ("failed", failed),
             ("skipped", skipped),
         ];
-        let told: Vec<String> = parts
+        let counted: Vec<String> = parts
             .iter()
             .filter(|(_, stages)| !stages.is_empty())
-            .map(|(word, stages)| format!("{word} {} ({})", stages.len(), stages.join(", ")))
+            .map(|(word, stages)| format!("{word} {}{}", stages.len(), names(stages)))
             .collect();
-        self.say(&told.join("; "));
+        self.say(&format!("{}; {}", counted.join("; "), told(*seconds)));
     }
 
     fn paint_padded(&self, colour: Colour, text: &str, width: usize) -> String {
@@ -257,47 +283,61 @@ impl Ui {
     }
 
     /// What a stage says of its work: a line in a log, nothing beside a bar.
-    fn note(&mut self, message: &str) {
-        let beside_a_bar = self.terminal && self.stage.is_some();
+    fn note(&mut self, stage: &str, message: &str) {
+        let beside_a_bar = self.terminal && self.running.contains_key(stage);
         if self.quiet || (beside_a_bar && !self.verbose) {
             return;
         }
-        let name = self
-            .stage
-            .as_ref()
-            .map(|stage| stage.name.clone())
-            .unwrap_or_default();
-        let text = format!("{name:<12} {}", self.paint(Colour::Dim, message));
-        match self.stage.as_ref().and_then(|stage| stage.bar.as_ref()) {
-            Some(bar) => bar.println(text),
-            None => self.line(&text),
-        }
+        self.line(&format!("{stage:<12} {}", self.paint(Colour::Dim, message)));
     }
 
-    fn progress(&mut self, done: u64, total: u64, message: &str) {
+    fn progress(&mut self, name: &str, done: u64, total: u64, message: &str) {
         if self.quiet || !self.terminal {
             return;
         }
-        let Some(stage) = &mut self.stage else { return };
+        let Some(stage) = self.running.get_mut(name) else {
+            return;
+        };
         if stage.bar.is_none() && stage.since.elapsed() < SLOW {
             return;
         }
-        let bar = stage.bar.get_or_insert_with(|| new_bar(&stage.name));
+        let bar = stage
+            .bar
+            .get_or_insert_with(|| self.bars.add(new_bar(name)));
         bar.set_length(total);
         bar.set_position(done);
         bar.set_message(message.to_owned());
     }
 
-    fn clear_bar(&mut self) {
-        if let Some(bar) = self.stage.as_mut().and_then(|stage| stage.bar.take()) {
+    fn clear_bars(&mut self) {
+        for bar in self
+            .running
+            .values_mut()
+            .filter_map(|stage| stage.bar.take())
+        {
             bar.finish_and_clear();
         }
     }
 }
 
+/// A few names in brackets; many are only counted.
+fn names(stages: &[String]) -> String {
+    const FEW: usize = 8;
+    if stages.len() <= FEW {
+        format!(" ({})", stages.join(", "))
+    } else {
+        format!(" ({}, …)", stages[..FEW - 1].join(", "))
+    }
+}
+
+/// A length of time for a person.
+pub(super) fn told(seconds: f64) -> String {
+    Span::from(Duration::try_from_secs_f64(seconds).unwrap_or_default()).to_string()
+}
+
 /// At most 80 columns for messages of up to 40: a bar that wraps leaves its rest behind.
 fn new_bar(stage: &str) -> ProgressBar {
-    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10));
+    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
     let template = format!("{stage:<12} [{{bar:12}}] {{msg}}  {{eta}} left");
     if let Ok(style) = ProgressStyle::with_template(&template) {
         bar.set_style(style.progress_chars("=> "));

@@ -10,6 +10,7 @@ mod model;
 mod predict;
 mod prepare;
 mod run;
+mod status;
 mod train;
 mod tune;
 
@@ -23,7 +24,8 @@ pub use evaluate::{GateFailed, evaluate};
 pub use fetch::{NoSource, fetch};
 pub use predict::predict;
 pub use prepare::prepare;
-pub use run::{RunError, RunOptions, StageFailed, StageStatus, execute_one, run_pipeline, status};
+pub use run::{RunError, RunOptions, StageFailed, execute_one, run_plan};
+pub use status::{DryRun, Planned, StageStatus, Standing, dry_run, status};
 pub use train::train;
 pub use tune::tune;
 
@@ -47,11 +49,15 @@ pub struct Context<'a> {
 
 impl Context<'_> {
     fn result(&mut self, text: String, data: serde_json::Value) {
-        self.observer.event(Event::Result { text, data });
+        self.observer.event(Event::Result {
+            stage: None,
+            text,
+            data,
+        });
     }
 
     fn note(&mut self, message: String) {
-        self.observer.event(Event::Note { message });
+        self.observer.event(Event::note(message));
     }
 
     /// The only input of a command that has one; the command line has seen to it.

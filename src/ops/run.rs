@@ -1,14 +1,14 @@
-//! `krammerti run`, `krammerti status`, and a single command typed by hand: stages by way of the runner.
+//! `krammerti run`, and a single command typed by hand: stages by way of the runner.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::Path;
 
-use serde::Serialize;
-
-use crate::event::{Event, Observer, Outcome};
+use crate::event::{Event, Observer};
+use crate::fs;
 use crate::pipeline::{
-    self, AfterFailure, CommandError, ExecuteError, Executor, GraphError, Interrupted, Journal,
-    Pipeline, Processes, Stage, State, Summary, Workspace, interrupted, run_name,
+    self, AfterFailure, Attempt, Built, CommandError, ExecuteError, Executor, GraphError,
+    Interrupted, Journal, Plan, Processes, Schedule, Stage, Summary, Workspace, interrupted,
+    run_name,
 };
 
 /// A stage that failed, with its name.
@@ -25,8 +25,13 @@ pub struct StageFailed {
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// A stage failed.
-    #[error(transparent)]
-    Stage(#[from] StageFailed),
+    #[error("{first}{}", and_others(.others))]
+    Stage {
+        /// The first one.
+        first: StageFailed,
+        /// The names of the others.
+        others: Vec<String>,
+    },
     /// Somebody ended it.
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
@@ -36,6 +41,13 @@ pub enum RunError {
     /// The project cannot be opened.
     #[error(transparent)]
     Open(#[from] ExecuteError),
+}
+
+fn and_others(others: &[String]) -> String {
+    match others {
+        [] => String::new(),
+        others => format!(" (failed too: {})", others.join(", ")),
+    }
 }
 
 /// How stages are run.
@@ -49,33 +61,20 @@ pub struct RunOptions<'a> {
     pub wait: bool,
     /// Whether commands run although nothing changed.
     pub force: bool,
+    /// How many stages at most side by side.
+    pub jobs: usize,
+    /// How much there is of each resource, where the project says so.
+    pub resources: &'a BTreeMap<String, u32>,
     /// What happens after a stage has failed.
     pub after_failure: AfterFailure,
-    /// The pipeline as its files say now: parameters may be edited while a stage runs.
-    pub current: &'a dyn Fn() -> anyhow::Result<Pipeline>,
+    /// Which parameters of a stage are others now than when its key was formed: they may be edited
+    /// while it runs.
+    pub changed_params: &'a (dyn Fn(&Stage) -> Vec<String> + Sync),
 }
 
-/// Brings the named stages, or all, and what they need up to date.
-pub fn run_pipeline(
-    pipeline: &Pipeline,
-    targets: &[String],
-    options: &RunOptions<'_>,
-    observer: &mut dyn Observer,
-) -> Result<Summary, RunError> {
-    run_stages(&pipeline.select(targets)?, options, observer)
-}
-
-/// Brings one stage up to date: a command typed by hand.
-pub fn execute_one(
-    stage: &Stage,
-    options: &RunOptions<'_>,
-    observer: &mut dyn Observer,
-) -> Result<Summary, RunError> {
-    run_stages(&[stage], options, observer)
-}
-
-fn run_stages(
-    stages: &[&Stage],
+/// Brings the stages of a plan up to date.
+pub fn run_plan(
+    plan: &Plan<'_>,
     options: &RunOptions<'_>,
     observer: &mut dyn Observer,
 ) -> Result<Summary, RunError> {
@@ -92,31 +91,67 @@ fn run_stages(
         run: run.clone(),
     };
     let journal = Journal::new(&workspace.run_folder());
-    let mut real = Real {
+    let mut observer = Recorded { observer, journal };
+    observer.event(Event::RunStarted {
+        run,
+        stages: plan.stages.iter().map(|stage| stage.name.clone()).collect(),
+    });
+    let schedule = Schedule {
+        jobs: options.jobs,
+        after_failure: options.after_failure,
+        capacity: capacity(options.resources),
+    };
+    let real = Real {
         workspace,
         processes,
-        current: options.current,
-        observer: Recorded { observer, journal },
+        changed_params: options.changed_params,
     };
-    real.event(Event::RunStarted {
-        run,
-        stages: stages.iter().map(|stage| stage.name.clone()).collect(),
-    });
-    let (summary, failure) = pipeline::run(stages, options.after_failure, &mut real);
-    real.workspace.save_cache();
+    let (summary, failure) = pipeline::run(plan, &schedule, &real, &mut observer);
+    let saved = real.workspace.save();
     match (failure, interrupted()) {
         (_, Some(signal)) => Err(signal.into()),
-        (Some(error), None) => Err(error.into()),
-        (None, None) => Ok(summary),
+        (Some(first), None) => {
+            let others = summary.failed.iter().filter(|name| **name != first.stage);
+            let others = others.cloned().collect();
+            Err(RunError::Stage { first, others })
+        }
+        (None, None) => {
+            saved?;
+            Ok(summary)
+        }
     }
+}
+
+/// Brings one stage up to date: a command typed by hand.
+pub fn execute_one(
+    stage: &Stage,
+    options: &RunOptions<'_>,
+    observer: &mut dyn Observer,
+) -> Result<Summary, RunError> {
+    run_plan(&Plan::single(stage), options, observer)
+}
+
+/// What there is of each resource: as the project says, otherwise as many threads as processors,
+/// and as many GPUs as the driver shows, but one at least: without a GPU, who asks for one runs on
+/// the CPU, and not side by side with another who does.
+fn capacity(said: &BTreeMap<String, u32>) -> BTreeMap<String, u32> {
+    let threads = std::thread::available_parallelism().map_or(1, |n| n.get() as u32);
+    let is_gpu = |name: &std::ffi::OsString| {
+        let number = name.to_str().and_then(|name| name.strip_prefix("nvidia"));
+        number.is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
+    };
+    let devices = fs::list(Path::new("/dev")).unwrap_or_default();
+    let gpus = devices.iter().filter(|name| is_gpu(name)).count().max(1) as u32;
+    let mut capacity = BTreeMap::from([("threads".to_owned(), threads), ("gpu".to_owned(), gpus)]);
+    capacity.extend(said.iter().map(|(name, &count)| (name.clone(), count)));
+    capacity
 }
 
 /// Stages as they really are: files and processes.
 struct Real<'a> {
     workspace: Workspace,
     processes: Processes,
-    current: &'a dyn Fn() -> anyhow::Result<Pipeline>,
-    observer: Recorded<'a>,
+    changed_params: &'a (dyn Fn(&Stage) -> Vec<String> + Sync),
 }
 
 /// Every event goes to the journal and to whoever watches.
@@ -136,117 +171,61 @@ impl Observer for Recorded<'_> {
 impl Executor for Real<'_> {
     type Error = StageFailed;
 
-    fn execute(&mut self, stage: &Stage) -> Result<Outcome, StageFailed> {
-        let (processes, current) = (&self.processes, self.current);
+    fn execute(&self, stage: &Stage, observer: &mut dyn Observer) -> Result<Built, StageFailed> {
+        let tries = std::sync::atomic::AtomicU32::new(0);
+        let runner = |attempt: &Attempt<'_>, observer: &mut dyn Observer| {
+            tries.store(attempt.number, std::sync::atomic::Ordering::Relaxed);
+            self.processes.run(attempt, observer)?;
+            self.require_same_params(attempt.stage)
+        };
         self.workspace
-            .execute(
-                stage,
-                &mut |stage, observer| {
-                    processes.run(stage, observer)?;
-                    require_same_params(stage, current)
-                },
-                &mut self.observer,
-                &mut |reasons, observer| {
-                    let reasons = reasons.iter().map(ToString::to_string).collect();
-                    observer.event(Event::StageStarted {
-                        stage: stage.name.clone(),
-                        reasons,
-                    });
-                },
-            )
-            .map_err(|source| StageFailed {
-                stage: stage.name.clone(),
-                source,
+            .execute(stage, &runner, observer)
+            .map_err(|source| {
+                self.tell_failure(stage, tries.into_inner(), &source, observer);
+                StageFailed {
+                    stage: stage.name.clone(),
+                    source,
+                }
             })
     }
 
-    fn event(&mut self, event: Event) {
-        self.observer.event(event);
-    }
-
-    fn interrupted(&self) -> bool {
-        interrupted().is_some()
+    fn interrupted(&self) -> Option<Interrupted> {
+        interrupted()
     }
 }
 
-/// What `krammerti status` says of a stage.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct StageStatus {
-    /// Its name.
-    pub stage: String,
-    /// `fresh`, `restorable`, `stale`, `waiting` or `blocked`.
-    pub state: &'static str,
-    /// Why, one cause a line.
-    pub reasons: Vec<String>,
-}
-
-/// Looks at every stage and changes nothing.
-pub fn status(pipeline: &Pipeline, root: &Path) -> Result<Vec<StageStatus>, RunError> {
-    let mut workspace = Workspace::open(root, "status")?;
-    let mut unsettled: BTreeSet<&str> = BTreeSet::new();
-    let mut all = Vec::new();
-    for stage in pipeline.stages() {
-        let waits: Vec<String> = pipeline
-            .upstream(stage)
-            .filter(|upstream| unsettled.contains(upstream.name.as_str()))
-            .map(|upstream| format!("waits for {}", upstream.name))
-            .collect();
-        let (state, reasons) = if waits.is_empty() {
-            look(&mut workspace, stage)?
-        } else {
-            ("waiting", waits)
-        };
-        if state != "fresh" {
-            unsettled.insert(&stage.name);
+impl Real<'_> {
+    /// Refuses a result whose parameters were edited while it was made. A subcommand of krammerti
+    /// looks for itself when it starts, and reads them only once.
+    fn require_same_params(&self, stage: &Stage) -> Result<(), CommandError> {
+        if stage.command.builtin || stage.params.is_empty() {
+            return Ok(());
         }
-        all.push(StageStatus {
-            stage: stage.name.clone(),
-            state,
-            reasons,
-        });
+        match (self.changed_params)(stage) {
+            names if names.is_empty() => Ok(()),
+            names => Err(CommandError::ParamsChanged { names }),
+        }
     }
-    workspace.save_cache();
-    Ok(all)
-}
 
-fn look(workspace: &mut Workspace, stage: &Stage) -> Result<(&'static str, Vec<String>), RunError> {
-    let told =
-        |reasons: Vec<pipeline::StaleReason>| reasons.iter().map(ToString::to_string).collect();
-    match workspace.assess(stage).map(|assessment| assessment.state) {
-        Ok(State::Fresh) => Ok(("fresh", Vec::new())),
-        Ok(State::Restorable { reasons, .. }) => Ok(("restorable", told(reasons))),
-        Ok(State::Stale { reasons }) => Ok(("stale", told(reasons))),
-        Err(error @ ExecuteError::MissingInput { .. }) => Ok(("blocked", vec![error.to_string()])),
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// Refuses a result whose parameters were edited while it was made. A subcommand of krammerti looks
-/// for itself when it starts, and reads them only once.
-fn require_same_params(
-    stage: &Stage,
-    current: &dyn Fn() -> anyhow::Result<Pipeline>,
-) -> Result<(), CommandError> {
-    if stage.command.builtin || stage.params.is_empty() {
-        return Ok(());
-    }
-    let now = current().ok().and_then(|pipeline| {
-        let same = pipeline
-            .stages()
-            .iter()
-            .find(|other| other.name == stage.name)?;
-        Some(same.params.clone())
-    });
-    let now = now.unwrap_or_default();
-    let names: Vec<String> = stage
-        .params
-        .iter()
-        .filter(|(name, value)| now.get(*name) != Some(value))
-        .map(|(name, _)| name.clone())
-        .collect();
-    if names.is_empty() {
-        Ok(())
-    } else {
-        Err(CommandError::ParamsChanged { names })
+    /// Runs `on_failure`. That it fails as well is worth a line, not another error.
+    fn tell_failure(
+        &self,
+        stage: &Stage,
+        attempt: u32,
+        error: &ExecuteError,
+        observer: &mut dyn Observer,
+    ) {
+        let Some(words) = &stage.policy.on_failure else {
+            return;
+        };
+        if interrupted().is_some() {
+            return;
+        }
+        let told = self
+            .processes
+            .tell_failure(stage, words, attempt.max(1), &error.to_string());
+        if let Err(error) = told {
+            observer.event(Event::note(format!("on_failure: {error}")));
+        }
     }
 }

@@ -106,7 +106,7 @@ impl Monitor for Told<'_> {
             epoch.validation_rmse * self.spread,
             self.unit
         );
-        self.observer.event(Event::Note { message });
+        self.observer.event(Event::note(message));
         true
     }
 }

@@ -208,6 +208,7 @@ fn tell_progress(context: &mut Context<'_>, study: &Study, trial: &Trial, of: us
         point.join(", ")
     ));
     context.observer.event(Event::Progress {
+        stage: None,
         what: "trial".to_owned(),
         done: study.trials().len() as u64,
         total: of as u64,

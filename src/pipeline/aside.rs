@@ -111,6 +111,17 @@ impl Aside {
     /// What the command wrote goes to `failed`; the old outputs go back. May be killed and done
     /// again: an old output that is not kept here lies in its place, never moved or already back.
     pub(super) fn put_back(self, failed: &Path) -> io::Result<()> {
+        self.clear_place(failed)?;
+        for (_, old, place) in self.places() {
+            if fs::exists(&old) {
+                fs::rename(&old, &place)?;
+            }
+        }
+        self.forget()
+    }
+
+    /// What the command wrote goes to `failed`, so that it can run once more.
+    pub(super) fn clear_place(&self, failed: &Path) -> io::Result<()> {
         for (kept, old, place) in self.places() {
             let is_new = !kept.existed || fs::exists(&old);
             if is_new && fs::exists(&place) {
@@ -118,11 +129,8 @@ impl Aside {
                 fs::remove(&target)?;
                 fs::rename(&place, &target)?;
             }
-            if fs::exists(&old) {
-                fs::rename(&old, &place)?;
-            }
         }
-        self.forget()
+        Ok(())
     }
 
     /// The new outputs are recorded: the old ones go, but for those that are nowhere else.

@@ -20,47 +20,19 @@
 //! outputs as well, but a command that names its outputs in its arguments would have to be told
 //! other paths.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use super::aside::Aside;
-use super::lock::{Entry, Lock, LockError};
-use super::{CommandError, KeyParts, ProjectPath, Stage, StaleReason};
+use super::journal::now;
+use super::lock::{Entry, LockError};
+use super::{Assessment, CommandError, ProjectPath, Stage, StaleReason, State, Workspace};
 use super::{hold, process};
-use crate::artifact::{Artifact, Digest, Record, StatCache, Store};
+use crate::artifact::{Artifact, Digest, Kind, Record, Tree};
 use crate::event::{Event, Observer, Outcome};
 use crate::fs;
-/// What a stage can be, seen from its inputs and outputs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum State {
-    /// Nothing changed.
-    Fresh,
-    /// The result is in the store.
-    Restorable {
-        /// Why the workspace does not have it.
-        reasons: Vec<StaleReason>,
-        /// What it is.
-        record: Record,
-    },
-    /// It must run.
-    Stale {
-        /// Why.
-        reasons: Vec<StaleReason>,
-    },
-}
-
-/// A stage with its key and state.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Assessment {
-    /// What decides its result.
-    pub parts: KeyParts,
-    /// The hash of the parts.
-    pub key: Digest,
-    /// What is to be done.
-    pub state: State,
-}
 
 /// What can go wrong with one stage.
 #[derive(Debug, thiserror::Error)]
@@ -74,6 +46,12 @@ pub enum ExecuteError {
     /// The command succeeded but an output is not there.
     #[error("the command ended well but did not write {path}")]
     MissingOutput {
+        /// The output.
+        path: ProjectPath,
+    },
+    /// A stage that never runs has nothing to show.
+    #[error("it is frozen, and {path} is neither there nor in the store")]
+    Frozen {
         /// The output.
         path: ProjectPath,
     },
@@ -100,194 +78,163 @@ pub enum ExecuteError {
     Io(#[from] io::Error),
 }
 
-/// A project's files as the runner sees them.
-pub struct Workspace {
-    root: PathBuf,
-    private: PathBuf,
-    store: Store,
-    cache: StatCache,
-    lock: Lock,
-    /// Whether to wait for another run that holds an output.
-    pub wait: bool,
-    /// Whether commands run although nothing changed.
-    pub force: bool,
-    /// Names this run under `.krammerti/runs/` and `.krammerti/failed/`.
-    pub run: String,
+impl ExecuteError {
+    /// Whether the same command may end better when it is tried again.
+    fn may_pass(&self) -> bool {
+        match self {
+            Self::Command(CommandError::Failed(failed)) => failed.may_pass,
+            Self::Command(CommandError::TimedOut { .. }) | Self::MissingOutput { .. } => true,
+            _ => false,
+        }
+    }
+}
+
+/// What became of a stage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Built {
+    /// Whether it ran, came from the store, or was left alone.
+    pub outcome: Outcome,
+    /// Its key.
+    pub key: Digest,
+}
+
+/// One try to run the command of a stage.
+#[derive(Clone, Debug)]
+pub struct Attempt<'a> {
+    /// The stage.
+    pub stage: &'a Stage,
+    /// Which try; the first one is 1.
+    pub number: u32,
+    /// Those of its outputs that are folders: declared so, or the last time.
+    pub folders: BTreeSet<&'a str>,
 }
 
 /// Runs the command of a stage: a process, or a mock in a test.
-pub type Runner<'a> = dyn FnMut(&Stage, &mut dyn Observer) -> Result<(), CommandError> + 'a;
+pub type Runner<'a> =
+    dyn Fn(&Attempt<'_>, &mut dyn Observer) -> Result<(), CommandError> + Sync + 'a;
 
 impl Workspace {
-    /// Opens the project in a folder. Creates nothing.
-    pub fn open(root: &Path, run: &str) -> Result<Self, ExecuteError> {
-        let private = root.join(".krammerti");
-        Ok(Self {
-            root: root.to_owned(),
-            store: Store::new(&private.join("store")),
-            cache: StatCache::load(&private.join("stat-cache")),
-            lock: Lock::load(&root.join("pipeline.lock"))?,
-            private,
-            wait: true,
-            force: false,
-            run: run.to_owned(),
-        })
-    }
-
-    /// Where a run keeps its logs.
-    pub fn run_folder(&self) -> PathBuf {
-        self.private.join("runs").join(&self.run)
-    }
-
-    /// What is to be done for a stage, given its inputs as they are now.
-    pub fn assess(&mut self, stage: &Stage) -> Result<Assessment, ExecuteError> {
-        let mut inputs = BTreeMap::new();
-        for path in &stage.inputs {
-            let artifact = self
-                .cache
-                .artifact(&path.in_root(&self.root))?
-                .ok_or_else(|| ExecuteError::MissingInput { path: path.clone() })?;
-            inputs.insert(path.to_string(), artifact);
-        }
-        let parts = KeyParts::of(stage, inputs);
-        let key = parts.key();
-        let present = self.present_outputs(stage)?;
-        let entry = if stage.recorded {
-            self.lock.get(&stage.name)
-        } else {
-            None
-        };
-        let locked = entry.map(|entry| (entry.key_parts(), entry.wrote.clone()));
-        let state = match locked {
-            Some((old, wrote)) if old == parts && wrote == present => State::Fresh,
-            locked => {
-                let reasons = stale_reasons(locked.as_ref(), &parts, &present);
-                match self.store.find(key) {
-                    Some(record) if record.outputs == present && !stage.recorded => State::Fresh,
-                    Some(record) => State::Restorable { reasons, record },
-                    None => State::Stale { reasons },
-                }
-            }
-        };
-        Ok(Assessment { parts, key, state })
-    }
-
-    fn present_outputs(
-        &mut self,
-        stage: &Stage,
-    ) -> Result<BTreeMap<String, Artifact>, ExecuteError> {
-        let mut present = BTreeMap::new();
-        for path in &stage.outputs {
-            if let Some(artifact) = self.cache.artifact(&path.in_root(&self.root))? {
-                present.insert(path.to_string(), artifact);
-            }
-        }
-        Ok(present)
-    }
-
-    /// Brings a stage up to date: leaves it, restores it, or runs it. `started` is told the reasons
-    /// before a command runs.
+    /// Brings a stage up to date: leaves it, restores it, or runs it.
     pub fn execute(
-        &mut self,
+        &self,
         stage: &Stage,
-        runner: &mut Runner<'_>,
+        runner: &Runner<'_>,
         observer: &mut dyn Observer,
-        started: &mut dyn FnMut(&[StaleReason], &mut dyn Observer),
-    ) -> Result<Outcome, ExecuteError> {
+    ) -> Result<Built, ExecuteError> {
         let assessment = self.assess_when_ready(stage, observer)?;
-        if !self.force && assessment.state == State::Fresh && !Aside::is_in(&self.aside(stage)) {
-            return Ok(Outcome::Fresh);
+        let settled = matches!(assessment.state, State::Fresh | State::Frozen);
+        if settled && !Aside::is_in(&self.aside(stage)) {
+            return self.leave(stage, &assessment);
         }
         let _held = self.hold_outputs(stage, observer)?;
         // Whoever held the outputs may have built just this.
-        self.lock = Lock::load(&self.root.join("pipeline.lock"))?;
+        self.lock.refresh()?;
         self.recover(stage)?;
-        let mut assessment = self.assess(stage)?;
-        if self.force {
-            assessment.state = State::Stale {
-                reasons: vec![StaleReason::Forced],
-            };
-        }
-        match assessment.state {
-            State::Fresh => Ok(Outcome::Fresh),
-            State::Restorable {
-                ref record,
-                ref reasons,
-            } => {
-                let restored = self.restore(stage, &assessment.parts, record);
-                let Err(error) = restored else {
-                    return Ok(Outcome::Restored);
-                };
-                // What cannot be brought back can still be built.
-                let message = format!("cannot restore {}: {error}", stage.name);
-                observer.event(Event::Note { message });
-                started(reasons, observer);
-                self.build(stage, &assessment, runner, observer)?;
-                Ok(Outcome::Ran)
+        let assessment = self.assess(stage, &BTreeMap::new())?;
+        let built = |outcome| Built {
+            outcome,
+            key: assessment.key,
+        };
+        let reasons = match &assessment.state {
+            State::Fresh | State::Frozen => return self.leave(stage, &assessment),
+            State::Stale { reasons } => reasons,
+            State::Restorable { reasons, record } => {
+                match self.restore(stage, &assessment, record) {
+                    Ok(()) => return Ok(built(Outcome::Restored)),
+                    Err(error) if stage.policy.frozen => return Err(error),
+                    // What cannot be brought back can still be built.
+                    Err(error) => {
+                        let message = format!("cannot restore {}: {error}", stage.name);
+                        observer.event(Event::note(message));
+                    }
+                }
+                reasons
             }
-            State::Stale { ref reasons } => {
-                started(reasons, observer);
-                self.build(stage, &assessment, runner, observer)?;
-                Ok(Outcome::Ran)
-            }
+        };
+        self.build(stage, &assessment, reasons, runner, observer)?;
+        Ok(built(Outcome::Ran))
+    }
+
+    /// Nothing is to be done; the lock may not know yet, such as after a kill or in another branch.
+    fn leave(&self, stage: &Stage, assessment: &Assessment) -> Result<Built, ExecuteError> {
+        if stage.recorded && assessment.state == State::Fresh {
+            let entry = Entry::new(&assessment.parts, assessment.present.clone());
+            self.lock.set(&stage.name, Some(entry))?;
         }
+        Ok(Built {
+            outcome: Outcome::Fresh,
+            key: assessment.key,
+        })
     }
 
     fn restore(
-        &mut self,
+        &self,
         stage: &Stage,
-        parts: &KeyParts,
+        assessment: &Assessment,
         record: &Record,
     ) -> Result<(), ExecuteError> {
-        let present = self.present_outputs(stage)?;
         for (path, &artifact) in &record.outputs {
-            let (old, place) = (present.get(path), self.root.join(path));
+            let (old, place) = (assessment.present.get(path), self.root.join(path));
             if old == Some(&artifact) {
                 continue;
             }
             if old.is_some_and(|&old| !self.store.has(old)) {
                 // Somebody's own work, and nowhere else.
-                let kept = self.failed(stage).join("replaced").join(path);
+                let kept = self.replaced(stage).join(path);
                 fs::remove(&kept)?;
                 fs::rename(&place, &kept)?;
             }
             self.store.restore(artifact, &place)?;
         }
-        self.write_lock(
-            stage,
-            stage
-                .recorded
-                .then(|| Entry::new(parts, record.outputs.clone())),
-        )
+        if stage.recorded {
+            let entry = Entry::new(&assessment.parts, record.outputs.clone());
+            self.lock.set(&stage.name, Some(entry))?;
+        }
+        Ok(())
     }
 
     fn build(
-        &mut self,
+        &self,
         stage: &Stage,
         assessment: &Assessment,
-        runner: &mut Runner<'_>,
+        reasons: &[StaleReason],
+        runner: &Runner<'_>,
         observer: &mut dyn Observer,
     ) -> Result<(), ExecuteError> {
-        let present = self.present_outputs(stage)?;
-        let stored = |path: &ProjectPath| {
-            present
-                .get(path.as_str())
-                .is_some_and(|&old| self.store.has(old))
+        let entry = self.lock.get(&stage.name);
+        // What the store has, or what this stage itself wrote where the store is not to keep it.
+        let dispensable = |path: &ProjectPath| {
+            let Some(&old) = assessment.present.get(path.as_str()) else {
+                return false;
+            };
+            let wrote = entry.as_ref().and_then(|e| e.wrote.get(path.as_str()));
+            self.store.has(old) || (stage.uncached.contains(path) && wrote == Some(&old))
         };
-        let aside = Aside::put(&self.aside(stage), &self.root, stage, &self.run, stored)?;
-        let replaced = self.failed(stage).join("replaced");
-        match self.make(stage, assessment, runner, observer) {
+        let folder = self.aside(stage);
+        let aside = Aside::put(&folder, &self.root, stage, &self.run, dispensable)?;
+        observer.event(Event::StageStarted {
+            stage: stage.name.clone(),
+            reasons: self
+                .explain(reasons.to_vec())
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
+        });
+        match self.make(stage, assessment, &aside, runner, observer) {
             Ok(outputs) => {
                 // The record stands, so from here on even a kill loses nothing.
-                aside.forget_but_keep_unknown(&replaced)?;
-                let entry = stage
-                    .recorded
-                    .then(|| Entry::new(&assessment.parts, outputs));
-                self.write_lock(stage, entry)
+                aside.forget_but_keep_unknown(&self.replaced(stage))?;
+                if stage.recorded {
+                    let entry = Entry::new(&assessment.parts, outputs);
+                    self.lock.set(&stage.name, Some(entry))?;
+                }
+                Ok(())
             }
             Err(tainted @ ExecuteError::Tainted { .. }) => {
-                aside.forget_but_keep_unknown(&replaced)?;
-                self.write_lock(stage, None)?;
+                aside.forget_but_keep_unknown(&self.replaced(stage))?;
+                if stage.recorded {
+                    self.lock.set(&stage.name, None)?;
+                }
                 Err(tainted)
             }
             Err(error) => {
@@ -299,28 +246,74 @@ impl Workspace {
 
     /// Runs the command; stores and records what it made.
     fn make(
-        &mut self,
+        &self,
         stage: &Stage,
         assessment: &Assessment,
-        runner: &mut Runner<'_>,
+        aside: &Aside,
+        runner: &Runner<'_>,
         observer: &mut dyn Observer,
     ) -> Result<BTreeMap<String, Artifact>, ExecuteError> {
-        self.prepare_folders(stage)?;
-        runner(stage, observer)?;
-        let outputs = self.outputs(stage)?;
-        let tainted = self.changed_inputs(stage, &assessment.parts)?;
+        let outputs = self.attempt(stage, assessment, aside, runner, observer)?;
+        let tainted = self.changed_inputs(stage, assessment)?;
         if !tainted.is_empty() {
             return Err(ExecuteError::Tainted { paths: tainted });
         }
-        for (path, &artifact) in &outputs {
-            let place = self.root.join(path);
-            self.store.insert(&place, artifact, &mut self.cache)?;
+        for path in stage.outputs.difference(&stage.uncached) {
+            let artifact = outputs[path.as_str()];
+            let place = path.in_root(&self.root);
+            self.store.insert(&place, artifact, &self.cache)?;
         }
+        self.keep_listings(&assessment.parts.inputs)?;
         let record = Record {
             outputs: outputs.clone(),
+            built: Some(now()),
         };
         self.store.put_record(assessment.key, &record)?;
         Ok(outputs)
+    }
+
+    /// Runs the command, again where it fails and may pass.
+    fn attempt(
+        &self,
+        stage: &Stage,
+        assessment: &Assessment,
+        aside: &Aside,
+        runner: &Runner<'_>,
+        observer: &mut dyn Observer,
+    ) -> Result<BTreeMap<String, Artifact>, ExecuteError> {
+        let declared = stage.folders.iter().map(ProjectPath::as_str);
+        let old = assessment.present.iter();
+        let old = old.filter(|(_, artifact)| artifact.kind == Kind::Folder);
+        let mut attempt = Attempt {
+            stage,
+            number: 1,
+            folders: declared.chain(old.map(|(path, _)| path.as_str())).collect(),
+        };
+        loop {
+            self.prepare_folders(stage)?;
+            let error = match runner(&attempt, observer) {
+                Ok(()) => match self.outputs(stage) {
+                    Err(error) => error,
+                    outputs => return outputs,
+                },
+                Err(error) => error.into(),
+            };
+            let failed = attempt.number;
+            if failed > stage.policy.retries || !error.may_pass() {
+                return Err(error);
+            }
+            let delay = stage.policy.delay(failed - 1);
+            attempt.number += 1;
+            observer.event(Event::StageRetry {
+                stage: stage.name.clone(),
+                attempt: attempt.number,
+                attempts: stage.policy.retries + 1,
+                seconds: delay.as_secs_f64(),
+                error: error.to_string(),
+            });
+            aside.clear_place(&self.failed(stage))?;
+            wait(delay)?;
+        }
     }
 
     /// The folder of each output exists before its command runs.
@@ -331,7 +324,7 @@ impl Workspace {
             .try_for_each(|path| fs::create_dir_all(fs::parent(&path.in_root(&self.root))))
     }
 
-    fn outputs(&mut self, stage: &Stage) -> Result<BTreeMap<String, Artifact>, ExecuteError> {
+    fn outputs(&self, stage: &Stage) -> Result<BTreeMap<String, Artifact>, ExecuteError> {
         let outputs = self.present_outputs(stage)?;
         match stage
             .outputs
@@ -344,62 +337,42 @@ impl Workspace {
     }
 
     fn changed_inputs(
-        &mut self,
+        &self,
         stage: &Stage,
-        parts: &KeyParts,
+        assessment: &Assessment,
     ) -> Result<Vec<String>, ExecuteError> {
         let mut changed = Vec::new();
         for path in &stage.inputs {
-            let now = self.cache.artifact(&path.in_root(&self.root))?;
-            if now.as_ref() != parts.inputs.get(path.as_str()) {
+            if self.at(path)?.as_ref() != assessment.parts.inputs.get(path.as_str()) {
                 changed.push(path.to_string());
             }
         }
         Ok(changed)
     }
 
-    fn write_lock(&mut self, stage: &Stage, entry: Option<Entry>) -> Result<(), ExecuteError> {
-        if stage.recorded {
-            let _held = hold::hold(&self.locks(), "pipeline.lock", || Ok(()))?;
-            self.lock.update(&stage.name, entry)?;
+    /// What lay in the folders that were read, so that one can tell later which file changed.
+    fn keep_listings(&self, inputs: &BTreeMap<String, Artifact>) -> Result<(), ExecuteError> {
+        for (path, artifact) in inputs {
+            if artifact.kind == Kind::Folder && self.store.listing(artifact.digest).is_none() {
+                let tree = Tree::scan(&self.root.join(path), &self.cache)?;
+                self.store.insert_listing(&tree)?;
+            }
         }
-        self.cache.save();
         Ok(())
-    }
-
-    /// Keeps what was hashed for the next run.
-    pub fn save_cache(&mut self) {
-        self.cache.save();
-    }
-
-    fn locks(&self) -> PathBuf {
-        self.private.join("locks")
-    }
-
-    fn aside(&self, stage: &Stage) -> PathBuf {
-        self.private
-            .join("aside")
-            .join(Digest::of(stage_place(stage).as_bytes()).to_string())
-    }
-
-    fn failed(&self, stage: &Stage) -> PathBuf {
-        self.private
-            .join("failed")
-            .join(&self.run)
-            .join(&stage.name)
     }
 
     /// Ends what a killed run left running, puts back the outputs that it had moved aside, and
     /// removes what it left half written.
-    fn recover(&mut self, stage: &Stage) -> Result<(), ExecuteError> {
+    fn recover(&self, stage: &Stage) -> Result<(), ExecuteError> {
         for path in &stage.outputs {
             fs::remove_partials(&path.in_root(&self.root))?;
         }
         if let Some(aside) = Aside::find(&self.aside(stage), &self.root)? {
             process::kill_run(aside.run())?;
-            if self.assess(stage)?.state == State::Fresh {
+            let assessment = self.assess(stage, &BTreeMap::new());
+            if assessment.is_ok_and(|assessment| assessment.state == State::Fresh) {
                 // It was killed after the last step that counts.
-                aside.forget_but_keep_unknown(&self.failed(stage).join("replaced"))?;
+                aside.forget_but_keep_unknown(&self.replaced(stage))?;
             } else {
                 aside.put_back(&self.failed(stage))?;
             }
@@ -409,14 +382,14 @@ impl Workspace {
 
     /// Assesses a stage; an input that another run is just building is waited for.
     fn assess_when_ready(
-        &mut self,
+        &self,
         stage: &Stage,
         observer: &mut dyn Observer,
     ) -> Result<Assessment, ExecuteError> {
-        match self.assess(stage) {
+        match self.assess(stage, &BTreeMap::new()) {
             Err(ExecuteError::MissingInput { path }) => {
                 self.hold_place(stage, &path, observer)?;
-                self.assess(stage)
+                self.assess(stage, &BTreeMap::new())
             }
             other => other,
         }
@@ -449,52 +422,32 @@ impl Workspace {
             }
             if !told {
                 told = true;
-                let message = format!(
+                observer.event(Event::note(format!(
                     "{}: waiting for another run, which is writing {path}",
                     stage.name
-                );
-                observer.event(Event::Note { message });
+                )));
             }
             Ok(())
         })
     }
 }
 
-/// What names a stage's place among those set aside: its outputs, since commands run by hand have
-/// no name of their own.
-fn stage_place(stage: &Stage) -> String {
-    stage
-        .outputs
-        .iter()
-        .map(ProjectPath::as_str)
-        .collect::<Vec<_>>()
-        .join("\n")
-}
-
-fn stale_reasons(
-    locked: Option<&(KeyParts, BTreeMap<String, Artifact>)>,
-    parts: &KeyParts,
-    present: &BTreeMap<String, Artifact>,
-) -> Vec<StaleReason> {
-    let Some((old, wrote)) = locked else {
-        return vec![StaleReason::NeverRan];
-    };
-    let mut reasons = StaleReason::between(old, parts);
-    for (path, artifact) in wrote {
-        match present.get(path) {
-            None => reasons.push(StaleReason::OutputMissing { path: path.clone() }),
-            Some(found) if found != artifact => {
-                reasons.push(StaleReason::OutputChanged { path: path.clone() });
-            }
-            Some(_) => {}
+/// Sleeps, unless a signal tells us to stop.
+fn wait(delay: Duration) -> Result<(), CommandError> {
+    const STEP: Duration = Duration::from_millis(50);
+    let begun = Instant::now();
+    while let Some(rest) = delay.checked_sub(begun.elapsed()) {
+        if let Some(signal) = process::interrupted() {
+            return Err(signal.into());
         }
+        std::thread::sleep(rest.min(STEP));
     }
-    reasons
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::StageCommand;
+    use super::super::Declared;
     use super::*;
 
     /// A project in which `build` turns `a` into `b` by a command that a test plays.
@@ -505,18 +458,14 @@ mod tests {
 
     impl Project {
         fn new() -> Self {
-            let path = |path| [ProjectPath::new(path).unwrap()].into();
-            let stage = Stage {
-                name: "build".into(),
-                command: StageCommand {
-                    words: vec!["make-b".into()],
-                    builtin: false,
-                },
-                inputs: path("a"),
-                outputs: path("b"),
-                params: BTreeMap::new(),
-                recorded: true,
+            let declared = Declared {
+                words: vec!["make-b".into()],
+                inputs: vec!["a".into()],
+                outputs: vec!["b".into()],
+                ..Declared::default()
             };
+            let mut stage = Stage::from_declared("build", declared, false).unwrap();
+            stage.recorded = true;
             let project = Self {
                 folder: tempfile::tempdir().unwrap(),
                 stage,
@@ -535,16 +484,14 @@ mod tests {
 
         fn execute(
             &self,
-            mut command: impl FnMut() -> Result<(), CommandError>,
+            command: impl Fn() -> Result<(), CommandError> + Sync,
         ) -> Result<Outcome, ExecuteError> {
             let mut workspace = Workspace::open(self.folder.path(), "test")?;
             workspace.wait = false;
-            workspace.execute(
-                &self.stage,
-                &mut |_: &Stage, _: &mut dyn Observer| command(),
-                &mut |_: Event| {},
-                &mut |_, _| {},
-            )
+            let runner = |_: &Attempt<'_>, _: &mut dyn Observer| command();
+            let built = workspace.execute(&self.stage, &runner, &mut |_: Event| {});
+            workspace.save()?;
+            built.map(|built| built.outcome)
         }
 
         /// The command that the tests take for right: b = a + "!".
@@ -558,11 +505,11 @@ mod tests {
         fn reasons(&self) -> Vec<String> {
             match Workspace::open(self.folder.path(), "test")
                 .unwrap()
-                .assess(&self.stage)
+                .assess(&self.stage, &BTreeMap::new())
                 .unwrap()
                 .state
             {
-                State::Fresh => Vec::new(),
+                State::Fresh | State::Frozen => Vec::new(),
                 State::Restorable { reasons, .. } | State::Stale { reasons } => {
                     reasons.iter().map(ToString::to_string).collect()
                 }
@@ -692,7 +639,7 @@ mod tests {
         let project = Project::new();
         project.build().unwrap();
         let root = project.folder.path();
-        let mut workspace = Workspace::open(root, "killed").unwrap();
+        let workspace = Workspace::open(root, "killed").unwrap();
         let folder = workspace.aside(&project.stage);
         fs::write_atomic(
             &folder.join("note.json"),
@@ -724,5 +671,131 @@ mod tests {
             project.build().unwrap_err().to_string(),
             "input a does not exist"
         );
+    }
+
+    fn failed(may_pass: bool) -> CommandError {
+        let failed = super::super::Failed {
+            program: "make-b".into(),
+            status: "exit code 1".into(),
+            code: Some(1),
+            message: None,
+            hint: None,
+            log_tail: String::new(),
+            log: "log".into(),
+            may_pass,
+            strict: None,
+        };
+        Box::new(failed).into()
+    }
+
+    #[test]
+    fn a_failure_is_tried_again_without_what_it_wrote() {
+        use std::sync::atomic::{AtomicU32, Ordering};
+        let mut project = Project::new();
+        project.stage.policy.retries = 2;
+        let tries = AtomicU32::new(0);
+        let outcome = project.execute(|| {
+            assert_eq!(project.read("b"), None);
+            project.write("b", "1!");
+            match tries.fetch_add(1, Ordering::Relaxed) {
+                2 => Ok(()),
+                _ => Err(failed(true)),
+            }
+        });
+        assert_eq!((outcome.unwrap(), tries.into_inner()), (Outcome::Ran, 3));
+
+        let tries = AtomicU32::new(0);
+        project.write("a", "2");
+        let outcome = project.execute(|| {
+            tries.fetch_add(1, Ordering::Relaxed);
+            Err(failed(false))
+        });
+        assert!(outcome.is_err() && tries.into_inner() == 1);
+        assert_eq!(project.read("b").as_deref(), Some("1!"));
+    }
+
+    #[test]
+    fn frozen_always_and_fresh_for() {
+        let mut project = Project::new();
+        project.stage.policy.frozen = true;
+        let error = project.build().unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "it is frozen, and b is neither there nor in the store"
+        );
+        project.stage.policy.frozen = false;
+        project.build().unwrap();
+
+        project.stage.policy.frozen = true;
+        project.write("a", "2");
+        assert_eq!(project.build().unwrap(), Outcome::Fresh);
+        fs::remove(&project.folder.path().join("b")).unwrap();
+        assert_eq!(project.build().unwrap(), Outcome::Restored);
+        assert_eq!(project.read("b").as_deref(), Some("1!"));
+
+        project.stage.policy.frozen = false;
+        project.stage.policy.always = true;
+        project.write("a", "1");
+        assert_eq!(project.build().unwrap(), Outcome::Ran);
+        assert_eq!(project.reasons(), ["it always runs"]);
+
+        project.stage.policy.always = false;
+        project.stage.policy.fresh_for = Some(Duration::from_hours(1));
+        assert_eq!(project.build().unwrap(), Outcome::Fresh);
+        project.stage.policy.fresh_for = Some(Duration::ZERO);
+        assert_eq!(project.build().unwrap(), Outcome::Ran);
+        let reasons = project.reasons();
+        assert!(reasons[0].starts_with("its result is"), "{reasons:?}");
+    }
+
+    #[test]
+    fn what_is_not_to_be_stored_is_not_but_stays_fresh() {
+        let mut project = Project::new();
+        project.stage.uncached = project.stage.outputs.clone();
+        project.build().unwrap();
+        assert_eq!(project.build().unwrap(), Outcome::Fresh);
+        let objects = project.folder.path().join(".krammerti/store/objects");
+        assert!(!fs::exists(&objects));
+        fs::remove(&project.folder.path().join("b")).unwrap();
+        assert_eq!(project.build().unwrap(), Outcome::Ran);
+        project.write("a", "2");
+        assert_eq!(project.build().unwrap(), Outcome::Ran);
+        assert!(!fs::exists(
+            &project.folder.path().join(".krammerti/failed")
+        ));
+    }
+
+    #[test]
+    fn a_changed_folder_tells_which_of_its_files() {
+        let mut project = Project::new();
+        project.stage.inputs = [ProjectPath::new("in").unwrap()].into();
+        for file in ["in/same", "in/edited", "in/gone"] {
+            project.write(file, "1");
+        }
+        project.build().unwrap();
+        project.write("in/edited", "2");
+        project.write("in/new", "1");
+        fs::remove(&project.folder.path().join("in/gone")).unwrap();
+        let workspace = Workspace::open(project.folder.path(), "test").unwrap();
+        let state = workspace
+            .assess(&project.stage, &BTreeMap::new())
+            .unwrap()
+            .state;
+        let State::Stale { reasons } = state else {
+            panic!("{state:?}")
+        };
+        let told = workspace.explain(reasons)[0].to_string();
+        assert_eq!(told, "in changed: edited changed, gone is gone, new is new");
+    }
+
+    #[test]
+    fn a_lost_lock_is_made_anew_from_the_records() {
+        let project = Project::new();
+        project.build().unwrap();
+        let lock = project.folder.path().join("pipeline.lock");
+        let before = fs::read_to_string(&lock).unwrap();
+        fs::remove(&lock).unwrap();
+        assert_eq!(project.build().unwrap(), Outcome::Fresh);
+        assert_eq!(fs::read_to_string(&lock).unwrap(), before);
     }
 }

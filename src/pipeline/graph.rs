@@ -1,6 +1,10 @@
 //! The order of stages: who reads what whom writes.
 
-use super::Stage;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+use std::ops::Bound;
+
+use super::{PipelineError, ProjectPath, Stage};
 
 /// An order that does not exist, or a stage that does not.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -9,50 +13,146 @@ pub enum GraphError {
     #[error("stages need one another in a circle: {}", .0.join(" → "))]
     Cycle(Vec<String>),
     /// A name that no stage has.
-    #[error("no stage is named `{name}`; there are {}", .there.join(", "))]
+    #[error("no stage is named `{name}`; there are {}", some(.there))]
     NoStage {
         /// As asked for.
         name: String,
         /// The names there are.
         there: Vec<String>,
     },
+    /// The name of a `foreach` or `matrix`, where one stage is meant.
+    #[error("`{name}` stands for several stages; name one of {}", some(.there))]
+    Several {
+        /// As asked for.
+        name: String,
+        /// The stages it stands for.
+        there: Vec<String>,
+    },
 }
 
-/// Whether `reader` reads something that `writer` writes.
-pub(super) fn feeds(writer: &Stage, reader: &Stage) -> bool {
-    reader
-        .inputs
-        .iter()
-        .any(|input| writer.outputs.iter().any(|output| input.overlaps(output)))
+/// A list of names that a person can still read.
+fn some(names: &[String]) -> String {
+    match names {
+        [first @ .., _, _] if first.len() > 12 => {
+            format!("{} and {} more", first[..12].join(", "), names.len() - 12)
+        }
+        all => all.join(", "),
+    }
 }
 
-/// For each stage the stages that it needs.
+/// Finds who writes a path, by name alone.
+struct Writers<'a>(BTreeMap<&'a str, usize>);
+
+impl<'a> Writers<'a> {
+    fn new(stages: &'a [Stage]) -> Self {
+        let outputs = stages.iter().enumerate().flat_map(|(index, stage)| {
+            let paths = stage.outputs.iter();
+            paths.map(move |path| (path.as_str(), index))
+        });
+        Self(outputs.collect())
+    }
+
+    /// The writers of a path, of a folder that it lies in, and of what lies in it.
+    fn of<'b>(&'b self, path: &'b ProjectPath) -> impl Iterator<Item = usize> + 'b {
+        let path = path.as_str();
+        let above = path
+            .match_indices('/')
+            .map(|(end, _)| &path[..end])
+            .chain([path])
+            .filter_map(|folder| self.0.get(folder).copied());
+        // `0` comes right after `/`.
+        let below = self
+            .0
+            .range::<str, _>((
+                Bound::Excluded(format!("{path}/").as_str()),
+                Bound::Excluded(format!("{path}0").as_str()),
+            ))
+            .map(|(_, &index)| index);
+        above.chain(below)
+    }
+}
+
+/// For each stage the stages that it needs, in their order.
 fn needs(stages: &[Stage]) -> Vec<Vec<usize>> {
-    let writers_of = |reader: &Stage| {
-        (0..stages.len())
-            .filter(|&i| feeds(&stages[i], reader))
-            .collect()
+    let writers = Writers::new(stages);
+    let needs_of = |reader: &Stage| {
+        let all = reader.inputs.iter().flat_map(|input| writers.of(input));
+        let mut all: Vec<usize> = all.collect();
+        all.sort_unstable();
+        all.dedup();
+        all
     };
-    stages.iter().map(writers_of).collect()
+    stages.iter().map(needs_of).collect()
 }
 
-/// The order of running: each stage after all that it needs, otherwise as given.
-pub(super) fn order(stages: &[Stage]) -> Result<Vec<usize>, GraphError> {
-    let needs = needs(stages);
-    let mut done = vec![false; stages.len()];
-    let mut order = Vec::with_capacity(stages.len());
-    while order.len() < stages.len() {
-        let ready =
-            (0..stages.len()).find(|&i| !done[i] && needs[i].iter().all(|&need| done[need]));
-        match ready {
-            Some(next) => {
-                done[next] = true;
-                order.push(next);
-            }
-            None => return Err(GraphError::Cycle(find_cycle(stages, &needs, &done))),
+/// Refuses two outputs that are the same, or of which one lies in the other.
+pub(super) fn refuse_overlaps(stages: &[Stage]) -> Result<(), PipelineError> {
+    let mut all: Vec<(&ProjectPath, &Stage)> = stages
+        .iter()
+        .flat_map(|stage| stage.outputs.iter().map(move |path| (path, stage)))
+        .collect();
+    // By components, so that what lies in a folder comes right after it.
+    all.sort_by(|(a, _), (b, _)| a.as_str().split('/').cmp(b.as_str().split('/')));
+    match all.windows(2).find(|pair| pair[0].0.overlaps(pair[1].0)) {
+        None => Ok(()),
+        Some(pair) => Err(PipelineError::Overlap {
+            first: pair[0].1.name.clone(),
+            second: pair[1].1.name.clone(),
+            path: pair[1].0.clone(),
+        }),
+    }
+}
+
+/// Brings stages into the order of running, each after all that it needs and otherwise as given;
+/// and tells for each what it needs.
+pub(super) fn order(stages: Vec<Stage>) -> Result<(Vec<Stage>, Vec<Vec<usize>>), GraphError> {
+    let needs = needs(&stages);
+    let mut readers = vec![Vec::new(); stages.len()];
+    let mut open: Vec<usize> = needs.iter().map(Vec::len).collect();
+    for (reader, needs) in needs.iter().enumerate() {
+        for &writer in needs {
+            readers[writer].push(reader);
         }
     }
-    Ok(order)
+    let mut ready: BinaryHeap<Reverse<usize>> = (0..stages.len())
+        .filter(|&i| open[i] == 0)
+        .map(Reverse)
+        .collect();
+    let mut order = Vec::with_capacity(stages.len());
+    while let Some(Reverse(next)) = ready.pop() {
+        order.push(next);
+        for &reader in &readers[next] {
+            open[reader] -= 1;
+            if open[reader] == 0 {
+                ready.push(Reverse(reader));
+            }
+        }
+    }
+    if order.len() < stages.len() {
+        let done: Vec<bool> = open.iter().map(|&open| open == 0).collect();
+        return Err(GraphError::Cycle(find_cycle(&stages, &needs, &done)));
+    }
+    Ok(rearrange(stages, &needs, &order))
+}
+
+fn rearrange(
+    stages: Vec<Stage>,
+    needs: &[Vec<usize>],
+    order: &[usize],
+) -> (Vec<Stage>, Vec<Vec<usize>>) {
+    let mut place = vec![0; order.len()];
+    for (at, &index) in order.iter().enumerate() {
+        place[index] = at;
+    }
+    let placed = |index: &usize| {
+        let mut all: Vec<usize> = needs[*index].iter().map(|&need| place[need]).collect();
+        all.sort_unstable();
+        all
+    };
+    let needs = order.iter().map(placed).collect();
+    let mut stages: Vec<Option<Stage>> = stages.into_iter().map(Some).collect();
+    let stages = order.iter().filter_map(|&i| stages[i].take()).collect();
+    (stages, needs)
 }
 
 /// Walks from an unfinished stage to one that it waits for, until a name comes again.
@@ -75,62 +175,38 @@ fn find_cycle(stages: &[Stage], needs: &[Vec<usize>], done: &[bool]) -> Vec<Stri
     Vec::new()
 }
 
-/// The named stages and all that they need, in the given order, which is a running order.
-pub(super) fn select<'a>(
-    stages: &'a [Stage],
-    targets: &[String],
-) -> Result<Vec<&'a Stage>, GraphError> {
-    if targets.is_empty() {
-        return Ok(stages.iter().collect());
+/// The stages that a name stands for: one, or all that a `foreach` or `matrix` made.
+pub(super) fn named(stages: &[Stage], name: &str) -> Result<Vec<usize>, GraphError> {
+    let made = |stage: &Stage| {
+        let rest = stage.name.strip_prefix(name);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('@'))
+    };
+    let found: Vec<usize> = (0..stages.len()).filter(|&i| made(&stages[i])).collect();
+    match found.iter().find(|&&i| stages[i].name == name) {
+        Some(&exact) => Ok(vec![exact]),
+        None if found.is_empty() => Err(GraphError::NoStage {
+            name: name.to_owned(),
+            there: stages.iter().map(|stage| stage.name.clone()).collect(),
+        }),
+        None => Ok(found),
     }
-    let mut wanted = vec![false; stages.len()];
-    for name in targets {
-        let index = stages
-            .iter()
-            .position(|stage| stage.name == *name)
-            .ok_or_else(|| GraphError::NoStage {
-                name: name.clone(),
-                there: stages.iter().map(|stage| stage.name.clone()).collect(),
-            })?;
-        wanted[index] = true;
-    }
-    // In running order every need comes earlier, so one pass from the back marks them all.
-    for reader in (0..stages.len()).rev() {
-        if wanted[reader] {
-            for writer in 0..reader {
-                wanted[writer] |= feeds(&stages[writer], &stages[reader]);
-            }
-        }
-    }
-    Ok(stages
-        .iter()
-        .zip(wanted)
-        .filter_map(|(stage, wanted)| wanted.then_some(stage))
-        .collect())
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::{ProjectPath, StageCommand};
+    use super::super::Declared;
     use super::*;
 
-    fn stage(name: &str, reads: &[String]) -> Stage {
-        Stage {
-            name: name.to_owned(),
-            command: StageCommand {
-                words: vec!["x".into()],
-                builtin: false,
-            },
-            inputs: reads
-                .iter()
-                .map(|path| ProjectPath::new(path).unwrap())
-                .collect(),
-            outputs: [ProjectPath::new(&format!("out/{name}")).unwrap()].into(),
-            params: std::collections::BTreeMap::new(),
-            recorded: true,
-        }
+    fn stage(name: &str, reads: &[String], writes: &str) -> Stage {
+        let declared = Declared {
+            words: vec!["x".into()],
+            inputs: reads.to_vec(),
+            outputs: vec![writes.to_owned()],
+            ..Declared::default()
+        };
+        Stage::from_declared(name, declared, false).unwrap()
     }
 
     fn random_stages(edges: &[(usize, usize)], count: usize) -> Vec<Stage> {
@@ -141,25 +217,26 @@ mod tests {
                     .filter(|(_, to)| *to == i)
                     .map(|(from, _)| format!("out/s{from}"))
                     .collect();
-                stage(&format!("s{i}"), &reads)
+                stage(&format!("s{i}"), &reads, &format!("out/s{i}"))
             })
             .collect()
     }
 
     #[test]
-    fn an_unknown_target_is_told_with_those_there_are() {
-        let stages = random_stages(&[(0, 1)], 3);
-        let error = select(&stages, &["s9".into()]).unwrap_err();
+    fn a_name_is_a_stage_or_all_that_it_made() {
+        let mut stages = random_stages(&[], 3);
+        stages[1].name = "t@a".into();
+        stages[2].name = "t@b".into();
+        assert_eq!(named(&stages, "s0"), Ok(vec![0]));
+        assert_eq!(named(&stages, "t"), Ok(vec![1, 2]));
+        assert_eq!(named(&stages, "t@b"), Ok(vec![2]));
         assert_eq!(
-            error.to_string(),
-            "no stage is named `s9`; there are s0, s1, s2"
+            named(&stages, "s").unwrap_err().to_string(),
+            "no stage is named `s`; there are s0, t@a, t@b"
         );
-        let names: Vec<_> = select(&stages, &["s1".into()])
-            .unwrap()
-            .iter()
-            .map(|s| s.name.clone())
-            .collect();
-        assert_eq!(names, ["s0", "s1"]);
+        let many = random_stages(&[], 40);
+        let error = named(&many, "x").unwrap_err().to_string();
+        assert!(error.ends_with("s11 and 28 more"), "{error}");
     }
 
     proptest! {
@@ -167,14 +244,20 @@ mod tests {
         fn an_order_respects_every_need_or_a_real_cycle_is_named(
             edges in prop::collection::vec((0..12_usize, 0..12_usize), 0..30),
         ) {
-            let stages = random_stages(&edges, 12);
-            match order(&stages) {
-                Ok(order) => {
-                    let place = |stage: usize| order.iter().position(|&other| other == stage);
-                    for (from, to) in edges {
+            match order(random_stages(&edges, 12)) {
+                Ok((stages, needs)) => {
+                    let place = |i: usize| {
+                        stages.iter().position(|s| s.name == format!("s{i}")).unwrap()
+                    };
+                    for &(from, to) in &edges {
                         prop_assert!(place(from) < place(to));
+                        prop_assert!(needs[place(to)].contains(&place(from)));
                     }
-                    prop_assert_eq!(order.len(), 12);
+                    let mut edges = edges.clone();
+                    edges.sort_unstable();
+                    edges.dedup();
+                    prop_assert_eq!(needs.iter().map(Vec::len).sum::<usize>(), edges.len());
+                    prop_assert_eq!(stages.len(), 12);
                 }
                 Err(GraphError::Cycle(names)) => {
                     prop_assert!(names.len() >= 2 && names.first() == names.last());
@@ -185,6 +268,35 @@ mod tests {
                 }
                 Err(other) => prop_assert!(false, "{other}"),
             }
+        }
+
+        #[test]
+        fn the_index_finds_what_comparing_every_pair_finds(
+            paths in prop::collection::vec("[ab0./-]{1,2}(/[ab0-]{1,2}){0,2}", 1..12),
+            input in "[ab0-]{1,2}(/[ab0-]{1,2}){0,2}",
+        ) {
+            let made = |i: usize, path: &str| {
+                ProjectPath::output(path).ok().map(|path| stage(&format!("s{i}"), &[], path.as_str()))
+            };
+            let mut stages: Vec<Stage> = Vec::new();
+            for (i, path) in paths.iter().enumerate() {
+                let Some(new) = made(i, path) else { continue };
+                let overlaps = stages.iter().any(|old| {
+                    old.outputs.iter().any(|a| new.outputs.iter().any(|b| a.overlaps(b)))
+                });
+                stages.push(new);
+                prop_assert_eq!(refuse_overlaps(&stages).is_err(), overlaps);
+                if overlaps {
+                    stages.pop();
+                }
+            }
+            let input = ProjectPath::new(&input).unwrap();
+            let mut found: Vec<usize> = Writers::new(&stages).of(&input).collect();
+            found.sort_unstable();
+            let expected: Vec<usize> = (0..stages.len())
+                .filter(|&i| stages[i].outputs.iter().any(|output| output.overlaps(&input)))
+                .collect();
+            prop_assert_eq!(found, expected);
         }
     }
 }

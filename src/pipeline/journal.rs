@@ -7,11 +7,15 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use rustix::fs::{FlockOperation, flock};
 use serde::Serialize;
 
 use crate::event::{Event, Outcome};
 use crate::fs;
 use crate::time::format_utc;
+
+/// The name of a journal in the folder of its run.
+pub(super) const JOURNAL: &str = "journal.jsonl";
 
 /// Writes the journal of one run.
 pub struct Journal {
@@ -31,7 +35,7 @@ impl Journal {
     /// A journal in a run's folder; nothing is created before something happens.
     pub fn new(run_folder: &std::path::Path) -> Self {
         Self {
-            path: run_folder.join("journal.jsonl"),
+            path: run_folder.join(JOURNAL),
             held_back: Vec::new(),
             file: None,
         }
@@ -53,12 +57,15 @@ impl Journal {
             Some(file) => file,
             none => {
                 fs::create_dir_all(fs::parent(&self.path))?;
-                none.insert(fs::append(&self.path)?)
+                let file = fs::append(&self.path)?;
+                // Says that the run lives, for as long as it does; nobody else wants this lock.
+                let _ = flock(&file, FlockOperation::NonBlockingLockExclusive);
+                none.insert(file)
             }
         };
         for event in self.held_back.drain(..) {
             let line = serde_json::to_string(&Line {
-                time: now(),
+                time: format_utc(now()),
                 event: &event,
             })?;
             writeln!(file, "{line}")?;
@@ -69,15 +76,15 @@ impl Journal {
 
 /// The name of a run that starts now: sorts by time, and two runs at once differ.
 pub fn run_name() -> String {
-    let time = now().replace(['-', ':'], "").replace('Z', "");
+    let time = format_utc(now()).replace(['-', ':'], "").replace('Z', "");
     format!("{time}-{}", std::process::id())
 }
 
-fn now() -> String {
-    let seconds = SystemTime::now()
+/// Seconds since 1970.
+pub(super) fn now() -> i64 {
+    SystemTime::now()
         .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs());
-    format_utc(seconds as i64)
+        .map_or(0, |since| since.as_secs() as i64)
 }
 
 #[cfg(test)]
@@ -90,6 +97,7 @@ mod tests {
             outcome,
             seconds: 0.0,
             error: None,
+            key: None,
         }
     }
 

@@ -14,14 +14,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::Stage;
 use crate::artifact::{Artifact, Digest};
+use crate::time::Span;
 
 /// Changes when the encoding does; old keys are then unknown rather than wrong.
-const SCHEMA: &str = "krammerti key 1";
+const SCHEMA: &str = "krammerti key 2";
 
 /// Everything that decides a stage's result.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +31,9 @@ const SCHEMA: &str = "krammerti key 1";
 pub struct KeyParts {
     /// The words of the command in order.
     pub cmd: Vec<String>,
+    /// The folder that it runs in, where that is not the root.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wdir: Option<String>,
     /// The version of the tool, where the tool is krammerti itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tool: Option<String>,
@@ -38,22 +43,31 @@ pub struct KeyParts {
     /// Parameters by file and dotted path, as canonical JSON.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub params: BTreeMap<String, String>,
+    /// Environment variables by name, as digests of their values; one that is not set has none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, Option<Digest>>,
     /// The paths it writes.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub outputs: BTreeSet<String>,
 }
 
 impl KeyParts {
-    /// The parts of a stage whose inputs are known.
-    pub fn of(stage: &Stage, inputs: BTreeMap<String, Artifact>) -> Self {
+    /// The parts of a stage whose inputs and environment are known.
+    pub fn of(
+        stage: &Stage,
+        inputs: BTreeMap<String, Artifact>,
+        env: BTreeMap<String, Option<Digest>>,
+    ) -> Self {
         Self {
             cmd: stage.command.words.clone(),
+            wdir: stage.command.wdir.as_ref().map(ToString::to_string),
             tool: stage
                 .command
                 .builtin
                 .then(|| concat!("krammerti ", env!("CARGO_PKG_VERSION")).to_owned()),
             inputs,
             params: stage.params.clone(),
+            env,
             outputs: stage.outputs.iter().map(ToString::to_string).collect(),
         }
     }
@@ -66,10 +80,8 @@ impl KeyParts {
         for word in &self.cmd {
             encoder.text(b'w', word);
         }
-        encoder.count(b't', usize::from(self.tool.is_some()));
-        if let Some(tool) = &self.tool {
-            encoder.text(b'v', tool);
-        }
+        encoder.option(b'f', self.wdir.as_deref());
+        encoder.option(b't', self.tool.as_deref());
         encoder.count(b'i', self.inputs.len());
         for (path, artifact) in &self.inputs {
             encoder.text(b'n', path);
@@ -79,6 +91,11 @@ impl KeyParts {
         for (name, value) in &self.params {
             encoder.text(b'k', name);
             encoder.text(b'v', value);
+        }
+        encoder.count(b'e', self.env.len());
+        for (name, value) in &self.env {
+            encoder.text(b'n', name);
+            encoder.option(b'd', value.map(|value| value.to_string()).as_deref());
         }
         encoder.count(b'o', self.outputs.len());
         for path in &self.outputs {
@@ -114,6 +131,35 @@ impl Encoder {
         self.count(tag, text.len());
         self.bytes.extend_from_slice(text.as_bytes());
     }
+
+    /// A missing text differs from an empty one.
+    fn option(&mut self, tag: u8, text: Option<&str>) {
+        self.count(tag, usize::from(text.is_some()));
+        if let Some(text) = text {
+            self.text(b'v', text);
+        }
+    }
+}
+
+/// What became of one of several things.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// It was not there.
+    Added,
+    /// It is no more.
+    Removed,
+    /// It is another one.
+    Changed,
+}
+
+impl Change {
+    pub(super) fn between<T>(old: Option<&T>, new: Option<&T>) -> Self {
+        match (old, new) {
+            (None, _) => Self::Added,
+            (_, None) => Self::Removed,
+            _ => Self::Changed,
+        }
+    }
 }
 
 /// Why a stage must run (or come back from the store).
@@ -121,10 +167,21 @@ impl Encoder {
 pub enum StaleReason {
     /// Somebody asked for it.
     Forced,
+    /// `pipeline.yaml` says that it always runs.
+    Always,
+    /// Its result is older than `fresh_for`.
+    TooOld {
+        /// How old, where that is known.
+        age: Option<Duration>,
+        /// How old it may be.
+        limit: Duration,
+    },
     /// Nothing is known of an earlier run.
     NeverRan,
     /// The command is another one.
     Command,
+    /// It runs in another folder.
+    Wdir,
     /// Krammerti itself is another one.
     Tool {
         /// Then.
@@ -140,6 +197,15 @@ pub enum StaleReason {
         old: Option<Artifact>,
         /// Now.
         new: Option<Artifact>,
+        /// What is other in a folder, as far as that is known: a file and what became of it.
+        files: Vec<(String, Change)>,
+    },
+    /// An environment variable has another value. Values are not told: they may be secret.
+    Env {
+        /// Its name.
+        name: String,
+        /// What became of it.
+        change: Change,
     },
     /// A parameter has another value.
     Param {
@@ -171,6 +237,9 @@ impl StaleReason {
         if old.cmd != new.cmd {
             reasons.push(Self::Command);
         }
+        if old.wdir != new.wdir {
+            reasons.push(Self::Wdir);
+        }
         if old.tool != new.tool {
             reasons.push(Self::Tool {
                 old: old.tool.clone(),
@@ -178,7 +247,17 @@ impl StaleReason {
             });
         }
         for (path, old, new) in differences(&old.inputs, &new.inputs) {
-            reasons.push(Self::Input { path, old, new });
+            reasons.push(Self::Input {
+                path,
+                old,
+                new,
+                files: Vec::new(),
+            });
+        }
+        for (name, old, new) in differences(&old.env, &new.env) {
+            let (old, new) = (old.flatten(), new.flatten());
+            let change = Change::between(old.as_ref(), new.as_ref());
+            reasons.push(Self::Env { name, change });
         }
         for (name, old, new) in differences(&old.params, &new.params) {
             reasons.push(Self::Param { name, old, new });
@@ -190,7 +269,7 @@ impl StaleReason {
     }
 }
 
-fn differences<V: Clone + PartialEq>(
+pub(super) fn differences<V: Clone + PartialEq>(
     old: &BTreeMap<String, V>,
     new: &BTreeMap<String, V>,
 ) -> Vec<(String, Option<V>, Option<V>)> {
@@ -207,6 +286,17 @@ impl fmt::Display for StaleReason {
         let or_unset = |value: &Option<String>| value.clone().unwrap_or_else(|| "unset".to_owned());
         match self {
             Self::Forced => write!(f, "forced"),
+            Self::Always => write!(f, "it always runs"),
+            Self::TooOld { age, limit } => match age {
+                Some(age) => write!(
+                    f,
+                    "its result is {} old, and holds for {}",
+                    Span::from(*age),
+                    Span::from(*limit)
+                ),
+                None => write!(f, "the age of its result is not known"),
+            },
+            Self::Wdir => write!(f, "it runs in another folder"),
             Self::NeverRan => write!(f, "it has not run yet"),
             Self::Command => write!(f, "its command changed"),
             Self::Tool { old, new } => write!(
@@ -219,13 +309,22 @@ impl fmt::Display for StaleReason {
                 path,
                 old: Some(_),
                 new: Some(_),
-            } => write!(f, "{path} changed"),
+                files,
+            } => {
+                write!(f, "{path} changed")?;
+                tell_files(f, files)
+            }
             Self::Input {
                 path, old: None, ..
             } => write!(f, "{path} is a new input"),
             Self::Input {
                 path, new: None, ..
             } => write!(f, "{path} is no input any more"),
+            Self::Env { name, change } => match change {
+                Change::Added => write!(f, "${name} is set now"),
+                Change::Removed => write!(f, "${name} is not set any more"),
+                Change::Changed => write!(f, "${name} changed"),
+            },
             Self::Param { name, old, new } => {
                 let name = name.strip_prefix("params.yaml:").unwrap_or(name);
                 write!(
@@ -239,6 +338,24 @@ impl fmt::Display for StaleReason {
             Self::OutputMissing { path } => write!(f, "{path} is missing"),
             Self::OutputChanged { path } => write!(f, "{path} was changed by something else"),
         }
+    }
+}
+
+/// The first few files by name, the rest by number.
+fn tell_files(f: &mut fmt::Formatter<'_>, files: &[(String, Change)]) -> fmt::Result {
+    const TOLD: usize = 5;
+    for (i, (file, change)) in files.iter().take(TOLD).enumerate() {
+        let before = if i == 0 { ":" } else { "," };
+        let what = match change {
+            Change::Added => "is new",
+            Change::Removed => "is gone",
+            Change::Changed => "changed",
+        };
+        write!(f, "{before} {file} {what}")?;
+    }
+    match files.len().saturating_sub(TOLD) {
+        0 => Ok(()),
+        more => write!(f, " and {more} more"),
     }
 }
 
@@ -259,7 +376,9 @@ mod tests {
     fn parts(cmd: &[&str], inputs: &[(&str, &str)], params: &[(&str, &str)]) -> KeyParts {
         KeyParts {
             cmd: cmd.iter().map(|&word| word.to_owned()).collect(),
+            wdir: None,
             tool: None,
+            env: BTreeMap::new(),
             inputs: inputs
                 .iter()
                 .map(|&(path, content)| (path.to_owned(), artifact(content)))
@@ -297,9 +416,19 @@ mod tests {
             key(parts(&["x"], &[], &[("p", "")])),
             key(parts(&["x", "p", ""], &[], &[]))
         );
-        let mut tool = base();
-        tool.tool = Some(String::new());
-        assert_ne!(key(base()), key(tool));
+        let with = |change: &dyn Fn(&mut KeyParts)| {
+            let mut parts = base();
+            change(&mut parts);
+            parts.key()
+        };
+        let all = [
+            base().key(),
+            with(&|parts| parts.tool = Some(String::new())),
+            with(&|parts| parts.wdir = Some(String::new())),
+            with(&|parts| parts.env = [("X".to_owned(), None)].into()),
+            with(&|parts| parts.env = [("X".to_owned(), Some(Digest::of(b"")))].into()),
+        ];
+        assert_eq!(BTreeSet::from(all).len(), all.len());
     }
 
     #[test]
@@ -309,7 +438,7 @@ mod tests {
             parts(&["cp", "a"], &[("a", "1")], &[("params.yaml:x", "2")])
                 .key()
                 .short(),
-            "e07f1273"
+            "84744f88"
         );
     }
 
@@ -325,6 +454,13 @@ mod tests {
             &[("a", "2"), ("c", "1")],
             &[("params.yaml:train.epochs", "5")],
         );
+        let (mut old, mut new) = (old, new);
+        old.env = [
+            ("KEPT".to_owned(), None),
+            ("UNSET".to_owned(), Some(Digest::of(b"x"))),
+        ]
+        .into();
+        new.env = [("KEPT".to_owned(), None), ("UNSET".to_owned(), None)].into();
         let told: Vec<_> = StaleReason::between(&old, &new)
             .iter()
             .map(ToString::to_string)
@@ -335,6 +471,7 @@ mod tests {
                 "a changed",
                 "b is no input any more",
                 "c is a new input",
+                "$UNSET is not set any more",
                 "train.epochs changed from 40 to 5"
             ]
         );
@@ -348,10 +485,17 @@ mod tests {
             prop::collection::btree_map(text(), text(), 0..3),
             prop::collection::btree_map(text(), text(), 0..3),
             prop::collection::btree_set(text(), 0..3),
+            prop::option::of(text()),
+            prop::collection::btree_map(text(), prop::option::of(text()), 0..3),
         )
-            .prop_map(|(cmd, tool, inputs, params, outputs)| KeyParts {
+            .prop_map(|(cmd, tool, inputs, params, outputs, wdir, env)| KeyParts {
                 cmd,
+                wdir,
                 tool,
+                env: env
+                    .into_iter()
+                    .map(|(name, value)| (name, value.map(|value| Digest::of(value.as_bytes()))))
+                    .collect(),
                 inputs: inputs
                     .into_iter()
                     .map(|(path, content)| (path, artifact(&content)))

@@ -1,77 +1,83 @@
 //! `pipeline.lock`: what each stage last read and wrote. Kept in git, so written sorted, one block a
 //! stage, without clock or host, and only when something changed.
+//!
+//! Writing it anew after each of many short stages would cost more than the stages, so what is new
+//! is written a few times a second and at the end. A run that is killed in between loses nothing:
+//! the build records of the store say the same.
 
 use std::collections::BTreeMap;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::KeyParts;
-use crate::artifact::Artifact;
+use super::{ExecuteError, KeyParts, hold};
+use crate::artifact::{Artifact, Digest};
 use crate::fs;
 
 const HEADER: &str =
     "# What each stage last read and wrote. Written by krammerti; keep it in git.\n";
 
+/// How long what is new may wait to be written, and how much longer than writing takes.
+const PATIENCE: Duration = Duration::from_millis(200);
+const SHARE: u32 = 20;
+
 /// What a stage last read and wrote.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Entry {
-    #[serde(flatten)]
-    pub(super) parts: KeyPartsInLock,
-    /// Output path → what it wrote there.
-    pub(super) wrote: BTreeMap<String, Artifact>,
-}
-
-/// The parts of the key, without the output paths, which `wrote` has.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct KeyPartsInLock {
     cmd: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    wdir: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     tool: Option<String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     params: BTreeMap<String, String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    read: BTreeMap<String, Artifact>,
+    env: BTreeMap<String, Option<Digest>>,
+    /// Input path → what it read there.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) read: BTreeMap<String, Artifact>,
+    /// Output path → what it wrote there.
+    pub(super) wrote: BTreeMap<String, Artifact>,
 }
 
 impl Entry {
     pub(super) fn new(parts: &KeyParts, wrote: BTreeMap<String, Artifact>) -> Self {
         let cmd = shlex::try_join(parts.cmd.iter().map(String::as_str))
             .unwrap_or_else(|_| parts.cmd.join(" "));
-        let (tool, params, read) = (
-            parts.tool.clone(),
-            parts.params.clone(),
-            parts.inputs.clone(),
-        );
         Self {
-            parts: KeyPartsInLock {
-                cmd,
-                tool,
-                params,
-                read,
-            },
+            cmd,
+            wdir: parts.wdir.clone(),
+            tool: parts.tool.clone(),
+            params: parts.params.clone(),
+            env: parts.env.clone(),
+            read: parts.inputs.clone(),
             wrote,
         }
     }
 
-    /// What decided that run.
+    /// What decided that run. The output paths are those of `wrote`.
     pub(super) fn key_parts(&self) -> KeyParts {
         KeyParts {
-            cmd: shlex::split(&self.parts.cmd).unwrap_or_default(),
-            tool: self.parts.tool.clone(),
-            inputs: self.parts.read.clone(),
-            params: self.parts.params.clone(),
+            cmd: shlex::split(&self.cmd).unwrap_or_default(),
+            wdir: self.wdir.clone(),
+            tool: self.tool.clone(),
+            inputs: self.read.clone(),
+            params: self.params.clone(),
+            env: self.env.clone(),
             outputs: self.wrote.keys().cloned().collect(),
         }
     }
 }
 
-/// The lock of a project.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The lock of a project, as it was read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Lock {
-    file: PathBuf,
-    stages: BTreeMap<String, Entry>,
+    pub(super) stages: BTreeMap<String, Entry>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -98,13 +104,10 @@ pub enum LockError {
 }
 
 impl Lock {
-    /// Reads the lock; a missing one is empty.
+    /// Reads the lock of a project; a missing one is empty.
     pub(super) fn load(file: &Path) -> Result<Self, LockError> {
         match fs::read_if_exists(file)? {
-            None => Ok(Self {
-                file: file.to_owned(),
-                stages: BTreeMap::new(),
-            }),
+            None => Ok(Self::default()),
             Some(text) => Self::parse(file, &text),
         }
     }
@@ -124,79 +127,212 @@ impl Lock {
             )));
         }
         Ok(Self {
-            file: file.to_owned(),
             stages: content.stages,
         })
     }
 
-    pub(super) fn get(&self, stage: &str) -> Option<&Entry> {
-        self.stages.get(stage)
-    }
-
-    /// Sets or removes the entry of a stage, on top of what another run wrote meanwhile.
-    pub(super) fn update(&mut self, stage: &str, entry: Option<Entry>) -> Result<(), LockError> {
-        if self.stages.get(stage) == entry.as_ref() {
-            return Ok(());
-        }
-        *self = Self::load(&self.file)?;
-        match entry {
-            Some(entry) => self.stages.insert(stage.to_owned(), entry),
-            None => self.stages.remove(stage),
-        };
+    /// The text of the file.
+    pub fn render(&self) -> Result<String, LockError> {
         let content = Content {
             version: 1,
             stages: self.stages.clone(),
         };
-        let yaml = serde_yaml::to_string(&content).map_err(|error| LockError::Syntax {
-            file: self.file.clone(),
-            message: error.to_string(),
-        })?;
-        Ok(fs::write_atomic(
-            &self.file,
-            format!("{HEADER}{yaml}").as_bytes(),
-        )?)
+        match serde_yaml::to_string(&content) {
+            Ok(yaml) => Ok(format!("{HEADER}{yaml}")),
+            Err(error) => Err(LockError::Syntax {
+                file: PathBuf::from("pipeline.lock"),
+                message: error.to_string(),
+            }),
+        }
     }
+}
+
+/// The lock of a project while stages run: shared by the workers of this run, and with other runs.
+pub(super) struct SharedLock {
+    file: PathBuf,
+    /// Where kernel locks are.
+    holds: PathBuf,
+    state: Mutex<State>,
+}
+
+struct State {
+    /// As in the file, with what is new.
+    lock: Lock,
+    /// What the file does not have yet.
+    new: BTreeMap<String, Option<Entry>>,
+    /// The file as it was read or written.
+    seen: Option<Stamp>,
+    written: Instant,
+    patience: Duration,
+}
+
+/// Tells whether a file was replaced: inode, size and times.
+type Stamp = (u64, u64, i64, i64, i64, i64);
+
+fn stamp(file: &Path) -> io::Result<Option<Stamp>> {
+    Ok(fs::stat(file)?.map(|m| {
+        let (mtime, ctime) = ((m.mtime(), m.mtime_nsec()), (m.ctime(), m.ctime_nsec()));
+        (m.ino(), m.size(), mtime.0, mtime.1, ctime.0, ctime.1)
+    }))
+}
+
+impl SharedLock {
+    pub(super) fn open(file: &Path, holds: &Path) -> Result<Self, LockError> {
+        // Taken before the reading: what comes later is then seen as a change.
+        let seen = stamp(file)?;
+        let state = State {
+            lock: Lock::load(file)?,
+            new: BTreeMap::new(),
+            seen,
+            written: Instant::now(),
+            patience: PATIENCE,
+        };
+        Ok(Self {
+            file: file.to_owned(),
+            holds: holds.to_owned(),
+            state: Mutex::new(state),
+        })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // A panic elsewhere leaves it whole: nothing in here panics half-way.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn get(&self, stage: &str) -> Option<Entry> {
+        self.state().lock.stages.get(stage).cloned()
+    }
+
+    /// Reads again what another run may have written.
+    pub(super) fn refresh(&self) -> Result<(), LockError> {
+        self.state().refresh(&self.file)
+    }
+
+    /// Sets or removes the entry of a stage; written soon.
+    pub(super) fn set(&self, stage: &str, entry: Option<Entry>) -> Result<(), ExecuteError> {
+        let mut state = self.state();
+        if state.lock.stages.get(stage) == entry.as_ref() {
+            return Ok(());
+        }
+        apply(&mut state.lock, stage, entry.as_ref());
+        state.new.insert(stage.to_owned(), entry);
+        if state.written.elapsed() >= state.patience {
+            self.write(&mut state)?;
+        }
+        Ok(())
+    }
+
+    /// Writes what is new now.
+    pub(super) fn flush(&self) -> Result<(), ExecuteError> {
+        let mut state = self.state();
+        if state.new.is_empty() {
+            return Ok(());
+        }
+        self.write(&mut state)
+    }
+
+    fn write(&self, state: &mut State) -> Result<(), ExecuteError> {
+        let begun = Instant::now();
+        let _held = hold::hold(&self.holds, "pipeline.lock", || Ok(()))?;
+        state.refresh(&self.file)?;
+        let text = state.lock.render()?;
+        fs::write_atomic(&self.file, text.as_bytes())?;
+        state.seen = stamp(&self.file)?;
+        state.new.clear();
+        state.written = Instant::now();
+        state.patience = PATIENCE.max(begun.elapsed() * SHARE);
+        Ok(())
+    }
+}
+
+impl State {
+    fn refresh(&mut self, file: &Path) -> Result<(), LockError> {
+        let now = stamp(file)?;
+        if now == self.seen {
+            return Ok(());
+        }
+        self.lock = Lock::load(file)?;
+        self.seen = now;
+        for (stage, entry) in &self.new {
+            apply(&mut self.lock, stage, entry.as_ref());
+        }
+        Ok(())
+    }
+}
+
+fn apply(lock: &mut Lock, stage: &str, entry: Option<&Entry>) {
+    match entry {
+        Some(entry) => lock.stages.insert(stage.to_owned(), entry.clone()),
+        None => lock.stages.remove(stage),
+    };
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::artifact::{Digest, Kind};
+    use crate::artifact::Kind;
 
-    #[test]
-    fn a_lock_reads_as_it_was_written() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("pipeline.lock");
+    fn parts() -> KeyParts {
         let artifact = Artifact {
             kind: Kind::File,
             digest: Digest::of(b"x"),
         };
-        let parts = KeyParts {
+        KeyParts {
             cmd: vec!["cp".into(), "a b".into(), String::new()],
+            wdir: Some("sub".into()),
             tool: Some("krammerti 0.1.0".into()),
             inputs: [("a b".to_owned(), artifact)].into(),
             params: [("params.yaml:x".to_owned(), "[1,\"two\"]".to_owned())].into(),
+            env: [
+                ("UNSET".to_owned(), None),
+                ("SET".to_owned(), Some(artifact.digest)),
+            ]
+            .into(),
             outputs: ["c".to_owned()].into(),
+        }
+    }
+
+    fn entry() -> Entry {
+        let wrote = parts().inputs.into_values().next().unwrap();
+        Entry::new(&parts(), [("c".to_owned(), wrote)].into())
+    }
+
+    #[test]
+    fn a_lock_reads_as_it_was_written() {
+        let lock = Lock {
+            stages: [("copy".to_owned(), entry())].into(),
         };
-        let mut lock = Lock::load(&file).unwrap();
-        lock.update(
-            "copy",
-            Some(Entry::new(&parts, [("c".to_owned(), artifact)].into())),
-        )
-        .unwrap();
-        let again = Lock::load(&file).unwrap();
+        let text = lock.render().unwrap();
+        let again = Lock::parse(Path::new("pipeline.lock"), &text).unwrap();
         assert_eq!(again, lock);
-        assert_eq!(again.get("copy").map(Entry::key_parts), Some(parts));
-        lock.update("copy", None).unwrap();
-        assert_eq!(Lock::load(&file).unwrap().get("copy"), None);
+        assert_eq!(again.stages["copy"].key_parts(), parts());
+    }
+
+    #[test]
+    fn two_runs_do_not_lose_what_the_other_wrote() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("pipeline.lock");
+        let open = || SharedLock::open(&file, &folder.path().join("locks")).unwrap();
+        let (one, other) = (open(), open());
+        one.set("a", Some(entry())).unwrap();
+        assert!(!fs::exists(&file), "a single change waits a little");
+        other.set("b", Some(entry())).unwrap();
+        other.set("gone", Some(entry())).unwrap();
+        other.set("gone", None).unwrap();
+        one.flush().unwrap();
+        other.flush().unwrap();
+        let names: Vec<String> = Lock::load(&file).unwrap().stages.into_keys().collect();
+        assert_eq!(names, ["a", "b"]);
+        assert_eq!(one.get("b"), None);
+        one.refresh().unwrap();
+        assert_eq!(one.get("b"), Some(entry()));
     }
 
     #[test]
     fn conflict_marks_are_an_error_with_a_line() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("pipeline.lock");
-        fs::write_atomic(&file, b"version: 1\nstages:\n<<<<<<< ours\n  a: {}\n").unwrap();
-        let message = Lock::load(&file).unwrap_err().to_string();
+        let text = "version: 1\nstages:\n<<<<<<< ours\n  a: {}\n";
+        let error = Lock::parse(Path::new("pipeline.lock"), text).unwrap_err();
+        let message = error.to_string();
         assert!(
             message.contains("pipeline.lock") && message.contains("line"),
             "{message}"

@@ -6,8 +6,12 @@
 //! reads and writes is told to it by a [`Commands`].
 
 mod aside;
+mod assess;
+mod confine;
 mod execute;
+mod expand;
 mod graph;
+mod history;
 mod hold;
 mod journal;
 mod key;
@@ -16,47 +20,27 @@ mod path;
 mod process;
 mod schedule;
 mod spec;
+mod stage;
+mod workspace;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-pub use execute::{Assessment, ExecuteError, Runner, State, Workspace};
+use serde_json::Value;
+
+pub use assess::{Assessment, State};
+pub use execute::{Attempt, Built, ExecuteError, Runner};
 pub use graph::GraphError;
+pub use history::{PastOutcome, PastRun, PastRuns, PastStage};
 pub use journal::{Journal, run_name};
 pub use key::{KeyParts, StaleReason, params_digest};
 pub use lock::{Lock, LockError};
 pub use path::{PathError, ProjectPath};
 pub use process::{BODY, CommandError, Failed, Interrupted, Processes, interrupted};
-pub use schedule::{AfterFailure, Executor, Summary, run};
-pub use spec::{Cmd, PipelineSpec, StageSpec};
-
-/// A named step: one command with everything that decides its result.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stage {
-    /// Its name in `pipeline.yaml`.
-    pub name: String,
-    /// The command in its canonical form.
-    pub command: StageCommand,
-    /// What it reads.
-    pub inputs: BTreeSet<ProjectPath>,
-    /// What it writes; no other stage writes it, and none lies in another.
-    pub outputs: BTreeSet<ProjectPath>,
-    /// The parameters it reads, by file and dotted path, as canonical JSON.
-    pub params: BTreeMap<String, String>,
-    /// Whether `pipeline.yaml` has it, so that the lock remembers it. A command that was typed by
-    /// hand and is no stage is remembered by the store alone.
-    pub recorded: bool,
-}
-
-/// The command of a stage.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StageCommand {
-    /// The words, the program first.
-    pub words: Vec<String>,
-    /// Whether it is a subcommand of krammerti, which is run by this very binary and whose
-    /// identity is krammerti's version.
-    pub builtin: bool,
-}
+pub use schedule::{AfterFailure, Executor, Plan, Schedule, Summary, run};
+pub use spec::{Cmd, PipelineSpec, StageSpec, schema};
+pub use stage::{Policy, Stage, StageCommand};
+pub use workspace::Workspace;
 
 /// What a `krammerti` subcommand reads and writes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -71,22 +55,37 @@ pub struct Declared {
     pub params: BTreeMap<String, String>,
 }
 
-/// Tells what commands read and write, and what parameters are.
+/// Tells what commands read and write, what parameters are, and which files there are.
 pub trait Commands {
     /// Whether a regular file lies at a path of the project.
     fn is_file(&self, path: &ProjectPath) -> bool;
 
-    /// What a command line that starts with `krammerti` reads and writes.
-    fn declare(&self, words: &[String]) -> anyhow::Result<Declared>;
+    /// The files of the project that match a pattern, sorted.
+    fn glob(&self, pattern: &str) -> anyhow::Result<Vec<String>>;
 
-    /// The leaves of `params.yaml` at or below a dotted path.
-    fn params(&self, path: &str) -> anyhow::Result<BTreeMap<String, String>>;
+    /// What a command line that starts with `krammerti` reads and writes. Its paths are relative to
+    /// a folder of the project, or to its root.
+    fn declare(&self, words: &[String], wdir: Option<&ProjectPath>) -> anyhow::Result<Declared>;
+
+    /// The leaves of a parameter file (`params.yaml` where none is named), all or those at and below
+    /// a dotted path.
+    fn params(
+        &self,
+        file: Option<&str>,
+        path: Option<&str>,
+    ) -> anyhow::Result<BTreeMap<String, String>>;
+
+    /// What stands at a dotted path of `params.yaml`.
+    fn value(&self, path: &str) -> anyhow::Result<Option<Value>>;
 }
 
 /// A pipeline whose stages fit together: acyclic, every output written by one stage.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pipeline {
     stages: Vec<Stage>,
+    /// For each stage the stages whose outputs it reads.
+    needs: Vec<Vec<usize>>,
+    resources: BTreeMap<String, u32>,
 }
 
 /// What can be wrong with a pipeline.
@@ -125,33 +124,31 @@ pub enum PipelineError {
 
 impl Pipeline {
     /// Reads and checks a pipeline.
-    pub fn parse(
-        file: &std::path::Path,
-        text: &str,
-        commands: &dyn Commands,
-    ) -> Result<Self, PipelineError> {
+    pub fn parse(file: &Path, text: &str, commands: &dyn Commands) -> Result<Self, PipelineError> {
         let spec: PipelineSpec =
             serde_yaml::from_str(text).map_err(|error| PipelineError::Syntax {
                 file: file.to_owned(),
                 message: error.to_string(),
             })?;
-        let stages = spec
-            .stages
-            .into_iter()
-            .map(|(name, spec)| {
-                Stage::new(&name, spec, commands).map_err(|source| PipelineError::Stage {
-                    stage: name,
+        let mut stages = Vec::with_capacity(spec.stages.len());
+        for (name, stage) in &spec.stages {
+            stages.extend(build(name, stage, &spec, commands).map_err(|source| {
+                PipelineError::Stage {
+                    stage: name.clone(),
                     source,
-                })
-            })
-            .collect::<Result<Vec<_>, _>>()?;
-        refuse_overlaps(&stages)?;
-        let order = graph::order(&stages)?;
-        let stages = order
-            .into_iter()
-            .map(|index| stages[index].clone())
-            .collect();
-        Ok(Self { stages })
+                }
+            })?);
+        }
+        refuse_equal_names(&stages)?;
+        graph::refuse_overlaps(&stages)?;
+        let (stages, needs) = graph::order(stages)?;
+        let mut pipeline = Self {
+            stages,
+            needs,
+            resources: spec.resources,
+        };
+        pipeline.switch_off();
+        Ok(pipeline)
     }
 
     /// All stages, each after those whose outputs it reads; otherwise in the order of the file.
@@ -159,139 +156,149 @@ impl Pipeline {
         &self.stages
     }
 
-    /// The stages with these names and all that they need, in running order. All where none is named.
-    pub fn select(&self, targets: &[String]) -> Result<Vec<&Stage>, GraphError> {
-        graph::select(&self.stages, targets)
+    /// How much of each resource `pipeline.yaml` says there is.
+    pub fn resources(&self) -> &BTreeMap<String, u32> {
+        &self.resources
+    }
+
+    /// The stage with a name.
+    pub fn stage(&self, name: &str) -> Result<&Stage, GraphError> {
+        let index = graph::named(&self.stages, name)?;
+        match index.as_slice() {
+            [one] => Ok(&self.stages[*one]),
+            many => Err(GraphError::Several {
+                name: name.to_owned(),
+                there: many.iter().map(|&i| self.stages[i].name.clone()).collect(),
+            }),
+        }
+    }
+
+    /// The stages with these names and all that they need, in running order. All where none is
+    /// named. The name of a `foreach` or `matrix` stands for all that it made.
+    pub fn select(&self, targets: &[String]) -> Result<Plan<'_>, GraphError> {
+        if targets.is_empty() {
+            return Ok(self.plan(|_| true));
+        }
+        let mut wanted = self.marked(targets)?;
+        // In running order every need comes earlier, so one pass from the back marks them all.
+        for reader in (0..self.stages.len()).rev() {
+            if wanted[reader] {
+                for &writer in &self.needs[reader] {
+                    wanted[writer] = true;
+                }
+            }
+        }
+        Ok(self.plan(|i| wanted[i]))
+    }
+
+    /// The stages with these names and all that read from them, directly or not.
+    pub fn downstream(&self, targets: &[String]) -> Result<Plan<'_>, GraphError> {
+        let mut wanted = self.marked(targets)?;
+        for reader in 0..self.stages.len() {
+            wanted[reader] |= self.needs[reader].iter().any(|&writer| wanted[writer]);
+        }
+        Ok(self.plan(|i| wanted[i]))
+    }
+
+    fn marked(&self, targets: &[String]) -> Result<Vec<bool>, GraphError> {
+        let mut wanted = vec![false; self.stages.len()];
+        for name in targets {
+            for index in graph::named(&self.stages, name)? {
+                wanted[index] = true;
+            }
+        }
+        Ok(wanted)
+    }
+
+    /// The wanted stages that are not switched off.
+    fn plan(&self, wanted: impl Fn(usize) -> bool) -> Plan<'_> {
+        let chosen: Vec<usize> = (0..self.stages.len())
+            .filter(|&i| wanted(i) && self.stages[i].policy.off.is_none())
+            .collect();
+        let mut place = vec![None; self.stages.len()];
+        for (at, &index) in chosen.iter().enumerate() {
+            place[index] = Some(at);
+        }
+        Plan {
+            stages: chosen.iter().map(|&i| &self.stages[i]).collect(),
+            needs: chosen
+                .iter()
+                .map(|&i| {
+                    self.needs[i]
+                        .iter()
+                        .filter_map(|&need| place[need])
+                        .collect()
+                })
+                .collect(),
+        }
+    }
+
+    /// A stage that needs one that `when` leaves out is left out as well.
+    fn switch_off(&mut self) {
+        for reader in 0..self.stages.len() {
+            let off = self.needs[reader]
+                .iter()
+                .find(|&&writer| self.stages[writer].policy.off.is_some());
+            if let (Some(&writer), None) = (off, &self.stages[reader].policy.off) {
+                self.stages[reader].policy.off = Some(format!(
+                    "it needs {}, which is off",
+                    self.stages[writer].name
+                ));
+            }
+        }
     }
 
     /// Who writes what whom reads: pairs of stages, in running order.
     pub fn edges(&self) -> Vec<(&Stage, &Stage)> {
-        let readers = self.stages.iter();
-        readers
-            .flat_map(|reader| self.upstream(reader).map(move |writer| (writer, reader)))
-            .collect()
+        let pairs = self.needs.iter().enumerate().flat_map(|(reader, needs)| {
+            needs
+                .iter()
+                .map(move |&writer| (&self.stages[writer], &self.stages[reader]))
+        });
+        pairs.collect()
     }
 
-    /// The stages whose outputs a stage reads.
-    pub fn upstream<'a>(&'a self, stage: &'a Stage) -> impl Iterator<Item = &'a Stage> {
-        self.stages
-            .iter()
-            .filter(|other| graph::feeds(other, stage))
+    /// The stages whose outputs a stage reads, by its place in [`Pipeline::stages`].
+    pub fn upstream(&self, index: usize) -> impl Iterator<Item = &Stage> {
+        self.needs[index].iter().map(|&need| &self.stages[need])
     }
 }
 
-impl Stage {
-    fn new(name: &str, spec: StageSpec, commands: &dyn Commands) -> anyhow::Result<Self> {
-        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '@');
-        if name.is_empty() || !name.chars().all(plain) || name.starts_with(['.', '-']) {
-            anyhow::bail!("a name is letters, digits, `_`, `-`, `.` and `@`, found `{name}`");
-        }
-        let words = match spec.cmd {
-            Cmd::Words(words) => words,
-            Cmd::Line(line) => match shlex::split(&line) {
-                Some(words) => words,
-                None => anyhow::bail!("cmd has a quote that is not closed: {line}"),
-            },
-        };
-        let declared = match words.first().map(String::as_str) {
-            None => anyhow::bail!("cmd is empty"),
-            Some("krammerti") => commands.declare(&words)?,
-            Some(_) => Declared {
-                words: words.clone(),
-                ..Declared::default()
-            },
-        };
-        let mut stage = Self::from_declared(name, declared, words[0] == "krammerti")?;
-        stage.recorded = true;
-        for path in &spec.deps {
-            anyhow::ensure!(
-                ProjectPath::new(path)?.as_str() != ".",
-                "deps cannot name the whole project"
-            );
-            stage.inputs.insert(ProjectPath::new(path)?);
-        }
-        for path in &spec.outs {
-            stage.outputs.insert(ProjectPath::output(path)?);
-        }
-        if !stage.command.builtin {
-            stage.named_files(commands);
-        }
-        for path in &spec.params {
-            let leaves = commands.params(path)?;
-            if leaves.is_empty() {
-                anyhow::bail!("params names `{path}`, which params.yaml does not have");
-            }
-            stage.params.extend(leaves);
-        }
-        if stage.outputs.is_empty() {
-            anyhow::bail!("it writes nothing: name its outputs under `outs`");
-        }
-        Ok(stage)
+/// The stages that one entry of the file stands for.
+fn build(
+    name: &str,
+    stage: &StageSpec,
+    file: &PipelineSpec,
+    commands: &dyn Commands,
+) -> anyhow::Result<Vec<Stage>> {
+    stage::check_name(name)?;
+    for token in stage.resources.keys() {
+        let known =
+            matches!(token.as_str(), "threads" | "gpu") || file.resources.contains_key(token);
+        anyhow::ensure!(
+            known,
+            "resources names `{token}`: say under `resources` at the top of the file how many there are"
+        );
     }
-
-    /// A file of the project that the command names is an input, declared or not: a script that was
-    /// edited must not give its old result.
-    fn named_files(&mut self, commands: &dyn Commands) {
-        for word in &self.command.words {
-            // What ProjectPath::output takes lies in the project.
-            let Ok(path) = ProjectPath::output(word) else {
-                continue;
-            };
-            let written = self.outputs.iter().any(|output| output.overlaps(&path));
-            if !written && commands.is_file(&path) {
-                self.inputs.insert(path);
-            }
-        }
+    let mut stage = stage.clone();
+    if stage.on_failure.is_none() {
+        stage.on_failure.clone_from(&file.on_failure);
     }
-
-    /// A stage that is exactly what its command says.
-    pub fn from_declared(name: &str, declared: Declared, builtin: bool) -> Result<Self, PathError> {
-        Ok(Self {
-            name: name.to_owned(),
-            command: StageCommand {
-                words: declared.words,
-                builtin,
-            },
-            inputs: declared
-                .inputs
-                .iter()
-                .map(|path| ProjectPath::new(path))
-                .collect::<Result<_, _>>()?,
-            outputs: declared
-                .outputs
-                .iter()
-                .map(|path| ProjectPath::output(path))
-                .collect::<Result<_, _>>()?,
-            params: declared.params,
-            recorded: false,
-        })
-    }
+    expand::expand(name, &stage, commands)?
+        .into_iter()
+        .map(|expanded| Stage::new(expanded, commands))
+        .collect()
 }
 
-fn refuse_overlaps(stages: &[Stage]) -> Result<(), PipelineError> {
-    let mut seen: BTreeMap<&ProjectPath, &Stage> = BTreeMap::new();
-    for stage in stages {
-        for path in &stage.outputs {
-            let clash = seen
-                .iter()
-                .find(|(other, _)| path.overlaps(other))
-                .map(|(other, stage)| ((*other).clone(), *stage));
-            if let Some((other, first)) = clash {
-                let inner = if other.as_str().len() > path.as_str().len() {
-                    other
-                } else {
-                    path.clone()
-                };
-                return Err(PipelineError::Overlap {
-                    first: first.name.clone(),
-                    second: stage.name.clone(),
-                    path: inner,
-                });
-            }
-            seen.insert(path, stage);
-        }
+fn refuse_equal_names(stages: &[Stage]) -> Result<(), PipelineError> {
+    let mut names = BTreeSet::new();
+    match stages.iter().find(|stage| !names.insert(&stage.name)) {
+        None => Ok(()),
+        Some(stage) => Err(PipelineError::Stage {
+            stage: stage.name.clone(),
+            source: anyhow::anyhow!("two stages have this name"),
+        }),
     }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -306,11 +313,21 @@ mod tests {
         fn is_file(&self, path: &ProjectPath) -> bool {
             path.as_str() == "run.sh" || path.as_str() == "out.sh"
         }
-        fn declare(&self, words: &[String]) -> anyhow::Result<Declared> {
+        fn glob(&self, _: &str) -> anyhow::Result<Vec<String>> {
+            Ok(Vec::new())
+        }
+        fn value(&self, path: &str) -> anyhow::Result<Option<Value>> {
+            Ok((path == "kind").then(|| "ridge".into()))
+        }
+        fn declare(&self, words: &[String], _: Option<&ProjectPath>) -> anyhow::Result<Declared> {
             anyhow::bail!("no such subcommand: {}", words.join(" "))
         }
-        fn params(&self, path: &str) -> anyhow::Result<BTreeMap<String, String>> {
-            Ok(if path == "a" {
+        fn params(
+            &self,
+            file: Option<&str>,
+            path: Option<&str>,
+        ) -> anyhow::Result<BTreeMap<String, String>> {
+            Ok(if (file, path) == (None, Some("a")) {
                 [("params.yaml:a".into(), "1".into())].into()
             } else {
                 BTreeMap::new()
@@ -384,7 +401,7 @@ mod tests {
         assert!(message("stages: {a b: {cmd: x, outs: [o]}}").contains("a b"));
         assert!(
             message("stages: {a: {cmd: x, outs: [o]}, a: {cmd: x, outs: [p]}}")
-                .contains("two stages are named `a`")
+                .contains("`a` comes twice")
         );
         assert!(message("stages: {a: {cmd: x, outs: [o], params: [nope]}}").contains("nope"));
         assert!(

@@ -77,6 +77,16 @@ impl ProjectPath {
         }
     }
 
+    /// An input path, relative to a folder of the project or to its root.
+    pub fn within(folder: Option<&Self>, path: &str) -> Result<Self, PathError> {
+        match folder {
+            Some(folder) if !path.is_empty() && !path.starts_with('/') => {
+                Self::new(&format!("{folder}/{path}"))
+            }
+            _ => Self::new(path),
+        }
+    }
+
     /// As text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -111,6 +121,12 @@ mod tests {
         assert_eq!(plain("a/../../b"), "../b");
         assert_eq!(plain("/a/./b"), "/a/b");
         assert_eq!(ProjectPath::new(""), Err(PathError::Empty));
+        let folder = ProjectPath::new("a").unwrap();
+        let within = |path| ProjectPath::within(Some(&folder), path).unwrap().0;
+        assert_eq!(
+            [within("b"), within("../b"), within("/b")],
+            ["a/b", "b", "/b"]
+        );
         for outside in [
             "..",
             "a/../..",

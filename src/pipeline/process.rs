@@ -8,7 +8,7 @@
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, mpsc};
 use std::time::{Duration, Instant};
@@ -17,9 +17,11 @@ use rustix::process::{
     Pid, Signal, getpid, getppid, kill_process, kill_process_group, set_parent_process_death_signal,
 };
 
-use super::{Stage, params_digest};
+use super::confine::{self, Confined};
+use super::{Attempt, ProjectPath, Stage, params_digest};
 use crate::event::{Event, Observer};
 use crate::fs;
+use crate::time::Span;
 
 /// Set for a subcommand that is to do its work and report as events: the digest of the parameters
 /// that its key was formed with.
@@ -45,6 +47,12 @@ pub enum CommandError {
     /// It ended with a code other than 0, or by a signal.
     #[error(transparent)]
     Failed(#[from] Box<Failed>),
+    /// It ran longer than it may.
+    #[error("it ran longer than its timeout of {}", Span::from(*.limit))]
+    TimedOut {
+        /// How long it may run.
+        limit: Duration,
+    },
     /// A signal told us to stop.
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
@@ -77,6 +85,10 @@ pub struct Failed {
     pub log_tail: String,
     /// The whole log.
     pub log: PathBuf,
+    /// Whether another try may end better.
+    pub may_pass: bool,
+    /// Of a stage that ran confined, the outputs that it never wrote.
+    pub strict: Option<Vec<String>>,
 }
 
 /// SIGINT, SIGTERM or SIGHUP came.
@@ -121,8 +133,11 @@ pub struct Processes {
     pub krammerti: PathBuf,
 }
 
-/// How a child ended, and what it said went wrong and is to be done.
-type Ended = (io::Result<ExitStatus>, Option<(String, Option<String>)>);
+/// What a subcommand of krammerti said went wrong, and what is to be done.
+type Said = Option<(String, Option<String>)>;
+
+/// How a child ended, and what it said.
+type Ended = (io::Result<ExitStatus>, Said);
 
 /// What a child does while we wait.
 enum Message {
@@ -131,74 +146,250 @@ enum Message {
 }
 
 impl Processes {
-    /// Runs the command of a stage to its end.
-    pub fn run(&self, stage: &Stage, observer: &mut dyn Observer) -> Result<(), CommandError> {
-        let log = self.logs.join(format!("{}.1.log", stage.name));
+    /// Where the log of the n-th try of a stage is.
+    pub fn log(&self, stage: &str, attempt: u32) -> PathBuf {
+        self.logs.join(format!("{stage}.{attempt}.log"))
+    }
+
+    /// Runs the command of a stage to its end, for the n-th time.
+    pub fn run(
+        &self,
+        attempt: &Attempt<'_>,
+        observer: &mut dyn Observer,
+    ) -> Result<(), CommandError> {
+        let stage = attempt.stage;
+        let log = self.log(&stage.name, attempt.number);
         fs::create_dir_all(&self.logs)?;
-        let mut child = self.start(stage, &log)?;
-        let group = Pid::from_child(&child);
-        let (sender, messages) = mpsc::channel();
-        let events = child.stdout.take();
-        let event_log = fs::append(&log)?;
-        // The thread only reads and waits: the child must be started by the thread that lives as
-        // long as the process, or the parent-death signal would come early.
-        std::thread::spawn(move || {
-            if let Some(events) = events {
-                forward_events(BufReader::new(events), event_log, &sender);
-            }
-            let _ = sender.send(Message::Ended(child.wait()));
-        });
-        let (status, failure) = watch(&messages, group, observer)?;
-        let status = status?;
+        let mut command = self.command(stage, attempt.number, &log)?;
+        let confined = stage
+            .policy
+            .strict
+            .then(|| self.confine(&mut command, attempt, &log, observer))
+            .transpose()?;
+        let program = program(&stage.command.words);
+        let limit = stage.policy.timeout;
+        let ended = run_to_its_end(command, &program, &log, limit, observer);
+        if confined.is_some() {
+            fs::remove(&self.scratch(stage))?;
+        }
+        let (status, failure) = ended?;
         if status.success() {
             return Ok(());
         }
+        let never_written = confined.iter().flat_map(|c| c.never_written());
+        let never_written = never_written
+            .filter_map(|path| path.strip_prefix(&self.root).ok())
+            .map(|path| path.display().to_string())
+            .collect();
         let (message, hint) = failure.map_or((None, None), |(text, hint)| (Some(text), hint));
+        // A subcommand that was used wrongly (2), or whose gate did not hold (3), would only say so
+        // again.
+        let final_code = matches!(status.code(), Some(2 | 3));
         Err(Box::new(Failed {
-            program: stage
-                .command
-                .words
-                .iter()
-                .take(2)
-                .cloned()
-                .collect::<Vec<_>>()
-                .join(" "),
+            program,
             status: describe(status),
             code: status.code(),
             message,
             hint,
             log_tail: tail(&log),
             log,
+            may_pass: !(stage.command.builtin && final_code),
+            strict: stage.policy.strict.then_some(never_written),
         })
         .into())
     }
 
-    fn start(&self, stage: &Stage, log: &Path) -> Result<Child, CommandError> {
-        let log = fs::create(log)?;
+    /// Runs what `on_failure` says. It may take a minute.
+    pub fn tell_failure(
+        &self,
+        stage: &Stage,
+        words: &[String],
+        attempt: u32,
+        error: &str,
+    ) -> Result<(), CommandError> {
+        const LIMIT: Duration = Duration::from_mins(1);
+        let log = self.logs.join(format!("{}.on_failure.log", stage.name));
+        fs::create_dir_all(&self.logs)?;
+        fs::create(&log)?;
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]).stdout(fs::append(&log)?);
+        self.surround(&mut command, stage, attempt, &log)?;
+        command
+            .env("KRAMMERTI_ERROR", error)
+            .env("KRAMMERTI_LOG", self.log(&stage.name, attempt));
+        let program = program(words);
+        let mut silent = |_: Event| {};
+        let (status, _) = run_to_its_end(command, &program, &log, Some(LIMIT), &mut silent)?;
+        if status.success() {
+            return Ok(());
+        }
+        Err(Box::new(Failed {
+            program,
+            status: describe(status),
+            code: status.code(),
+            message: None,
+            hint: None,
+            log_tail: tail(&log),
+            log,
+            may_pass: false,
+            strict: None,
+        })
+        .into())
+    }
+
+    /// Lets the command read only what its stage declares, and write only its outputs.
+    fn confine(
+        &self,
+        command: &mut Command,
+        attempt: &Attempt<'_>,
+        log: &Path,
+        observer: &mut dyn Observer,
+    ) -> Result<Confined, CommandError> {
+        let stage = attempt.stage;
+        let scratch = self.scratch(stage);
+        fs::create_dir_all(&scratch)?;
+        command.env("TMPDIR", &scratch);
+        let output = |path: &ProjectPath| confine::Output {
+            path: path.in_root(&self.root),
+            kind: match attempt.folders.contains(path.as_str()) {
+                _ if stage.command.builtin => confine::Kind::Replaced,
+                true => confine::Kind::Folder,
+                false => confine::Kind::File,
+            },
+        };
+        let log = confine::Output {
+            path: log.to_owned(),
+            kind: confine::Kind::File,
+        };
+        let inputs = stage.inputs.iter().map(|path| path.in_root(&self.root));
+        let mut allowed = confine::Allowed {
+            root: self.root.clone(),
+            read: inputs.collect(),
+            write: stage.outputs.iter().map(output).chain([log]).collect(),
+            scratch,
+        };
+        if stage.command.builtin {
+            self.allow_own(stage, &mut allowed);
+        }
+        let confined = confine::confine(command, &allowed)?;
+        match &confined.support {
+            confine::Support::Full => {}
+            confine::Support::Partial { reason } | confine::Support::None { reason } => {
+                let warning = format!("warning: `strict` is not fully in force: {reason}");
+                observer.event(Event::note(warning));
+            }
+        }
+        Ok(confined)
+    }
+
+    /// What our own subcommands need besides: this binary with its back end, parameter files, and
+    /// the journal of a search.
+    fn allow_own(&self, stage: &Stage, allowed: &mut confine::Allowed) {
+        let beside = fs::parent(&self.krammerti);
+        allowed.read.push(beside.to_owned());
+        allowed.read.push(fs::parent(beside).join("lib/krammerti"));
+        let file = |name: &String| name.split(':').next().map(|file| self.root.join(file));
+        allowed.read.extend(stage.params.keys().filter_map(file));
+        allowed.write.push(confine::Output {
+            path: self.root.join(".krammerti/studies"),
+            kind: confine::Kind::Folder,
+        });
+    }
+
+    /// Where a confined command keeps its temporary files.
+    fn scratch(&self, stage: &Stage) -> PathBuf {
+        self.logs.join(format!("{}.tmp", stage.name))
+    }
+
+    fn command(&self, stage: &Stage, attempt: u32, log: &Path) -> Result<Command, CommandError> {
+        // Emptied, then only added to: stdout, stderr and events each have a handle of their own.
+        fs::create(log)?;
         let words = &stage.command.words;
         let mut command = if stage.command.builtin {
             let mut command = Command::new(&self.krammerti);
-            let params = params_digest(&stage.params).to_string();
-            command.env(BODY, params).stdout(Stdio::piped());
+            command.stdout(Stdio::piped());
             command
         } else {
             let mut command = Command::new(&words[0]);
-            command.env_remove(BODY).stdout(log.try_clone()?);
+            command.stdout(fs::append(log)?);
             command
         };
+        command.args(&words[1..]);
+        self.surround(&mut command, stage, attempt, log)?;
+        if stage.command.builtin {
+            command.env(BODY, params_digest(&stage.params).to_string());
+        }
+        Ok(command)
+    }
+
+    /// What every process of a stage gets: its folder, its environment, and an end with us.
+    fn surround(
+        &self,
+        command: &mut Command,
+        stage: &Stage,
+        attempt: u32,
+        log: &Path,
+    ) -> Result<(), CommandError> {
+        let folder = match &stage.command.wdir {
+            Some(wdir) => wdir.in_root(&self.root),
+            None => self.root.clone(),
+        };
         command
-            .args(&words[1..])
-            .current_dir(&self.root)
+            .current_dir(folder)
+            .env_remove(BODY)
             .env("KRAMMERTI_STAGE", &stage.name)
+            .env("KRAMMERTI_ATTEMPT", attempt.to_string())
             .env(RUN, &self.run)
             .stdin(Stdio::null())
-            .stderr(log)
+            .stderr(fs::append(log)?)
             .process_group(0);
-        die_with_parent(&mut command);
-        command.spawn().map_err(|source| CommandError::Start {
-            program: words[0].clone(),
-            source,
-        })
+        die_with_parent(command);
+        Ok(())
+    }
+}
+
+/// Starts a command and waits for its end.
+fn run_to_its_end(
+    mut command: Command,
+    program: &str,
+    log: &Path,
+    limit: Option<Duration>,
+    observer: &mut dyn Observer,
+) -> Result<(ExitStatus, Said), CommandError> {
+    let mut child = command.spawn().map_err(|source| CommandError::Start {
+        program: program.to_owned(),
+        source,
+    })?;
+    // It holds the log, which is to end with the child.
+    drop(command);
+    let group = Pid::from_child(&child);
+    let (sender, messages) = mpsc::channel();
+    let events = child.stdout.take();
+    let event_log = fs::append(log)?;
+    // The thread only reads and waits: the child must be started by a thread that lives at least as
+    // long as it, or the parent-death signal would come early.
+    std::thread::spawn(move || {
+        if let Some(events) = events {
+            forward_events(BufReader::new(events), event_log, &sender);
+        }
+        let _ = sender.send(Message::Ended(child.wait()));
+    });
+    let (status, failure) = watch(&messages, group, limit, observer)?;
+    Ok((status?, failure))
+}
+
+/// What a person calls a command: its first words, or the line that a shell runs.
+fn program(words: &[String]) -> String {
+    const LONG: usize = 60;
+    let text = match words {
+        [shell, option, line] if shell == "sh" && option == "-ec" => line.clone(),
+        words => words.iter().take(2).cloned().collect::<Vec<_>>().join(" "),
+    };
+    let first = text.trim().lines().next().unwrap_or_default();
+    if first.chars().count() > LONG {
+        first.chars().take(LONG).chain(['…']).collect()
+    } else {
+        first.to_owned()
     }
 }
 
@@ -253,7 +444,7 @@ fn forward_events(reader: impl BufRead, mut log: std::fs::File, sender: &mpsc::S
     for line in reader.lines().map_while(Result::ok) {
         match serde_json::from_str::<Event>(&line) {
             Ok(event) => {
-                if let Event::Note { message } = &event {
+                if let Event::Note { message, .. } = &event {
                     let _ = writeln!(log, "{message}");
                 }
                 let _ = sender.send(Message::Event(Box::new(event)));
@@ -270,8 +461,12 @@ fn forward_events(reader: impl BufRead, mut log: std::fs::File, sender: &mpsc::S
 fn watch(
     messages: &mpsc::Receiver<Message>,
     group: Pid,
+    limit: Option<Duration>,
     observer: &mut dyn Observer,
 ) -> Result<Ended, CommandError> {
+    let begun = Instant::now();
+    let too_long = || limit.filter(|&limit| begun.elapsed() >= limit);
+    let mut timed_out = None;
     let mut failure = None;
     let mut asked_to_end: Option<Instant> = None;
     loop {
@@ -283,9 +478,10 @@ fn watch(
             Ok(Message::Ended(status)) => {
                 // What the child started and left behind ends with it.
                 let _ = kill_process_group(group, Signal::KILL);
-                return match interrupted() {
-                    Some(signal) => Err(signal.into()),
-                    None => Ok((status, failure)),
+                return match (interrupted(), timed_out) {
+                    (Some(signal), _) => Err(signal.into()),
+                    (None, Some(limit)) => Err(CommandError::TimedOut { limit }),
+                    (None, None) => Ok((status, failure)),
                 };
             }
             Err(mpsc::RecvTimeoutError::Disconnected) => {
@@ -294,7 +490,8 @@ fn watch(
             Err(mpsc::RecvTimeoutError::Timeout) => {}
         }
         match asked_to_end {
-            None if interrupted().is_some() => {
+            None if interrupted().is_some() || too_long().is_some() => {
+                timed_out = too_long();
                 let _ = kill_process_group(group, Signal::TERM);
                 asked_to_end = Some(Instant::now());
             }
@@ -332,6 +529,10 @@ mod tests {
     use super::*;
 
     fn run(words: &[&str]) -> Result<(), CommandError> {
+        run_within(words, None)
+    }
+
+    fn run_within(words: &[&str], timeout: Option<Duration>) -> Result<(), CommandError> {
         let folder = tempfile::tempdir().unwrap();
         let processes = Processes {
             root: folder.path().to_owned(),
@@ -344,8 +545,14 @@ mod tests {
             words,
             ..Declared::default()
         };
-        let stage = Stage::from_declared("s", declared, false).unwrap();
-        processes.run(&stage, &mut |_: Event| {})
+        let mut stage = Stage::from_declared("s", declared, false).unwrap();
+        stage.policy.timeout = timeout;
+        let attempt = Attempt {
+            stage: &stage,
+            number: 3,
+            folders: std::collections::BTreeSet::new(),
+        };
+        processes.run(&attempt, &mut |_: Event| {})
     }
 
     #[test]
@@ -369,7 +576,27 @@ mod tests {
     }
 
     #[test]
-    fn stdin_is_empty_and_the_stage_knows_its_name() {
-        run(&["sh", "-c", "! read line && test \"$KRAMMERTI_STAGE\" = s"]).unwrap();
+    fn stdin_is_empty_and_the_stage_knows_its_name_and_try() {
+        let line = "! read line && test \"$KRAMMERTI_STAGE.$KRAMMERTI_ATTEMPT\" = s.3";
+        run(&["sh", "-c", line]).unwrap();
+    }
+
+    #[test]
+    fn a_command_that_takes_too_long_is_ended() {
+        let limit = Duration::from_millis(100);
+        let error = run_within(&["sleep", "60"], Some(limit)).unwrap_err();
+        assert_eq!(error.to_string(), "it ran longer than its timeout of 0.1 s");
+        run_within(&["true"], Some(Duration::from_mins(1))).unwrap();
+    }
+
+    #[test]
+    fn a_command_is_told_by_its_first_words_or_its_line() {
+        let told = |words: &[&str]| {
+            let words: Vec<String> = words.iter().map(|&word| word.to_owned()).collect();
+            program(&words)
+        };
+        assert_eq!(told(&["python", "x.py", "--y"]), "python x.py");
+        assert_eq!(told(&["sh", "-ec", "wc a > b\necho c"]), "wc a > b");
+        assert_eq!(told(&["sh", "-ec", &"x".repeat(99)]).chars().count(), 61);
     }
 }

@@ -180,6 +180,7 @@ impl<'a> Trainer<'a> {
             message.push_str(&format!("  val {validation:.3}"));
         }
         Event::Progress {
+            stage: None,
             what: "step".to_owned(),
             done: self.steps as u64,
             total: (batches * epochs) as u64,

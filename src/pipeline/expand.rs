@@ -1,0 +1,455 @@
+//! From stages as written to one stage each: `foreach`, `matrix` and `${…}`.
+//!
+//! A value goes into a word of `cmd` after the line was split, and into a line of `sh` quoted, so
+//! that a file name with a space or a `$` stays one word. In `sh`, whatever else looks like `${…}`
+//! is the shell's own.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::{Map, Value};
+
+use super::Commands;
+use super::spec::{Cmd, OutSpec, ParamsSpec, StageSpec};
+
+/// The shell of `sh`: ends at the first command that fails.
+const SHELL: [&str; 2] = ["sh", "-ec"];
+
+/// A stage with every `${…}` replaced.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Expanded {
+    pub(super) name: String,
+    /// The words of the command, before it is known what they read and write.
+    pub(super) words: Vec<String>,
+    pub(super) on_failure: Option<Vec<String>>,
+    /// The rest; `cmd`, `sh`, `foreach`, `matrix` and `on_failure` have done their work.
+    pub(super) spec: StageSpec,
+}
+
+/// One stage, or one for each item.
+pub(super) fn expand(
+    name: &str,
+    spec: &StageSpec,
+    commands: &dyn Commands,
+) -> Result<Vec<Expanded>> {
+    ensure!(
+        spec.foreach.is_none() || spec.matrix.is_empty(),
+        "foreach and matrix cannot be combined: name every axis under matrix"
+    );
+    let items = match &spec.foreach {
+        Some(items) => each(items, commands)?,
+        None if spec.matrix.is_empty() => {
+            return Ok(vec![Scope::plain(commands).fill(name, spec)?]);
+        }
+        None => combinations(&spec.matrix, commands)?,
+    };
+    items
+        .into_iter()
+        .map(|(key, item)| {
+            let name = format!("{name}@{key}");
+            let scope = Scope {
+                commands,
+                item: Some((key, item)),
+            };
+            scope.fill(&name, spec).with_context(|| format!("`{name}`"))
+        })
+        .collect()
+}
+
+/// The items of `foreach` with their keys.
+fn each(items: &Value, commands: &dyn Commands) -> Result<Vec<(String, Value)>> {
+    let (source, items) = match items {
+        Value::String(text) => match parameter(text) {
+            Some(path) => (text.as_str(), named(path, commands)?),
+            None => return files(text, commands),
+        },
+        other => ("foreach", other.clone()),
+    };
+    let keyed: Vec<(String, Value)> = match items {
+        Value::Array(list) => list
+            .into_iter()
+            .enumerate()
+            .map(|(index, item)| (key_of(&item, index), item))
+            .collect(),
+        Value::Object(map) => map
+            .into_iter()
+            .map(|(key, item)| (plain(&key), item))
+            .collect(),
+        other => bail!("foreach: expected a list or a map, found {other}"),
+    };
+    ensure!(!keyed.is_empty(), "{source} has no items");
+    distinct(keyed)
+}
+
+/// A file each, by the name without its ending.
+fn files(pattern: &str, commands: &dyn Commands) -> Result<Vec<(String, Value)>> {
+    let files = commands.glob(pattern)?;
+    ensure!(
+        !files.is_empty(),
+        "foreach: no file of the project matches `{pattern}`"
+    );
+    let keyed = files.into_iter().map(|file| {
+        let name = file.rsplit('/').next().unwrap_or_default();
+        let stem = match name.split_once('.') {
+            Some((stem, _)) if !stem.is_empty() => stem,
+            _ => name,
+        };
+        (plain(stem), Value::String(file))
+    });
+    distinct(keyed.collect())
+}
+
+/// Every combination of the values of all axes; the last axis changes fastest.
+fn combinations(axes: &[(String, Value)], commands: &dyn Commands) -> Result<Vec<(String, Value)>> {
+    let mut all = vec![(Vec::new(), Map::new())];
+    for (axis, values) in axes {
+        let values = match values {
+            Value::String(text) => match parameter(text) {
+                Some(path) => named(path, commands)?,
+                None => bail!("matrix.{axis}: expected a list or ${{params.…}}, found `{text}`"),
+            },
+            other => other.clone(),
+        };
+        let Value::Array(values) = values else {
+            bail!("matrix.{axis}: expected a list, found {values}");
+        };
+        ensure!(!values.is_empty(), "matrix.{axis} has no values");
+        all = all
+            .iter()
+            .flat_map(|(keys, item)| {
+                values.iter().enumerate().map(move |(index, value)| {
+                    let (mut keys, mut item) = (keys.clone(), item.clone());
+                    keys.push(key_of(value, index));
+                    item.insert(axis.clone(), value.clone());
+                    (keys, item)
+                })
+            })
+            .collect();
+    }
+    let keyed = all
+        .into_iter()
+        .map(|(keys, item)| (keys.join("-"), item.into()));
+    distinct(keyed.collect())
+}
+
+/// What names an item: itself where it is a plain value, its `name`, or its number.
+fn key_of(item: &Value, index: usize) -> String {
+    let name = match item {
+        Value::Object(map) => map.get("name").unwrap_or(&Value::Null),
+        other => other,
+    };
+    match scalar(name) {
+        Some(text) if !text.is_empty() => plain(&text),
+        _ => index.to_string(),
+    }
+}
+
+/// A text as it can stand in the name of a stage.
+fn plain(text: &str) -> String {
+    let keep = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+    text.chars()
+        .map(|c| if keep(c) { c } else { '-' })
+        .collect()
+}
+
+fn distinct(items: Vec<(String, Value)>) -> Result<Vec<(String, Value)>> {
+    let mut keys: Vec<&str> = items.iter().map(|(key, _)| key.as_str()).collect();
+    keys.sort_unstable();
+    match keys.windows(2).find(|pair| pair[0] == pair[1]) {
+        Some(pair) => bail!(
+            "two items have the key `{}`: give them other names",
+            pair[0]
+        ),
+        None => Ok(items),
+    }
+}
+
+/// The path in `${params.path}`, where that is all of a text.
+fn parameter(text: &str) -> Option<&str> {
+    text.strip_prefix("${params.")?.strip_suffix('}')
+}
+
+fn named(path: &str, commands: &dyn Commands) -> Result<Value> {
+    commands
+        .value(path)?
+        .with_context(|| format!("params.yaml has no `{path}`"))
+}
+
+fn scalar(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(_) | Value::Bool(_) => Some(value.to_string()),
+        _ => None,
+    }
+}
+
+/// What `${…}` can name.
+struct Scope<'a> {
+    commands: &'a dyn Commands,
+    item: Option<(String, Value)>,
+}
+
+/// What becomes of a `${…}` that names nothing of ours.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Target {
+    /// It is an error.
+    Word,
+    /// It is the shell's; ours are quoted.
+    Shell,
+}
+
+impl<'a> Scope<'a> {
+    fn plain(commands: &'a dyn Commands) -> Self {
+        Self {
+            commands,
+            item: None,
+        }
+    }
+
+    fn fill(&self, name: &str, spec: &StageSpec) -> Result<Expanded> {
+        let words = match (&spec.cmd, &spec.sh) {
+            (Some(cmd), None) => self.words("cmd", cmd)?,
+            (None, Some(line)) => {
+                let line = self.text(line, Target::Shell).context("sh")?;
+                ensure!(!line.trim().is_empty(), "sh is empty");
+                SHELL
+                    .iter()
+                    .map(ToString::to_string)
+                    .chain([line])
+                    .collect()
+            }
+            (None, None) => bail!("it has no command: expected `cmd` or `sh`"),
+            (Some(_), Some(_)) => bail!("it has both `cmd` and `sh`; keep one"),
+        };
+        let on_failure = spec
+            .on_failure
+            .as_ref()
+            .map(|cmd| self.words("on_failure", cmd))
+            .transpose()?;
+        let text = |text: &String| self.text(text, Target::Word);
+        let texts = |texts: &[String]| texts.iter().map(text).collect::<Result<Vec<_>>>();
+        let outs = spec.outs.iter().map(|out| -> Result<_> {
+            Ok(OutSpec {
+                path: text(&out.path)?,
+                cache: out.cache,
+            })
+        });
+        let params = spec.params.iter().map(|params| -> Result<_> {
+            Ok(ParamsSpec {
+                file: params.file.as_ref().map(text).transpose()?,
+                paths: texts(&params.paths)?,
+            })
+        });
+        Ok(Expanded {
+            name: name.to_owned(),
+            words,
+            on_failure,
+            spec: StageSpec {
+                desc: spec.desc.as_ref().map(text).transpose()?,
+                deps: texts(&spec.deps).context("deps")?,
+                outs: outs.collect::<Result<_>>().context("outs")?,
+                params: params.collect::<Result<_>>().context("params")?,
+                env: texts(&spec.env).context("env")?,
+                wdir: spec.wdir.as_ref().map(text).transpose().context("wdir")?,
+                when: self.conditions(spec).context("when")?,
+                cmd: None,
+                sh: None,
+                foreach: None,
+                matrix: Vec::new(),
+                on_failure: None,
+                ..spec.clone()
+            },
+        })
+    }
+
+    fn conditions(&self, spec: &StageSpec) -> Result<BTreeMap<String, Value>> {
+        let value = |value: &Value| -> Result<Value> {
+            match value {
+                Value::String(text) => Ok(Value::String(self.text(text, Target::Word)?)),
+                other => Ok(other.clone()),
+            }
+        };
+        spec.when
+            .iter()
+            .map(|(path, expected)| Ok((self.text(path, Target::Word)?, value(expected)?)))
+            .collect()
+    }
+
+    fn words(&self, key: &str, cmd: &Cmd) -> Result<Vec<String>> {
+        let words = match cmd {
+            Cmd::Words(words) => words.clone(),
+            Cmd::Line(line) => shlex::split(line)
+                .with_context(|| format!("{key} has a quote that is not closed: {line}"))?,
+        };
+        ensure!(
+            words.first().is_some_and(|program| !program.is_empty()),
+            "{key} is empty"
+        );
+        words
+            .iter()
+            .map(|word| self.text(word, Target::Word))
+            .collect::<Result<_>>()
+            .with_context(|| key.to_owned())
+    }
+
+    fn text(&self, text: &str, target: Target) -> Result<String> {
+        let mut filled = String::with_capacity(text.len());
+        let mut rest = text;
+        while let Some(start) = rest.find("${") {
+            filled.push_str(&rest[..start]);
+            let Some(length) = rest[start..].find('}') else {
+                ensure!(target == Target::Shell, "`{text}`: `${{` is not closed");
+                rest = &rest[start..];
+                break;
+            };
+            let whole = &rest[start..=start + length];
+            let name = &whole[2..whole.len() - 1];
+            match (self.value(name)?, target) {
+                (Some(value), Target::Word) => filled.push_str(&value),
+                (Some(value), Target::Shell) => filled.push_str(&quoted(&value)?),
+                (None, Target::Shell) => filled.push_str(whole),
+                (None, Target::Word) => bail!(
+                    "`{whole}` names nothing: expected {}${{params.PATH}} \
+                     (a variable of the environment needs `sh`)",
+                    if self.item.is_some() {
+                        "${item}, ${item.FIELD}, ${key} or "
+                    } else {
+                        ""
+                    }
+                ),
+            }
+            rest = &rest[start + length + 1..];
+        }
+        filled.push_str(rest);
+        Ok(filled)
+    }
+
+    /// The value that a name stands for; `None` where it is none of ours.
+    fn value(&self, name: &str) -> Result<Option<String>> {
+        let found = match (name.split_once('.'), &self.item) {
+            (Some(("params", path)), _) => named(path, self.commands)?,
+            (None, Some((key, _))) if name == "key" => Value::String(key.clone()),
+            (None, Some((_, item))) if name == "item" => item.clone(),
+            (Some(("item", path)), Some((_, item))) => path
+                .split('.')
+                .try_fold(item, |value, key| value.get(key))
+                .with_context(|| format!("the item has no `{path}`: {item}"))?
+                .clone(),
+            _ => return Ok(None),
+        };
+        scalar(&found).map(Some).with_context(|| {
+            format!("`${{{name}}}` is not a single value but {found}: name one of its parts")
+        })
+    }
+}
+
+fn quoted(value: &str) -> Result<String> {
+    Ok(shlex::try_quote(value)?.into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Declared, ProjectPath};
+    use super::*;
+
+    struct Fixed;
+
+    impl Commands for Fixed {
+        fn is_file(&self, _: &ProjectPath) -> bool {
+            false
+        }
+        fn glob(&self, pattern: &str) -> Result<Vec<String>> {
+            Ok(match pattern {
+                "texts/*" => vec!["texts/a b.txt".into(), "texts/c.tar.gz".into()],
+                _ => Vec::new(),
+            })
+        }
+        fn declare(&self, _: &[String], _: Option<&ProjectPath>) -> Result<Declared> {
+            bail!("no subcommands here")
+        }
+        fn params(&self, _: Option<&str>, _: Option<&str>) -> Result<BTreeMap<String, String>> {
+            Ok(BTreeMap::new())
+        }
+        fn value(&self, path: &str) -> Result<Option<Value>> {
+            let params = serde_json::json!({"stations": ["calais", "dover"], "depth": 2});
+            Ok(params.get(path).cloned())
+        }
+    }
+
+    fn expand_text(text: &str) -> Result<Vec<(String, String)>> {
+        let spec: StageSpec = serde_yaml::from_str(text)?;
+        let told = |stage: Expanded| (stage.name, stage.words.join("|"));
+        Ok(expand("s", &spec, &Fixed)?.into_iter().map(told).collect())
+    }
+
+    fn expanded(text: &str) -> Vec<(String, String)> {
+        expand_text(text).unwrap()
+    }
+
+    fn error(text: &str) -> String {
+        format!("{:#}", expand_text(text).unwrap_err())
+    }
+
+    fn pair(name: &str, words: &str) -> (String, String) {
+        (name.to_owned(), words.to_owned())
+    }
+
+    #[test]
+    fn a_list_a_map_parameters_and_files() {
+        assert_eq!(
+            expanded("foreach: [1, two]\ncmd: x ${item} -${key}"),
+            [pair("s@1", "x|1|-1"), pair("s@two", "x|two|-two")]
+        );
+        assert_eq!(
+            expanded("foreach: {b: {lat: 50.9}, a: {lat: 1}}\ncmd: x ${key} ${item.lat}"),
+            [pair("s@a", "x|a|1"), pair("s@b", "x|b|50.9")]
+        );
+        assert_eq!(
+            expanded("foreach: '${params.stations}'\ncmd: x ${item} ${params.depth}"),
+            [pair("s@calais", "x|calais|2"), pair("s@dover", "x|dover|2")]
+        );
+        assert_eq!(
+            expanded("foreach: texts/*\ncmd: wc ${item}"),
+            [
+                pair("s@a-b", "wc|texts/a b.txt"),
+                pair("s@c", "wc|texts/c.tar.gz")
+            ]
+        );
+        assert_eq!(
+            expanded("foreach: [{name: n, x: 1}, {x: 2}]\ncmd: x ${item.x}"),
+            [pair("s@n", "x|1"), pair("s@1", "x|2")]
+        );
+    }
+
+    #[test]
+    fn a_matrix_is_every_combination() {
+        let all = expanded(
+            "matrix: {model: [lstm, gru], seed: [1, 2]}\ncmd: x ${item.model} ${item.seed}",
+        );
+        assert_eq!(all.len(), 4);
+        assert_eq!(all[1], pair("s@lstm-2", "x|lstm|2"));
+    }
+
+    #[test]
+    fn a_value_stays_one_word_and_the_shell_keeps_its_own() {
+        assert_eq!(
+            expanded("foreach: texts/*\nsh: wc ${item} > ${HOME}/${key}; y ${x\n")[0],
+            pair("s@a-b", "sh|-ec|wc 'texts/a b.txt' > ${HOME}/a-b; y ${x")
+        );
+    }
+
+    #[test]
+    fn what_names_nothing_is_told() {
+        assert!(error("cmd: x ${HOME}").contains("`${HOME}` names nothing"));
+        assert!(error("cmd: x ${params.nope}").contains("params.yaml has no `nope`"));
+        assert!(error("cmd: x ${params.stations}").contains("not a single value"));
+        assert!(error("cmd: x ${item").contains("not closed"));
+        assert!(error("foreach: [{a: 1}]\ncmd: x ${item.b}").contains("no `b`"));
+        assert!(error("foreach: nothing/*\ncmd: x").contains("no file"));
+        assert!(error("foreach: []\ncmd: x").contains("no items"));
+        assert!(error("foreach: [a/b, a-b]\ncmd: x").contains("key `a-b`"));
+        assert!(error("foreach: [1]\nmatrix: {a: [1]}\ncmd: x").contains("combined"));
+        assert!(error("cmd: x\nsh: y").contains("both"));
+        assert!(error("desc: x").contains("no command"));
+    }
+}

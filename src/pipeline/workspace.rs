@@ -1,0 +1,123 @@
+//! A project's files as the runner sees them: what is there, and where the runner keeps its own.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::lock::SharedLock;
+use super::{ExecuteError, KeyParts, ProjectPath, Stage};
+use crate::artifact::{Artifact, Digest, StatCache, Store};
+
+/// A project's files. Shared by all that work for one run.
+pub struct Workspace {
+    pub(super) root: PathBuf,
+    pub(super) private: PathBuf,
+    pub(super) store: Store,
+    pub(super) cache: StatCache,
+    pub(super) lock: SharedLock,
+    /// Whether to wait for another run that holds an output.
+    pub wait: bool,
+    /// Whether commands run although nothing changed.
+    pub force: bool,
+    /// Names this run under `.krammerti/runs/` and `.krammerti/failed/`.
+    pub run: String,
+}
+
+impl Workspace {
+    /// Opens the project in a folder. Creates nothing.
+    pub fn open(root: &Path, run: &str) -> Result<Self, ExecuteError> {
+        let private = root.join(".krammerti");
+        Ok(Self {
+            root: root.to_owned(),
+            store: Store::new(&private.join("store")),
+            cache: StatCache::load(&private.join("stat-cache")),
+            lock: SharedLock::open(&root.join("pipeline.lock"), &private.join("locks"))?,
+            private,
+            wait: true,
+            force: false,
+            run: run.to_owned(),
+        })
+    }
+
+    /// Where a run keeps its logs.
+    pub fn run_folder(&self) -> PathBuf {
+        self.private.join("runs").join(&self.run)
+    }
+
+    /// Writes what is to be kept for the next run: the lock, and what was hashed.
+    pub fn save(&self) -> Result<(), ExecuteError> {
+        self.cache.save();
+        self.lock.flush()
+    }
+
+    pub(super) fn locks(&self) -> PathBuf {
+        self.private.join("locks")
+    }
+
+    /// Where old outputs of a stage are while it runs. Named by its outputs, since commands run by
+    /// hand have no name of their own.
+    pub(super) fn aside(&self, stage: &Stage) -> PathBuf {
+        let outputs: Vec<&str> = stage.outputs.iter().map(ProjectPath::as_str).collect();
+        let place = Digest::of(outputs.join("\n").as_bytes());
+        self.private.join("aside").join(place.to_string())
+    }
+
+    /// Where what a stage wrote in vain goes.
+    pub(super) fn failed(&self, stage: &Stage) -> PathBuf {
+        let run = self.private.join("failed").join(&self.run);
+        run.join(&stage.name)
+    }
+
+    /// Where own work that a stage replaced goes.
+    pub(super) fn replaced(&self, stage: &Stage) -> PathBuf {
+        self.failed(stage).join("replaced")
+    }
+
+    /// What lies at a path of the project.
+    pub(super) fn at(&self, path: &ProjectPath) -> Result<Option<Artifact>, ExecuteError> {
+        Ok(self.cache.artifact(&path.in_root(&self.root))?)
+    }
+
+    pub(super) fn present_outputs(
+        &self,
+        stage: &Stage,
+    ) -> Result<BTreeMap<String, Artifact>, ExecuteError> {
+        let mut present = BTreeMap::new();
+        for path in &stage.outputs {
+            if let Some(artifact) = self.at(path)? {
+                present.insert(path.to_string(), artifact);
+            }
+        }
+        Ok(present)
+    }
+
+    /// Everything that decides a stage's result, as it is now. `known` tells of inputs that are
+    /// about to be restored.
+    pub(super) fn key_parts(
+        &self,
+        stage: &Stage,
+        known: &BTreeMap<String, Artifact>,
+    ) -> Result<KeyParts, ExecuteError> {
+        let mut inputs = BTreeMap::new();
+        for path in &stage.inputs {
+            let artifact = match known.get(path.as_str()) {
+                Some(&artifact) => artifact,
+                None => self
+                    .at(path)?
+                    .ok_or_else(|| ExecuteError::MissingInput { path: path.clone() })?,
+            };
+            inputs.insert(path.to_string(), artifact);
+        }
+        Ok(KeyParts::of(stage, inputs, environment(stage)))
+    }
+}
+
+/// The variables of the environment that a stage names. Only digests of their values go further.
+fn environment(stage: &Stage) -> BTreeMap<String, Option<Digest>> {
+    use std::os::unix::ffi::OsStrExt;
+    let value = |name: &String| std::env::var_os(name).map(|value| Digest::of(value.as_bytes()));
+    stage
+        .env
+        .iter()
+        .map(|name| (name.clone(), value(name)))
+        .collect()
+}
