@@ -1,0 +1,2 @@
+krammerti status
+krammerti --no-wait run --json > events.jsonl
