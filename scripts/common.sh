@@ -32,6 +32,23 @@ cache=$(cache_folder)
 export CARGO_BUILD_BUILD_DIR=${CARGO_BUILD_BUILD_DIR:-$cache/target}
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$root/target}
 
+# claim_builds: one clone builds at a time. Cargo knows our own packages by their place within the
+# clone and by file times, so it would take what another clone built last for ours: then our
+# sources are made newer. Holds until the script ends, or `exec 8>&-`.
+claim_builds() {
+  local stamp=$CARGO_BUILD_BUILD_DIR/last-clone
+  mkdir -p "$CARGO_BUILD_BUILD_DIR"
+  exec 8>"$CARGO_BUILD_BUILD_DIR/clone.lock"
+  if ! flock -n 8; then
+    say "waiting for a build in another clone"
+    flock 8
+  fi
+  if [ "$(cat "$stamp" 2>/dev/null)" != "$root" ]; then
+    find "$root"/*/ -name target -prune -o -name '*.rs' -exec touch {} +
+    printf '%s\n' "$root" >"$stamp"
+  fi
+}
+
 have() { command -v "$1" >/dev/null 2>&1; }
 
 require_tools() {
