@@ -48,7 +48,7 @@ impl Store {
     }
 
     /// Puts an artifact in, as it lies at a path. Fails if it has changed since it was hashed.
-    pub fn insert(&self, path: &Path, artifact: Artifact, cache: &mut StatCache) -> io::Result<()> {
+    pub fn insert(&self, path: &Path, artifact: Artifact, cache: &StatCache) -> io::Result<()> {
         match artifact.kind {
             Kind::File | Kind::Executable => self.insert_file(path, artifact.digest),
             Kind::Folder => {
@@ -179,13 +179,13 @@ mod tests {
 
     #[test]
     fn what_goes_in_comes_out_again() {
-        let (folder, store, mut cache) = setup();
+        let (folder, store, cache) = setup();
         let path = folder.path().join("out");
         fs::write_atomic(&path.join("a/b.csv"), b"1,2\n").unwrap();
         fs::write_atomic(&path.join("c.json"), b"{}\n").unwrap();
         let artifact = cache.artifact(&path).unwrap().unwrap();
         assert!(!store.has(artifact));
-        store.insert(&path, artifact, &mut cache).unwrap();
+        store.insert(&path, artifact, &cache).unwrap();
         assert!(store.has(artifact));
 
         fs::write_atomic(&path.join("other"), b"x").unwrap();
@@ -195,22 +195,22 @@ mod tests {
 
     #[test]
     fn a_file_that_changed_is_not_stored_under_its_old_digest() {
-        let (folder, store, mut cache) = setup();
+        let (folder, store, cache) = setup();
         let path = folder.path().join("out");
         fs::write_atomic(&path, b"old").unwrap();
         let artifact = cache.artifact(&path).unwrap().unwrap();
         fs::write_atomic(&path, b"new").unwrap();
-        assert!(store.insert(&path, artifact, &mut cache).is_err());
+        assert!(store.insert(&path, artifact, &cache).is_err());
         assert!(!store.has(artifact));
     }
 
     #[test]
     fn a_damaged_object_is_found_out_and_removed() {
-        let (folder, store, mut cache) = setup();
+        let (folder, store, cache) = setup();
         let path = folder.path().join("out");
         fs::write_atomic(&path, b"good").unwrap();
         let artifact = cache.artifact(&path).unwrap().unwrap();
-        store.insert(&path, artifact, &mut cache).unwrap();
+        store.insert(&path, artifact, &cache).unwrap();
         fs::write_atomic(&store.object(artifact.digest), b"evil").unwrap();
         let key = Digest::of(b"key");
         store

@@ -314,7 +314,7 @@ impl Workspace {
         }
         for (path, &artifact) in &outputs {
             let place = self.root.join(path);
-            self.store.insert(&place, artifact, &mut self.cache)?;
+            self.store.insert(&place, artifact, &self.cache)?;
         }
         let record = Record {
             outputs: outputs.clone(),
