@@ -277,33 +277,6 @@ pub fn write_atomic_volatile(path: &Path, bytes: &[u8]) -> io::Result<()> {
     staged.put()
 }
 
-/// Copies a file whole or not at all. The caller sees the bytes go by, then `None`, and may still
-/// refuse the copy: then what stood at `to` stays.
-pub fn copy_atomic(
-    from: &Path,
-    to: &Path,
-    mode: u32,
-    mut inspect: impl FnMut(Option<&[u8]>) -> io::Result<()>,
-) -> io::Result<()> {
-    use std::io::Read;
-    let (staged, mut target) = StagedFile::new(to)?;
-    let mut source = open(from)?;
-    let mut buffer = vec![0; 1 << 18];
-    loop {
-        let read = source.read(&mut buffer).map_err(at("cannot read", from))?;
-        if read == 0 {
-            break;
-        }
-        inspect(Some(&buffer[..read]))?;
-        target
-            .write_all(&buffer[..read])
-            .map_err(at("cannot write", to))?;
-    }
-    inspect(None)?;
-    set_mode(&target, to, mode)?;
-    staged.commit()
-}
-
 /// Lets an empty file share the bytes of another, which takes no time and no room. `false` where
 /// the file system cannot: then nothing has happened.
 pub fn share_bytes(from: &File, to: &File) -> bool {

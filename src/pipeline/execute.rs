@@ -318,6 +318,7 @@ impl Workspace {
         }
         let record = Record {
             outputs: outputs.clone(),
+            built: None,
         };
         self.store.put_record(assessment.key, &record)?;
         Ok(outputs)
