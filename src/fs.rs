@@ -3,14 +3,21 @@
 //! The only user of `std::fs`. A file appears in its place complete or not at all: it is written
 //! under another name in the same folder, flushed to the disk, and renamed. A folder likewise.
 
+use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, Metadata};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 /// The start of the names that unfinished files and folders have beside their final place.
 const PARTIAL: &str = ".krammerti-partial.";
+
+/// From this many files on, the whole file system is flushed once, which costs as much as some
+/// single files, but also writes what others have changed.
+const MANY: usize = 16;
 
 fn at<'a>(what: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> io::Error + 'a {
     move |error| io::Error::new(error.kind(), format!("{what} {}: {error}", path.display()))
@@ -90,16 +97,66 @@ pub fn create_dir_all(path: &Path) -> io::Result<()> {
 }
 
 /// The names in a folder, sorted.
-pub fn list(path: &Path) -> io::Result<Vec<std::ffi::OsString>> {
-    let mut names = fs::read_dir(path)
+pub fn list(path: &Path) -> io::Result<Vec<OsString>> {
+    let names = entries(path)?.into_iter().map(|entry| entry.name);
+    Ok(names.collect())
+}
+
+/// Something in a folder.
+#[derive(Debug)]
+pub struct FolderEntry {
+    /// Its name in the folder.
+    pub name: OsString,
+    entry: fs::DirEntry,
+}
+
+impl FolderEntry {
+    /// Where it lies.
+    pub fn path(&self) -> PathBuf {
+        self.entry.path()
+    }
+
+    /// What the file system says of it, links followed; `None` where a link leads nowhere, or it
+    /// vanished. Cheaper than [`stat`]: the folder need not be found again.
+    pub fn stat(&self) -> io::Result<Option<Metadata>> {
+        match self.entry.metadata() {
+            Ok(metadata) if !metadata.is_symlink() => Ok(Some(metadata)),
+            // A link is followed; an error is told with its path.
+            _ => stat(&self.path()),
+        }
+    }
+}
+
+/// What is in a folder, sorted by name.
+pub fn entries(path: &Path) -> io::Result<Vec<FolderEntry>> {
+    let named = |entry: fs::DirEntry| FolderEntry {
+        name: entry.file_name(),
+        entry,
+    };
+    let mut entries = fs::read_dir(path)
         .and_then(|entries| {
             entries
-                .map(|entry| entry.map(|entry| entry.file_name()))
+                .map(|entry| entry.map(named))
                 .collect::<io::Result<Vec<_>>>()
         })
         .map_err(at("cannot list", path))?;
-    names.sort();
-    Ok(names)
+    entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+    Ok(entries)
+}
+
+/// The bytes in a file, or in all files of a folder. A link counts for itself; nothing there is 0.
+pub fn disk_usage(path: &Path) -> io::Result<u64> {
+    let metadata = match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        found => found.map_err(at("cannot look at", path))?,
+    };
+    if !metadata.is_dir() {
+        return Ok(metadata.len());
+    }
+    entries(path)?
+        .iter()
+        .map(|entry| disk_usage(&entry.path()))
+        .sum()
 }
 
 /// Removes a file, a link, or a folder with all in it. Nothing there is fine.
@@ -160,11 +217,20 @@ pub fn parent(path: &Path) -> &Path {
     }
 }
 
-/// The name under which a path is prepared. It holds the process, so that two that write one path
-/// (an object of the store) do not write one file.
+/// A name under which a path is prepared, another one each time: threads and processes that write
+/// one path (an object of the store) do not write one file.
 fn partial_name(path: &Path) -> PathBuf {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    parent(path).join(format!("{PARTIAL}{}.{name}", std::process::id()))
+    parent(path).join(format!("{PARTIAL}{}-{count}.{name}", std::process::id()))
+}
+
+/// The process that works on something unfinished, and the name that this is to have.
+fn read_partial(name: &OsStr) -> Option<(u32, &str)> {
+    let (owner, name) = name.to_str()?.strip_prefix(PARTIAL)?.split_once('.')?;
+    let process = owner.split('-').next()?;
+    Some((process.parse().ok()?, name))
 }
 
 /// Removes what killed processes left beside a path. Nobody else may be writing it.
@@ -173,78 +239,162 @@ pub fn remove_partials(path: &Path) -> io::Result<()> {
     if !exists(folder) {
         return Ok(());
     }
-    let end = format!(
-        ".{}",
-        path.file_name().unwrap_or_default().to_string_lossy()
-    );
-    for name in list(folder)? {
-        if is_partial(&name) && name.to_string_lossy().ends_with(&end) {
-            remove(&folder.join(name))?;
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    for entry in list(folder)? {
+        if read_partial(&entry).is_some_and(|(_, of)| of == name) {
+            remove(&folder.join(entry))?;
         }
     }
     Ok(())
 }
 
 /// Whether a name is that of something unfinished.
-pub fn is_partial(name: &std::ffi::OsStr) -> bool {
+pub fn is_partial(name: &OsStr) -> bool {
     name.as_encoded_bytes().starts_with(PARTIAL.as_bytes())
 }
 
-/// Writes a file whole or not at all.
+/// Whether a name is that of something unfinished whose process is no more. A process of another
+/// host or container that shares the folder cannot be seen and counts as no more: such a run fails
+/// when it wants to put its file in place, and harms nothing. One that got the number of the old
+/// process counts for it.
+pub fn is_abandoned(name: &OsStr) -> bool {
+    read_partial(name)
+        .is_some_and(|(process, _)| !exists(&Path::new("/proc").join(process.to_string())))
+}
+
+/// Writes a file whole or not at all. It is on the disk when this returns.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    create_dir_all(parent(path))?;
-    let partial = partial_name(path);
-    let written = create(&partial).and_then(|mut file| {
-        file.write_all(bytes)
-            .and_then(|()| file.sync_all())
-            .map_err(at("cannot write", path))
-    });
-    finish(written, &partial, path)
+    let (staged, mut file) = StagedFile::new(path)?;
+    file.write_all(bytes).map_err(at("cannot write", path))?;
+    staged.commit()
 }
 
-/// Copies a file whole or not at all. The caller sees the bytes go by, then `None`, and may still
-/// refuse the copy: then what stood at `to` stays.
-pub fn copy_atomic(
-    from: &Path,
-    to: &Path,
-    mode: u32,
-    mut inspect: impl FnMut(Option<&[u8]>) -> io::Result<()>,
-) -> io::Result<()> {
+/// As [`write_atomic`], without waiting for the disk: for what only saves time, or is no loss when
+/// the power fails. Then the file may hold less than was written, so its reader must notice.
+pub fn write_atomic_volatile(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let (staged, mut file) = StagedFile::new(path)?;
+    file.write_all(bytes).map_err(at("cannot write", path))?;
+    staged.put()
+}
+
+/// Lets an empty file share the bytes of another, which takes no time and no room. `false` where
+/// the file system cannot: then nothing has happened.
+pub fn share_bytes(from: &File, to: &File) -> bool {
+    rustix::fs::ioctl_ficlone(to, from).is_ok()
+}
+
+/// Sets who may do what with an open file. The path is for the error.
+pub fn set_mode(file: &File, path: &Path, mode: u32) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
-    create_dir_all(parent(to))?;
-    let partial = partial_name(to);
-    remove(&partial)?;
-    let copied = (|| {
-        let mut source = open(from)?;
-        let mut target = create(&partial)?;
-        let mut buffer = vec![0; 1 << 18];
-        loop {
-            let read = source.read(&mut buffer).map_err(at("cannot read", from))?;
-            if read == 0 {
-                break;
-            }
-            inspect(Some(&buffer[..read]))?;
-            target
-                .write_all(&buffer[..read])
-                .map_err(at("cannot write", to))?;
-        }
-        inspect(None)?;
-        target
-            .set_permissions(fs::Permissions::from_mode(mode))
-            .map_err(at("cannot write", to))?;
-        target.sync_all().map_err(at("cannot write", to))
-    })();
-    finish(copied, &partial, to)
+    file.set_permissions(fs::Permissions::from_mode(mode))
+        .map_err(at("cannot write", path))
 }
 
-fn finish(written: io::Result<()>, partial: &Path, path: &Path) -> io::Result<()> {
-    written
-        .and_then(|()| fs::rename(partial, path).map_err(at("cannot write", path)))
-        .and_then(|()| sync_folder(parent(path)))
-        .inspect_err(|_| {
-            // The first error is the one to tell; what cannot be removed now goes with the next try.
-            let _ = fs::remove_file(partial);
+/// A file that is written beside its final place and appears there complete. Dropped before it is
+/// in place, it leaves nothing.
+#[derive(Debug)]
+pub struct StagedFile {
+    partial: PathBuf,
+    target: PathBuf,
+}
+
+impl StagedFile {
+    /// Starts an empty file for `target`, open for reading and writing.
+    pub fn new(target: &Path) -> io::Result<(Self, File)> {
+        create_dir_all(parent(target))?;
+        loop {
+            let partial = partial_name(target);
+            match create_new(&partial) {
+                // Left by a process that had our number.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(at("cannot write", target)(error)),
+                Ok(file) => {
+                    let target = target.to_owned();
+                    return Ok((Self { partial, target }, file));
+                }
+            }
+        }
+    }
+
+    /// Puts the file in its place, durably.
+    pub fn commit(self) -> io::Result<()> {
+        Self::commit_all(vec![self])
+    }
+
+    /// Puts files of one file system in their places. Each is on the disk before it is in place.
+    pub fn commit_all(staged: Vec<Self>) -> io::Result<()> {
+        let folders: BTreeSet<PathBuf> = staged
+            .iter()
+            .map(|staged| parent(&staged.target).to_owned())
+            .collect();
+        flush(staged.iter().map(|staged| staged.partial.as_path()))?;
+        staged.into_iter().try_for_each(Self::put)?;
+        flush(folders.iter().map(PathBuf::as_path))
+    }
+
+    /// Puts the file in its place, durably, and removes a folder that stands there.
+    pub fn commit_over_folder(self) -> io::Result<()> {
+        let is_folder = fs::symlink_metadata(&self.target).is_ok_and(|there| there.is_dir());
+        if !is_folder {
+            return self.commit();
+        }
+        flush([self.partial.as_path()])?;
+        exchange(&self.partial, &self.target)?;
+        sync_folder(parent(&self.target))
+        // The folder has the partial name now, and goes with the drop.
+    }
+
+    /// Puts the file in its place without waiting for the disk.
+    pub fn put(self) -> io::Result<()> {
+        fs::rename(&self.partial, &self.target).map_err(at("cannot write", &self.target))
+    }
+}
+
+impl Drop for StagedFile {
+    fn drop(&mut self) {
+        // What cannot be removed now is found by `is_abandoned`.
+        let _ = remove(&self.partial);
+    }
+}
+
+fn create_new(path: &Path) -> io::Result<File> {
+    File::options()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .open(path)
+}
+
+fn exchange(new: &Path, old: &Path) -> io::Result<()> {
+    renameat_with(CWD, new, CWD, old, RenameFlags::EXCHANGE)
+        .map_err(|error| at("cannot replace", old)(error.into()))
+}
+
+/// Waits until files of one file system, and their places in their folders, are on the disk. Those
+/// that are gone meanwhile do not count.
+pub fn flush_all(files: &BTreeSet<PathBuf>) -> io::Result<()> {
+    let files = files.iter().map(PathBuf::as_path);
+    let files: Vec<&Path> = files.filter(|path| exists(path)).collect();
+    let folders: BTreeSet<&Path> = files.iter().map(|path| parent(path)).collect();
+    flush(files.into_iter().chain(folders))
+}
+
+/// Waits until files or folders of one file system are on the disk.
+fn flush<'a>(paths: impl IntoIterator<Item = &'a Path>) -> io::Result<()> {
+    let paths: Vec<&Path> = paths.into_iter().collect();
+    let sync = |path: &Path| {
+        File::open(path).and_then(|file| {
+            if paths.len() < MANY {
+                file.sync_all()
+            } else {
+                rustix::fs::syncfs(&file).map_err(io::Error::from)
+            }
         })
+    };
+    let once = if paths.len() < MANY { paths.len() } else { 1 };
+    paths[..once]
+        .iter()
+        .try_for_each(|path| sync(path).map_err(at("cannot flush to the disk", path)))
 }
 
 fn sync_folder(path: &Path) -> io::Result<()> {
@@ -264,9 +414,16 @@ pub struct StagedFolder {
 impl StagedFolder {
     /// Starts an empty folder for `target`.
     pub fn new(target: &Path) -> io::Result<Self> {
-        let partial = partial_name(target);
-        remove(&partial)?;
-        create_dir_all(&partial)?;
+        create_dir_all(parent(target))?;
+        let partial = loop {
+            let partial = partial_name(target);
+            match fs::create_dir(&partial) {
+                // Left by a process that had our number.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                created => break created.map(|()| partial),
+            }
+        }
+        .map_err(at("cannot write", target))?;
         Ok(Self {
             partial,
             target: target.to_owned(),
@@ -289,12 +446,29 @@ impl StagedFolder {
             .map_err(at("cannot write", &shown))
     }
 
+    /// Starts an empty file in it, open for reading and writing. See [`StagedFolder::flush`].
+    pub fn create(&self, name: &str) -> io::Result<File> {
+        let path = self.partial.join(name);
+        create_dir_all(parent(&path))?;
+        create_new(&path).map_err(at("cannot write", &self.target.join(name)))
+    }
+
+    /// Waits until files that were created in it are on the disk.
+    pub fn flush<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> io::Result<()> {
+        let mut paths = BTreeSet::new();
+        for name in names {
+            let path = self.partial.join(name);
+            paths.insert(parent(&path).to_owned());
+            paths.insert(path);
+        }
+        flush(paths.iter().map(PathBuf::as_path))
+    }
+
     /// Puts the folder in its place, instead of what stood there.
     pub fn commit(self) -> io::Result<()> {
         sync_folder(&self.partial)?;
         if exists(&self.target) {
-            renameat_with(CWD, &self.partial, CWD, &self.target, RenameFlags::EXCHANGE)
-                .map_err(|error| at("cannot replace", &self.target)(error.into()))?;
+            exchange(&self.partial, &self.target)?;
         } else {
             fs::rename(&self.partial, &self.target).map_err(at("cannot write", &self.target))?;
         }
@@ -378,5 +552,86 @@ mod tests {
         assert_eq!(names(&folder.path().join("new")), ["file"]);
         remove(&path).unwrap();
         remove(&path).unwrap();
+    }
+
+    #[test]
+    fn a_folder_gives_way_to_a_file_only_where_that_is_asked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("place");
+        write_atomic(&path.join("inner"), b"old").unwrap();
+        assert!(write_atomic(&path, b"new").is_err());
+        assert_eq!(read(&path.join("inner")).unwrap(), b"old");
+        let (staged, mut file) = StagedFile::new(&path).unwrap();
+        file.write_all(b"new").unwrap();
+        staged.commit_over_folder().unwrap();
+        assert_eq!(read(&path).unwrap(), b"new");
+        assert_eq!(names(folder.path()), ["place"]);
+    }
+
+    #[test]
+    fn many_files_appear_together() {
+        let folder = tempfile::tempdir().unwrap();
+        let staged: Vec<StagedFile> = (0..2 * MANY)
+            .map(|i| {
+                let path = folder.path().join(format!("{}/{i}", i % 3));
+                let (staged, mut file) = StagedFile::new(&path).unwrap();
+                file.write_all(b"new").unwrap();
+                staged
+            })
+            .collect();
+        assert_eq!(disk_usage(&folder.path().join("0/0")).unwrap(), 0);
+        StagedFile::commit_all(staged).unwrap();
+        assert_eq!(disk_usage(folder.path()).unwrap(), 6 * MANY as u64);
+        assert_eq!(read(&folder.path().join("1/4")).unwrap(), b"new");
+        assert_eq!(
+            names(&folder.path().join("0")).len(),
+            (2 * MANY).div_ceil(3)
+        );
+    }
+
+    #[test]
+    fn only_partials_of_a_path_itself_go() {
+        let folder = tempfile::tempdir().unwrap();
+        let mine = folder.path().join("csv");
+        let (other, _) = StagedFile::new(&folder.path().join("data.csv")).unwrap();
+        let (_one, _) = StagedFile::new(&mine).unwrap();
+        let _two = StagedFolder::new(&mine).unwrap();
+        assert_eq!(names(folder.path()).len(), 3);
+        remove_partials(&mine).unwrap();
+        let left = names(folder.path());
+        assert_eq!(left.len(), 1, "{left:?}");
+        assert!(exists(&other.partial));
+        let name = other.partial.file_name().unwrap();
+        assert!(is_partial(name) && !is_abandoned(name));
+        assert!(is_abandoned(OsStr::new(
+            ".krammerti-partial.4294967295-7.data.csv"
+        )));
+        assert!(!is_abandoned(OsStr::new("data.csv")));
+    }
+
+    #[test]
+    fn entries_follow_links() {
+        let folder = tempfile::tempdir().unwrap();
+        write_atomic(&folder.path().join("b/file"), b"four").unwrap();
+        for (to, name) in [("b", "a"), ("b/file", "c"), ("nowhere", "d")] {
+            std::os::unix::fs::symlink(to, folder.path().join(name)).unwrap();
+        }
+        let kinds: Vec<_> = entries(folder.path())
+            .unwrap()
+            .iter()
+            .map(|entry| (entry.name.clone(), entry.stat().unwrap()))
+            .map(|(name, metadata)| (name, metadata.map(|metadata| metadata.is_dir())))
+            .collect();
+        let expected = [
+            ("a", Some(true)),
+            ("b", Some(true)),
+            ("c", Some(false)),
+            ("d", None),
+        ];
+        assert_eq!(kinds, expected.map(|(name, kind)| (name.into(), kind)));
+        // Four bytes, and the links, whose bytes are the paths that they hold.
+        let links = "b".len() + "b/file".len() + "nowhere".len();
+        assert_eq!(disk_usage(folder.path()).unwrap(), 4 + links as u64);
+        assert_eq!(disk_usage(&folder.path().join("none")).unwrap(), 0);
     }
 }

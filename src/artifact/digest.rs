@@ -23,6 +23,14 @@ impl Digest {
         blake3::hash(bytes).into()
     }
 
+    pub(super) fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    pub(super) fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
     /// Its first eight digits, for a person to compare.
     pub fn short(self) -> String {
         self.to_string()[..8].to_owned()

@@ -2,10 +2,11 @@
 //!
 //! A file's digest is the BLAKE3 of its bytes, the one that `b3sum` prints. A folder's is the BLAKE3
 //! of its [listing](tree::Tree), so a folder is an object of the store like any file. The stat cache
-//! saves reading what has not changed; the store keeps what was built. This module must know nothing
-//! of stages.
+//! saves reading what has not changed; the store keeps what was built. Both may be shared by
+//! threads, and by processes. This module must know nothing of stages.
 
 mod digest;
+mod hash;
 mod record;
 mod stat_cache;
 mod store;

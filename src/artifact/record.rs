@@ -12,7 +12,7 @@ use super::Artifact;
 pub struct Record {
     /// Output path → what was there.
     pub outputs: BTreeMap<String, Artifact>,
-    /// When the command ended, in seconds since 1970.
+    /// When the command ended, in seconds since 1970. Not known of records of older versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub built: Option<i64>,
 }

@@ -1,128 +1,202 @@
 //! Objects by digest and build records by key, under `.krammerti/store/`.
 //!
-//! An object is written once and never changed. It is hashed again while it is copied in, so what
-//! lies under a digest always has that digest, whatever happened to the source meanwhile.
+//! An object is written once and never changed. It shares its bytes with the file it came from
+//! where the file system can (reflink), and is a copy elsewhere; either way what has arrived is
+//! hashed before it gets its name, so what lies under a digest always has that digest, whatever
+//! happened to the source meanwhile. On the way out it is hashed again: disks and people damage
+//! files.
+//!
+//! What goes in is on the disk after the next [`Store::flush`], so that many small results wait for
+//! the disk together. A power cut before that may leave an object or a record with other bytes: the
+//! first is found out when it is taken out, the second is unknown.
+//!
+//! Threads and processes may put in and take out at once, the same object too. Who removes objects
+//! or records must know that nobody else is at work.
 
-use std::io;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::{Artifact, Digest, Kind, Record, StatCache, Tree};
-use crate::fs::{self, StagedFolder};
+use rayon::prelude::*;
+
+use super::tree::AT_ONCE;
+use super::{Artifact, Digest, Kind, Record, StatCache, Tree, hash};
+use crate::fs::{self, FolderEntry, StagedFile, StagedFolder};
+
+/// The parts of a store.
+const OBJECTS: &str = "objects";
+const RECORDS: &str = "records";
+
+/// What the file of a record ends in.
+const RECORD_END: &str = ".json";
+
+/// The bytes that a copy holds in memory.
+const COPIED_AT_ONCE: u64 = 1 << 18;
 
 /// The store of a project.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Store {
     root: PathBuf,
+    /// Files that may not be on the disk yet.
+    unflushed: Mutex<BTreeSet<PathBuf>>,
 }
 
+/// What goes in and comes out.
 impl Store {
     /// The store in a folder, which is created when something is put in.
     pub fn new(root: &Path) -> Self {
         Self {
             root: root.to_owned(),
+            unflushed: Mutex::default(),
         }
     }
 
-    fn object(&self, digest: Digest) -> PathBuf {
-        let hex = digest.to_string();
-        self.root.join("objects").join(&hex[..2]).join(&hex[2..])
+    /// Waits until all that was put in is on the disk.
+    pub fn flush(&self) -> io::Result<()> {
+        let files = std::mem::take(&mut *self.unflushed());
+        fs::flush_all(&files)
     }
 
-    fn record_path(&self, key: Digest) -> PathBuf {
-        let hex = key.to_string();
-        self.root
-            .join("records")
-            .join(&hex[..2])
-            .join(format!("{}.json", &hex[2..]))
+    fn unflushed(&self) -> MutexGuard<'_, BTreeSet<PathBuf>> {
+        self.unflushed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether everything of an artifact is here.
+    /// Puts a small file in.
+    fn put(&self, path: PathBuf, bytes: &[u8]) -> io::Result<()> {
+        fs::write_atomic_volatile(&path, bytes)?;
+        self.unflushed().insert(path);
+        Ok(())
+    }
+
+    /// Whether everything of an artifact is here. A folder whose listing is damaged is not.
     pub fn has(&self, artifact: Artifact) -> bool {
         let present = |digest| fs::exists(&self.object(digest));
         match artifact.kind {
             Kind::File | Kind::Executable => present(artifact.digest),
-            Kind::Folder => self
-                .tree(artifact.digest)
-                .is_ok_and(|tree| tree.entries.iter().all(|entry| present(entry.digest))),
+            Kind::Folder => self.tree(artifact.digest).is_ok_and(|tree| {
+                tree.entries
+                    .par_iter()
+                    .with_min_len(AT_ONCE)
+                    .all(|entry| present(entry.digest))
+            }),
         }
     }
 
     /// Puts an artifact in, as it lies at a path. Fails if it has changed since it was hashed.
     pub fn insert(&self, path: &Path, artifact: Artifact, cache: &StatCache) -> io::Result<()> {
         match artifact.kind {
-            Kind::File | Kind::Executable => self.insert_file(path, artifact.digest),
+            Kind::File | Kind::Executable => {
+                self.insert_files(&BTreeMap::from([(artifact.digest, path.to_owned())]))
+            }
             Kind::Folder => {
                 let tree = Tree::scan(path, cache)?;
-                for entry in &tree.entries {
-                    self.insert_file(&path.join(&entry.path), entry.digest)?;
-                }
-                let text = tree.encode();
-                if Digest::of(text.as_bytes()) != artifact.digest {
+                let listing = tree.encode();
+                if Digest::of(listing.as_bytes()) != artifact.digest {
                     return Err(changed(path));
                 }
-                fs::write_atomic(&self.object(artifact.digest), text.as_bytes())
+                let files = tree.entries.iter();
+                let files = files.map(|entry| (entry.digest, path.join(&entry.path)));
+                self.insert_files(&files.collect())?;
+                // Last, and again where it is there: a damaged one is made whole.
+                self.put(self.object(artifact.digest), listing.as_bytes())
             }
         }
     }
 
-    fn insert_file(&self, path: &Path, digest: Digest) -> io::Result<()> {
-        let object = self.object(digest);
-        if fs::exists(&object) {
-            return Ok(());
-        }
-        fs::copy_atomic(
-            path,
-            &object,
-            0o444,
-            expect_digest(digest, || changed(path)),
+    /// Keeps the listing of a folder, but not what is in it: enough to tell later what changed.
+    pub fn insert_listing(&self, tree: &Tree) -> io::Result<()> {
+        let listing = tree.encode();
+        self.put(
+            self.object(Digest::of(listing.as_bytes())),
+            listing.as_bytes(),
         )
     }
 
-    /// Brings an artifact back to a path, instead of what stands there.
+    /// Whether an object is here.
+    pub fn holds(&self, digest: Digest) -> bool {
+        fs::exists(&self.object(digest))
+    }
+
+    fn insert_files(&self, files: &BTreeMap<Digest, PathBuf>) -> io::Result<()> {
+        let stage = |(&digest, path): (&Digest, &PathBuf)| {
+            let object = self.object(digest);
+            if fs::exists(&object) {
+                return Ok(None);
+            }
+            let (staged, target) = StagedFile::new(&object)?;
+            let found = fill((&target, &object), (&fs::open(path)?, path))?;
+            if found != digest {
+                return Err(changed(path));
+            }
+            fs::set_mode(&target, &object, 0o444)?;
+            staged.put()?;
+            Ok(Some(object))
+        };
+        let put: Vec<io::Result<Option<PathBuf>>> = files.par_iter().map(stage).collect();
+        let put = put.into_iter().collect::<io::Result<Vec<_>>>()?;
+        self.unflushed().extend(put.into_iter().flatten());
+        Ok(())
+    }
+
+    /// Brings an artifact back to a path, instead of what stands there. An object that is damaged is
+    /// removed and named.
     pub fn restore(&self, artifact: Artifact, path: &Path) -> io::Result<()> {
         match artifact.kind {
-            Kind::File => self.copy_out(artifact.digest, path, false),
-            Kind::Executable => self.copy_out(artifact.digest, path, true),
-            Kind::Folder => {
-                let tree = self.tree(artifact.digest)?;
-                let staged = StagedFolder::new(path)?;
-                for entry in &tree.entries {
-                    self.copy_out(
-                        entry.digest,
-                        &staged.path().join(&entry.path),
-                        entry.executable,
-                    )?;
-                }
-                staged.commit()
+            Kind::File | Kind::Executable => {
+                let executable = artifact.kind == Kind::Executable;
+                let (staged, target) = StagedFile::new(path)?;
+                self.copy_out(artifact.digest, (&target, path), executable)?;
+                drop(target);
+                staged.commit_over_folder()
             }
+            Kind::Folder => self.restore_folder(artifact.digest, path),
         }
     }
 
-    fn copy_out(&self, digest: Digest, path: &Path, executable: bool) -> io::Result<()> {
-        let object = self.object(digest);
-        let mode = if executable { 0o755 } else { 0o644 };
-        // A damaged object must not become an output that is then called up to date.
-        let damaged = || {
-            let message = format!("object {} of the store is damaged", digest.short());
-            io::Error::new(io::ErrorKind::InvalidData, message)
-        };
-        fs::copy_atomic(&object, path, mode, expect_digest(digest, damaged)).or_else(|error| {
-            if error.kind() == io::ErrorKind::InvalidData {
-                fs::remove(&object)?;
-            }
-            Err(error)
-        })
+    fn restore_folder(&self, digest: Digest, path: &Path) -> io::Result<()> {
+        let tree = self
+            .tree(digest)
+            .or_else(|error| self.remove_damaged(digest, error))?;
+        let staged = StagedFolder::new(path)?;
+        let restored: Vec<io::Result<()>> = tree
+            .entries
+            .par_iter()
+            .map(|entry| {
+                let target = staged.create(&entry.path)?;
+                let place = path.join(&entry.path);
+                self.copy_out(entry.digest, (&target, &place), entry.executable)
+            })
+            .collect();
+        restored.into_iter().collect::<io::Result<()>>()?;
+        staged.flush(tree.entries.iter().map(|entry| entry.path.as_str()))?;
+        staged.commit()
     }
 
-    fn tree(&self, digest: Digest) -> io::Result<Tree> {
-        let text = fs::read_to_string(&self.object(digest))?;
-        Tree::decode(&text).ok_or_else(|| {
-            let message = format!(
-                "object {} of the store is no folder listing",
-                digest.short()
-            );
-            io::Error::new(io::ErrorKind::InvalidData, message)
-        })
+    fn copy_out(
+        &self,
+        digest: Digest,
+        (target, place): (&File, &Path),
+        executable: bool,
+    ) -> io::Result<()> {
+        let object = self.object(digest);
+        if fill((target, place), (&fs::open(&object)?, &object))? != digest {
+            // It must not become an output that is then called up to date.
+            return self.remove_damaged(digest, damaged(digest));
+        }
+        let mode = if executable { 0o755 } else { 0o644 };
+        fs::set_mode(target, place, mode)
+    }
+
+    /// Removes an object if an error says that it is damaged.
+    fn remove_damaged<T>(&self, digest: Digest, error: io::Error) -> io::Result<T> {
+        if error.kind() == io::ErrorKind::InvalidData {
+            self.remove_object(digest)?;
+        }
+        Err(error)
     }
 
     /// What a key gave, if it is known. Whether all of it is here is for [`Store::has`] to tell.
@@ -131,42 +205,209 @@ impl Store {
         serde_json::from_str(&text).ok()
     }
 
-    /// Keeps the listing of a folder, but not what is in it: enough to tell later what changed.
-    pub fn insert_listing(&self, tree: &Tree) -> io::Result<()> {
-        let text = tree.encode();
-        let object = self.object(Digest::of(text.as_bytes()));
-        if fs::exists(&object) {
-            return Ok(());
-        }
-        fs::write_atomic(&object, text.as_bytes())
-    }
-
-    /// The listing of a folder, if it is here.
-    pub fn listing(&self, digest: Digest) -> Option<Tree> {
-        self.tree(digest).ok()
-    }
-
     /// Remembers what a key gave. Its objects are to be here already.
     pub fn put_record(&self, key: Digest, record: &Record) -> io::Result<()> {
-        let text = serde_json::to_string_pretty(record)? + "\n";
-        fs::write_atomic(&self.record_path(key), text.as_bytes())
+        let text = serde_json::to_string(record)? + "\n";
+        self.put(self.record_path(key), text.as_bytes())
     }
 }
 
-/// Lets a copy through only if its bytes have a digest.
-fn expect_digest(
-    digest: Digest,
-    error: impl Fn() -> io::Error,
-) -> impl FnMut(Option<&[u8]>) -> io::Result<()> {
-    let mut hasher = blake3::Hasher::new();
-    move |bytes| match bytes {
-        Some(bytes) => {
-            hasher.update(bytes);
-            Ok(())
-        }
-        None if Digest::from(hasher.finalize()) == digest => Ok(()),
-        None => Err(error()),
+/// What is in it.
+impl Store {
+    /// The listing of a folder.
+    pub fn tree(&self, digest: Digest) -> io::Result<Tree> {
+        let bytes = self.verified(digest)?;
+        let tree = String::from_utf8(bytes)
+            .ok()
+            .and_then(|text| Tree::decode(&text));
+        tree.ok_or_else(|| {
+            let message = format!(
+                "object {} of the store is no folder listing",
+                digest.short()
+            );
+            // Not damaged: perhaps of a newer version.
+            io::Error::other(message)
+        })
     }
+
+    /// The bytes of a file, or of a file inside a folder; `None` where the store has none.
+    pub fn read(&self, artifact: Artifact, inside: Option<&str>) -> io::Result<Option<Vec<u8>>> {
+        let found = match (artifact.kind, inside) {
+            (Kind::File | Kind::Executable, None) => self.verified(artifact.digest),
+            (Kind::Folder, Some(path)) => self.tree(artifact.digest).and_then(|tree| {
+                let entry = tree.get(path).ok_or(io::ErrorKind::NotFound)?;
+                self.verified(entry.digest)
+            }),
+            _ => return Ok(None),
+        };
+        match found {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            found => found.map(Some),
+        }
+    }
+
+    fn verified(&self, digest: Digest) -> io::Result<Vec<u8>> {
+        let bytes = fs::read(&self.object(digest))?;
+        if Digest::of(&bytes) == digest {
+            Ok(bytes)
+        } else {
+            Err(damaged(digest))
+        }
+    }
+
+    /// All objects that an artifact is made of, sorted. They need not be here, but for the listing of
+    /// a folder.
+    pub fn closure(&self, artifact: Artifact) -> io::Result<Vec<Digest>> {
+        let mut objects = BTreeSet::from([artifact.digest]);
+        if artifact.kind == Kind::Folder {
+            let tree = self.tree(artifact.digest)?;
+            objects.extend(tree.entries.iter().map(|entry| entry.digest));
+        }
+        Ok(objects.into_iter().collect())
+    }
+
+    /// All objects and their bytes, sorted.
+    pub fn objects(&self) -> io::Result<Vec<(Digest, u64)>> {
+        let bytes = |(digest, entry): (Digest, FolderEntry)| {
+            // One that another process has just removed is no object.
+            let metadata = entry.stat().transpose()?;
+            Some(metadata.map(|metadata| (digest, metadata.len())))
+        };
+        let stored = self.stored(OBJECTS, "")?.into_par_iter();
+        let objects: Vec<Option<io::Result<_>>> = stored.map(bytes).collect();
+        objects.into_iter().flatten().collect()
+    }
+
+    /// Whether an object still has its digest.
+    pub fn check(&self, digest: Digest) -> io::Result<bool> {
+        let path = self.object(digest);
+        let file = fs::open(&path)?;
+        let found = file
+            .metadata()
+            .and_then(|metadata| hash::hash(&file, metadata.len()))
+            .map_err(|error| cannot("read", &path, &error))?;
+        Ok(found == digest)
+    }
+
+    /// Removes an object. None there is fine.
+    pub fn remove_object(&self, digest: Digest) -> io::Result<()> {
+        fs::remove(&self.object(digest))
+    }
+
+    /// All keys, sorted, with what they gave; `None` where the record is damaged or of a newer version.
+    pub fn records(&self) -> io::Result<Vec<(Digest, Option<Record>)>> {
+        let keys = self.stored(RECORDS, RECORD_END)?;
+        Ok(keys
+            .into_par_iter()
+            .map(|(key, _)| (key, self.record(key)))
+            .collect())
+    }
+
+    /// Removes what a key gave, but no object. None there is fine.
+    pub fn remove_record(&self, key: Digest) -> io::Result<()> {
+        fs::remove(&self.record_path(key))
+    }
+
+    /// What processes that are no more have left half written, with its bytes, sorted.
+    pub fn leftovers(&self) -> io::Result<Vec<(PathBuf, u64)>> {
+        let mut leftovers = Vec::new();
+        for part in [OBJECTS, RECORDS] {
+            for (_, entry) in self.entries(part)? {
+                if fs::is_abandoned(&entry.name) {
+                    let path = entry.path();
+                    let bytes = fs::disk_usage(&path)?;
+                    leftovers.push((path, bytes));
+                }
+            }
+        }
+        Ok(leftovers)
+    }
+}
+
+/// Where it lies: a folder for the first two digits, a file for the others.
+impl Store {
+    fn object(&self, digest: Digest) -> PathBuf {
+        self.place(OBJECTS, digest, "")
+    }
+
+    fn record_path(&self, key: Digest) -> PathBuf {
+        self.place(RECORDS, key, RECORD_END)
+    }
+
+    fn place(&self, part: &str, digest: Digest, end: &str) -> PathBuf {
+        let hex = digest.to_string();
+        let (shard, rest) = hex.split_at(2);
+        self.root
+            .join(part)
+            .join(shard)
+            .join(format!("{rest}{end}"))
+    }
+
+    /// What a part of the store holds under a digest, sorted. Other files are none of ours.
+    fn stored(&self, part: &str, end: &str) -> io::Result<Vec<(Digest, FolderEntry)>> {
+        let digest = |shard: &str, name: &str| -> Option<Digest> {
+            format!("{shard}{}", name.strip_suffix(end)?).parse().ok()
+        };
+        let entries = self.entries(part)?.into_iter();
+        Ok(entries
+            .filter_map(|(shard, entry)| Some((digest(&shard, entry.name.to_str()?)?, entry)))
+            .collect())
+    }
+
+    /// All that lies in the folders of a part, with their names, sorted.
+    fn entries(&self, part: &str) -> io::Result<Vec<(String, FolderEntry)>> {
+        let mut all = Vec::new();
+        for shard in entries_if_exists(&self.root.join(part))? {
+            let is_folder = shard.stat()?.is_some_and(|metadata| metadata.is_dir());
+            if let Some(name) = shard.name.to_str().filter(|_| is_folder) {
+                let entries = entries_if_exists(&shard.path())?;
+                all.extend(entries.into_iter().map(|entry| (name.to_owned(), entry)));
+            }
+        }
+        Ok(all)
+    }
+}
+
+/// Nobody removes the store, but it may not be there yet.
+fn entries_if_exists(folder: &Path) -> io::Result<Vec<FolderEntry>> {
+    match fs::entries(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        entries => entries,
+    }
+}
+
+/// Gives an empty file the bytes of another. The digest is that of what has arrived.
+fn fill((target, place): (&File, &Path), (mut source, path): (&File, &Path)) -> io::Result<Digest> {
+    if fs::share_bytes(source, target) {
+        let shared = target
+            .metadata()
+            .and_then(|shared| hash::hash(target, shared.len()));
+        return shared.map_err(|error| cannot("read", place, &error));
+    }
+    let length = source
+        .metadata()
+        .map_err(|error| cannot("read", path, &error))?
+        .len();
+    let mut target = target;
+    let mut hasher = blake3::Hasher::new();
+    let mut buffer = vec![0; length.clamp(1, COPIED_AT_ONCE) as usize];
+    loop {
+        let bytes = match source.read(&mut buffer) {
+            Ok(0) => return Ok(hasher.finalize().into()),
+            Ok(read) => &buffer[..read],
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(cannot("read", path, &error)),
+        };
+        hasher.update(bytes);
+        target
+            .write_all(bytes)
+            .map_err(|error| cannot("write", place, &error))?;
+    }
+}
+
+fn cannot(what: &str, path: &Path, error: &io::Error) -> io::Error {
+    let message = format!("cannot {what} {}: {error}", path.display());
+    io::Error::new(error.kind(), message)
 }
 
 fn changed(path: &Path) -> io::Error {
@@ -176,69 +417,350 @@ fn changed(path: &Path) -> io::Error {
     ))
 }
 
+fn damaged(digest: Digest) -> io::Error {
+    let message = format!("object {} of the store is damaged", digest.short());
+    io::Error::new(io::ErrorKind::InvalidData, message)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn setup() -> (tempfile::TempDir, Store, StatCache) {
+    struct Project {
+        folder: tempfile::TempDir,
+        store: Store,
+        cache: StatCache,
+    }
+
+    fn setup() -> Project {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::new(&folder.path().join("store"));
-        let cache = StatCache::load(&folder.path().join("cache"));
-        (folder, store, cache)
+        Project {
+            store: Store::new(&folder.path().join("store")),
+            cache: StatCache::load(&folder.path().join("cache")),
+            folder,
+        }
+    }
+
+    impl Project {
+        fn path(&self, name: &str) -> PathBuf {
+            self.folder.path().join(name)
+        }
+
+        fn write(&self, name: &str, content: &str) {
+            fs::write_atomic_volatile(&self.path(name), content.as_bytes()).unwrap();
+        }
+
+        fn artifact(&self, name: &str) -> Artifact {
+            self.cache.artifact(&self.path(name)).unwrap().unwrap()
+        }
+
+        fn insert(&self, name: &str) -> Artifact {
+            let artifact = self.artifact(name);
+            let path = self.path(name);
+            self.store.insert(&path, artifact, &self.cache).unwrap();
+            artifact
+        }
+
+        fn damage(&self, digest: Digest) {
+            fs::write_atomic(&self.store.object(digest), b"evil").unwrap();
+        }
+
+        /// The names beside the outputs.
+        fn names(&self) -> Vec<String> {
+            let names = fs::list(self.folder.path()).unwrap().into_iter();
+            names.map(|name| name.into_string().unwrap()).collect()
+        }
+    }
+
+    fn record(artifact: Artifact) -> Record {
+        Record {
+            outputs: [("out".to_owned(), artifact)].into(),
+            built: None,
+        }
     }
 
     #[test]
     fn what_goes_in_comes_out_again() {
-        let (folder, store, cache) = setup();
-        let path = folder.path().join("out");
-        fs::write_atomic(&path.join("a/b.csv"), b"1,2\n").unwrap();
-        fs::write_atomic(&path.join("c.json"), b"{}\n").unwrap();
-        let artifact = cache.artifact(&path).unwrap().unwrap();
-        assert!(!store.has(artifact));
-        store.insert(&path, artifact, &cache).unwrap();
-        assert!(store.has(artifact));
+        let project = setup();
+        project.write("out/a/b.csv", "1,2\n");
+        project.write("out/c.json", "{}\n");
+        let artifact = project.artifact("out");
+        assert!(!project.store.has(artifact));
+        project.insert("out");
+        assert!(project.store.has(artifact));
 
-        fs::write_atomic(&path.join("other"), b"x").unwrap();
-        store.restore(artifact, &path).unwrap();
-        assert_eq!(cache.artifact(&path).unwrap(), Some(artifact));
+        project.write("out/other", "x");
+        project
+            .store
+            .restore(artifact, &project.path("out"))
+            .unwrap();
+        assert_eq!(project.artifact("out"), artifact);
+    }
+
+    #[test]
+    fn a_folder_of_many_files_does_too() {
+        let project = setup();
+        for i in 0..100 {
+            // Some share an object.
+            project.write(&format!("out/{}/{i}", i % 7), &format!("{}", i % 50));
+        }
+        let artifact = project.insert("out");
+        assert_eq!(project.store.objects().unwrap().len(), 51);
+        project
+            .store
+            .restore(artifact, &project.path("back"))
+            .unwrap();
+        assert_eq!(project.artifact("back"), artifact);
+        assert_eq!(project.names(), ["back", "out", "store"]);
+    }
+
+    #[test]
+    fn who_may_execute_a_file_comes_back_and_a_folder_gives_way_to_a_file() {
+        let project = setup();
+        project.write("tool", "#!/bin/sh\n");
+        let file = fs::open(&project.path("tool")).unwrap();
+        fs::set_mode(&file, &project.path("tool"), 0o755).unwrap();
+        let artifact = project.insert("tool");
+        assert_eq!(artifact.kind, Kind::Executable);
+        project.write("back/other", "x");
+        project
+            .store
+            .restore(artifact, &project.path("back"))
+            .unwrap();
+        assert_eq!(project.artifact("back"), artifact);
+        assert_eq!(project.names(), ["back", "store", "tool"]);
     }
 
     #[test]
     fn a_file_that_changed_is_not_stored_under_its_old_digest() {
-        let (folder, store, cache) = setup();
-        let path = folder.path().join("out");
-        fs::write_atomic(&path, b"old").unwrap();
-        let artifact = cache.artifact(&path).unwrap().unwrap();
-        fs::write_atomic(&path, b"new").unwrap();
-        assert!(store.insert(&path, artifact, &cache).is_err());
-        assert!(!store.has(artifact));
+        let project = setup();
+        for name in ["out", "folder/out"] {
+            project.write(name, "old");
+            let top = name.split('/').next().unwrap();
+            let artifact = project.artifact(top);
+            project.write(name, "new");
+            let (path, cache) = (project.path(top), &project.cache);
+            let error = project.store.insert(&path, artifact, cache).unwrap_err();
+            assert!(error.to_string().contains(top), "{error}");
+            assert!(!project.store.has(artifact));
+        }
+        assert_eq!(project.store.objects().unwrap(), []);
+    }
+
+    #[test]
+    fn threads_may_put_in_the_same_object_at_once() {
+        let project = setup();
+        for i in 0..20 {
+            project.write(&format!("out/{i}"), &format!("{}", i % 5));
+        }
+        let artifact = project.artifact("out");
+        let insert = || {
+            let path = project.path("out");
+            project.store.insert(&path, artifact, &project.cache)
+        };
+        std::thread::scope(|scope| {
+            let threads = [(); 8].map(|()| scope.spawn(insert));
+            for thread in threads {
+                thread.join().unwrap().unwrap();
+            }
+        });
+        assert!(project.store.has(artifact));
+        for (digest, _) in project.store.objects().unwrap() {
+            assert!(project.store.check(digest).unwrap());
+        }
+        let unfinished = |entry: &(String, FolderEntry)| fs::is_partial(&entry.1.name);
+        assert!(
+            !project
+                .store
+                .entries(OBJECTS)
+                .unwrap()
+                .iter()
+                .any(unfinished)
+        );
     }
 
     #[test]
     fn a_damaged_object_is_found_out_and_removed() {
-        let (folder, store, cache) = setup();
-        let path = folder.path().join("out");
-        fs::write_atomic(&path, b"good").unwrap();
-        let artifact = cache.artifact(&path).unwrap().unwrap();
-        store.insert(&path, artifact, &cache).unwrap();
-        fs::write_atomic(&store.object(artifact.digest), b"evil").unwrap();
+        let project = setup();
+        project.write("out", "good");
+        let artifact = project.insert("out");
+        project.damage(artifact.digest);
         let key = Digest::of(b"key");
-        store
-            .put_record(
-                key,
-                &Record {
-                    outputs: [("out".to_owned(), artifact)].into(),
-                    built: None,
-                },
-            )
-            .unwrap();
-        assert!(store.record(key).is_some());
+        project.store.put_record(key, &record(artifact)).unwrap();
+        assert!(project.store.find(key).is_some());
+        assert!(!project.store.check(artifact.digest).unwrap());
+        let read = project.store.read(artifact, None).unwrap_err();
+        assert!(read.to_string().contains("damaged"), "{read}");
+
+        let back = project.path("back");
+        let error = project.store.restore(artifact, &back).unwrap_err();
+        let name = format!("object {} of the store is damaged", artifact.digest.short());
+        assert_eq!(error.to_string(), name);
+        assert_eq!(project.names(), ["out", "store"]);
+        assert!(project.store.find(key).is_none());
+        assert!(project.store.check(artifact.digest).is_err(), "it is gone");
+    }
+
+    #[test]
+    fn a_damaged_file_of_a_folder_is_found_out_and_removed() {
+        let project = setup();
+        project.write("out/a", "good");
+        project.write("out/b", "fine");
+        let artifact = project.insert("out");
+        let good = Digest::of(b"good");
+        project.damage(good);
+        let back = project.path("back");
+        assert!(project.store.restore(artifact, &back).is_err());
+        assert_eq!(project.names(), ["out", "store"]);
+        assert!(!project.store.has(artifact));
+        project.insert("out");
+        project.store.restore(artifact, &back).unwrap();
+        assert_eq!(project.artifact("back"), artifact);
+    }
+
+    #[test]
+    fn a_damaged_listing_is_as_good_as_none() {
+        let project = setup();
+        project.write("out/a", "good");
+        let artifact = project.insert("out");
+        let key = Digest::of(b"key");
+        project.store.put_record(key, &record(artifact)).unwrap();
+        for round in ["put in again", "restored"] {
+            project.damage(artifact.digest);
+            assert!(!project.store.has(artifact), "{round}");
+            assert!(project.store.find(key).is_none());
+            assert!(project.store.closure(artifact).is_err());
+            if round == "restored" {
+                let error = project.store.restore(artifact, &project.path("back"));
+                assert!(error.unwrap_err().to_string().contains("damaged"));
+                assert!(!fs::exists(&project.store.object(artifact.digest)));
+            }
+            project.insert("out");
+            assert!(project.store.has(artifact));
+        }
+        assert_eq!(project.names(), ["out", "store"]);
+    }
+
+    #[test]
+    fn a_listing_of_another_version_is_not_taken_for_damaged() {
+        let project = setup();
+        project.write("out", "krammerti folder 99\n");
+        let digest = project.insert("out").digest;
+        let artifact = Artifact {
+            kind: Kind::Folder,
+            digest,
+        };
+        assert!(!project.store.has(artifact));
         assert!(
-            store
-                .restore(artifact, &folder.path().join("back"))
+            project
+                .store
+                .restore(artifact, &project.path("back"))
                 .is_err()
         );
-        assert!(!folder.path().join("back").exists());
-        assert!(!store.has(artifact));
+        assert!(project.store.check(digest).unwrap());
+    }
+
+    #[test]
+    fn objects_are_listed_checked_and_removed() {
+        let project = setup();
+        assert_eq!(project.store.objects().unwrap(), []);
+        project.write("out/a", "one");
+        project.write("out/b", "three");
+        let artifact = project.insert("out");
+        let (one, three) = (Digest::of(b"one"), Digest::of(b"three"));
+        let listing = project.artifact_listing("out");
+        let mut expected = vec![(one, 3), (three, 5), (artifact.digest, listing)];
+        expected.sort_unstable();
+        project.write("store/objects/ab/.krammerti-partial.1-0.cd", "unfinished");
+        project.write("store/objects/ab/note.txt", "somebody's");
+        project.write("store/objects/README", "somebody's");
+        assert_eq!(project.store.objects().unwrap(), expected);
+
+        let closure = project.store.closure(artifact).unwrap();
+        assert_eq!(
+            closure,
+            expected
+                .iter()
+                .map(|(digest, _)| *digest)
+                .collect::<Vec<_>>()
+        );
+        let file = Artifact {
+            kind: Kind::File,
+            digest: one,
+        };
+        assert_eq!(project.store.closure(file).unwrap(), [one]);
+
+        project.store.remove_object(one).unwrap();
+        project.store.remove_object(one).unwrap();
+        assert!(!project.store.has(file));
+        assert!(!project.store.has(artifact));
+        assert_eq!(project.store.objects().unwrap().len(), 2);
+    }
+
+    impl Project {
+        /// The bytes of a folder's listing.
+        fn artifact_listing(&self, name: &str) -> u64 {
+            let tree = Tree::scan(&self.path(name), &self.cache).unwrap();
+            tree.encode().len() as u64
+        }
+    }
+
+    #[test]
+    fn records_are_listed_damaged_ones_too_and_removed() {
+        let project = setup();
+        assert_eq!(project.store.records().unwrap(), []);
+        project.write("out", "x");
+        let artifact = project.insert("out");
+        let built = Record {
+            built: Some(1_700_000_000),
+            ..record(artifact)
+        };
+        let mut keys = [b"a", b"b", b"c"].map(|text| Digest::of(text));
+        keys.sort_unstable();
+        let [a, b, c] = keys;
+        project.store.put_record(a, &record(artifact)).unwrap();
+        project.store.put_record(b, &built).unwrap();
+        fs::write_atomic(&project.store.record_path(c), b"{").unwrap();
+        let expected = [(a, Some(record(artifact))), (b, Some(built)), (c, None)];
+        assert_eq!(project.store.records().unwrap(), expected);
+        let text = fs::read_to_string(&project.store.record_path(a)).unwrap();
+        assert_eq!(
+            text,
+            format!("{{\"outputs\":{{\"out\":\"{artifact}\"}}}}\n")
+        );
+        project.store.remove_record(b).unwrap();
+        assert_eq!(project.store.find(b), None);
+        assert_eq!(project.store.records().unwrap().len(), 2);
+    }
+
+    #[test]
+    fn stored_bytes_are_read_where_there_are_any() {
+        let project = setup();
+        project.write("out/a/b", "one");
+        let folder = project.insert("out");
+        let file = project.insert("out/a/b");
+        let read = |artifact, inside| project.store.read(artifact, inside).unwrap();
+        assert_eq!(read(file, None), Some(b"one".to_vec()));
+        assert_eq!(read(folder, Some("a/b")), Some(b"one".to_vec()));
+        for (artifact, inside) in [(file, Some("a")), (folder, None), (folder, Some("a"))] {
+            assert_eq!(read(artifact, inside), None);
+        }
+        project.store.remove_object(file.digest).unwrap();
+        assert_eq!(read(file, None), None);
+        assert_eq!(read(folder, Some("a/b")), None);
+    }
+
+    #[test]
+    fn what_dead_processes_left_is_listed_and_nothing_else() {
+        let project = setup();
+        project.write("out", "x");
+        project.insert("out");
+        let place = project.store.object(Digest::of(b"y"));
+        let (_alive, _) = StagedFile::new(&place).unwrap();
+        // No system gives a process such a number.
+        let name = ".krammerti-partial.4294967295-0.y";
+        let dead = fs::parent(&place).join(name);
+        fs::write_atomic(&dead, b"left").unwrap();
+        assert_eq!(project.store.leftovers().unwrap(), [(dead, 4)]);
     }
 }

@@ -1,13 +1,21 @@
 //! The listing of a folder, whose digest is the folder's.
 
-use std::io;
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::{io, iter};
 
+use rayon::prelude::*;
+
+use super::stat_cache::is_executable;
 use super::{Digest, StatCache};
-use crate::fs;
+use crate::fs::{self, FolderEntry};
 
 /// The first line of an encoded listing; a new format gets a new number.
 const HEADER: &str = "krammerti folder 1\n";
+
+/// As many files as are worth a thread's while where all are known.
+pub(super) const AT_ONCE: usize = 64;
 
 /// A file in a folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,46 +38,20 @@ pub struct Tree {
 impl Tree {
     /// Lists a folder, hashing what the cache does not know.
     pub fn scan(folder: &Path, cache: &StatCache) -> io::Result<Self> {
-        let mut tree = Self::default();
-        tree.scan_into(folder, "", cache)?;
-        tree.entries.sort_by(|a, b| a.path.cmp(&b.path));
-        Ok(tree)
+        let whole = Folder {
+            path: folder,
+            prefix: "",
+            id: fs::stat(folder)?.as_ref().map(id_of),
+            above: None,
+        };
+        let mut entries = whole.scan(cache)?;
+        entries.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+        Ok(Self { entries })
     }
 
-    fn scan_into(&mut self, folder: &Path, prefix: &str, cache: &StatCache) -> io::Result<()> {
-        use std::os::unix::fs::PermissionsExt;
-        // What is unfinished is no part of anything.
-        for name in fs::list(folder)?
-            .into_iter()
-            .filter(|name| !fs::is_partial(name))
-        {
-            let full = folder.join(&name);
-            let refuse = |why: &str| {
-                let message = format!("{} cannot be part of an artifact: {why}", full.display());
-                Err(io::Error::new(io::ErrorKind::InvalidData, message))
-            };
-            let Some(name) = name.to_str().filter(|name| !name.contains('\n')) else {
-                return refuse("its name is not plain UTF-8 text");
-            };
-            let path = format!("{prefix}{name}");
-            match fs::stat(&full)? {
-                None => return refuse("it is a link to nothing, or vanished"),
-                Some(metadata) if metadata.is_dir() => {
-                    self.scan_into(&full, &format!("{path}/"), cache)?;
-                }
-                Some(metadata) if metadata.is_file() => {
-                    let executable = metadata.permissions().mode() & 0o100 != 0;
-                    let digest = cache.digest(&full)?;
-                    self.entries.push(Entry {
-                        path,
-                        digest,
-                        executable,
-                    });
-                }
-                Some(_) => return refuse("it is neither a file nor a folder"),
-            }
-        }
-        Ok(())
+    /// The file of a path in the folder.
+    pub fn get(&self, path: &str) -> Option<&Entry> {
+        self.entries.iter().find(|entry| entry.path == path)
     }
 
     /// The bytes whose BLAKE3 is the folder's digest: a header, then for each file its digest, `x`
@@ -114,9 +96,119 @@ impl Tree {
     }
 }
 
+fn id_of(metadata: &Metadata) -> (u64, u64) {
+    (metadata.dev(), metadata.ino())
+}
+
+/// A folder that is being scanned, and those that it is in.
+struct Folder<'a> {
+    path: &'a Path,
+    /// Its path in the whole, and a `/` where that is not empty.
+    prefix: &'a str,
+    /// Device and inode; `None` where there is nothing.
+    id: Option<(u64, u64)>,
+    above: Option<&'a Self>,
+}
+
+impl Folder<'_> {
+    /// The files in it, its folders included. Threads share the work; the first error by name is told.
+    fn scan(&self, cache: &StatCache) -> io::Result<Vec<Entry>> {
+        let mut found = fs::entries(self.path)?;
+        // What is unfinished is no part of anything.
+        found.retain(|entry| !fs::is_partial(&entry.name));
+        let found: Vec<io::Result<Vec<Entry>>> = found
+            .into_par_iter()
+            .with_min_len(AT_ONCE)
+            .map(|entry| self.scan_entry(&entry, cache))
+            .collect();
+        let found = found.into_iter().collect::<io::Result<Vec<_>>>()?;
+        Ok(found.into_iter().flatten().collect())
+    }
+
+    fn scan_entry(&self, entry: &FolderEntry, cache: &StatCache) -> io::Result<Vec<Entry>> {
+        let refuse = |why: &str| {
+            let path = entry.path();
+            let message = format!("{} cannot be part of an artifact: {why}", path.display());
+            Err(io::Error::new(io::ErrorKind::InvalidData, message))
+        };
+        let Some(name) = entry.name.to_str().filter(|name| !name.contains('\n')) else {
+            return refuse("its name is not plain UTF-8 text");
+        };
+        let path = format!("{}{name}", self.prefix);
+        let Some(metadata) = entry.stat()? else {
+            return refuse("it is a link to nothing, or vanished");
+        };
+        if metadata.is_dir() {
+            let id = id_of(&metadata);
+            if self.is_in(id) {
+                return refuse("it is a link to a folder that it is in");
+            }
+            let folder = Folder {
+                path: &entry.path(),
+                prefix: &format!("{path}/"),
+                id: Some(id),
+                above: Some(self),
+            };
+            return folder.scan(cache);
+        }
+        if !metadata.is_file() {
+            return refuse("it is neither a file nor a folder");
+        }
+        Ok(vec![Entry {
+            path,
+            digest: cache.digest_of(|| entry.path(), &metadata)?,
+            executable: is_executable(&metadata),
+        }])
+    }
+
+    /// Whether it is a folder, or in it.
+    fn is_in(&self, id: (u64, u64)) -> bool {
+        let here = iter::successors(Some(self), |folder| folder.above);
+        here.into_iter().any(|folder| folder.id == Some(id))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_link_to_a_folder_above_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write_atomic(&folder.path().join("a/file"), b"x").unwrap();
+        for name in ["one", "two"] {
+            std::os::unix::fs::symlink("..", folder.path().join("a").join(name)).unwrap();
+        }
+        let error = Tree::scan(folder.path(), &StatCache::default()).unwrap_err();
+        assert!(error.to_string().contains("a/one cannot"), "{error}");
+    }
+
+    #[test]
+    fn a_scan_lists_files_of_all_depths_by_path() {
+        let folder = tempfile::tempdir().unwrap();
+        let paths = ["a-b", "a/b/c", "a/d", "a.b", "link", "partial/x"];
+        for path in paths {
+            fs::write_atomic(&folder.path().join(path), path.as_bytes()).unwrap();
+        }
+        fs::remove(&folder.path().join("link")).unwrap();
+        std::os::unix::fs::symlink("a", folder.path().join("link")).unwrap();
+        fs::create_dir_all(&folder.path().join("empty")).unwrap();
+        let (_unfinished, _) = fs::StagedFile::new(&folder.path().join("a/new")).unwrap();
+        let tree = Tree::scan(folder.path(), &StatCache::default()).unwrap();
+        let found: Vec<_> = tree.entries.iter().map(|entry| &*entry.path).collect();
+        let expected = [
+            "a-b",
+            "a.b",
+            "a/b/c",
+            "a/d",
+            "link/b/c",
+            "link/d",
+            "partial/x",
+        ];
+        assert_eq!(found, expected);
+        assert_eq!(tree.get("a/d").unwrap().digest, Digest::of(b"a/d"));
+        assert_eq!(tree.get("a"), None);
+    }
 
     #[test]
     fn listings_read_as_they_are_written() {
