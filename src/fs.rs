@@ -173,6 +173,12 @@ pub fn remove(path: &Path) -> io::Result<()> {
 /// Moves a file or folder to a free place, whose folder is created. Between two file systems it is
 /// copied first; killed in between, it stands in both places.
 pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    rename_volatile(from, to)?;
+    sync_folder(parent(to))
+}
+
+/// As [`rename`], without waiting for the disk: when the power fails, it may stand where it stood.
+pub fn rename_volatile(from: &Path, to: &Path) -> io::Result<()> {
     create_dir_all(parent(to))?;
     match fs::rename(from, to) {
         Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
@@ -183,10 +189,7 @@ pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
             sync_folder(parent(to))?;
             remove(from)
         }
-        moved => {
-            moved.map_err(at("cannot move", from))?;
-            sync_folder(parent(to))
-        }
+        moved => moved.map_err(at("cannot move", from)),
     }
 }
 

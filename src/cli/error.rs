@@ -4,6 +4,7 @@ use super::backend::BackendError;
 use super::by_hand::Overlap;
 use super::commands::NoParamsFile;
 use super::project::{NoFolder, NoProject};
+use super::verify::Unsound;
 use crate::data::SeriesError;
 use crate::model::{Misfit, NeedsBackend};
 use crate::ops::{GateFailed, NoSection, NoSource, RunError, StageFailed};
@@ -72,6 +73,12 @@ impl Report {
         } else if cause.is::<NoProject>() {
             self.code = USAGE;
             self.hint = Some("go to a project's folder, or name it with -C DIR".to_owned());
+        } else if let Some(unsound) = cause.downcast_ref::<Unsound>() {
+            self.hint = Some(if unsound.removed {
+                "what was damaged is gone; `krammerti run` builds what is needed".to_owned()
+            } else {
+                "`krammerti verify --remove` removes what is damaged, to be built again".to_owned()
+            });
         } else if cause.is::<GateFailed>() {
             self.code = GATE;
         } else if let Some(Misfit::Step { model, data }) = cause.downcast_ref::<Misfit>() {

@@ -8,6 +8,7 @@ mod dry_run;
 mod error;
 mod evaluate;
 mod fetch;
+mod gc;
 mod graph;
 mod man;
 mod predict;
@@ -20,6 +21,7 @@ mod status;
 mod train;
 mod tune;
 mod ui;
+mod verify;
 mod why;
 
 use std::ffi::OsString;
@@ -93,6 +95,8 @@ enum Command {
     Status(status::Args),
     Why(why::Args),
     Graph(graph::Args),
+    Verify(verify::Args),
+    Gc(gc::Args),
     Fetch(fetch::Args),
     Prepare(prepare::Args),
     Train(train::Args),
@@ -155,6 +159,8 @@ fn run(cli: Cli, registry: &Registry, body: bool, ui: &mut Ui) -> anyhow::Result
         Err(Command::Status(args)) => status::run(&args, &global, ui),
         Err(Command::Why(args)) => why::run(&args, &global, ui),
         Err(Command::Graph(args)) => graph::run(&args, ui),
+        Err(Command::Verify(args)) => verify::run(&args, &global, ui),
+        Err(Command::Gc(args)) => gc::run(&args, &global, ui),
         Err(Command::Completions(args)) => {
             completions::run(&args, ui);
             Ok(())

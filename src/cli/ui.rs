@@ -330,6 +330,16 @@ fn names(stages: &[String]) -> String {
     }
 }
 
+/// An amount of bytes for a person.
+pub(super) fn bytes(count: u64) -> String {
+    match count {
+        b if b < 1000 => format!("{b} B"),
+        b if b < 1_000_000 => format!("{:.1} kB", b as f64 / 1e3),
+        b if b < 1_000_000_000 => format!("{:.1} MB", b as f64 / 1e6),
+        b => format!("{:.1} GB", b as f64 / 1e9),
+    }
+}
+
 /// A length of time for a person.
 pub(super) fn told(seconds: f64) -> String {
     Span::from(Duration::try_from_secs_f64(seconds).unwrap_or_default()).to_string()

@@ -84,6 +84,7 @@ pub fn run_plan(
     let mut workspace = Workspace::open(options.root, &run)?;
     workspace.wait = options.wait;
     workspace.force = options.force;
+    let _shared = workspace.share_store()?;
     let processes = Processes {
         root: options.root.to_owned(),
         logs: workspace.run_folder(),

@@ -67,10 +67,20 @@ impl Aside {
             },
         };
         let text = serde_json::to_string(&aside.note)?;
-        fs::write_atomic(&folder.join(NOTE), text.as_bytes())?;
-        let mut moved = Ok(());
+        let note = folder.join(NOTE);
+        // Only what the store has not is worth waiting for the disk.
+        let precious = aside
+            .places()
+            .any(|(kept, ..)| kept.existed && !kept.stored);
+        let mut moved = if precious {
+            fs::write_atomic(&note, text.as_bytes())
+        } else {
+            fs::write_atomic_volatile(&note, text.as_bytes())
+        };
         for (kept, old, place) in aside.places() {
-            if kept.existed {
+            if kept.existed && kept.stored {
+                moved = moved.and_then(|()| fs::rename_volatile(&place, &old));
+            } else if kept.existed {
                 moved = moved.and_then(|()| fs::rename(&place, &old));
             }
         }

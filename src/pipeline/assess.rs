@@ -170,7 +170,7 @@ impl Workspace {
             } = reason
                 && (old.kind, new.kind) == (Kind::Folder, Kind::Folder)
             {
-                let before = self.store.listing(old.digest);
+                let before = self.store.tree(old.digest).ok();
                 let now = Tree::scan(&self.root.join(path.as_str()), &self.cache).ok();
                 if let (Some(before), Some(now)) = (before, now) {
                     *files = changes(&before, &now);

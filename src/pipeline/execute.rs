@@ -159,7 +159,7 @@ impl Workspace {
     fn leave(&self, stage: &Stage, assessment: &Assessment) -> Result<Built, ExecuteError> {
         if stage.recorded && assessment.state == State::Fresh {
             let entry = Entry::new(&assessment.parts, assessment.present.clone());
-            self.lock.set(&stage.name, Some(entry))?;
+            self.note(stage, Some(entry))?;
         }
         Ok(Built {
             outcome: Outcome::Fresh,
@@ -188,7 +188,7 @@ impl Workspace {
         }
         if stage.recorded {
             let entry = Entry::new(&assessment.parts, record.outputs.clone());
-            self.lock.set(&stage.name, Some(entry))?;
+            self.note(stage, Some(entry))?;
         }
         Ok(())
     }
@@ -226,14 +226,14 @@ impl Workspace {
                 aside.forget_but_keep_unknown(&self.replaced(stage))?;
                 if stage.recorded {
                     let entry = Entry::new(&assessment.parts, outputs);
-                    self.lock.set(&stage.name, Some(entry))?;
+                    self.note(stage, Some(entry))?;
                 }
                 Ok(())
             }
             Err(tainted @ ExecuteError::Tainted { .. }) => {
                 aside.forget_but_keep_unknown(&self.replaced(stage))?;
                 if stage.recorded {
-                    self.lock.set(&stage.name, None)?;
+                    self.note(stage, None)?;
                 }
                 Err(tainted)
             }
@@ -353,7 +353,7 @@ impl Workspace {
     /// What lay in the folders that were read, so that one can tell later which file changed.
     fn keep_listings(&self, inputs: &BTreeMap<String, Artifact>) -> Result<(), ExecuteError> {
         for (path, artifact) in inputs {
-            if artifact.kind == Kind::Folder && self.store.listing(artifact.digest).is_none() {
+            if artifact.kind == Kind::Folder && !self.store.holds(artifact.digest) {
                 let tree = Tree::scan(&self.root.join(path), &self.cache)?;
                 self.store.insert_listing(&tree)?;
             }

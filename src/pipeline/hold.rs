@@ -12,6 +12,9 @@ use super::{CommandError, ExecuteError, process};
 use crate::artifact::Digest;
 use crate::fs;
 
+/// The lock that a run shares with other runs, and that whoever removes from the store has alone.
+pub(super) const STORE: &str = "store";
+
 /// How long to wait before a lock is asked for again.
 const ASK_AGAIN: Duration = Duration::from_millis(50);
 
@@ -20,12 +23,30 @@ const ASK_AGAIN: Duration = Duration::from_millis(50);
 pub(super) fn hold(
     folder: &Path,
     name: &str,
+    busy: impl FnMut() -> Result<(), ExecuteError>,
+) -> Result<File, ExecuteError> {
+    ask(folder, name, FlockOperation::NonBlockingLockExclusive, busy)
+}
+
+/// Takes a kernel lock that others who share it may hold as well.
+pub(super) fn share(
+    folder: &Path,
+    name: &str,
+    busy: impl FnMut() -> Result<(), ExecuteError>,
+) -> Result<File, ExecuteError> {
+    ask(folder, name, FlockOperation::NonBlockingLockShared, busy)
+}
+
+fn ask(
+    folder: &Path,
+    name: &str,
+    operation: FlockOperation,
     mut busy: impl FnMut() -> Result<(), ExecuteError>,
 ) -> Result<File, ExecuteError> {
     fs::create_dir_all(folder)?;
     let file = fs::open_lock(&folder.join(Digest::of(name.as_bytes()).to_string()))?;
     loop {
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        match flock(&file, operation) {
             Ok(()) => return Ok(file),
             Err(Errno::WOULDBLOCK | Errno::INTR) => busy()?,
             Err(error) => return Err(io::Error::from(error).into()),

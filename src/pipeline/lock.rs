@@ -203,36 +203,40 @@ impl SharedLock {
         self.state().lock.stages.get(stage).cloned()
     }
 
+    /// What all stages last read and wrote.
+    pub(super) fn entries(&self) -> Vec<Entry> {
+        self.state().lock.stages.values().cloned().collect()
+    }
+
     /// Reads again what another run may have written.
     pub(super) fn refresh(&self) -> Result<(), LockError> {
         self.state().refresh(&self.file)
     }
 
-    /// Sets or removes the entry of a stage; written soon.
-    pub(super) fn set(&self, stage: &str, entry: Option<Entry>) -> Result<(), ExecuteError> {
+    /// Sets or removes the entry of a stage; written at the next [`SharedLock::flush`], for which it
+    /// may be time now.
+    #[must_use]
+    pub(super) fn set(&self, stage: &str, entry: Option<Entry>) -> bool {
         let mut state = self.state();
         if state.lock.stages.get(stage) == entry.as_ref() {
-            return Ok(());
+            return false;
         }
         apply(&mut state.lock, stage, entry.as_ref());
         state.new.insert(stage.to_owned(), entry);
-        if state.written.elapsed() >= state.patience {
-            self.write(&mut state)?;
-        }
-        Ok(())
+        state.written.elapsed() >= state.patience
     }
 
-    /// Writes what is new now.
-    pub(super) fn flush(&self) -> Result<(), ExecuteError> {
+    /// Writes what is new, after `before`, which is to bring to the disk what it speaks of.
+    pub(super) fn flush(
+        &self,
+        before: impl FnOnce() -> io::Result<()>,
+    ) -> Result<(), ExecuteError> {
+        let begun = Instant::now();
         let mut state = self.state();
         if state.new.is_empty() {
             return Ok(());
         }
-        self.write(&mut state)
-    }
-
-    fn write(&self, state: &mut State) -> Result<(), ExecuteError> {
-        let begun = Instant::now();
+        before()?;
         let _held = hold::hold(&self.holds, "pipeline.lock", || Ok(()))?;
         state.refresh(&self.file)?;
         let text = state.lock.render()?;
@@ -314,13 +318,16 @@ mod tests {
         let file = folder.path().join("pipeline.lock");
         let open = || SharedLock::open(&file, &folder.path().join("locks")).unwrap();
         let (one, other) = (open(), open());
-        one.set("a", Some(entry())).unwrap();
-        assert!(!fs::exists(&file), "a single change waits a little");
-        other.set("b", Some(entry())).unwrap();
-        other.set("gone", Some(entry())).unwrap();
-        other.set("gone", None).unwrap();
-        one.flush().unwrap();
-        other.flush().unwrap();
+        assert!(
+            !one.set("a", Some(entry())),
+            "a single change waits a little"
+        );
+        assert!(!other.set("b", Some(entry())));
+        let _ = other.set("gone", Some(entry()));
+        let _ = other.set("gone", None);
+        assert!(!fs::exists(&file));
+        one.flush(|| Ok(())).unwrap();
+        other.flush(|| Ok(())).unwrap();
         let names: Vec<String> = Lock::load(&file).unwrap().stages.into_keys().collect();
         assert_eq!(names, ["a", "b"]);
         assert_eq!(one.get("b"), None);

@@ -10,6 +10,7 @@ mod assess;
 mod confine;
 mod execute;
 mod expand;
+mod garbage;
 mod graph;
 mod history;
 mod hold;
@@ -21,6 +22,7 @@ mod process;
 mod schedule;
 mod spec;
 mod stage;
+mod verify;
 mod workspace;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,6 +32,7 @@ use serde_json::Value;
 
 pub use assess::{Assessment, State};
 pub use execute::{Attempt, Built, ExecuteError, Runner};
+pub use garbage::Garbage;
 pub use graph::GraphError;
 pub use history::{PastOutcome, PastRun, PastRuns, PastStage};
 pub use journal::{Journal, run_name};
@@ -40,6 +43,7 @@ pub use process::{BODY, CommandError, Failed, Interrupted, Processes, interrupte
 pub use schedule::{AfterFailure, Executor, Plan, Schedule, Summary, run};
 pub use spec::{Cmd, PipelineSpec, StageSpec, schema};
 pub use stage::{Policy, Stage, StageCommand};
+pub use verify::{Fault, Faulty, Verified};
 pub use workspace::Workspace;
 
 /// What a `krammerti` subcommand reads and writes.

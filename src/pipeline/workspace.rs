@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::lock::SharedLock;
+use super::lock::{Entry, SharedLock};
 use super::{ExecuteError, KeyParts, ProjectPath, Stage};
 use crate::artifact::{Artifact, Digest, StatCache, Store};
 
@@ -43,10 +43,20 @@ impl Workspace {
         self.private.join("runs").join(&self.run)
     }
 
-    /// Writes what is to be kept for the next run: the lock, and what was hashed.
+    /// Writes what is to be kept for the next run: what was hashed, then what went into the store,
+    /// then the lock that speaks of it.
     pub fn save(&self) -> Result<(), ExecuteError> {
         self.cache.save();
-        self.lock.flush()
+        self.lock.flush(|| self.store.flush())?;
+        Ok(self.store.flush()?)
+    }
+
+    /// Remembers what a stage read and wrote. It is written at the end, and now and then before.
+    pub(super) fn note(&self, stage: &Stage, entry: Option<Entry>) -> Result<(), ExecuteError> {
+        if self.lock.set(&stage.name, entry) {
+            self.save()?;
+        }
+        Ok(())
     }
 
     pub(super) fn locks(&self) -> PathBuf {

@@ -1,0 +1,153 @@
+//! What the store and the run folders hold and nobody needs: found first, removed only when asked.
+//!
+//! Needed is what `pipeline.lock` says that stages read and wrote, and what the last runs used. All
+//! else can be built again at worst. Nothing is looked for while a run is at work, and no run begins
+//! while something is removed: both take the same kernel lock.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io;
+use std::path::PathBuf;
+
+use super::lock::Entry;
+use super::{ExecuteError, PastRuns, ProjectPath, Workspace, hold};
+use crate::artifact::{Artifact, Digest, Kind};
+use crate::fs;
+
+/// What can go.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Garbage {
+    /// Objects, with their bytes.
+    pub objects: Vec<(Digest, u64)>,
+    /// Build records.
+    pub records: Vec<Digest>,
+    /// Journals and logs of older runs, with their bytes.
+    pub runs: Vec<(PathBuf, u64)>,
+    /// What failed tries of older runs wrote, and own work that stages replaced then.
+    pub failed: Vec<(PathBuf, u64)>,
+    /// What killed processes left half written.
+    pub leftovers: Vec<(PathBuf, u64)>,
+    /// How many objects stay.
+    pub kept_objects: usize,
+    /// Their bytes.
+    pub kept_bytes: u64,
+}
+
+impl Garbage {
+    /// All bytes that would be free.
+    pub fn bytes(&self) -> u64 {
+        let objects = self.objects.iter().map(|&(_, bytes)| bytes);
+        let files = self.runs.iter().chain(&self.failed).chain(&self.leftovers);
+        objects.chain(files.map(|&(_, bytes)| bytes)).sum()
+    }
+
+    /// Whether there is nothing.
+    pub fn is_empty(&self) -> bool {
+        let files = self.runs.len() + self.failed.len() + self.leftovers.len();
+        self.objects.len() + self.records.len() + files == 0
+    }
+}
+
+impl Workspace {
+    /// Keeps every run from the store while garbage is looked for and removed.
+    pub fn hold_store(&self) -> Result<File, ExecuteError> {
+        hold::hold(&self.locks(), hold::STORE, || self.store_is_busy())
+    }
+
+    /// Keeps what this run uses from being removed.
+    pub fn share_store(&self) -> Result<File, ExecuteError> {
+        hold::share(&self.locks(), hold::STORE, || self.store_is_busy())
+    }
+
+    fn store_is_busy(&self) -> Result<(), ExecuteError> {
+        if self.wait {
+            return Ok(());
+        }
+        let path = ProjectPath::new(".krammerti/store").map_err(io::Error::other)?;
+        Err(ExecuteError::Busy { path })
+    }
+
+    /// What neither the lock nor the last runs need.
+    pub fn garbage(&self, keep_runs: usize) -> Result<Garbage, ExecuteError> {
+        let runs: Vec<_> = PastRuns::read(&self.root).iter().take(keep_runs).collect();
+        let kept_runs: BTreeSet<&str> = runs.iter().map(|run| run.run.as_str()).collect();
+        let entries = self.lock.entries();
+        let used = runs
+            .iter()
+            .flat_map(|run| &run.stages)
+            .filter_map(|s| s.key);
+        let keys: BTreeSet<Digest> = used
+            .chain(entries.iter().map(|entry| entry.key_parts().key()))
+            .collect();
+        let objects = self.needed_objects(&entries, &keys);
+
+        let (mut garbage, all) = (Garbage::default(), self.store.objects()?);
+        for (digest, bytes) in all {
+            if objects.contains(&digest) {
+                garbage.kept_objects += 1;
+                garbage.kept_bytes += bytes;
+            } else {
+                garbage.objects.push((digest, bytes));
+            }
+        }
+        let records = self.store.records()?.into_iter().map(|(key, _)| key);
+        garbage.records = records.filter(|key| !keys.contains(key)).collect();
+        garbage.runs = self.older("runs", &kept_runs)?;
+        garbage.failed = self.older("failed", &kept_runs)?;
+        garbage.leftovers = self.store.leftovers()?;
+        Ok(garbage)
+    }
+
+    fn needed_objects(&self, entries: &[Entry], keys: &BTreeSet<Digest>) -> BTreeSet<Digest> {
+        let wrote = entries.iter().flat_map(|entry| entry.wrote.values());
+        let mut outputs: BTreeSet<Artifact> = wrote.copied().collect();
+        for &key in keys {
+            if let Some(record) = self.store.record(key) {
+                outputs.extend(record.outputs.values());
+            }
+        }
+        // What cannot be listed is damaged, and then its files help nobody.
+        let mut needed: BTreeSet<Digest> = outputs
+            .iter()
+            .flat_map(|&artifact| self.store.closure(artifact).unwrap_or_default())
+            .collect();
+        // Of folders that were read only the listing is kept, which tells what changed.
+        let read = entries.iter().flat_map(|entry| entry.read.values());
+        needed.extend(
+            read.filter(|artifact| artifact.kind == Kind::Folder)
+                .map(|artifact| artifact.digest),
+        );
+        needed
+    }
+
+    /// The folders of runs that are not kept.
+    fn older(&self, part: &str, kept: &BTreeSet<&str>) -> io::Result<Vec<(PathBuf, u64)>> {
+        let folder = self.private.join(part);
+        if !fs::exists(&folder) {
+            return Ok(Vec::new());
+        }
+        let mut older = Vec::new();
+        for name in fs::list(&folder)? {
+            if !name.to_str().is_some_and(|name| kept.contains(name)) {
+                let path = folder.join(name);
+                older.push((path.clone(), fs::disk_usage(&path)?));
+            }
+        }
+        Ok(older)
+    }
+
+    /// Removes garbage. Records go first: one whose objects are gone would be looked up in vain.
+    pub fn remove(&self, garbage: &Garbage) -> Result<(), ExecuteError> {
+        for &key in &garbage.records {
+            self.store.remove_record(key)?;
+        }
+        for &(digest, _) in &garbage.objects {
+            self.store.remove_object(digest)?;
+        }
+        let files = garbage.leftovers.iter().chain(&garbage.failed);
+        for (path, _) in files.chain(&garbage.runs) {
+            fs::remove(path)?;
+        }
+        Ok(())
+    }
+}
