@@ -5,6 +5,11 @@
 //! each piece is hashed on the core that read it while it is still in that core's cache. BLAKE3 is
 //! a tree over chunks of 1 KiB whose shape follows from the length alone; a piece is a subtree of
 //! it. Rejected: one reader that feeds `Hasher::update_rayon`, which idles whenever the other works.
+//!
+//! Measured with 4 GB in the page cache on two cores: twice as fast as one, 85 to 90 % of `b3sum`
+//! on a file just written and 77 % on one read in with large folios. What is missing is the copy
+//! out of the page cache. Pieces of 128 KiB to 1 MiB differ by less than the noise, larger ones are
+//! slower.
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -136,7 +141,11 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(200))]
         #[test]
-        fn any_tree_has_the_shape_of_blake3s(chunks in 0..200_usize, rest in 0..1025_usize, size in 0..5_u32) {
+        fn any_tree_has_the_shape_of_blake3s(
+            chunks in 0..200_usize,
+            rest in 0..1025_usize,
+            size in 0..5_u32,
+        ) {
             let bytes = bytes(chunks * 1024 + rest);
             let found = hash_in_pieces(&file_of(&bytes), bytes.len() as u64, 1024 << size).unwrap();
             prop_assert_eq!(found, Digest::of(&bytes));
