@@ -8,5 +8,6 @@ mod errors;
 mod pipeline;
 mod sandbox;
 mod signals;
+mod store;
 mod tidy;
 mod torch;
