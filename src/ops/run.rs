@@ -11,9 +11,9 @@ use crate::pipeline::{
     run_name,
 };
 
-/// A stage that failed, with its name.
+/// Why a stage failed, with its name.
 #[derive(Debug, thiserror::Error)]
-#[error("stage `{stage}` failed: {source}")]
+#[error("{source}")]
 pub struct StageFailed {
     /// Its name.
     pub stage: String,
@@ -25,7 +25,7 @@ pub struct StageFailed {
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// A stage failed.
-    #[error("{first}{}", and_others(.others))]
+    #[error("stage `{}` failed: {first}{}", .first.stage, and_others(.others))]
     Stage {
         /// The first one.
         first: StageFailed,
@@ -43,11 +43,18 @@ pub enum RunError {
     Open(#[from] ExecuteError),
 }
 
+/// The names of a few, and how many more there are.
 fn and_others(others: &[String]) -> String {
-    match others {
-        [] => String::new(),
-        others => format!(" (failed too: {})", others.join(", ")),
+    const FEW: usize = 8;
+    if others.is_empty() {
+        return String::new();
     }
+    let mut told = others.to_vec();
+    if others.len() > FEW {
+        told.truncate(FEW - 1);
+        told.push(format!("and {} more", others.len() - told.len()));
+    }
+    format!(" (failed too: {})", told.join(", "))
 }
 
 /// How stages are run.
@@ -218,14 +225,15 @@ impl Real<'_> {
         let Some(words) = &stage.policy.on_failure else {
             return;
         };
-        if interrupted().is_some() {
+        // Somebody ended it, or another run is just building it: that is no failure of the stage.
+        if interrupted().is_some() || matches!(error, ExecuteError::Busy { .. }) {
             return;
         }
         let told = self
             .processes
             .tell_failure(stage, words, attempt.max(1), &error.to_string());
         if let Err(error) = told {
-            observer.event(Event::note(format!("on_failure: {error}")));
+            observer.event(Event::warning(format!("on_failure: {error}")));
         }
     }
 }

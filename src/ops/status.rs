@@ -87,14 +87,18 @@ fn look(plan: &Plan<'_>, root: &Path, force: bool) -> Result<Vec<StageStatus>, R
             .map(|&need| &all[need])
             .filter(|need| is_open(need.state))
             .collect();
-        let waits: Vec<String> = open
-            .iter()
-            .map(|need| format!("waits for {}", need.stage))
-            .collect();
-        let (state, reasons) = if waits.is_empty() || stage.policy.frozen {
-            look_at(&workspace, stage, &mut known)?
-        } else {
-            (Standing::Waiting, waits)
+        // Whatever those before it give, unless one of them fails.
+        let always = stage.policy.always.then_some(StaleReason::Always);
+        let runs_anyway = force.then_some(StaleReason::Forced).or(always);
+        let (state, reasons) = match runs_anyway {
+            _ if open.is_empty() => look_at(&workspace, stage, &mut known)?,
+            Some(reason) if open.iter().all(|need| need.state == Standing::Stale) => {
+                (Standing::Stale, vec![reason.to_string()])
+            }
+            _ => {
+                let waits = open.iter().map(|need| format!("waits for {}", need.stage));
+                (Standing::Waiting, waits.collect())
+            }
         };
         all.push(StageStatus {
             stage: stage.name.clone(),
@@ -123,10 +127,10 @@ fn look_at(
         let reasons = workspace.explain(reasons);
         reasons.iter().map(ToString::to_string).collect()
     };
-    match workspace
+    let state = workspace
         .assess(stage, known)
-        .map(|assessment| assessment.state)
-    {
+        .map(|assessed| assessed.state);
+    match state {
         Ok(State::Fresh) => Ok((Standing::Fresh, Vec::new())),
         Ok(State::Frozen) => Ok((Standing::Frozen, Vec::new())),
         Ok(State::Restorable { reasons, record }) => {
