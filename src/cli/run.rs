@@ -49,6 +49,7 @@ pub(super) fn run(args: &Args, global: &Global, ui: &mut Ui) -> Result<()> {
         pipeline.downstream(&args.downstream)?
     };
     let options = RunOptions {
+        pipeline: Some(&pipeline),
         force: args.force,
         jobs: usize::from(args.jobs),
         resources: pipeline.resources(),
@@ -60,7 +61,7 @@ pub(super) fn run(args: &Args, global: &Global, ui: &mut Ui) -> Result<()> {
         ..options(&project, &krammerti, &changed, global)
     };
     if args.dry_run {
-        return dry_run::show(&ops::dry_run(&plan, &options)?, global, ui);
+        return dry_run::show(&ops::dry_run(&pipeline, &plan, &options)?, global, ui);
     }
     ui.leave_out(off(&pipeline, args));
     ops::run_plan(&plan, &options, ui)?;
@@ -93,6 +94,7 @@ pub(super) fn options<'a>(
     static NONE: BTreeMap<String, u32> = BTreeMap::new();
     RunOptions {
         root: &project.root,
+        pipeline: None,
         krammerti,
         wait: !global.no_wait,
         force: false,

@@ -7,8 +7,8 @@ use crate::event::{Event, Observer};
 use crate::fs;
 use crate::pipeline::{
     self, AfterFailure, Attempt, Built, CommandError, ExecuteError, Executor, GraphError,
-    Interrupted, Journal, Plan, Processes, Schedule, Stage, Summary, Workspace, interrupted,
-    run_name,
+    Interrupted, Journal, Pipeline, Plan, Processes, Schedule, Stage, Summary, Workspace,
+    interrupted, run_name,
 };
 
 /// Why a stage failed, with its name.
@@ -62,6 +62,8 @@ fn and_others(others: &[String]) -> String {
 pub struct RunOptions<'a> {
     /// The project's folder.
     pub root: &'a Path,
+    /// All stages, where what is left of items that are no more is to go.
+    pub pipeline: Option<&'a Pipeline>,
     /// The binary that runs subcommands.
     pub krammerti: &'a Path,
     /// Whether to wait for another run that holds an output.
@@ -103,6 +105,9 @@ pub fn run_plan(
         run,
         stages: plan.stages.iter().map(|stage| stage.name.clone()).collect(),
     });
+    if let Some(pipeline) = options.pipeline {
+        workspace.remove_gone(pipeline, &mut observer)?;
+    }
     let schedule = Schedule {
         jobs: options.jobs,
         after_failure: options.after_failure,

@@ -10,6 +10,7 @@ mod assess;
 mod confine;
 mod execute;
 mod expand;
+mod gone;
 mod graph;
 mod history;
 mod hold;
@@ -31,6 +32,7 @@ use serde_json::Value;
 
 pub use assess::{Assessment, State};
 pub use execute::{Attempt, Built, ExecuteError, Runner};
+pub use gone::Gone;
 pub use graph::GraphError;
 pub use history::{PastOutcome, PastRun, PastRuns, PastStage};
 pub use journal::{Journal, run_name};
