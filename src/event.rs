@@ -90,6 +90,14 @@ pub enum Event {
         /// The line.
         message: String,
     },
+    /// Something that a person should know even while a bar is shown.
+    Warning {
+        /// The stage that it is about, where there is one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        stage: Option<String>,
+        /// The line.
+        message: String,
+    },
     /// A result: a table, a forecast.
     Result {
         /// The stage that says so, where one does.
@@ -137,11 +145,20 @@ impl Event {
         }
     }
 
+    /// Something that a person should know even while a bar is shown.
+    pub fn warning(message: impl Into<String>) -> Self {
+        Self::Warning {
+            stage: None,
+            message: message.into(),
+        }
+    }
+
     /// Says which stage it comes from, where it does not yet.
     #[must_use]
     pub fn of_stage(mut self, name: &str) -> Self {
         if let Self::Progress { stage, .. }
         | Self::Note { stage, .. }
+        | Self::Warning { stage, .. }
         | Self::Result { stage, .. } = &mut self
         {
             stage.get_or_insert_with(|| name.to_owned());

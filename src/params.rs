@@ -104,7 +104,8 @@ impl Values {
         lookup(&self.0, path)
     }
 
-    /// The leaves at and below a dotted path, or all, each as canonical JSON. A list is one leaf.
+    /// The leaves at and below a dotted path, or all, each as canonical JSON. A list is one leaf; a
+    /// file that is no map is one without a path.
     pub fn leaves(&self, path: Option<&str>) -> BTreeMap<String, String> {
         let mut leaves = BTreeMap::new();
         match (path, &self.0) {
@@ -118,7 +119,10 @@ impl Values {
                     collect_leaves(key, value, &mut leaves);
                 }
             }
-            (None, _) => {}
+            (None, Value::Null) => {}
+            (None, value) => {
+                leaves.insert(String::new(), value.to_string());
+            }
         }
         leaves
     }

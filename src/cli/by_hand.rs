@@ -29,6 +29,10 @@ pub(super) fn run(request: &Request, global: &Global, ui: &mut Ui) -> Result<()>
         Some(stage) => stage.clone(),
         None => ad_hoc(&request, declared, &pipeline)?,
     };
+    if stage.policy.frozen {
+        let remark = "is frozen in pipeline.yaml: its outputs are taken as they lie";
+        ui.remark(&format!("{} {remark}", stage.name));
+    }
     let krammerti = std::env::current_exe()?;
     let changed = |stage: &Stage| seen.changed(stage);
     ops::execute_one(&stage, &options(&project, &krammerti, &changed, global), ui)?;

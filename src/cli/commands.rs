@@ -148,8 +148,9 @@ impl Commands for Subcommands {
     }
 
     fn glob(&self, pattern: &str) -> Result<Vec<String>> {
-        // What ProjectPath::output takes lies in the project.
-        let plain = ProjectPath::output(pattern)?;
+        if let Err(error) = glob::Pattern::new(pattern) {
+            bail!("`{pattern}` is no pattern: {} at {}", error.msg, error.pos);
+        }
         let root = glob::Pattern::escape(&self.root.to_string_lossy());
         let options = glob::MatchOptions {
             require_literal_separator: true,
@@ -157,7 +158,7 @@ impl Commands for Subcommands {
             ..glob::MatchOptions::new()
         };
         let mut files = Vec::new();
-        for path in glob::glob_with(&format!("{root}/{plain}"), options)? {
+        for path in glob::glob_with(&format!("{root}/{pattern}"), options)? {
             let path = path?;
             let name = path.strip_prefix(&self.root).ok().and_then(Path::to_str);
             let Some(name) = name else {
@@ -179,9 +180,13 @@ impl Commands for Subcommands {
     fn params(&self, file: Option<&str>, path: Option<&str>) -> Result<BTreeMap<String, String>> {
         let file = file.unwrap_or(DEFAULT_PARAMS);
         let leaves = self.values(file)?.leaves(path);
+        let name = |path: String| match path.as_str() {
+            "" => file.to_owned(),
+            path => format!("{file}:{path}"),
+        };
         Ok(leaves
             .into_iter()
-            .map(|(path, value)| (format!("{file}:{path}"), value))
+            .map(|(path, value)| (name(path), value))
             .collect())
     }
 

@@ -80,12 +80,57 @@ fn recap(dry: &DryRun) -> String {
         text.push('\n');
     }
     if dry.critical_path.len() > 1 {
-        let path = dry.critical_path.join(" → ");
-        text.push_str(&format!("critical path: {path}"));
-        if dry.critical_seconds > 0.0 {
-            text.push_str(&format!(", {}", told(dry.critical_seconds)));
+        let mut steps = dry.critical_path.clone();
+        if let Some(last) = steps.last_mut().filter(|_| dry.critical_seconds > 0.0) {
+            last.push_str(&format!(", {}", told(dry.critical_seconds)));
         }
-        text.push('\n');
+        text.push_str(&chain("critical path: ", &steps));
     }
     text
+}
+
+/// Stages one after another, on as many lines as they need.
+fn chain(title: &str, steps: &[String]) -> String {
+    const COLUMNS: usize = 80;
+    let mut lines = vec![title.to_owned()];
+    for (i, step) in steps.iter().enumerate() {
+        let step = if i == 0 {
+            step.clone()
+        } else {
+            format!("→ {step}")
+        };
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + step.chars().count() <= COLUMNS => {
+                if i > 0 {
+                    line.push(' ');
+                }
+                line.push_str(&step);
+            }
+            _ => lines.push(format!("  {step}")),
+        }
+    }
+    lines.join("\n") + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_path_is_folded() {
+        let steps = |count: usize| -> Vec<String> {
+            (0..count).map(|i| format!("stage-number-{i}")).collect()
+        };
+        assert_eq!(
+            chain("path: ", &steps(2)),
+            "path: stage-number-0 → stage-number-1\n"
+        );
+        let long = chain("path: ", &steps(9));
+        assert_eq!(long.lines().count(), 3, "{long}");
+        assert!(
+            long.lines().all(|line| line.chars().count() <= 80),
+            "{long}"
+        );
+        assert_eq!(long.matches('→').count(), 8);
+    }
 }

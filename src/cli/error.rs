@@ -50,6 +50,8 @@ impl Report {
     fn learn(&mut self, cause: &(dyn std::error::Error + 'static)) {
         if let Some(error) = cause.downcast_ref::<RunError>() {
             self.run(error);
+        } else if let Some(error) = cause.downcast_ref::<ExecuteError>() {
+            self.execute(error);
         } else if cause.is::<ParamsError>()
             || cause.is::<NoSource>()
             || cause.is::<NoParamsFile>()
@@ -67,9 +69,16 @@ impl Report {
             ));
         } else if let Some(error) = cause.downcast_ref::<PipelineError>() {
             self.pipeline(error);
-        } else if cause.is::<GraphError>() {
+        } else if let Some(error) = cause.downcast_ref::<GraphError>() {
             self.code = USAGE;
-            self.hint = Some("`krammerti status` lists the stages".to_owned());
+            self.hint = Some(match error {
+                GraphError::Off { .. } => {
+                    "its `when`, or that of a stage it needs, does not hold: change the parameter, or leave the \
+                     stage out"
+                        .to_owned()
+                }
+                _ => "`krammerti status` lists the stages".to_owned(),
+            });
         } else if cause.is::<NoProject>() {
             self.code = USAGE;
             self.hint = Some("go to a project's folder, or name it with -C DIR".to_owned());
@@ -93,7 +102,16 @@ impl Report {
     fn pipeline(&mut self, error: &PipelineError) {
         self.code = USAGE;
         self.hint = match error {
-            PipelineError::Overlap { .. } => Some("give each stage outputs of its own".to_owned()),
+            PipelineError::Overlap { first, second, .. } => {
+                let made_by = |name: &str| name.split_once('@').map(|(base, _)| base.to_owned());
+                let one_foreach = made_by(first).is_some() && made_by(first) == made_by(second);
+                let hint = if one_foreach {
+                    "put ${key} or a part of ${item} into its outputs"
+                } else {
+                    "give each stage outputs of its own"
+                };
+                Some(hint.to_owned())
+            }
             PipelineError::Graph(GraphError::Cycle(_)) => {
                 Some("let one of them read something that none of the others writes".to_owned())
             }
@@ -119,9 +137,16 @@ impl Report {
             RunError::Graph(_) => self.code = USAGE,
             RunError::Open(error) => self.execute(error),
             RunError::Stage {
-                first: StageFailed { source, .. },
+                first: StageFailed { stage, source },
                 ..
-            } => self.execute(source),
+            } => {
+                self.execute(source);
+                if let ExecuteError::MissingOutput { .. }
+                | ExecuteError::Command(CommandError::TimedOut { .. }) = source
+                {
+                    self.hint = Some(format!("`krammerti log {stage}` shows what it said"));
+                }
+            }
         }
     }
 
@@ -133,7 +158,10 @@ impl Report {
             }
             ExecuteError::Busy { .. } => self.code = BUSY,
             ExecuteError::Tainted { .. } => {
-                self.hint = Some("run again once nobody edits them".to_owned());
+                self.hint = Some(
+                    "run again once nobody edits it; what the command itself writes belongs under `outs`"
+                        .to_owned(),
+                );
             }
             ExecuteError::Lock(_) => {
                 self.code = USAGE;
@@ -189,12 +217,12 @@ impl Report {
 /// A strict stage fails where a plain one would not; the program's own words name the path.
 fn strict_hint(failed: &Failed, never_written: &[String]) -> String {
     let log = failed.log.display();
+    let rule = "it runs strictly: what it reads must stand under deps, what it writes under outs";
     match never_written {
-        [] => format!(
-            "it runs strictly: what it reads must stand under deps, what it writes under outs; its whole log is {log}"
-        ),
+        [] => format!("{rule}; its whole log is {log}"),
         [path, ..] => format!(
-            "it runs strictly and never wrote {path}: a file is filled in its place, a folder is declared as `{path}/`; its whole log is {log}"
+            "{rule}; it never wrote {path}, which must be filled in its place, or be declared as `{path}/` \
+             where it is a folder; its whole log is {log}"
         ),
     }
 }

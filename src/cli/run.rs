@@ -10,7 +10,7 @@ use super::dry_run;
 use super::project::Project;
 use super::ui::Ui;
 use crate::ops::{self, RunOptions};
-use crate::pipeline::{AfterFailure, Stage};
+use crate::pipeline::{AfterFailure, Pipeline, Stage};
 
 /// Bring the pipeline up to date: run the stages whose inputs changed.
 ///
@@ -49,6 +49,7 @@ pub(super) fn run(args: &Args, global: &Global, ui: &mut Ui) -> Result<()> {
         pipeline.downstream(&args.downstream)?
     };
     let options = RunOptions {
+        pipeline: Some(&pipeline),
         force: args.force,
         jobs: usize::from(args.jobs),
         resources: pipeline.resources(),
@@ -60,10 +61,27 @@ pub(super) fn run(args: &Args, global: &Global, ui: &mut Ui) -> Result<()> {
         ..options(&project, &krammerti, &changed, global)
     };
     if args.dry_run {
-        return dry_run::show(&ops::dry_run(&plan, &options)?, global, ui);
+        return dry_run::show(&ops::dry_run(&pipeline, &plan, &options)?, global, ui);
     }
+    ui.leave_out(off(&pipeline, args));
     ops::run_plan(&plan, &options, ui)?;
     Ok(())
+}
+
+/// The stages that were asked for and that `when` leaves out.
+fn off(pipeline: &Pipeline, args: &Args) -> Vec<String> {
+    let targets = || args.stages.iter().chain(&args.downstream);
+    let made_by = |name: &str| name.split('@').next().unwrap_or_default().to_owned();
+    let wanted = |name: &str| {
+        targets().next().is_none()
+            || targets().any(|target| target == name || *target == made_by(name))
+    };
+    pipeline
+        .stages()
+        .iter()
+        .filter(|stage| stage.policy.off.is_some() && wanted(&stage.name))
+        .map(|stage| stage.name.clone())
+        .collect()
 }
 
 /// One stage at a time, and only where something changed.
@@ -76,6 +94,7 @@ pub(super) fn options<'a>(
     static NONE: BTreeMap<String, u32> = BTreeMap::new();
     RunOptions {
         root: &project.root,
+        pipeline: None,
         krammerti,
         wait: !global.no_wait,
         force: false,

@@ -3,7 +3,7 @@
 //! stdout carries results, or events with `--json`; everything else goes to stderr. Without a
 //! terminal there are no colours, bars or cursor codes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
@@ -13,6 +13,13 @@ use super::Global;
 use super::error::Report;
 use crate::event::{Event, Observer, Outcome};
 use crate::time::Span;
+
+/// The names of stages get a column of at least and at most so many characters; a longer name pushes
+/// the rest of its line to the right.
+const COLUMN: std::ops::RangeInclusive<usize> = 12..=24;
+
+/// How long a line is at most, where it can be shorter.
+const COLUMNS: usize = 80;
 
 /// Work shorter than this needs no bar.
 const SLOW: Duration = Duration::from_millis(400);
@@ -39,6 +46,12 @@ pub(super) struct Ui {
     /// By name, those whose command runs.
     running: BTreeMap<String, Running>,
     bars: MultiProgress,
+    /// The width of the column of names.
+    column: usize,
+    /// Stages that `when` leaves out.
+    off: Vec<String>,
+    /// What was warned of; once is enough, however many stages it is about.
+    warned: BTreeSet<String>,
 }
 
 /// A stage whose command runs.
@@ -79,6 +92,21 @@ impl Ui {
             terminal,
             running: BTreeMap::new(),
             bars: MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10)),
+            column: *COLUMN.start(),
+            off: Vec::new(),
+            warned: BTreeSet::new(),
+        }
+    }
+
+    /// Names the stages that `when` leaves out of a run, for its last line.
+    pub(super) fn leave_out(&mut self, stages: Vec<String>) {
+        self.off = stages;
+    }
+
+    /// Something that a person may want to know; nothing for a program.
+    pub(super) fn remark(&mut self, text: &str) {
+        if self.reader == Reader::Person {
+            self.say(text);
         }
     }
 
@@ -179,9 +207,14 @@ impl Ui {
                 ..
             } => self.progress(&stage.unwrap_or_default(), done, total, &message),
             Event::Note { stage, message } => self.note(&stage.unwrap_or_default(), &message),
+            Event::Warning { message, .. } => self.warn(message),
             Event::Result { text, .. } => self.print(&format!("\n{}\n\n", text.trim_end())),
             finished @ Event::RunFinished { .. } => self.recap(&finished),
-            Event::RunStarted { .. } | Event::Failure { .. } => {}
+            Event::RunStarted { stages, .. } => {
+                let longest = stages.iter().map(|stage| stage.chars().count()).max();
+                self.column = longest.unwrap_or(0).clamp(*COLUMN.start(), *COLUMN.end());
+            }
+            Event::Failure { .. } => {}
         }
     }
 
@@ -190,10 +223,7 @@ impl Ui {
         if reasons.len() > 1 {
             why.push_str(&format!(" (and {} more)", reasons.len() - 1));
         }
-        self.say(&format!(
-            "{stage:<12} {:<9} {why}",
-            self.paint_padded(Colour::Yellow, "running", 9)
-        ));
+        self.stage_line(&stage, Colour::Yellow, "running", &why, self.terminal);
         self.running.insert(
             stage,
             Running {
@@ -204,11 +234,8 @@ impl Ui {
     }
 
     fn retry(&mut self, stage: &str, attempt: u32, attempts: u32, seconds: f64, error: &str) {
-        let wait = told(seconds);
-        self.say(&format!(
-            "{stage:<12} {} try {attempt} of {attempts} in {wait}: {error}",
-            self.paint_padded(Colour::Yellow, "failed", 9)
-        ));
+        let next = format!("try {attempt} of {attempts} in {}: {error}", told(seconds));
+        self.stage_line(stage, Colour::Yellow, "failed", &next, self.terminal);
     }
 
     fn stage_finished(&mut self, stage: &str, outcome: Outcome, seconds: f64, error: Option<&str>) {
@@ -226,10 +253,23 @@ impl Ui {
             // Said once, at the end.
             Outcome::Fresh | Outcome::Skipped => return,
         };
-        self.say(&format!(
-            "{stage:<12} {} {more}",
-            self.paint_padded(colour, word, 9)
-        ));
+        self.stage_line(stage, colour, word, &more, false);
+    }
+
+    /// A stage, what became of it, and more of that, which may be cut where `why` or the log has it
+    /// all.
+    fn stage_line(&mut self, stage: &str, colour: Colour, word: &str, more: &str, cut: bool) {
+        const WORD: usize = 9;
+        let column = self.column;
+        let before = stage.chars().count().max(column) + WORD + 2;
+        let room = if cut {
+            COLUMNS.saturating_sub(before).max(20)
+        } else {
+            usize::MAX
+        };
+        let more = shortened(more, room);
+        let word = self.paint_padded(colour, word, WORD);
+        self.say(&format!("{stage:<column$} {word} {more}"));
     }
 
     fn recap(&mut self, finished: &Event) {
@@ -246,12 +286,17 @@ impl Ui {
             return;
         };
         if ran.len() + restored.len() + failed.len() + skipped.len() == 0 {
-            let what = match fresh.len() {
-                0 => "there are no stages".to_owned(),
-                1 => "the stage is fresh".to_owned(),
-                of => format!("all {of} stages are fresh"),
+            let what = match (fresh.len(), self.off.as_slice()) {
+                (0, []) => "there are no stages".to_owned(),
+                (0, off) => format!("off {}{}", off.len(), names(off, COLUMNS / 2)),
+                (1, _) => "the stage is fresh".to_owned(),
+                (of, _) => format!("all {of} stages are fresh"),
             };
-            return self.say(&format!("nothing to do: {what}"));
+            let off = match self.off.as_slice() {
+                off if fresh.is_empty() || off.is_empty() => String::new(),
+                off => format!("; off {}{}", off.len(), names(off, COLUMNS / 2)),
+            };
+            return self.say(&format!("nothing to do: {what}{off}"));
         }
         let parts = [
             ("ran", ran),
@@ -259,13 +304,9 @@ impl Ui {
             ("fresh", fresh),
             ("failed", failed),
             ("skipped", skipped),
+            ("off", &self.off),
         ];
-        let counted: Vec<String> = parts
-            .iter()
-            .filter(|(_, stages)| !stages.is_empty())
-            .map(|(word, stages)| format!("{word} {}{}", stages.len(), names(stages)))
-            .collect();
-        self.say(&format!("{}; {}", counted.join("; "), told(*seconds)));
+        self.say(&counted(&parts, &told(*seconds)));
     }
 
     fn paint_padded(&self, colour: Colour, text: &str, width: usize) -> String {
@@ -288,7 +329,23 @@ impl Ui {
         if self.quiet || (beside_a_bar && !self.verbose) {
             return;
         }
-        self.line(&format!("{stage:<12} {}", self.paint(Colour::Dim, message)));
+        let column = self.column;
+        let message = self.paint(Colour::Dim, message);
+        match stage {
+            "" => self.line(&message),
+            stage => self.line(&format!("{stage:<column$} {message}")),
+        }
+    }
+
+    /// Said once, also beside a bar.
+    fn warn(&mut self, message: String) {
+        if !self.quiet && !self.warned.contains(&message) {
+            self.line(&format!(
+                "{} {message}",
+                self.paint(Colour::Yellow, "warning:")
+            ));
+            self.warned.insert(message);
+        }
     }
 
     fn progress(&mut self, name: &str, done: u64, total: u64, message: &str) {
@@ -303,7 +360,7 @@ impl Ui {
         }
         let bar = stage
             .bar
-            .get_or_insert_with(|| self.bars.add(new_bar(name)));
+            .get_or_insert_with(|| self.bars.add(new_bar(name, self.column)));
         bar.set_length(total);
         bar.set_position(done);
         bar.set_message(message.to_owned());
@@ -320,14 +377,55 @@ impl Ui {
     }
 }
 
-/// A few names in brackets; many are only counted.
-fn names(stages: &[String]) -> String {
-    const FEW: usize = 8;
-    if stages.len() <= FEW {
-        format!(" ({})", stages.join(", "))
-    } else {
-        format!(" ({}, …)", stages[..FEW - 1].join(", "))
+/// What became of how many stages, with as many names as a line has room for: those of stages that
+/// failed first, those with nothing to do last.
+fn counted(parts: &[(&str, &Vec<String>)], time: &str) -> String {
+    let mut told: Vec<(&str, String, &Vec<String>)> = parts
+        .iter()
+        .filter(|(_, stages)| !stages.is_empty())
+        .map(|&(word, stages)| (word, format!("{word} {}", stages.len()), stages))
+        .collect();
+    let bare: usize = told.iter().map(|(_, text, _)| text.len() + 2).sum();
+    let mut room = COLUMNS.saturating_sub(bare + time.len());
+    for first in ["failed", "skipped", "off", "restored", "ran", "fresh"] {
+        for (_, text, stages) in told.iter_mut().filter(|(word, ..)| *word == first) {
+            let names = names(stages, room);
+            room -= names.chars().count();
+            text.push_str(&names);
+        }
     }
+    let told: Vec<&str> = told.iter().map(|(_, text, _)| text.as_str()).collect();
+    format!("{}; {time}", told.join("; "))
+}
+
+/// Names in brackets, as many as there is room for.
+fn names(stages: &[String], room: usize) -> String {
+    let all = format!(" ({})", stages.join(", "));
+    if all.chars().count() <= room {
+        return all;
+    }
+    let mut some = String::from(" (");
+    for stage in stages {
+        let more = format!("{stage}, ");
+        // Two more for what closes it.
+        if some.chars().count() + more.chars().count() + 2 > room {
+            break;
+        }
+        some.push_str(&more);
+    }
+    match some.as_str() {
+        " (" => String::new(),
+        some => format!("{some}…)"),
+    }
+}
+
+/// The beginning of a text that is too long.
+fn shortened(text: &str, columns: usize) -> String {
+    if text.chars().count() <= columns {
+        return text.to_owned();
+    }
+    let kept: String = text.chars().take(columns - 1).collect();
+    format!("{}…", kept.trim_end())
 }
 
 /// An amount of bytes for a person.
@@ -345,10 +443,11 @@ pub(super) fn told(seconds: f64) -> String {
     Span::from(Duration::try_from_secs_f64(seconds).unwrap_or_default()).to_string()
 }
 
-/// At most 80 columns for messages of up to 40: a bar that wraps leaves its rest behind.
-fn new_bar(stage: &str) -> ProgressBar {
+/// A bar that fits its line whatever it says: one that wraps leaves its rest behind.
+fn new_bar(stage: &str, column: usize) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
-    let template = format!("{stage:<12} [{{bar:12}}] {{msg}}  {{eta}} left");
+    let stage = shortened(stage, column);
+    let template = format!("{stage:<column$} [{{bar:12}}] {{wide_msg}}  {{eta}} left");
     if let Ok(style) = ProgressStyle::with_template(&template) {
         bar.set_style(style.progress_chars("=> "));
     }
@@ -368,4 +467,49 @@ impl Observer for Ui {
 pub(super) fn print_usage(error: &clap::Error) -> i32 {
     let _ = error.print();
     error.exit_code()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stages(count: usize, name: &str) -> Vec<String> {
+        (1..=count).map(|i| format!("{name}-{i:03}")).collect()
+    }
+
+    #[test]
+    fn a_recap_has_the_names_there_is_room_for() {
+        let (none, few, many) = (Vec::new(), stages(2, "s"), stages(100, "count@text"));
+        assert_eq!(
+            counted(&[("ran", &few), ("fresh", &none)], "1 s"),
+            "ran 2 (s-001, s-002); 1 s"
+        );
+        let parts = [("ran", &many), ("fresh", &few), ("failed", &few)];
+        let text = counted(&parts, "1 min");
+        assert_eq!(
+            text,
+            "ran 100 (count@text-001, …); fresh 2 (s-001, …); failed 2 (s-001, s-002); 1 min"
+        );
+        assert!(text.chars().count() <= COLUMNS);
+        let long = stages(3, &"x".repeat(50));
+        for parts in [
+            vec![("failed", &long)],
+            vec![
+                ("ran", &many),
+                ("failed", &many),
+                ("skipped", &long),
+                ("off", &many),
+            ],
+        ] {
+            let text = counted(&parts, "12.5 min");
+            assert!(text.chars().count() <= COLUMNS, "{text}");
+            assert!(text.starts_with(parts[0].0), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_too_long_is_cut() {
+        assert_eq!(shortened("größer", 6), "größer");
+        assert_eq!(shortened("größer als", 7), "größer…");
+    }
 }

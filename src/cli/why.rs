@@ -5,8 +5,7 @@ use anyhow::{Result, bail};
 use super::Global;
 use super::project::Project;
 use super::ui::Ui;
-use crate::ops;
-use crate::pipeline::GraphError;
+use crate::ops::{self, Standing};
 
 /// Say why a stage would run: every cause, one a line.
 #[derive(Debug, clap::Args)]
@@ -17,24 +16,26 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args, global: &Global, ui: &mut Ui) -> Result<()> {
     let project = Project::find()?;
-    let all = ops::status(&project.pipeline()?, &project.root)?;
-    let Some(status) = all.iter().find(|status| status.stage == args.stage) else {
-        let there = all.into_iter().map(|status| status.stage).collect();
-        bail!(GraphError::NoStage {
-            name: args.stage.clone(),
-            there
-        });
+    let pipeline = project.pipeline()?;
+    let name = &pipeline.stage(&args.stage)?.name;
+    let all = ops::status(&pipeline, &project.root)?;
+    let status = all.iter().find(|status| status.stage == *name);
+    let Some(status) = status else {
+        bail!("{name} is a stage, and has no status");
     };
     if global.json {
         ui.print(&(serde_json::to_string(status)? + "\n"));
-    } else if status.reasons.is_empty() {
-        ui.print(&format!(
-            "{} is {}: nothing that it reads or wrote has changed\n",
-            status.stage, status.state
-        ));
-    } else {
-        let reasons = status.reasons.iter().map(|reason| format!("{reason}\n"));
-        ui.print(&reasons.collect::<String>());
+        return Ok(());
     }
+    let reasons = status.reasons.iter().map(|reason| format!("{reason}\n"));
+    let reasons = reasons.collect::<String>();
+    ui.print(&match status.state {
+        Standing::Off => format!("{name} is off: {reasons}"),
+        Standing::Frozen => format!("{name} is frozen: its outputs are taken as they lie\n"),
+        _ if reasons.is_empty() => {
+            format!("{name} is fresh: nothing that it reads or wrote has changed\n")
+        }
+        _ => reasons,
+    });
     Ok(())
 }

@@ -36,9 +36,16 @@ pub fn fetch(mut context: Context<'_>, name: &str) -> Result<()> {
     Ok(())
 }
 
+fn some(names: &[String]) -> String {
+    match names {
+        [] => "none".to_owned(),
+        names => names.join(", "),
+    }
+}
+
 /// A source that `params.yaml` does not have.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("params.yaml has no source `{name}`; there are: {}", .there.join(", "))]
+#[error("params.yaml has no source `{name}`; there are: {}", some(.there))]
 pub struct NoSource {
     /// As asked for.
     pub name: String,

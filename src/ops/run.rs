@@ -7,13 +7,13 @@ use crate::event::{Event, Observer};
 use crate::fs;
 use crate::pipeline::{
     self, AfterFailure, Attempt, Built, CommandError, ExecuteError, Executor, GraphError,
-    Interrupted, Journal, Plan, Processes, Schedule, Stage, Summary, Workspace, interrupted,
-    run_name,
+    Interrupted, Journal, Pipeline, Plan, Processes, Schedule, Stage, Summary, Workspace,
+    interrupted, run_name,
 };
 
-/// A stage that failed, with its name.
+/// Why a stage failed, with its name.
 #[derive(Debug, thiserror::Error)]
-#[error("stage `{stage}` failed: {source}")]
+#[error("{source}")]
 pub struct StageFailed {
     /// Its name.
     pub stage: String,
@@ -25,7 +25,7 @@ pub struct StageFailed {
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// A stage failed.
-    #[error("{first}{}", and_others(.others))]
+    #[error("stage `{}` failed: {first}{}", .first.stage, and_others(.others))]
     Stage {
         /// The first one.
         first: StageFailed,
@@ -43,11 +43,18 @@ pub enum RunError {
     Open(#[from] ExecuteError),
 }
 
+/// The names of a few, and how many more there are.
 fn and_others(others: &[String]) -> String {
-    match others {
-        [] => String::new(),
-        others => format!(" (failed too: {})", others.join(", ")),
+    const FEW: usize = 8;
+    if others.is_empty() {
+        return String::new();
     }
+    let mut told = others.to_vec();
+    if others.len() > FEW {
+        told.truncate(FEW - 1);
+        told.push(format!("and {} more", others.len() - told.len()));
+    }
+    format!(" (failed too: {})", told.join(", "))
 }
 
 /// How stages are run.
@@ -55,6 +62,8 @@ fn and_others(others: &[String]) -> String {
 pub struct RunOptions<'a> {
     /// The project's folder.
     pub root: &'a Path,
+    /// All stages, where what is left of items that are no more is to go.
+    pub pipeline: Option<&'a Pipeline>,
     /// The binary that runs subcommands.
     pub krammerti: &'a Path,
     /// Whether to wait for another run that holds an output.
@@ -97,6 +106,9 @@ pub fn run_plan(
         run,
         stages: plan.stages.iter().map(|stage| stage.name.clone()).collect(),
     });
+    if let Some(pipeline) = options.pipeline {
+        workspace.remove_gone(pipeline, &mut observer)?;
+    }
     let schedule = Schedule {
         jobs: options.jobs,
         after_failure: options.after_failure,
@@ -219,14 +231,15 @@ impl Real<'_> {
         let Some(words) = &stage.policy.on_failure else {
             return;
         };
-        if interrupted().is_some() {
+        // Somebody ended it, or another run is just building it: that is no failure of the stage.
+        if interrupted().is_some() || matches!(error, ExecuteError::Busy { .. }) {
             return;
         }
         let told = self
             .processes
             .tell_failure(stage, words, attempt.max(1), &error.to_string());
         if let Err(error) = told {
-            observer.event(Event::note(format!("on_failure: {error}")));
+            observer.event(Event::warning(format!("on_failure: {error}")));
         }
     }
 }

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::{RunError, RunOptions};
 use crate::artifact::Artifact;
 use crate::pipeline::{
-    ExecuteError, PastRuns, Pipeline, Plan, Stage, StaleReason, State, Workspace,
+    ExecuteError, Gone, PastRuns, Pipeline, Plan, Stage, StaleReason, State, Workspace,
 };
 
 /// What is to be done for a stage.
@@ -59,7 +59,7 @@ pub struct StageStatus {
 
 /// Looks at every stage of a pipeline.
 pub fn status(pipeline: &Pipeline, root: &Path) -> Result<Vec<StageStatus>, RunError> {
-    let mut looked = look(&pipeline.select(&[])?, root, false)?.into_iter();
+    let mut looked = look(pipeline, &pipeline.select(&[])?, root, false)?.into_iter();
     let all = pipeline
         .stages()
         .iter()
@@ -75,9 +75,15 @@ pub fn status(pipeline: &Pipeline, root: &Path) -> Result<Vec<StageStatus>, RunE
 }
 
 /// Looks at the stages of a plan.
-fn look(plan: &Plan<'_>, root: &Path, force: bool) -> Result<Vec<StageStatus>, RunError> {
+fn look(
+    pipeline: &Pipeline,
+    plan: &Plan<'_>,
+    root: &Path,
+    force: bool,
+) -> Result<Vec<StageStatus>, RunError> {
     let mut workspace = Workspace::open(root, "status")?;
     workspace.force = force;
+    let gone = workspace.gone(pipeline)?;
     // What stages that come from the store will have written.
     let mut known: BTreeMap<String, Artifact> = BTreeMap::new();
     let mut all: Vec<StageStatus> = Vec::with_capacity(plan.stages.len());
@@ -87,14 +93,18 @@ fn look(plan: &Plan<'_>, root: &Path, force: bool) -> Result<Vec<StageStatus>, R
             .map(|&need| &all[need])
             .filter(|need| is_open(need.state))
             .collect();
-        let waits: Vec<String> = open
-            .iter()
-            .map(|need| format!("waits for {}", need.stage))
-            .collect();
-        let (state, reasons) = if waits.is_empty() || stage.policy.frozen {
-            look_at(&workspace, stage, &mut known)?
-        } else {
-            (Standing::Waiting, waits)
+        // Whatever those before it give, unless one of them fails.
+        let always = stage.policy.always.then_some(StaleReason::Always);
+        let runs_anyway = force.then_some(StaleReason::Forced).or(always);
+        let (state, reasons) = match runs_anyway {
+            _ if open.is_empty() => look_at(&workspace, stage, &gone, &mut known)?,
+            Some(reason) if open.iter().all(|need| need.state == Standing::Stale) => {
+                (Standing::Stale, vec![reason.to_string()])
+            }
+            _ => {
+                let waits = open.iter().map(|need| format!("waits for {}", need.stage));
+                (Standing::Waiting, waits.collect())
+            }
         };
         all.push(StageStatus {
             stage: stage.name.clone(),
@@ -117,16 +127,28 @@ fn is_open(state: Standing) -> bool {
 fn look_at(
     workspace: &Workspace,
     stage: &Stage,
+    gone: &[Gone],
     known: &mut BTreeMap<String, Artifact>,
 ) -> Result<(Standing, Vec<String>), RunError> {
     let told = |reasons: Vec<StaleReason>| {
         let reasons = workspace.explain(reasons);
         reasons.iter().map(ToString::to_string).collect()
     };
-    match workspace
+    let state = workspace
         .assess(stage, known)
-        .map(|assessment| assessment.state)
-    {
+        .map(|assessed| assessed.state);
+    if let Ok(State::Fresh | State::Restorable { .. }) = state {
+        let leaves = gone
+            .iter()
+            .filter(|gone| gone.stored && gone.is_read_by(stage));
+        let leaves: Vec<String> = leaves
+            .map(|gone| format!("{} goes: {} is no stage any more", gone.path, gone.stage))
+            .collect();
+        if !leaves.is_empty() {
+            return Ok((Standing::Stale, leaves));
+        }
+    }
+    match state {
         Ok(State::Fresh) => Ok((Standing::Fresh, Vec::new())),
         Ok(State::Frozen) => Ok((Standing::Frozen, Vec::new())),
         Ok(State::Restorable { reasons, record }) => {
@@ -166,9 +188,13 @@ pub struct Planned {
 }
 
 /// What a run would do.
-pub fn dry_run(plan: &Plan<'_>, options: &RunOptions<'_>) -> Result<DryRun, RunError> {
+pub fn dry_run(
+    pipeline: &Pipeline,
+    plan: &Plan<'_>,
+    options: &RunOptions<'_>,
+) -> Result<DryRun, RunError> {
     let past = PastRuns::read(options.root).durations();
-    let stages: Vec<Planned> = look(plan, options.root, options.force)?
+    let stages: Vec<Planned> = look(pipeline, plan, options.root, options.force)?
         .into_iter()
         .map(|status| Planned {
             seconds: matches!(status.state, Standing::Stale | Standing::Waiting)

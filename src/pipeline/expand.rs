@@ -1,16 +1,16 @@
 //! From stages as written to one stage each: `foreach`, `matrix` and `${…}`.
 //!
-//! A value goes into a word of `cmd` after the line was split, and into a line of `sh` quoted, so
-//! that a file name with a space or a `$` stays one word. In `sh`, whatever else looks like `${…}`
-//! is the shell's own.
+//! A value goes into a word of `cmd` after the line was split, and into a line of `sh` quoted as its
+//! place there needs it, so that a file name with a space or a `$` stays one word. In `sh`, whatever
+//! else looks like `${…}` is the shell's own.
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use serde_json::{Map, Value};
 
-use super::Commands;
 use super::spec::{Cmd, OutSpec, ParamsSpec, StageSpec};
+use super::{Commands, ProjectPath, shell};
 
 /// The shell of `sh`: ends at the first command that fails.
 const SHELL: [&str; 2] = ["sh", "-ec"];
@@ -37,7 +37,7 @@ pub(super) fn expand(
         "foreach and matrix cannot be combined: name every axis under matrix"
     );
     let items = match &spec.foreach {
-        Some(items) => each(items, commands)?,
+        Some(items) => each(items, glob_folder(spec, commands).as_ref(), commands)?,
         None if spec.matrix.is_empty() => {
             return Ok(vec![Scope::plain(commands).fill(name, spec)?]);
         }
@@ -56,12 +56,24 @@ pub(super) fn expand(
         .collect()
 }
 
+/// The folder that a pattern of `foreach` is relative to: the stage's own, unless that has the item
+/// in its name.
+fn glob_folder(spec: &StageSpec, commands: &dyn Commands) -> Option<ProjectPath> {
+    let wdir = spec.wdir.as_ref()?;
+    let wdir = Scope::plain(commands).word(wdir).ok()?;
+    ProjectPath::new(&wdir).ok()
+}
+
 /// The items of `foreach` with their keys.
-fn each(items: &Value, commands: &dyn Commands) -> Result<Vec<(String, Value)>> {
+fn each(
+    items: &Value,
+    folder: Option<&ProjectPath>,
+    commands: &dyn Commands,
+) -> Result<Vec<(String, Value)>> {
     let (source, items) = match items {
         Value::String(text) => match parameter(text) {
-            Some(path) => (text.as_str(), named(path, commands)?),
-            None => return files(text, commands),
+            Some(path) => (text.as_str(), named(path, commands).context("foreach")?),
+            None => return files(text, folder, commands).context("foreach"),
         },
         other => ("foreach", other.clone()),
     };
@@ -81,22 +93,77 @@ fn each(items: &Value, commands: &dyn Commands) -> Result<Vec<(String, Value)>> 
     distinct(keyed)
 }
 
-/// A file each, by the name without its ending.
-fn files(pattern: &str, commands: &dyn Commands) -> Result<Vec<(String, Value)>> {
-    let files = commands.glob(pattern)?;
+/// A file each. Paths are relative to a folder of the project, as the pattern is.
+fn files(
+    pattern: &str,
+    folder: Option<&ProjectPath>,
+    commands: &dyn Commands,
+) -> Result<Vec<(String, Value)>> {
+    let inside = ProjectPath::within(folder, pattern)
+        .and_then(|pattern| ProjectPath::output(pattern.as_str()))
+        .map_err(|_| anyhow!("expected a pattern of files in the project, found `{pattern}`"))?;
+    let files = commands.glob(inside.as_str())?;
     ensure!(
         !files.is_empty(),
-        "foreach: no file of the project matches `{pattern}`"
+        "no file of the project matches `{inside}`"
     );
     let keyed = files.into_iter().map(|file| {
-        let name = file.rsplit('/').next().unwrap_or_default();
-        let stem = match name.split_once('.') {
-            Some((stem, _)) if !stem.is_empty() => stem,
-            _ => name,
-        };
-        (plain(stem), Value::String(file))
+        let key = plain(&key_of_file(&file, inside.as_str()));
+        (key, Value::String(seen_from(folder, &file)))
     });
     distinct(keyed.collect())
+}
+
+/// What names a file among those that match a pattern: what stands where the pattern has its stars,
+/// from the first to the last, without an ending. It follows from the two alone, so that a new file
+/// never gives an old one another name.
+fn key_of_file(file: &str, pattern: &str) -> String {
+    let star = |part: &&str| part.contains(['*', '?', '[']);
+    let parts: Vec<&str> = pattern.split('/').collect();
+    let before = parts.iter().take_while(|part| !star(part)).count();
+    let after = parts.iter().rev().take_while(|part| !star(part)).count();
+    let names: Vec<&str> = file.split('/').collect();
+    let starred = names.get(before..names.len().saturating_sub(after));
+    match starred.map(|names| names.join("-")) {
+        Some(key) if !key.is_empty() && after == 0 => {
+            stem(&key, parts.last().unwrap_or(&"")).to_owned()
+        }
+        Some(key) if !key.is_empty() => key,
+        // A pattern without a star, or whose `**` stands for no folder.
+        _ => stem(names.last().unwrap_or(&file), "").to_owned(),
+    }
+}
+
+/// A name without the ending that the last part of a pattern has (`*.tar.gz`), or without its own.
+fn stem<'a>(name: &'a str, pattern: &str) -> &'a str {
+    let literal = pattern.rsplit(['*', '?', ']']).next().unwrap_or_default();
+    let ending = literal.find('.').map(|dot| &literal[dot..]);
+    let stem = match ending.filter(|_| literal.len() < pattern.len()) {
+        Some(ending) => name.strip_suffix(ending),
+        None => name.rsplit_once('.').map(|(stem, _)| stem),
+    };
+    stem.filter(|stem| !stem.is_empty()).unwrap_or(name)
+}
+
+/// A path of the project as a command sees it that runs in a folder of it.
+fn seen_from(folder: Option<&ProjectPath>, file: &str) -> String {
+    let Some(folder) = folder.map(ProjectPath::as_str).filter(|path| *path != ".") else {
+        return file.to_owned();
+    };
+    let (mut up, mut rest) = (String::new(), folder);
+    loop {
+        if let Some(inside) = file
+            .strip_prefix(rest)
+            .and_then(|path| path.strip_prefix('/'))
+        {
+            return up + inside;
+        }
+        up.push_str("../");
+        match rest.rsplit_once('/') {
+            Some((above, _)) => rest = above,
+            None => return up + file,
+        }
+    }
 }
 
 /// Every combination of the values of all axes; the last axis changes fastest.
@@ -105,7 +172,7 @@ fn combinations(axes: &[(String, Value)], commands: &dyn Commands) -> Result<Vec
     for (axis, values) in axes {
         let values = match values {
             Value::String(text) => match parameter(text) {
-                Some(path) => named(path, commands)?,
+                Some(path) => named(path, commands).with_context(|| format!("matrix.{axis}"))?,
                 None => bail!("matrix.{axis}: expected a list or ${{params.…}}, found `{text}`"),
             },
             other => other.clone(),
@@ -153,14 +220,14 @@ fn plain(text: &str) -> String {
 }
 
 fn distinct(items: Vec<(String, Value)>) -> Result<Vec<(String, Value)>> {
-    let mut keys: Vec<&str> = items.iter().map(|(key, _)| key.as_str()).collect();
-    keys.sort_unstable();
-    match keys.windows(2).find(|pair| pair[0] == pair[1]) {
-        Some(pair) => bail!(
-            "two items have the key `{}`: give them other names",
-            pair[0]
+    let mut sorted: Vec<&(String, Value)> = items.iter().collect();
+    sorted.sort_by_key(|(key, _)| key);
+    match sorted.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+        Some([(key, one), (_, other)]) => bail!(
+            "the items {one} and {other} both have the key `{key}`: give them other names, or a \
+             map of names to items"
         ),
-        None => Ok(items),
+        _ => Ok(items),
     }
 }
 
@@ -189,13 +256,29 @@ struct Scope<'a> {
     item: Option<(String, Value)>,
 }
 
-/// What becomes of a `${…}` that names nothing of ours.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Target {
-    /// It is an error.
-    Word,
-    /// It is the shell's; ours are quoted.
-    Shell,
+/// A part of a text.
+enum Piece<'t> {
+    Text(&'t str),
+    /// `${NAME}` as a whole, and the name.
+    Name(&'t str, &'t str),
+    /// A `${` that nothing closes, with the rest.
+    Open(&'t str),
+}
+
+fn pieces(text: &str) -> Vec<Piece<'_>> {
+    let (mut pieces, mut rest) = (Vec::new(), text);
+    while let Some(start) = rest.find("${") {
+        pieces.push(Piece::Text(&rest[..start]));
+        rest = &rest[start..];
+        let Some(end) = rest.find('}') else {
+            pieces.push(Piece::Open(rest));
+            return pieces;
+        };
+        pieces.push(Piece::Name(&rest[..=end], &rest[2..end]));
+        rest = &rest[end + 1..];
+    }
+    pieces.push(Piece::Text(rest));
+    pieces
 }
 
 impl<'a> Scope<'a> {
@@ -210,7 +293,7 @@ impl<'a> Scope<'a> {
         let words = match (&spec.cmd, &spec.sh) {
             (Some(cmd), None) => self.words("cmd", cmd)?,
             (None, Some(line)) => {
-                let line = self.text(line, Target::Shell).context("sh")?;
+                let line = self.line(line).context("sh")?;
                 ensure!(!line.trim().is_empty(), "sh is empty");
                 SHELL
                     .iter()
@@ -226,7 +309,7 @@ impl<'a> Scope<'a> {
             .as_ref()
             .map(|cmd| self.words("on_failure", cmd))
             .transpose()?;
-        let text = |text: &String| self.text(text, Target::Word);
+        let text = |text: &String| self.word(text);
         let texts = |texts: &[String]| texts.iter().map(text).collect::<Result<Vec<_>>>();
         let outs = spec.outs.iter().map(|out| -> Result<_> {
             Ok(OutSpec {
@@ -265,13 +348,13 @@ impl<'a> Scope<'a> {
     fn conditions(&self, spec: &StageSpec) -> Result<BTreeMap<String, Value>> {
         let value = |value: &Value| -> Result<Value> {
             match value {
-                Value::String(text) => Ok(Value::String(self.text(text, Target::Word)?)),
+                Value::String(text) => Ok(Value::String(self.word(text)?)),
                 other => Ok(other.clone()),
             }
         };
         spec.when
             .iter()
-            .map(|(path, expected)| Ok((self.text(path, Target::Word)?, value(expected)?)))
+            .map(|(path, expected)| Ok((self.word(path)?, value(expected)?)))
             .collect()
     }
 
@@ -287,41 +370,48 @@ impl<'a> Scope<'a> {
         );
         words
             .iter()
-            .map(|word| self.text(word, Target::Word))
+            .map(|word| self.word(word))
             .collect::<Result<_>>()
             .with_context(|| key.to_owned())
     }
 
-    fn text(&self, text: &str, target: Target) -> Result<String> {
-        let mut filled = String::with_capacity(text.len());
-        let mut rest = text;
-        while let Some(start) = rest.find("${") {
-            filled.push_str(&rest[..start]);
-            let Some(length) = rest[start..].find('}') else {
-                ensure!(target == Target::Shell, "`{text}`: `${{` is not closed");
-                rest = &rest[start..];
-                break;
-            };
-            let whole = &rest[start..=start + length];
-            let name = &whole[2..whole.len() - 1];
-            match (self.value(name)?, target) {
-                (Some(value), Target::Word) => filled.push_str(&value),
-                (Some(value), Target::Shell) => filled.push_str(&quoted(&value)?),
-                (None, Target::Shell) => filled.push_str(whole),
-                (None, Target::Word) => bail!(
-                    "`{whole}` names nothing: expected {}${{params.PATH}} \
-                     (a variable of the environment needs `sh`)",
-                    if self.item.is_some() {
-                        "${item}, ${item.FIELD}, ${key} or "
-                    } else {
-                        ""
-                    }
-                ),
+    /// A text in which every `${…}` is ours.
+    fn word(&self, text: &str) -> Result<String> {
+        let mut word = String::with_capacity(text.len());
+        for piece in pieces(text) {
+            match piece {
+                Piece::Text(text) => word.push_str(text),
+                Piece::Open(_) => bail!("`{text}`: `${{` is not closed"),
+                Piece::Name(whole, name) => match self.value(name)? {
+                    Some(value) => word.push_str(&value),
+                    None => bail!(
+                        "`{whole}` names nothing: expected {}${{params.PATH}} \
+                         (a variable of the environment needs `sh`)",
+                        if self.item.is_some() {
+                            "${item}, ${item.FIELD}, ${key} or "
+                        } else {
+                            ""
+                        }
+                    ),
+                },
             }
-            rest = &rest[start + length + 1..];
         }
-        filled.push_str(rest);
-        Ok(filled)
+        Ok(word)
+    }
+
+    /// A line for the shell, whose own is what we do not know.
+    fn line(&self, text: &str) -> Result<String> {
+        let mut line = shell::Line::default();
+        for piece in pieces(text) {
+            match piece {
+                Piece::Name(_, name) if !line.escaped() => match self.value(name)? {
+                    Some(value) => line.value(&value)?,
+                    None => line.write(&format!("${{{name}}}")),
+                },
+                Piece::Text(text) | Piece::Open(text) | Piece::Name(text, _) => line.write(text),
+            }
+        }
+        Ok(line.finish())
     }
 
     /// The value that a name stands for; `None` where it is none of ours.
@@ -343,10 +433,6 @@ impl<'a> Scope<'a> {
     }
 }
 
-fn quoted(value: &str) -> Result<String> {
-    Ok(shlex::try_quote(value)?.into_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::{Declared, ProjectPath};
@@ -361,6 +447,7 @@ mod tests {
         fn glob(&self, pattern: &str) -> Result<Vec<String>> {
             Ok(match pattern {
                 "texts/*" => vec!["texts/a b.txt".into(), "texts/c.tar.gz".into()],
+                "in/odd/*" => vec!["in/odd/it's $5".into()],
                 _ => Vec::new(),
             })
         }
@@ -412,7 +499,7 @@ mod tests {
             expanded("foreach: texts/*\ncmd: wc ${item}"),
             [
                 pair("s@a-b", "wc|texts/a b.txt"),
-                pair("s@c", "wc|texts/c.tar.gz")
+                pair("s@c.tar", "wc|texts/c.tar.gz")
             ]
         );
         assert_eq!(
@@ -439,6 +526,60 @@ mod tests {
     }
 
     #[test]
+    fn a_file_is_named_by_what_the_stars_stand_for() {
+        for (file, pattern, key) in [
+            ("texts/a.txt", "texts/*.txt", "a"),
+            ("texts/2020.01.txt", "texts/*.txt", "2020.01"),
+            ("texts/c.tar.gz", "texts/*.tar.gz", "c"),
+            ("texts/c.tar.gz", "texts/*", "c.tar"),
+            ("texts/text-1.txt", "texts/text-?.txt", "text-1"),
+            ("a.txt", "*.txt", "a"),
+            ("Makefile", "M*", "Makefile"),
+            ("s/calais/raw.csv", "s/*/raw.csv", "calais"),
+            ("s/calais/2020/raw.csv", "s/*/*/raw.csv", "calais-2020"),
+            ("s/calais/2020.csv", "s/*/*.csv", "calais-2020"),
+            ("s/a/b/c.csv", "s/**/*.csv", "a-b-c"),
+            ("s/c.csv", "s/**/*.csv", "c"),
+            ("s/c.csv", "s/**/c.csv", "c"),
+            ("s/c.csv", "s/c.csv", "c"),
+            ("s/a1/x.csv", "s/a[0-9]/x.csv", "a1"),
+        ] {
+            assert_eq!(key_of_file(file, pattern), key, "{file} by {pattern}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_is_relative_to_the_folder_of_the_stage() {
+        let in_odd = pair("s@it-s--5", "sh|-ec|wc 'it'\\''s $5'");
+        let line = |wdir: &str, pattern: &str| {
+            expanded(&format!(
+                "wdir: {wdir}\nforeach: '{pattern}'\nsh: wc '${{item}}'\n"
+            ))
+        };
+        assert_eq!(line("in/odd", "*"), [in_odd]);
+        assert_eq!(
+            line("in/texts", "../odd/*")[0].1,
+            "sh|-ec|wc '../odd/it'\\''s $5'"
+        );
+        assert_eq!(
+            line("elsewhere", "../in/odd/*")[0].1,
+            "sh|-ec|wc '../in/odd/it'\\''s $5'"
+        );
+        assert_eq!(
+            line("'w-${key}'", "in/odd/*")[0].1,
+            "sh|-ec|wc 'in/odd/it'\\''s $5'"
+        );
+    }
+
+    #[test]
+    fn a_backslash_leaves_a_name_to_the_shell() {
+        assert_eq!(
+            expanded("foreach: [1]\nsh: echo \\${item} ${item}\n"),
+            [pair("s@1", "sh|-ec|echo \\${item} 1")]
+        );
+    }
+
+    #[test]
     fn what_names_nothing_is_told() {
         assert!(error("cmd: x ${HOME}").contains("`${HOME}` names nothing"));
         assert!(error("cmd: x ${params.nope}").contains("params.yaml has no `nope`"));
@@ -447,7 +588,9 @@ mod tests {
         assert!(error("foreach: [{a: 1}]\ncmd: x ${item.b}").contains("no `b`"));
         assert!(error("foreach: nothing/*\ncmd: x").contains("no file"));
         assert!(error("foreach: []\ncmd: x").contains("no items"));
-        assert!(error("foreach: [a/b, a-b]\ncmd: x").contains("key `a-b`"));
+        assert!(error("foreach: [a/b, a-b]\ncmd: x").contains("\"a/b\" and \"a-b\" both have"));
+        assert!(error("foreach: ../x/*\ncmd: x").contains("in the project, found `../x/*`"));
+        assert!(error("foreach: '${params.nope}'\ncmd: x").contains("foreach: params.yaml"));
         assert!(error("foreach: [1]\nmatrix: {a: [1]}\ncmd: x").contains("combined"));
         assert!(error("cmd: x\nsh: y").contains("both"));
         assert!(error("desc: x").contains("no command"));

@@ -20,6 +20,14 @@ pub enum GraphError {
         /// The names there are.
         there: Vec<String>,
     },
+    /// A stage that `when` leaves out.
+    #[error("stage `{name}` is off: {reason}")]
+    Off {
+        /// As asked for.
+        name: String,
+        /// Why.
+        reason: String,
+    },
     /// The name of a `foreach` or `matrix`, where one stage is meant.
     #[error("`{name}` stands for several stages; name one of {}", some(.there))]
     Several {
@@ -45,8 +53,11 @@ struct Writers<'a>(BTreeMap<&'a str, usize>);
 
 impl<'a> Writers<'a> {
     fn new(stages: &'a [Stage]) -> Self {
-        let outputs = stages.iter().enumerate().flat_map(|(index, stage)| {
-            let paths = stage.outputs.iter();
+        let (on, off): (Vec<usize>, Vec<usize>) =
+            (0..stages.len()).partition(|&i| is_on(&stages[i]));
+        // Of two that write one place, at most one is on; being later here, it is the writer.
+        let outputs = off.into_iter().chain(on).flat_map(|index| {
+            let paths = stages[index].outputs.iter();
             paths.map(move |path| (path.as_str(), index))
         });
         Self(outputs.collect())
@@ -85,10 +96,17 @@ fn needs(stages: &[Stage]) -> Vec<Vec<usize>> {
     stages.iter().map(needs_of).collect()
 }
 
-/// Refuses two outputs that are the same, or of which one lies in the other.
+/// Whether `when` leaves a stage in.
+fn is_on(stage: &Stage) -> bool {
+    stage.policy.off.is_none()
+}
+
+/// Refuses two outputs that are the same, or of which one lies in the other. Of stages that `when`
+/// chooses between, only those that are on write.
 pub(super) fn refuse_overlaps(stages: &[Stage]) -> Result<(), PipelineError> {
     let mut all: Vec<(&ProjectPath, &Stage)> = stages
         .iter()
+        .filter(|stage| is_on(stage))
         .flat_map(|stage| stage.outputs.iter().map(move |path| (path, stage)))
         .collect();
     // By components, so that what lies in a folder comes right after it.

@@ -208,6 +208,15 @@ impl SharedLock {
         self.state().lock.stages.values().cloned().collect()
     }
 
+    /// The entries of stages by name.
+    pub(super) fn entries_where(&self, wanted: impl Fn(&str) -> bool) -> Vec<(String, Entry)> {
+        let state = self.state();
+        let wanted = state.lock.stages.iter().filter(|(name, _)| wanted(name));
+        wanted
+            .map(|(name, entry)| (name.clone(), entry.clone()))
+            .collect()
+    }
+
     /// Reads again what another run may have written.
     pub(super) fn refresh(&self) -> Result<(), LockError> {
         self.state().refresh(&self.file)

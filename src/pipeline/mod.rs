@@ -11,6 +11,7 @@ mod confine;
 mod execute;
 mod expand;
 mod garbage;
+mod gone;
 mod graph;
 mod history;
 mod hold;
@@ -20,6 +21,7 @@ mod lock;
 mod path;
 mod process;
 mod schedule;
+mod shell;
 mod spec;
 mod stage;
 mod verify;
@@ -33,6 +35,7 @@ use serde_json::Value;
 pub use assess::{Assessment, State};
 pub use execute::{Attempt, Built, ExecuteError, Runner};
 pub use garbage::Garbage;
+pub use gone::Gone;
 pub use graph::GraphError;
 pub use history::{PastOutcome, PastRun, PastRuns, PastStage};
 pub use journal::{Journal, run_name};
@@ -64,7 +67,7 @@ pub trait Commands {
     /// Whether a regular file lies at a path of the project.
     fn is_file(&self, path: &ProjectPath) -> bool;
 
-    /// The files of the project that match a pattern, sorted.
+    /// The files of the project that match a plain pattern relative to its root, sorted.
     fn glob(&self, pattern: &str) -> anyhow::Result<Vec<String>>;
 
     /// What a command line that starts with `krammerti` reads and writes. Its paths are relative to
@@ -145,6 +148,7 @@ impl Pipeline {
         }
         refuse_equal_names(&stages)?;
         graph::refuse_overlaps(&stages)?;
+        stage::add_named(&mut stages, commands);
         let (stages, needs) = graph::order(stages)?;
         let mut pipeline = Self {
             stages,
@@ -187,7 +191,7 @@ impl Pipeline {
         // In running order every need comes earlier, so one pass from the back marks them all.
         for reader in (0..self.stages.len()).rev() {
             if wanted[reader] {
-                for &writer in &self.needs[reader] {
+                for &writer in self.awaits(reader) {
                     wanted[writer] = true;
                 }
             }
@@ -195,11 +199,20 @@ impl Pipeline {
         Ok(self.plan(|i| wanted[i]))
     }
 
+    /// The stages that must be up to date before a stage is. One that is frozen is taken as it lies.
+    fn awaits(&self, reader: usize) -> &[usize] {
+        if self.stages[reader].policy.frozen {
+            &[]
+        } else {
+            &self.needs[reader]
+        }
+    }
+
     /// The stages with these names and all that read from them, directly or not.
     pub fn downstream(&self, targets: &[String]) -> Result<Plan<'_>, GraphError> {
         let mut wanted = self.marked(targets)?;
         for reader in 0..self.stages.len() {
-            wanted[reader] |= self.needs[reader].iter().any(|&writer| wanted[writer]);
+            wanted[reader] |= self.awaits(reader).iter().any(|&writer| wanted[writer]);
         }
         Ok(self.plan(|i| wanted[i]))
     }
@@ -207,7 +220,15 @@ impl Pipeline {
     fn marked(&self, targets: &[String]) -> Result<Vec<bool>, GraphError> {
         let mut wanted = vec![false; self.stages.len()];
         for name in targets {
-            for index in graph::named(&self.stages, name)? {
+            let named = graph::named(&self.stages, name)?;
+            // Of a `foreach`, some may be off; what was asked for by itself must not be passed over.
+            let off = |&index: &usize| self.stages[index].policy.off.clone();
+            let all_off: Option<Vec<String>> = named.iter().map(off).collect();
+            if let Some(reason) = all_off.and_then(|reasons| reasons.into_iter().next()) {
+                let name = name.clone();
+                return Err(GraphError::Off { name, reason });
+            }
+            for index in named {
                 wanted[index] = true;
             }
         }
@@ -228,10 +249,8 @@ impl Pipeline {
             needs: chosen
                 .iter()
                 .map(|&i| {
-                    self.needs[i]
-                        .iter()
-                        .filter_map(|&need| place[need])
-                        .collect()
+                    let awaits = self.awaits(i).iter();
+                    awaits.filter_map(|&need| place[need]).collect()
                 })
                 .collect(),
         }
@@ -240,14 +259,13 @@ impl Pipeline {
     /// A stage that needs one that `when` leaves out is left out as well.
     fn switch_off(&mut self) {
         for reader in 0..self.stages.len() {
-            let off = self.needs[reader]
+            let off = self
+                .awaits(reader)
                 .iter()
                 .find(|&&writer| self.stages[writer].policy.off.is_some());
             if let (Some(&writer), None) = (off, &self.stages[reader].policy.off) {
-                self.stages[reader].policy.off = Some(format!(
-                    "it needs {}, which is off",
-                    self.stages[writer].name
-                ));
+                let off = format!("it needs {}, which is off", self.stages[writer].name);
+                self.stages[reader].policy.off = Some(off);
             }
         }
     }
@@ -315,7 +333,7 @@ mod tests {
 
     impl Commands for NoSubcommands {
         fn is_file(&self, path: &ProjectPath) -> bool {
-            path.as_str() == "run.sh" || path.as_str() == "out.sh"
+            ["run.sh", "out.sh", "params.yaml"].contains(&path.as_str())
         }
         fn glob(&self, _: &str) -> anyhow::Result<Vec<String>> {
             Ok(Vec::new())
@@ -366,13 +384,84 @@ mod tests {
     #[test]
     fn a_file_that_the_command_names_is_an_input() {
         let text = "stages: {a: {cmd: sh ./run.sh out.sh other --now, outs: [out.sh]}}";
+        assert_eq!(inputs(text, "a"), ["run.sh"]);
+        let text = "stages: {a: {sh: 'sh run.sh < in > out.sh', outs: [o]}}";
+        assert_eq!(inputs(text, "a"), ["run.sh"], "written, and not there");
+        let text = "stages: {a: {cmd: sh run.sh params.yaml, outs: [o], params: [a]}}";
+        assert_eq!(inputs(text, "a"), ["run.sh"], "one parameter of it counts");
+        let text = "stages: {a: {cmd: sh run.sh params.yaml, outs: [o]}}";
+        assert_eq!(inputs(text, "a"), ["params.yaml", "run.sh"]);
+    }
+
+    fn inputs(text: &str, stage: &str) -> Vec<String> {
         let pipeline = parse(text).unwrap();
-        let inputs: Vec<_> = pipeline.stages()[0]
-            .inputs
+        let inputs = pipeline.stage(stage).unwrap().inputs.iter();
+        inputs.map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn what_another_stage_writes_is_an_input_of_whom_names_it() {
+        let text = "stages:
+  last:  {sh: 'cat x/b >c', outs: [c]}
+  deps:  {cmd: cp x/b/d e, deps: [x], outs: [e]}
+  first: {cmd: touch x/b, outs: [x/b]}
+";
+        let names: Vec<String> = parse(text)
+            .unwrap()
+            .stages()
             .iter()
-            .map(ProjectPath::as_str)
+            .map(|stage| stage.name.clone())
             .collect();
-        assert_eq!(inputs, ["run.sh"]);
+        assert_eq!(names, ["first", "last", "deps"]);
+        assert_eq!(inputs(text, "last"), ["x/b"]);
+        assert_eq!(inputs(text, "deps"), ["x"], "declared already");
+    }
+
+    fn plan(plan: Result<Plan<'_>, GraphError>) -> Result<String, String> {
+        let names = |plan: Plan<'_>| -> Vec<String> {
+            plan.stages.iter().map(|s| s.name.clone()).collect()
+        };
+        plan.map(|plan| names(plan).join(" "))
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_frozen_stage_needs_nothing() {
+        let text = "stages:
+  a: {cmd: x, outs: [a]}
+  b: {cmd: x, deps: [a], outs: [b], frozen: true}
+  c: {cmd: x, deps: [b], outs: [c]}
+";
+        let pipeline = parse(text).unwrap();
+        let select = |name: &str| plan(pipeline.select(&[name.to_owned()]));
+        assert_eq!(select("c").as_deref(), Ok("b c"));
+        assert_eq!(
+            plan(pipeline.downstream(&["a".to_owned()])).as_deref(),
+            Ok("a")
+        );
+        assert_eq!(plan(pipeline.select(&[])).as_deref(), Ok("a b c"));
+        assert_eq!(pipeline.edges().len(), 2, "the graph shows who reads what");
+    }
+
+    #[test]
+    fn when_chooses_between_stages_that_write_one_place() {
+        let choose = |kind: &str| {
+            format!(
+                "stages:
+  ridge: {{cmd: x, outs: [m], when: {{kind: [ridge, lstm]}}}}
+  other: {{cmd: y, outs: [m], when: {{kind: {kind}}}}}
+  read: {{cmd: z, deps: [m], outs: [r]}}
+"
+            )
+        };
+        let pipeline = parse(&choose("nope")).unwrap();
+        assert_eq!(plan(pipeline.select(&[])).as_deref(), Ok("ridge read"));
+        let error = plan(pipeline.select(&["other".to_owned()])).unwrap_err();
+        assert_eq!(
+            error,
+            "stage `other` is off: kind is \"ridge\", not \"nope\""
+        );
+        assert!(message(&choose("ridge")).contains("both write m"));
     }
 
     #[test]

@@ -92,6 +92,21 @@ impl ProjectPath {
         &self.0
     }
 
+    /// Whether it lies in the project, and is not krammerti's own.
+    pub fn is_inside(&self) -> bool {
+        let first = self.0.split('/').next().unwrap_or_default();
+        !matches!(first, "" | "." | ".." | ".krammerti" | "pipeline.lock")
+    }
+
+    /// It, and the folders of the project that it lies in, from the inside out.
+    pub fn ancestors(&self) -> impl Iterator<Item = Self> {
+        let folders = self.0.rmatch_indices('/').map(|(end, _)| &self.0[..end]);
+        let folders = folders.filter(|folder| !folder.is_empty());
+        std::iter::once(self.0.as_str())
+            .chain(folders)
+            .map(|path| Self(path.to_owned()))
+    }
+
     /// Where it lies.
     pub fn in_root(&self, root: &Path) -> std::path::PathBuf {
         root.join(&self.0)

@@ -30,6 +30,9 @@ pub const BODY: &str = "KRAMMERTI_BODY";
 /// Names the run in the environment of all its processes.
 const RUN: &str = "KRAMMERTI_RUN";
 
+/// Names the stage in the same way.
+const STAGE: &str = "KRAMMERTI_STAGE";
+
 /// How long a child may take to end after TERM.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -169,6 +172,9 @@ impl Processes {
         let program = program(&stage.command.words);
         let limit = stage.policy.timeout;
         let ended = run_to_its_end(command, &program, &log, limit, observer);
+        if let Err(CommandError::TimedOut { .. } | CommandError::Interrupted(_)) = ended {
+            self.end_leftovers(stage)?;
+        }
         if confined.is_some() {
             fs::remove(&self.scratch(stage))?;
         }
@@ -214,9 +220,11 @@ impl Processes {
         let mut command = Command::new(&words[0]);
         command.args(&words[1..]).stdout(fs::append(&log)?);
         self.surround(&mut command, stage, attempt, &log)?;
-        command
-            .env("KRAMMERTI_ERROR", error)
-            .env("KRAMMERTI_LOG", self.log(&stage.name, attempt));
+        command.env("KRAMMERTI_ERROR", error);
+        let of_stage = self.log(&stage.name, attempt);
+        if fs::exists(&of_stage) {
+            command.env("KRAMMERTI_LOG", of_stage);
+        }
         let program = program(words);
         let mut silent = |_: Event| {};
         let (status, _) = run_to_its_end(command, &program, &log, Some(LIMIT), &mut silent)?;
@@ -275,8 +283,8 @@ impl Processes {
         match &confined.support {
             confine::Support::Full => {}
             confine::Support::Partial { reason } | confine::Support::None { reason } => {
-                let warning = format!("warning: `strict` is not fully in force: {reason}");
-                observer.event(Event::note(warning));
+                let warning = format!("`strict` is not fully in force: {reason}");
+                observer.event(Event::warning(warning));
             }
         }
         Ok(confined)
@@ -294,6 +302,11 @@ impl Processes {
             path: self.root.join(".krammerti/studies"),
             kind: confine::Kind::Folder,
         });
+    }
+
+    /// Ends what a command that was told to end has left in process groups of their own.
+    fn end_leftovers(&self, stage: &Stage) -> io::Result<()> {
+        kill_marked(&[(RUN, &self.run), (STAGE, &stage.name)])
     }
 
     /// Where a confined command keeps its temporary files.
@@ -334,10 +347,18 @@ impl Processes {
             Some(wdir) => wdir.in_root(&self.root),
             None => self.root.clone(),
         };
+        if !folder.is_dir() {
+            // The system would only say that something does not exist.
+            let reason = format!("its wdir {} is not a folder", folder.display());
+            return Err(CommandError::Start {
+                program: command.get_program().to_string_lossy().into_owned(),
+                source: io::Error::new(io::ErrorKind::NotADirectory, reason),
+            });
+        }
         command
             .current_dir(folder)
             .env_remove(BODY)
-            .env("KRAMMERTI_STAGE", &stage.name)
+            .env(STAGE, &stage.name)
             .env("KRAMMERTI_ATTEMPT", attempt.to_string())
             .env(RUN, &self.run)
             .stdin(Stdio::null())
@@ -417,11 +438,17 @@ fn die_with_parent(command: &mut Command) {
 /// SIGKILL for every process that a killed run has left: the death signal reaches only its direct
 /// children, and what those started would go on to write.
 pub(super) fn kill_run(run: &str) -> io::Result<()> {
-    let mark = format!("{RUN}={run}");
+    kill_marked(&[(RUN, run)])
+}
+
+/// SIGKILL for every process that has these variables in its environment.
+fn kill_marked(marks: &[(&str, &str)]) -> io::Result<()> {
     let ours = |environment: &[u8]| {
-        environment
-            .split(|byte| *byte == 0)
-            .any(|v| v == mark.as_bytes())
+        marks.iter().all(|(name, value)| {
+            let mark = format!("{name}={value}");
+            let mut variables = environment.split(|byte| *byte == 0);
+            variables.any(|variable| variable == mark.as_bytes())
+        })
     };
     for name in fs::list(Path::new("/proc"))? {
         let pid = name

@@ -8,7 +8,7 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use schemars::JsonSchema;
-use serde::de::{Error, MapAccess, Visitor};
+use serde::de::{Error, MapAccess, SeqAccess, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
@@ -27,7 +27,8 @@ pub struct PipelineSpec {
     /// How much of each resource the machine has for stages that run side by side. `threads` is the
     /// number of processors and `gpu` that of GPUs where nothing else is said; every other name is
     /// a token of your own, such as a licence or a slow disk.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "counts::<_, 1>")]
+    #[schemars(inner(range(min = 1)))]
     pub resources: BTreeMap<String, u32>,
     /// What to run when a stage fails, where the stage itself says nothing.
     pub on_failure: Option<Cmd>,
@@ -35,7 +36,8 @@ pub struct PipelineSpec {
 
 /// A stage.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "the keys of a stage, such as `cmd`")]
+#[schemars(extend("oneOf" = [{"required": ["cmd"]}, {"required": ["sh"]}]))]
 pub struct StageSpec {
     /// The command: one line, split into words as a shell would but run without one, or a list of
     /// words. A subcommand of krammerti says by itself what it reads and writes; a file of the
@@ -69,7 +71,7 @@ pub struct StageSpec {
     /// One stage for each combination of the values of these axes, named `STAGE@A-B`; its strings
     /// may hold `${item.axis}` and `${key}`.
     #[serde(default, deserialize_with = "in_order")]
-    #[schemars(with = "BTreeMap<String, ItemsSchema>")]
+    #[schemars(with = "BTreeMap<String, AxisSchema>")]
     pub matrix: Vec<(String, Value)>,
     /// How long a result holds although nothing changed, for a stage that reads the outer world.
     pub fresh_for: Option<Span>,
@@ -84,7 +86,7 @@ pub struct StageSpec {
     #[serde(default)]
     pub when: BTreeMap<String, Value>,
     /// How often to try again after a failure.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "count")]
     pub retries: u32,
     /// How long to wait before the first of these tries (1s by default); twice as long before each
     /// further one.
@@ -92,7 +94,7 @@ pub struct StageSpec {
     /// How long one try may take.
     pub timeout: Option<Span>,
     /// How much it takes of each resource while it runs: `threads`, `gpu`, or tokens of your own.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "counts::<_, 0>")]
     pub resources: BTreeMap<String, u32>,
     /// What to run when it has failed for good: a command, told `KRAMMERTI_STAGE`,
     /// `KRAMMERTI_ERROR`, `KRAMMERTI_LOG`, `KRAMMERTI_ATTEMPT` and `KRAMMERTI_RUN`.
@@ -104,8 +106,8 @@ pub struct StageSpec {
 }
 
 /// A command as one line or as a list of words.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(untagged)]
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema)]
+#[schemars(untagged)]
 pub enum Cmd {
     /// One line, with quotes where a word has spaces.
     Line(String),
@@ -124,7 +126,7 @@ pub struct OutSpec {
 
 /// What can be said of an output.
 #[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a map such as {cache: false}")]
 struct OutOptions {
     /// Whether the store keeps it, so that it can come back without running. `false` for what is
     /// large and cheap to make, or kept in git.
@@ -152,6 +154,17 @@ enum ItemsSchema {
     List(Vec<Value>),
     /// Items by name.
     Map(BTreeMap<String, Value>),
+}
+
+/// A list, or `${params.a.b}`.
+#[derive(JsonSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "a shape for the schema only")]
+enum AxisSchema {
+    /// `${params.a.b}`.
+    Named(String),
+    /// Values.
+    List(Vec<Value>),
 }
 
 fn yes() -> bool {
@@ -186,6 +199,72 @@ where
     }
 
     deserializer.deserialize_map(Entries(PhantomData))
+}
+
+fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    Ok(Count::<0>::deserialize(deserializer)?.0)
+}
+
+fn counts<'de, D, const LEAST: u32>(deserializer: D) -> Result<BTreeMap<String, u32>, D::Error>
+where
+    D: Deserializer<'de>,
+{
+    let counts = BTreeMap::<String, Count<LEAST>>::deserialize(deserializer)?;
+    Ok(counts.into_iter().map(|(name, n)| (name, n.0)).collect())
+}
+
+/// A whole number, which a person is told to expect rather than a `u32`.
+struct Count<const LEAST: u32>(u32);
+
+impl<'de, const LEAST: u32> Deserialize<'de> for Count<LEAST> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Number<const LEAST: u32>;
+
+        impl<const LEAST: u32> Visitor<'_> for Number<LEAST> {
+            type Value = Count<LEAST>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "a whole number from {LEAST} on")
+            }
+
+            fn visit_u64<E: Error>(self, number: u64) -> Result<Self::Value, E> {
+                match u32::try_from(number) {
+                    Ok(number) if number >= LEAST => Ok(Count(number)),
+                    _ => Err(E::invalid_value(Unexpected::Unsigned(number), &self)),
+                }
+            }
+        }
+
+        deserializer.deserialize_any(Number)
+    }
+}
+
+impl<'de> Deserialize<'de> for Cmd {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct LineOrWords;
+
+        impl<'de> Visitor<'de> for LineOrWords {
+            type Value = Cmd;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("one line of text, or a list of words")
+            }
+
+            fn visit_str<E: Error>(self, line: &str) -> Result<Cmd, E> {
+                Ok(Cmd::Line(line.to_owned()))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut words: A) -> Result<Cmd, A::Error> {
+                let mut all = Vec::new();
+                while let Some(word) = words.next_element()? {
+                    all.push(word);
+                }
+                Ok(Cmd::Words(all))
+            }
+        }
+
+        deserializer.deserialize_any(LineOrWords)
+    }
 }
 
 /// A text, or a map with a single entry.

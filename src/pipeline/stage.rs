@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
 use super::expand::Expanded;
 use super::spec::StageSpec;
-use super::{Commands, Declared, PathError, ProjectPath};
+use super::{Commands, Declared, PathError, ProjectPath, shell};
 
 /// How long to wait before a second try, where nothing is said.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
@@ -125,10 +125,7 @@ impl Stage {
         // Paths of a subcommand are already those of the root.
         stage.command.wdir = wdir.clone().filter(|_| !builtin);
         stage.add_paths(&spec, wdir.as_ref())?;
-        if !builtin {
-            stage.named_files(commands);
-        }
-        stage.add_params(&spec, commands)?;
+        stage.add_params(&spec, wdir.as_ref(), commands)?;
         stage.env = environment(&spec.env)?;
         ensure!(
             !stage.outputs.is_empty(),
@@ -140,12 +137,14 @@ impl Stage {
 
     fn add_paths(&mut self, spec: &StageSpec, wdir: Option<&ProjectPath>) -> Result<()> {
         for path in &spec.deps {
-            let path = ProjectPath::within(wdir, path)?;
+            let path = ProjectPath::within(wdir, path).context("deps")?;
             ensure!(path.as_str() != ".", "deps cannot name the whole project");
             self.inputs.insert(path);
         }
         for out in &spec.outs {
-            let path = ProjectPath::output(ProjectPath::within(wdir, &out.path)?.as_str())?;
+            let path = ProjectPath::within(wdir, &out.path)
+                .and_then(|path| ProjectPath::output(path.as_str()))
+                .context("outs")?;
             if !out.cache {
                 self.uncached.insert(path.clone());
             }
@@ -157,39 +156,52 @@ impl Stage {
         Ok(())
     }
 
-    fn add_params(&mut self, spec: &StageSpec, commands: &dyn Commands) -> Result<()> {
+    fn add_params(
+        &mut self,
+        spec: &StageSpec,
+        wdir: Option<&ProjectPath>,
+        commands: &dyn Commands,
+    ) -> Result<()> {
         for params in &spec.params {
             let file = params.file.as_deref();
+            let file = file.map(|file| ProjectPath::within(wdir, file)).transpose();
+            let file = file.context("params")?;
+            let file = file.as_ref().map(ProjectPath::as_str);
             let paths = params.paths.iter().map(|path| Some(path.as_str()));
             let all = params.paths.is_empty().then_some(None);
             for path in paths.chain(all) {
-                let leaves = commands.params(file, path)?;
-                if leaves.is_empty() {
-                    bail!(
-                        "params names `{}`, which {} does not have",
-                        path.unwrap_or("anything"),
-                        file.unwrap_or("params.yaml")
-                    );
+                let leaves = commands.params(file, path).context("params")?;
+                let file = file.unwrap_or("params.yaml");
+                match path {
+                    Some(path) if leaves.is_empty() => {
+                        bail!("params names `{path}`, which {file} does not have")
+                    }
+                    None if leaves.is_empty() => bail!("params names {file}, which is empty"),
+                    _ => self.params.extend(leaves),
                 }
-                self.params.extend(leaves);
             }
         }
         Ok(())
     }
 
-    /// A file of the project that the command names is an input, declared or not: a script that was
-    /// edited must not give its old result.
-    fn named_files(&mut self, commands: &dyn Commands) {
-        for word in &self.command.words {
-            // What ProjectPath::output takes lies in the project.
-            let path = ProjectPath::within(self.command.wdir.as_ref(), word)
-                .and_then(|path| ProjectPath::output(path.as_str()));
-            let Ok(path) = path else { continue };
-            let written = self.outputs.iter().any(|output| output.overlaps(&path));
-            if !written && commands.is_file(&path) {
-                self.inputs.insert(path);
-            }
+    /// The words of the command that may name a file that it reads.
+    fn named(&self) -> BTreeSet<String> {
+        let words = &self.command.words;
+        let mut named: BTreeSet<String> = words.iter().cloned().collect();
+        if let [shell, option, line, ..] = words.as_slice()
+            && matches!(shell.as_str(), "sh" | "bash" | "dash")
+            && option.starts_with('-')
+            && option.ends_with('c')
+        {
+            named.extend(shell::words(line));
         }
+        named
+    }
+
+    /// Whether its parameters of a file are declared one by one: then the rest of it may change.
+    fn reads_params_of(&self, file: &ProjectPath) -> bool {
+        let of_file = |name: &String| name.split(':').next() == Some(file.as_str());
+        self.params.keys().any(of_file)
     }
 
     /// A stage that is exactly what its command says.
@@ -221,6 +233,35 @@ impl Stage {
             policy: Policy::default(),
             recorded: false,
         })
+    }
+}
+
+/// What a command names counts as an input, declared or not: a file of the project, since a script
+/// that was edited must not give its old result; and what another stage writes, whether it is there
+/// yet or not, since otherwise the order of stages would change with what lies there.
+pub(super) fn add_named(stages: &mut [Stage], commands: &dyn Commands) {
+    let written: BTreeSet<ProjectPath> = stages
+        .iter()
+        .flat_map(|stage| stage.outputs.iter().cloned())
+        .collect();
+    for stage in stages.iter_mut().filter(|stage| !stage.command.builtin) {
+        let declared = stage.inputs.clone();
+        for word in stage.named() {
+            let path = ProjectPath::within(stage.command.wdir.as_ref(), &word);
+            let Some(path) = path.ok().filter(ProjectPath::is_inside) else {
+                continue;
+            };
+            if stage.outputs.iter().any(|output| output.overlaps(&path))
+                || path.ancestors().any(|around| declared.contains(&around))
+            {
+                continue;
+            }
+            if let Some(output) = path.ancestors().find(|around| written.contains(around)) {
+                stage.inputs.insert(output);
+            } else if commands.is_file(&path) && !stage.reads_params_of(&path) {
+                stage.inputs.insert(path);
+            }
+        }
     }
 }
 
