@@ -1,15 +1,13 @@
 //! BLAKE3 of an open file, on all cores where it is large.
 //!
-//! `b3sum` maps a file into memory. Whoever truncates the file meanwhile kills the reader with
-//! SIGBUS, and a stage's files are anybody's to truncate. So a large file is read in pieces, and
-//! each piece is hashed on the core that read it while it is still in that core's cache. BLAKE3 is
-//! a tree over chunks of 1 KiB whose shape follows from the length alone; a piece is a subtree of
-//! it. Rejected: one reader that feeds `Hasher::update_rayon`, which idles whenever the other works.
-//!
-//! Measured with 4 GB in the page cache on two cores: twice as fast as one, 85 to 90 % of `b3sum`
-//! on a file just written and 77 % on one read in with large folios. What is missing is the copy
-//! out of the page cache. Pieces of 128 KiB to 1 MiB differ by less than the noise, larger ones are
-//! slower.
+//! A very large file is [mapped](super::mapped) into memory, as `b3sum` does, which saves the copy
+//! out of the page cache: with 4 GB in it and two cores, reading reaches 77 % of `b3sum` on a file
+//! with large folios, 85 to 90 % on one just written. Any other file, and one that cannot be mapped
+//! or is cut short meanwhile, is read in pieces, and each piece is hashed on the core that read it
+//! while it is still in that core's cache. BLAKE3 is a tree over chunks of 1 KiB whose shape follows
+//! from the length alone; a piece is a subtree of it. Rejected: one reader that feeds
+//! `Hasher::update_rayon`, which idles whenever the other works. Pieces of 128 KiB to 1 MiB differ by
+//! less than the noise, larger ones are slower.
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -21,10 +19,13 @@ use blake3::hazmat::{
     ChainingValue, HasherExt, Mode, left_subtree_len, merge_subtrees_non_root, merge_subtrees_root,
 };
 
-use super::Digest;
+use super::{Digest, mapped};
 
 /// The bytes of a piece: fits a core's cache, is far more than the cost of handing it to a thread.
 const PIECE: u64 = 1 << 19;
+
+/// From here on a map pays for its making.
+const VERY_LARGE: u64 = 1 << 26;
 
 thread_local! {
     /// Where a thread reads a piece.
@@ -34,7 +35,16 @@ thread_local! {
 /// The digest of a file of some length. One that is shorter by now is an `UnexpectedEof`; one that
 /// is longer may be hashed to the length or to its end, so ask for its length again.
 pub(super) fn hash(file: &File, length: u64) -> io::Result<Digest> {
+    if length >= VERY_LARGE
+        && let Some(digest) = mapped::look(file, length, hash_bytes)
+    {
+        return Ok(digest);
+    }
     hash_in_pieces(file, length, PIECE)
+}
+
+fn hash_bytes(bytes: &[u8]) -> Digest {
+    Hasher::new().update_rayon(bytes).finalize().into()
 }
 
 /// `piece` is a power of two of at least one chunk.

@@ -7,6 +7,7 @@
 
 mod digest;
 mod hash;
+mod mapped;
 mod record;
 mod stat_cache;
 mod store;
