@@ -4,11 +4,15 @@ mod backend;
 mod by_hand;
 mod commands;
 mod completions;
+mod diff;
 mod dry_run;
 mod error;
 mod evaluate;
 mod fetch;
 mod graph;
+mod history;
+mod lineage;
+mod log;
 mod man;
 mod predict;
 mod prepare;
@@ -17,6 +21,7 @@ mod run;
 mod schema;
 mod stage_args;
 mod status;
+mod text;
 mod train;
 mod tune;
 mod ui;
@@ -92,6 +97,10 @@ enum Command {
     Run(run::Args),
     Status(status::Args),
     Why(why::Args),
+    Log(log::Args),
+    History(history::Args),
+    Diff(diff::Args),
+    Lineage(lineage::Args),
     Graph(graph::Args),
     Fetch(fetch::Args),
     Prepare(prepare::Args),
@@ -154,6 +163,10 @@ fn run(cli: Cli, registry: &Registry, body: bool, ui: &mut Ui) -> anyhow::Result
         Err(Command::Run(args)) => run::run(&args, &global, ui),
         Err(Command::Status(args)) => status::run(&args, &global, ui),
         Err(Command::Why(args)) => why::run(&args, &global, ui),
+        Err(Command::Log(args)) => log::run(&args, &global, ui),
+        Err(Command::History(args)) => history::run(&args, &global, ui),
+        Err(Command::Diff(args)) => diff::run(&args, &global, ui),
+        Err(Command::Lineage(args)) => lineage::run(&args, &global, ui),
         Err(Command::Graph(args)) => graph::run(&args, ui),
         Err(Command::Completions(args)) => {
             completions::run(&args, ui);
