@@ -7,9 +7,15 @@ use super::project::{NoFolder, NoProject};
 use super::verify::Unsound;
 use crate::data::SeriesError;
 use crate::model::{Misfit, NeedsBackend};
-use crate::ops::{GateFailed, NoSection, NoSource, RunError, StageFailed};
+use crate::ops::{
+    DiffError, GateFailed, GitError, LogError, NoLineage, NoSection, NoSource, RunError,
+    StageFailed,
+};
 use crate::params::ParamsError;
-use crate::pipeline::{CommandError, ExecuteError, Failed, GraphError, PathError, PipelineError};
+use crate::pipeline::{
+    CommandError, ExecuteError, Failed, GraphError, LineageError, LockError, PathError,
+    PipelineError, RunNameError,
+};
 
 /// An error as a person sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,6 +73,15 @@ impl Report {
                 "the params.yaml of the README shows what `{}` may hold",
                 error.section
             ));
+        } else if let Some(error) = cause.downcast_ref::<LogError>() {
+            self.log(error);
+        } else if let Some(error) = cause.downcast_ref::<NoLineage>() {
+            match error {
+                NoLineage::Open(error) => self.execute(error),
+                NoLineage::Path(error) => self.lineage(error),
+            }
+        } else if let Some(error) = cause.downcast_ref::<DiffError>() {
+            self.diff(error);
         } else if let Some(error) = cause.downcast_ref::<PipelineError>() {
             self.pipeline(error);
         } else if let Some(error) = cause.downcast_ref::<GraphError>() {
@@ -117,6 +132,95 @@ impl Report {
             }
             _ => None,
         };
+    }
+
+    fn log(&mut self, error: &LogError) {
+        let hint = match error {
+            LogError::NoRuns | LogError::NeverRan { .. } => "`krammerti run` runs it",
+            LogError::Run(RunNameError::Unknown { .. }) => {
+                "`krammerti history -v` lists the runs; one whose folder was removed has no logs"
+            }
+            LogError::Run(RunNameError::Several { .. }) => "name one of them",
+            LogError::NotInRun { .. } => "without --run it is that of the newest run that ran it",
+            LogError::NothingRan { error: None, .. } => {
+                "name a stage for the log of its last run, or a run with --run"
+            }
+            LogError::Unseen { .. } => "`krammerti status` lists the stages",
+            LogError::NothingRan { .. } | LogError::NoAttempt { .. } | LogError::Gone { .. } => "",
+        };
+        self.hint = Some(hint.to_owned()).filter(|hint| !hint.is_empty());
+        let asked_wrongly = matches!(
+            error,
+            LogError::Run(_)
+                | LogError::NotInRun { .. }
+                | LogError::NoAttempt { .. }
+                | LogError::Unseen { .. }
+        );
+        self.code = if asked_wrongly { USAGE } else { FAILED };
+    }
+
+    fn lineage(&mut self, error: &LineageError) {
+        match error {
+            LineageError::NotOurs { .. } => {
+                self.code = USAGE;
+                self.hint = Some(
+                    "name an output or an input of a stage of pipeline.yaml, or a file in one"
+                        .to_owned(),
+                );
+            }
+            LineageError::NotInFolder { .. } => self.code = USAGE,
+            LineageError::Io(error) => self.io(error),
+        }
+    }
+
+    fn diff(&mut self, error: &DiffError) {
+        match error {
+            DiffError::Git(error) => self.git(error),
+            DiffError::NoLock { .. } => {
+                self.code = USAGE;
+                self.hint = Some(
+                    "commit pipeline.lock together with what it tells of: it is how krammerti knows \
+                     what a revision built"
+                        .to_owned(),
+                );
+            }
+            DiffError::Lock(error) => self.lock(error),
+            DiffError::Params(_) => self.code = USAGE,
+            DiffError::Status(error) => self.run(error),
+            DiffError::Io(error) => self.io(error),
+        }
+    }
+
+    fn git(&mut self, error: &GitError) {
+        self.code = USAGE;
+        self.hint = match error {
+            GitError::Start(_) => Some("krammerti diff needs git; install it".to_owned()),
+            GitError::NoRepository { .. } => Some(
+                "diff compares with what git has: keep the project in git, or go to its clone"
+                    .to_owned(),
+            ),
+            GitError::NoRevision { name } if name == "HEAD" => {
+                Some("commit something first".to_owned())
+            }
+            GitError::NoRevision { .. } => Some(
+                "name a commit, branch or tag, or two of them: `krammerti diff A B`".to_owned(),
+            ),
+            GitError::Failed { .. } => {
+                self.code = FAILED;
+                None
+            }
+        };
+    }
+
+    fn lock(&mut self, error: &LockError) {
+        match error {
+            LockError::Io(error) => self.io(error),
+            LockError::Syntax { .. } => {
+                self.code = USAGE;
+                self.hint =
+                    Some("take one side of a git conflict in it, or remove the file".to_owned());
+            }
+        }
     }
 
     fn io(&mut self, error: &std::io::Error) {

@@ -4,12 +4,16 @@ mod backend;
 mod by_hand;
 mod commands;
 mod completions;
+mod diff;
 mod dry_run;
 mod error;
 mod evaluate;
 mod fetch;
 mod gc;
 mod graph;
+mod history;
+mod lineage;
+mod log;
 mod man;
 mod predict;
 mod prepare;
@@ -18,6 +22,7 @@ mod run;
 mod schema;
 mod stage_args;
 mod status;
+mod text;
 mod train;
 mod tune;
 mod ui;
@@ -94,6 +99,10 @@ enum Command {
     Run(run::Args),
     Status(status::Args),
     Why(why::Args),
+    Log(log::Args),
+    History(history::Args),
+    Diff(diff::Args),
+    Lineage(lineage::Args),
     Graph(graph::Args),
     Verify(verify::Args),
     Gc(gc::Args),
@@ -158,6 +167,10 @@ fn run(cli: Cli, registry: &Registry, body: bool, ui: &mut Ui) -> anyhow::Result
         Err(Command::Run(args)) => run::run(&args, &global, ui),
         Err(Command::Status(args)) => status::run(&args, &global, ui),
         Err(Command::Why(args)) => why::run(&args, &global, ui),
+        Err(Command::Log(args)) => log::run(&args, &global, ui),
+        Err(Command::History(args)) => history::run(&args, &global, ui),
+        Err(Command::Diff(args)) => diff::run(&args, &global, ui),
+        Err(Command::Lineage(args)) => lineage::run(&args, &global, ui),
         Err(Command::Graph(args)) => graph::run(&args, ui),
         Err(Command::Verify(args)) => verify::run(&args, &global, ui),
         Err(Command::Gc(args)) => gc::run(&args, &global, ui),

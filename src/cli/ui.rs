@@ -4,7 +4,7 @@
 //! terminal there are no colours, bars or cursor codes.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{IsTerminal, Write};
+use std::io::{self, IsTerminal, Read, Write};
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -118,6 +118,20 @@ impl Ui {
                 .write_all(text.as_bytes())
                 .and_then(|()| stdout.flush());
         });
+    }
+
+    /// Copies a result to stdout, byte by byte as it is.
+    pub(super) fn copy(&mut self, from: &mut dyn Read) -> io::Result<()> {
+        let mut copied = Ok(());
+        self.beside_bars(|| {
+            let mut stdout = io::stdout().lock();
+            copied = io::copy(from, &mut stdout).and_then(|_| stdout.flush());
+        });
+        match copied {
+            // Whoever closed the pipe has seen enough.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            copied => copied,
+        }
     }
 
     /// Writes with the bars out of the way.
@@ -317,7 +331,8 @@ impl Ui {
         )
     }
 
-    fn say(&mut self, text: &str) {
+    /// Says something beside the result, on stderr.
+    pub(super) fn say(&mut self, text: &str) {
         if !self.quiet {
             self.line(text.trim_end());
         }

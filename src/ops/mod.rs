@@ -4,8 +4,12 @@
 //! at all, and reports by events; none of them prints.
 
 mod dataset;
+mod diff;
 mod evaluate;
 mod fetch;
+mod history;
+mod lineage;
+mod log;
 mod model;
 mod predict;
 mod prepare;
@@ -20,8 +24,14 @@ use crate::event::{Event, Observer};
 use crate::model::Registry;
 use crate::params::{Params, ParamsFile};
 
+pub use diff::{
+    Diff, DiffError, DiffWith, GitError, MetricDiff, ParamDiff, Side, Unavailable, diff,
+};
 pub use evaluate::{GateFailed, evaluate};
 pub use fetch::{NoSource, fetch};
+pub use history::{History, history, history_of};
+pub use lineage::{NoLineage, lineage};
+pub use log::{FoundLogs, LogError, StageLog, Unstarted, WantedLog, logs};
 pub use predict::predict;
 pub use prepare::prepare;
 pub use run::{RunError, RunOptions, StageFailed, execute_one, run_plan};

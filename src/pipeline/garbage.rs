@@ -71,7 +71,7 @@ impl Workspace {
     pub fn garbage(&self, keep_runs: usize) -> Result<Garbage, ExecuteError> {
         let runs: Vec<_> = PastRuns::read(&self.root).iter().take(keep_runs).collect();
         let kept_runs: BTreeSet<&str> = runs.iter().map(|run| run.run.as_str()).collect();
-        let entries = self.lock.entries();
+        let entries: Vec<Entry> = self.lock.snapshot().stages.into_values().collect();
         let used = runs
             .iter()
             .flat_map(|run| &run.stages)

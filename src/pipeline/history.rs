@@ -4,6 +4,7 @@
 //! a last line belongs to a run that was killed.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
@@ -13,6 +14,34 @@ use super::journal::JOURNAL;
 use crate::artifact::Digest;
 use crate::event::{Event, Outcome};
 use crate::fs;
+
+/// A run that is not there, or not the only one.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RunNameError {
+    /// No run has this name, or none has it any more.
+    #[error("there is no run `{asked}`{}", or_nothing("; the newest are ", .newest))]
+    Unknown {
+        /// As asked for.
+        asked: String,
+        /// The names of the newest runs.
+        newest: Vec<String>,
+    },
+    /// Several begin so.
+    #[error("`{asked}` stands for several runs: {}", .runs.join(", "))]
+    Several {
+        /// As asked for.
+        asked: String,
+        /// Their names.
+        runs: Vec<String>,
+    },
+}
+
+fn or_nothing(words: &str, names: &[String]) -> String {
+    match names {
+        [] => String::new(),
+        names => format!("{words}{}", names.join(", ")),
+    }
+}
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -28,6 +57,18 @@ pub enum PastOutcome {
     Killed,
     /// It is still running.
     Running,
+}
+
+impl fmt::Display for PastOutcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::Interrupted => "interrupted",
+            Self::Killed => "killed",
+            Self::Running => "running",
+        })
+    }
 }
 
 /// What became of a stage in a run.
@@ -101,6 +142,41 @@ impl PastRuns {
             .filter_map(|name| PastRun::read(&self.folder.join(name)))
     }
 
+    /// How many there are at most: what is no run is only seen when it is read.
+    pub fn count(&self) -> usize {
+        self.names.len()
+    }
+
+    /// The run with a name, or the only one whose name or start begins so. The start may be written
+    /// as people write it, `2025-11-30 21:00`.
+    pub fn find(&self, asked: &str) -> Result<PastRun, RunNameError> {
+        const FEW: usize = 5;
+        let named = |name: &String| PastRun::read(&self.folder.join(name));
+        if let Some(run) = self
+            .names
+            .iter()
+            .find(|name| *name == asked)
+            .and_then(named)
+        {
+            return Ok(run);
+        }
+        let mut found: Vec<PastRun> = match digits(asked) {
+            Some(start) => self.iter().filter(|run| run.begins_with(&start)).collect(),
+            None => Vec::new(),
+        };
+        match found.len() {
+            1 => Ok(found.remove(0)),
+            0 => Err(RunNameError::Unknown {
+                asked: asked.to_owned(),
+                newest: self.iter().take(FEW).map(|run| run.run).collect(),
+            }),
+            _ => Err(RunNameError::Several {
+                asked: asked.to_owned(),
+                runs: found.into_iter().map(|run| run.run).collect(),
+            }),
+        }
+    }
+
     /// How long each stage took when it last ran to its end.
     pub fn durations(&self) -> BTreeMap<String, f64> {
         /// What did not run for so many runs may take another time by now.
@@ -159,7 +235,12 @@ impl PastRun {
                 let past = self.stage(&stage);
                 past.outcome = Some(outcome);
                 past.seconds = seconds;
-                past.error = error;
+                // What it says of itself is known here.
+                let known = format!("stage `{}` failed: ", past.stage);
+                past.error = error.map(|error| match error.strip_prefix(&known) {
+                    Some(rest) => rest.to_owned(),
+                    None => error,
+                });
                 past.key = key.and_then(|key| key.parse().ok());
             }
             Event::RunFinished {
@@ -197,10 +278,28 @@ impl PastRun {
         &mut self.stages[index]
     }
 
+    fn begins_with(&self, start: &str) -> bool {
+        [&self.run, &self.started]
+            .iter()
+            .any(|name| digits(name).is_some_and(|name| name.starts_with(start)))
+    }
+
     /// Where the log of a try of a stage is.
     pub fn log(&self, stage: &str, attempt: u32) -> PathBuf {
         self.folder.join(format!("{stage}.{attempt}.log"))
     }
+
+    /// Where the log of what `on_failure` ran is.
+    pub fn on_failure_log(&self, stage: &str) -> PathBuf {
+        self.folder.join(format!("{stage}.on_failure.log"))
+    }
+}
+
+/// The digits of a time or of the name of a run, and of nothing else.
+fn digits(text: &str) -> Option<String> {
+    let digits: String = text.chars().filter(char::is_ascii_digit).collect();
+    let plain = |c: char| c.is_ascii_digit() || matches!(c, '-' | ':' | ' ' | 'T' | 'Z');
+    (!digits.is_empty() && text.chars().all(plain)).then_some(digits)
 }
 
 /// Whether the run that writes a journal still lives.
@@ -288,8 +387,45 @@ mod tests {
     }
 
     #[test]
+    fn a_run_is_found_by_its_name_or_its_start() {
+        let root = tempfile::tempdir().unwrap();
+        for name in ["19991130T210000-7", "19991130T210001-8", "by-hand"] {
+            let folder = root.path().join(".krammerti/runs").join(name);
+            let mut journal = Journal::new(&folder);
+            for event in events(true) {
+                journal.write(&event).unwrap();
+            }
+        }
+        let past = PastRuns::read(root.path());
+        let found = |asked: &str| past.find(asked).map(|run| run.run);
+        for asked in [
+            "19991130T210000-7",
+            "19991130T210000",
+            "1999-11-30 21:00:00",
+        ] {
+            assert_eq!(found(asked).as_deref(), Ok("19991130T210000-7"), "{asked}");
+        }
+        assert_eq!(found("by-hand").as_deref(), Ok("by-hand"));
+        let told = |asked: &str| found(asked).unwrap_err().to_string();
+        assert_eq!(
+            told("1999-11-30 21:00"),
+            "`1999-11-30 21:00` stands for several runs: 19991130T210001-8, 19991130T210000-7"
+        );
+        for asked in ["", "by", "../runs/by-hand", "19991129"] {
+            let told = told(asked);
+            assert!(
+                told.ends_with("the newest are by-hand, 19991130T210001-8, 19991130T210000-7"),
+                "{told}"
+            );
+        }
+    }
+
+    #[test]
     fn a_project_that_never_ran_has_no_runs() {
         let root = tempfile::tempdir().unwrap();
-        assert_eq!(PastRuns::read(root.path()).iter().count(), 0);
+        let past = PastRuns::read(root.path());
+        assert_eq!(past.iter().count(), 0);
+        let told = past.find("19991130").unwrap_err().to_string();
+        assert_eq!(told, "there is no run `19991130`");
     }
 }

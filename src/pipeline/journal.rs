@@ -20,7 +20,8 @@ pub(super) const JOURNAL: &str = "journal.jsonl";
 /// Writes the journal of one run.
 pub struct Journal {
     path: PathBuf,
-    held_back: Vec<Event>,
+    /// What came before anything happened, and when.
+    held_back: Vec<(i64, Event)>,
     file: Option<File>,
 }
 
@@ -49,7 +50,7 @@ impl Journal {
             Event::RunFinished { .. } => self.file.is_none(),
             _ => false,
         };
-        self.held_back.push(event.clone());
+        self.held_back.push((now(), event.clone()));
         if idle && self.file.is_none() {
             return Ok(());
         }
@@ -63,9 +64,9 @@ impl Journal {
                 none.insert(file)
             }
         };
-        for event in self.held_back.drain(..) {
+        for (time, event) in self.held_back.drain(..) {
             let line = serde_json::to_string(&Line {
-                time: format_utc(now()),
+                time: format_utc(time),
                 event: &event,
             })?;
             writeln!(file, "{line}")?;

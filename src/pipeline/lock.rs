@@ -5,7 +5,7 @@
 //! is written a few times a second and at the end. A run that is killed in between loses nothing:
 //! the build records of the store say the same.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -131,6 +131,22 @@ impl Lock {
         })
     }
 
+    /// What each stage wrote: stage, path, and what was there; sorted.
+    pub fn outputs(&self) -> impl Iterator<Item = (&str, &str, Artifact)> {
+        self.stages.iter().flat_map(|(stage, entry)| {
+            let wrote = entry.wrote.iter();
+            wrote.map(move |(path, &artifact)| (stage.as_str(), path.as_str(), artifact))
+        })
+    }
+
+    /// The files of the parameters that stages read, sorted.
+    pub fn param_files(&self) -> BTreeSet<&str> {
+        let names = self.stages.values().flat_map(|entry| entry.params.keys());
+        names
+            .filter_map(|name| name.split_once(':').map(|(file, _)| file))
+            .collect()
+    }
+
     /// The text of the file.
     pub fn render(&self) -> Result<String, LockError> {
         let content = Content {
@@ -203,11 +219,6 @@ impl SharedLock {
         self.state().lock.stages.get(stage).cloned()
     }
 
-    /// What all stages last read and wrote.
-    pub(super) fn entries(&self) -> Vec<Entry> {
-        self.state().lock.stages.values().cloned().collect()
-    }
-
     /// The entries of stages by name.
     pub(super) fn entries_where(&self, wanted: impl Fn(&str) -> bool) -> Vec<(String, Entry)> {
         let state = self.state();
@@ -215,6 +226,11 @@ impl SharedLock {
         wanted
             .map(|(name, entry)| (name.clone(), entry.clone()))
             .collect()
+    }
+
+    /// All of it, as it is now.
+    pub(super) fn snapshot(&self) -> Lock {
+        self.state().lock.clone()
     }
 
     /// Reads again what another run may have written.

@@ -17,6 +17,7 @@ mod history;
 mod hold;
 mod journal;
 mod key;
+mod lineage;
 mod lock;
 mod path;
 mod process;
@@ -37,9 +38,10 @@ pub use execute::{Attempt, Built, ExecuteError, Runner};
 pub use garbage::Garbage;
 pub use gone::Gone;
 pub use graph::GraphError;
-pub use history::{PastOutcome, PastRun, PastRuns, PastStage};
+pub use history::{PastOutcome, PastRun, PastRuns, PastStage, RunNameError};
 pub use journal::{Journal, run_name};
 pub use key::{KeyParts, StaleReason, params_digest};
+pub use lineage::{Lineage, LineageEdge, LineageError, LineageNode, LineageStage, LineageState};
 pub use lock::{Lock, LockError};
 pub use path::{PathError, ProjectPath};
 pub use process::{BODY, CommandError, Failed, Interrupted, Processes, interrupted};
@@ -329,7 +331,7 @@ mod tests {
 
     use super::*;
 
-    struct NoSubcommands;
+    pub(super) struct NoSubcommands;
 
     impl Commands for NoSubcommands {
         fn is_file(&self, path: &ProjectPath) -> bool {

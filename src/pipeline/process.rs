@@ -471,8 +471,8 @@ fn forward_events(reader: impl BufRead, mut log: std::fs::File, sender: &mpsc::S
     for line in reader.lines().map_while(Result::ok) {
         match serde_json::from_str::<Event>(&line) {
             Ok(event) => {
-                if let Event::Note { message, .. } = &event {
-                    let _ = writeln!(log, "{message}");
+                if let Some(text) = for_the_log(&event) {
+                    let _ = writeln!(log, "{text}");
                 }
                 let _ = sender.send(Message::Event(Box::new(event)));
             }
@@ -480,6 +480,19 @@ fn forward_events(reader: impl BufRead, mut log: std::fs::File, sender: &mpsc::S
                 let _ = writeln!(log, "{line}");
             }
         }
+    }
+}
+
+/// What a person who reads the log of a subcommand wants to find there.
+fn for_the_log(event: &Event) -> Option<String> {
+    match event {
+        Event::Note { message, .. } | Event::Warning { message, .. } => Some(message.clone()),
+        Event::Result { text, .. } => Some(text.trim_end().to_owned()),
+        Event::Failure { message, hint } => {
+            let hint = hint.iter().map(|hint| format!("\nhint: {hint}"));
+            Some(format!("error: {message}{}", hint.collect::<String>()))
+        }
+        _ => None,
     }
 }
 
@@ -606,6 +619,32 @@ mod tests {
     fn stdin_is_empty_and_the_stage_knows_its_name_and_try() {
         let line = "! read line && test \"$KRAMMERTI_STAGE.$KRAMMERTI_ATTEMPT\" = s.3";
         run(&["sh", "-c", line]).unwrap();
+    }
+
+    #[test]
+    fn the_log_of_a_subcommand_has_what_it_said() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("log");
+        let events = [
+            Event::note("noted"),
+            Event::Result {
+                stage: None,
+                text: "a table\n\n".into(),
+                data: serde_json::Value::Null,
+            },
+            Event::Failure {
+                message: "no".into(),
+                hint: Some("try".into()),
+            },
+        ];
+        let lines = events.map(|event| serde_json::to_string(&event).unwrap());
+        let said = format!("plain\n{}\n", lines.join("\n"));
+        let (sender, messages) = mpsc::channel();
+        forward_events(said.as_bytes(), fs::append(&log).unwrap(), &sender);
+        drop(sender);
+        assert_eq!(messages.iter().count(), 3);
+        let text = fs::read_to_string(&log).unwrap();
+        assert_eq!(text, "plain\nnoted\na table\nerror: no\nhint: try\n");
     }
 
     #[test]
