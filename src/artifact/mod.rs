@@ -6,6 +6,7 @@
 //! threads, and by processes. This module must know nothing of stages.
 
 mod digest;
+mod footprint;
 mod hash;
 mod mapped;
 mod record;
@@ -14,6 +15,7 @@ mod store;
 mod tree;
 
 pub use digest::{Artifact, Digest, Kind, ParseDigestError};
+pub use footprint::footprint;
 pub use record::Record;
 pub use stat_cache::StatCache;
 pub use store::Store;

@@ -94,6 +94,7 @@ pub fn run_plan(
     workspace.wait = options.wait;
     workspace.force = options.force;
     let _shared = workspace.share_store()?;
+    workspace.sweep(&plan.stages);
     let processes = Processes {
         root: options.root.to_owned(),
         logs: workspace.run_folder(),

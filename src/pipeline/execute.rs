@@ -28,9 +28,10 @@ use std::time::{Duration, Instant};
 use super::aside::Aside;
 use super::journal::now;
 use super::lock::{Entry, LockError};
+use super::workspace::REPLACED;
 use super::{Assessment, CommandError, ProjectPath, Stage, StaleReason, State, Workspace};
 use super::{hold, process};
-use crate::artifact::{Artifact, Digest, Kind, Record, Tree};
+use crate::artifact::{Artifact, Digest, Kind, Record, Tree, footprint};
 use crate::event::{Event, Observer, Outcome};
 use crate::fs;
 
@@ -89,6 +90,12 @@ impl ExecuteError {
     }
 }
 
+/// What a stage is built from: its inputs as they were hashed, and how to tell that they stayed so.
+struct Basis<'a> {
+    assessment: &'a Assessment,
+    footprints: Vec<Option<Digest>>,
+}
+
 /// What became of a stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Built {
@@ -130,6 +137,8 @@ impl Workspace {
         // Whoever held the outputs may have built just this.
         self.lock.refresh()?;
         self.recover(stage)?;
+        // Before the inputs are hashed: whatever is written to them from here on is seen.
+        let footprints = self.footprints(stage)?;
         let assessment = self.assess(stage, &BTreeMap::new())?;
         let built = |outcome| Built {
             outcome,
@@ -151,8 +160,18 @@ impl Workspace {
                 reasons
             }
         };
-        self.build(stage, &assessment, reasons, runner, observer)?;
+        let basis = Basis {
+            assessment: &assessment,
+            footprints,
+        };
+        self.build(stage, &basis, reasons, runner, observer)?;
         Ok(built(Outcome::Ran))
+    }
+
+    /// Tells later whether somebody wrote to an input.
+    fn footprints(&self, stage: &Stage) -> Result<Vec<Option<Digest>>, ExecuteError> {
+        let print = |path: &ProjectPath| footprint(&path.in_root(&self.root));
+        Ok(stage.inputs.iter().map(print).collect::<Result<_, _>>()?)
     }
 
     /// Nothing is to be done; the lock may not know yet, such as after a kill or in another branch.
@@ -196,11 +215,12 @@ impl Workspace {
     fn build(
         &self,
         stage: &Stage,
-        assessment: &Assessment,
+        basis: &Basis<'_>,
         reasons: &[StaleReason],
         runner: &Runner<'_>,
         observer: &mut dyn Observer,
     ) -> Result<(), ExecuteError> {
+        let assessment = basis.assessment;
         let entry = self.lock.get(&stage.name);
         // What the store has, or what this stage itself wrote where the store is not to keep it.
         let dispensable = |path: &ProjectPath| {
@@ -220,7 +240,7 @@ impl Workspace {
                 .map(ToString::to_string)
                 .collect(),
         });
-        match self.make(stage, assessment, &aside, runner, observer) {
+        match self.make(stage, basis, &aside, runner, observer) {
             Ok(outputs) => {
                 // The record stands, so from here on even a kill loses nothing.
                 aside.forget_but_keep_unknown(&self.replaced(stage))?;
@@ -248,13 +268,14 @@ impl Workspace {
     fn make(
         &self,
         stage: &Stage,
-        assessment: &Assessment,
+        basis: &Basis<'_>,
         aside: &Aside,
         runner: &Runner<'_>,
         observer: &mut dyn Observer,
     ) -> Result<BTreeMap<String, Artifact>, ExecuteError> {
+        let assessment = basis.assessment;
         let outputs = self.attempt(stage, assessment, aside, runner, observer)?;
-        let tainted = self.changed_inputs(stage, assessment)?;
+        let tainted = self.changed_inputs(stage, basis)?;
         if !tainted.is_empty() {
             return Err(ExecuteError::Tainted { paths: tainted });
         }
@@ -336,14 +357,17 @@ impl Workspace {
         }
     }
 
+    /// Inputs that are others now, or were in between.
     fn changed_inputs(
         &self,
         stage: &Stage,
-        assessment: &Assessment,
+        basis: &Basis<'_>,
     ) -> Result<Vec<String>, ExecuteError> {
         let mut changed = Vec::new();
-        for path in &stage.inputs {
-            if self.at(path)?.as_ref() != assessment.parts.inputs.get(path.as_str()) {
+        for (path, before) in stage.inputs.iter().zip(&basis.footprints) {
+            let same = footprint(&path.in_root(&self.root))? == *before
+                && self.at(path)?.as_ref() == basis.assessment.parts.inputs.get(path.as_str());
+            if !same {
                 changed.push(path.to_string());
             }
         }
@@ -369,12 +393,14 @@ impl Workspace {
         }
         if let Some(aside) = Aside::find(&self.aside(stage), &self.root)? {
             process::kill_run(aside.run())?;
+            // What that run left is kept under its name: this one may have something to keep, too.
+            let failed = self.failed_in(aside.run(), stage);
             let assessment = self.assess(stage, &BTreeMap::new());
             if assessment.is_ok_and(|assessment| assessment.state == State::Fresh) {
                 // It was killed after the last step that counts.
-                aside.forget_but_keep_unknown(&self.replaced(stage))?;
+                aside.forget_but_keep_unknown(&failed.join(REPLACED))?;
             } else {
-                aside.put_back(&self.failed(stage))?;
+                aside.put_back(&failed)?;
             }
         }
         Ok(())

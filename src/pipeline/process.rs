@@ -14,7 +14,8 @@ use std::sync::{Arc, OnceLock, mpsc};
 use std::time::{Duration, Instant};
 
 use rustix::process::{
-    Pid, Signal, getpid, getppid, kill_process, kill_process_group, set_parent_process_death_signal,
+    Pid, Signal, getpid, getppid, kill_process, kill_process_group,
+    set_parent_process_death_signal, test_kill_process_group,
 };
 
 use super::confine::{self, Confined};
@@ -516,7 +517,11 @@ fn watch(
                 event => observer.event(event),
             },
             Ok(Message::Ended(status)) => {
-                // What the child started and left behind ends with it.
+                // What the child started and left behind ends with it; with a grace where it is told
+                // to end from outside.
+                if interrupted().is_some() || timed_out.is_some() {
+                    end_group(group, asked_to_end);
+                }
                 let _ = kill_process_group(group, Signal::KILL);
                 return match (interrupted(), timed_out) {
                     (Some(signal), _) => Err(signal.into()),
@@ -540,6 +545,18 @@ fn watch(
             }
             _ => {}
         }
+    }
+}
+
+/// Asks what is left of a group to end, unless it was asked before, and waits as long as it may take.
+fn end_group(group: Pid, asked: Option<Instant>) {
+    const LOOK: Duration = Duration::from_millis(10);
+    let since = asked.unwrap_or_else(|| {
+        let _ = kill_process_group(group, Signal::TERM);
+        Instant::now()
+    });
+    while since.elapsed() < GRACE && test_kill_process_group(group).is_ok() {
+        std::thread::sleep(LOOK);
     }
 }
 

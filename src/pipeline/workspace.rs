@@ -1,11 +1,15 @@
 //! A project's files as the runner sees them: what is there, and where the runner keeps its own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::lock::{Entry, SharedLock};
 use super::{ExecuteError, KeyParts, ProjectPath, Stage};
 use crate::artifact::{Artifact, Digest, StatCache, Store};
+use crate::fs;
+
+/// The folder of a stage's failed tries that has own work which it replaced.
+pub(super) const REPLACED: &str = "replaced";
 
 /// A project's files. Shared by all that work for one run.
 pub struct Workspace {
@@ -36,6 +40,23 @@ impl Workspace {
             force: false,
             run: run.to_owned(),
         })
+    }
+
+    /// Removes what killed processes left half written beside the outputs of stages and the lock.
+    /// What cannot be removed harms nobody.
+    pub fn sweep(&self, stages: &[&Stage]) {
+        let outputs = stages.iter().flat_map(|stage| &stage.outputs);
+        let places = outputs.map(|path| path.in_root(&self.root));
+        let mut folders: BTreeSet<PathBuf> =
+            places.map(|path| fs::parent(&path).to_owned()).collect();
+        folders.insert(self.root.clone());
+        for folder in &folders {
+            for name in fs::list(folder).unwrap_or_default() {
+                if fs::is_abandoned(&name) {
+                    let _ = fs::remove(&folder.join(name));
+                }
+            }
+        }
     }
 
     /// Where a run keeps its logs.
@@ -73,13 +94,17 @@ impl Workspace {
 
     /// Where what a stage wrote in vain goes.
     pub(super) fn failed(&self, stage: &Stage) -> PathBuf {
-        let run = self.private.join("failed").join(&self.run);
-        run.join(&stage.name)
+        self.failed_in(&self.run, stage)
+    }
+
+    /// Where what a stage wrote in vain in some run goes.
+    pub(super) fn failed_in(&self, run: &str, stage: &Stage) -> PathBuf {
+        self.private.join("failed").join(run).join(&stage.name)
     }
 
     /// Where own work that a stage replaced goes.
     pub(super) fn replaced(&self, stage: &Stage) -> PathBuf {
-        self.failed(stage).join("replaced")
+        self.failed(stage).join(REPLACED)
     }
 
     /// What lies at a path of the project.

@@ -2,10 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod chaos;
 mod commands;
 mod contract;
 mod errors;
 mod explain;
+mod failures;
+mod fuzz;
 mod pipeline;
 mod sandbox;
 mod signals;

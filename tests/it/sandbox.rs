@@ -2,7 +2,13 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// How long anything may take before a test calls it hung. Nothing here is a measurement.
+const HUNG: Duration = Duration::from_secs(30);
 
 /// A hermetic project: nothing of the environment but PATH reaches krammerti.
 pub(crate) struct Sandbox {
@@ -97,6 +103,56 @@ impl Sandbox {
         self.write(path, &text.replacen(from, to, 1));
     }
 
+    /// A project whose one stage `slow` writes half of `out`, waits, and writes the rest. It was
+    /// built without a wait; the next run would wait for half a minute. `started` appears when half
+    /// is written, `finished` when all is.
+    pub(crate) fn slow() -> Self {
+        let sandbox = Self::empty();
+        sandbox.write(
+            "pipeline.yaml",
+            "stages: {slow: {cmd: sh make.sh, deps: [make.sh, wait], outs: [out]}}\n",
+        );
+        sandbox.write(
+            "make.sh",
+            "echo half > out; touch started; sleep $(cat wait); echo done >> out; touch finished\n",
+        );
+        sandbox.write("wait", "0");
+        sandbox.run(&["run"]).ok();
+        assert_eq!(sandbox.read("out"), "half\ndone\n");
+        sandbox.remove("started");
+        sandbox.remove("finished");
+        sandbox.write("wait", "30");
+        sandbox
+    }
+
+    pub(crate) fn remove(&self, path: &str) {
+        fs::remove_file(self.path(path)).unwrap_or_else(|error| panic!("{path}: {error}"));
+    }
+
+    pub(crate) fn has(&self, path: &str) -> bool {
+        self.path(path).exists()
+    }
+
+    /// krammerti in the background.
+    pub(crate) fn start(&self, args: &[&str]) -> Started {
+        let said = tempfile::NamedTempFile::new().unwrap();
+        let child = self
+            .command(args)
+            .stdout(Stdio::null())
+            .stderr(said.reopen().unwrap())
+            .spawn()
+            .unwrap();
+        Started { child, said }
+    }
+
+    /// krammerti in the background, when the command of its stage has said that it runs: a command
+    /// says so by creating the file `started`.
+    pub(crate) fn start_stage(&self, args: &[&str]) -> Started {
+        let started = self.start(args);
+        wait_until("the stage starts", || self.has("started"));
+        started
+    }
+
     /// krammerti in this project, not yet started.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(binary());
@@ -135,6 +191,73 @@ impl Sandbox {
         files
     }
 
+    /// Every file under a folder of the project, private ones too, sorted, with its content.
+    pub(crate) fn files_under(&self, folder: &str) -> Vec<(String, Vec<u8>)> {
+        let mut files = Vec::new();
+        if self.has(folder) {
+            collect(self.folder.path(), &self.path(folder), &mut files);
+        }
+        files.sort();
+        files
+    }
+
+    /// What krammerti has kept of a stage's outputs, whatever the run: the contents of
+    /// `.krammerti/failed/RUN/PLACE`.
+    pub(crate) fn kept(&self, place: &str) -> Vec<String> {
+        let place = format!("/{place}");
+        self.files_under(".krammerti/failed")
+            .into_iter()
+            .filter(|(path, _)| path.ends_with(&place))
+            .map(|(_, bytes)| String::from_utf8(bytes).unwrap())
+            .collect()
+    }
+
+    /// How many results the store has, by key.
+    pub(crate) fn records(&self) -> usize {
+        self.files_under(".krammerti/store/records").len()
+    }
+
+    /// The names of all runs that left a journal or a log.
+    fn runs(&self) -> Vec<String> {
+        let Ok(runs) = fs::read_dir(self.path(".krammerti/runs")) else {
+            return Vec::new();
+        };
+        runs.map(|run| run.unwrap().file_name().into_string().unwrap())
+            .collect()
+    }
+
+    /// The command lines of all living processes that runs of this project started.
+    pub(crate) fn processes(&self) -> Vec<String> {
+        let found = self.living().into_iter();
+        found.map(|(pid, line)| format!("{pid}: {line}")).collect()
+    }
+
+    fn living(&self) -> Vec<(i32, String)> {
+        let marks: Vec<String> = self
+            .runs()
+            .iter()
+            .map(|run| format!("KRAMMERTI_RUN={run}"))
+            .collect();
+        let read = |pid: i32, file: &str| fs::read(format!("/proc/{pid}/{file}")).ok();
+        let ours = |pid: i32| {
+            // The dead that nobody has buried yet have no environment.
+            read(pid, "environ").is_some_and(|environment| {
+                environment
+                    .split(|byte| *byte == 0)
+                    .any(|variable| marks.iter().any(|mark| mark.as_bytes() == variable))
+            })
+        };
+        fs::read_dir("/proc")
+            .unwrap()
+            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+            .filter(|&pid| ours(pid))
+            .map(|pid| {
+                let line = read(pid, "cmdline").unwrap_or_default();
+                (pid, String::from_utf8_lossy(&line).replace('\0', " "))
+            })
+            .collect()
+    }
+
     fn listing(&self) -> String {
         let line = |(path, bytes): &(String, Vec<u8>)| format!("  {path} ({} bytes)", bytes.len());
         self.artifacts()
@@ -142,6 +265,116 @@ impl Sandbox {
             .map(line)
             .collect::<Vec<_>>()
             .join("\n")
+    }
+}
+
+impl Drop for Sandbox {
+    /// A test that fails half-way leaves nothing running.
+    fn drop(&mut self) {
+        for (pid, _) in self.living() {
+            send(pid.unsigned_abs(), Signal::KILL);
+        }
+    }
+}
+
+/// krammerti in the background. It ends with the test.
+pub(crate) struct Started {
+    child: Child,
+    said: tempfile::NamedTempFile,
+}
+
+impl Started {
+    pub(crate) fn signal(&self, signal: Signal) {
+        send(self.child.id(), signal);
+    }
+
+    /// What it has said on stderr so far.
+    pub(crate) fn stderr(&self) -> String {
+        fs::read_to_string(self.said.path()).unwrap()
+    }
+
+    #[track_caller]
+    pub(crate) fn wait_until_it_says(&self, text: &str) {
+        wait_until(&format!("stderr says `{text}`"), || {
+            self.stderr().contains(text)
+        });
+    }
+
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Its exit code; `None` where a signal ended it.
+    #[track_caller]
+    pub(crate) fn code(&mut self) -> Option<i32> {
+        wait_until("krammerti ends", || !self.is_running());
+        self.child.wait().unwrap().code()
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Sends a signal. A process that is gone already needs none.
+fn send(pid: u32, signal: Signal) {
+    if let Some(pid) = Pid::from_raw(pid.cast_signed()) {
+        let _ = kill_process(pid, signal);
+    }
+}
+
+/// Waits until something holds; says what it waited for when that takes too long.
+#[track_caller]
+pub(crate) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < HUNG, "waited too long until {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// A list of stages in a run's last event.
+pub(crate) fn names(event: &serde_json::Value, list: &str) -> Vec<String> {
+    serde_json::from_value(event[list].clone()).unwrap()
+}
+
+/// Random numbers that a seed repeats: xorshift64*.
+pub(crate) struct Dice(u64);
+
+impl Dice {
+    /// Any seed will do; the first numbers of small seeds are mixed.
+    pub(crate) fn new(seed: u64) -> Self {
+        let mut dice = Self(seed.wrapping_add(0x9E37_79B9_7F4A_7C15).max(1));
+        for _ in 0..8 {
+            dice.roll();
+        }
+        dice
+    }
+
+    fn roll(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D)
+    }
+
+    /// A number below `sides`.
+    pub(crate) fn below(&mut self, sides: usize) -> usize {
+        // The high bits are the good ones.
+        ((self.roll() >> 33) % sides as u64) as usize
+    }
+
+    /// Yes, once in so many times.
+    pub(crate) fn once_in(&mut self, times: usize) -> bool {
+        self.below(times) == 0
+    }
+
+    /// One of these.
+    pub(crate) fn one_of<'a, T>(&mut self, all: &'a [T]) -> &'a T {
+        &all[self.below(all.len())]
     }
 }
 
