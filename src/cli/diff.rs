@@ -43,7 +43,13 @@ pub(super) fn run(args: &Args, global: &Global, ui: &mut Ui) -> Result<()> {
     } else {
         ui.print(&render(&diff, global.verbose));
     }
-    if diff.metrics.is_empty() && diff.unavailable.is_empty() && !global.json {
+    for revision in &diff.without_lock {
+        ui.say(&format!(
+            "{revision} has no pipeline.lock, which tells what it built, so there are no metrics to compare"
+        ));
+    }
+    let told = !diff.without_lock.is_empty() || global.json;
+    if diff.metrics.is_empty() && diff.unavailable.is_empty() && !told {
         ui.say("there are no metrics: no stage writes a metrics.json");
     }
     for stage in &diff.not_up_to_date {
@@ -321,6 +327,7 @@ mod tests {
             ],
             unavailable: vec![],
             not_up_to_date: vec![],
+            without_lock: vec![],
         }
     }
 

@@ -176,14 +176,6 @@ impl Report {
     fn diff(&mut self, error: &DiffError) {
         match error {
             DiffError::Git(error) => self.git(error),
-            DiffError::NoLock { .. } => {
-                self.code = USAGE;
-                self.hint = Some(
-                    "commit pipeline.lock together with what it tells of: it is how krammerti knows \
-                     what a revision built"
-                        .to_owned(),
-                );
-            }
             DiffError::Lock(error) => self.lock(error),
             DiffError::Params(_) => self.code = USAGE,
             DiffError::Status(error) => self.run(error),

@@ -48,6 +48,8 @@ pub struct Diff {
     pub unavailable: Vec<Unavailable>,
     /// Stages whose metrics in the workspace are those of an earlier state.
     pub not_up_to_date: Vec<String>,
+    /// Revisions that do not say what they built.
+    pub without_lock: Vec<String>,
 }
 
 /// One of two sides: a revision, or the workspace.
@@ -128,12 +130,6 @@ pub enum DiffError {
     /// git cannot tell.
     #[error(transparent)]
     Git(#[from] GitError),
-    /// The revision has no lock.
-    #[error("{revision} has no {LOCK}")]
-    NoLock {
-        /// As asked for.
-        revision: String,
-    },
     /// A lock cannot be read.
     #[error(transparent)]
     Lock(#[from] LockError),
@@ -183,8 +179,15 @@ pub fn diff(root: &Path, from: &str, to: DiffWith<'_>) -> Result<Diff, DiffError
         metrics: Vec::new(),
         unavailable: Vec::new(),
         not_up_to_date,
+        without_lock: [&from, &to]
+            .into_iter()
+            .filter_map(Place::without_lock)
+            .collect(),
     };
-    diff.compare_metrics(&then, &now);
+    // Against nothing, every metric would look new.
+    if diff.without_lock.is_empty() {
+        diff.compare_metrics(&then, &now);
+    }
     Ok(diff)
 }
 
@@ -306,6 +309,14 @@ enum Place<'a> {
 }
 
 impl Place<'_> {
+    /// The revision, where it does not say what was built.
+    fn without_lock(&self) -> Option<String> {
+        match self {
+            Self::Past(past) if past.lock.is_none() => Some(past.revision.name.clone()),
+            _ => None,
+        }
+    }
+
     fn side(&self) -> Side {
         let revision = match self {
             Self::Past(past) => Some(&past.revision),
@@ -322,8 +333,8 @@ impl Place<'_> {
         match self {
             Self::Past(past) => past
                 .lock
-                .param_files()
-                .into_iter()
+                .iter()
+                .flat_map(Lock::param_files)
                 .map(str::to_owned)
                 .collect(),
             Self::Workspace(workspace) => workspace.param_files(),
@@ -369,7 +380,7 @@ struct Past<'a> {
     root: &'a Path,
     repository: &'a Repository,
     revision: Revision,
-    lock: Lock,
+    lock: Option<Lock>,
     /// The stages of `pipeline.yaml`: the lock may still have others. Nothing where that is unreadable.
     stages: Option<BTreeSet<String>>,
     store: Store,
@@ -379,11 +390,7 @@ struct Past<'a> {
 impl<'a> Past<'a> {
     fn open(root: &'a Path, repository: &'a Repository, name: &str) -> Result<Self, DiffError> {
         let revision = repository.revision(name)?;
-        let Some(text) = repository.file(&revision, LOCK)? else {
-            return Err(DiffError::NoLock {
-                revision: name.to_owned(),
-            });
-        };
+        let text = repository.file(&revision, LOCK)?;
         let shown = format!("{name}:{LOCK}");
         let private = root.join(".krammerti");
         let pipeline = repository.file(&revision, PIPELINE)?;
@@ -391,7 +398,13 @@ impl<'a> Past<'a> {
             root,
             repository,
             stages: pipeline.and_then(|text| stage_names(&text)),
-            lock: Lock::parse(Path::new(&shown), &String::from_utf8_lossy(&text))?,
+            lock: match text {
+                Some(text) => {
+                    let text = String::from_utf8_lossy(&text);
+                    Some(Lock::parse(Path::new(&shown), &text)?)
+                }
+                None => None,
+            },
             revision,
             store: Store::new(&private.join("store")),
             cache: StatCache::load(&private.join("stat-cache")),
@@ -406,7 +419,8 @@ impl<'a> Past<'a> {
             let stages = self.stages.as_ref();
             stages.is_none_or(|all| all.contains(stage) || all.contains(name))
         };
-        for (stage, path, artifact) in self.lock.outputs().filter(|(stage, ..)| there(stage)) {
+        let outputs = self.lock.iter().flat_map(Lock::outputs);
+        for (stage, path, artifact) in outputs.filter(|(stage, ..)| there(stage)) {
             if let Some((file, inside)) = candidate(path, artifact.kind == Kind::Folder) {
                 let what = self.look(path, artifact, &file, inside)?;
                 let stage = stage.to_owned();
@@ -568,6 +582,7 @@ mod tests {
             metrics: vec![],
             unavailable: vec![],
             not_up_to_date: vec![],
+            without_lock: vec![],
         };
         let map = |what: Option<What>| {
             what.map(|w| ("m".to_owned(), found(w)))

@@ -463,7 +463,11 @@ fn diff_without_what_it_needs() {
     run(&["diff"]).fails(2, &["no revision `HEAD`", "commit something"]);
     sandbox.git(&["add", "."]);
     sandbox.git(&["commit", "-qm", "before"]);
-    run(&["diff"]).fails(2, &["HEAD has no pipeline.lock", "commit pipeline.lock"]);
+    let without_lock = run(&["diff"]).ok();
+    assert!(
+        without_lock.stderr.contains("HEAD has no pipeline.lock"),
+        "{without_lock}"
+    );
     sandbox.build_and_commit("one");
     for odd in ["nowhere", "--output=x", "-h", "one..HEAD", ""] {
         run(&["diff", "--", odd]).fails(2, &[&format!("no revision `{odd}`")]);
