@@ -296,8 +296,12 @@ impl Processes {
         let beside = fs::parent(&self.krammerti);
         allowed.read.push(beside.to_owned());
         allowed.read.push(fs::parent(beside).join("lib/krammerti"));
-        let file = |name: &String| name.split(':').next().map(|file| self.root.join(file));
-        allowed.read.extend(stage.params.keys().filter_map(file));
+        // They read their file of parameters whatever stands in it.
+        let words = stage.command.words.windows(2);
+        let named = words.filter(|words| words[0] == "--params");
+        let files = named.map(|words| words[1].as_str()).chain(["params.yaml"]);
+        let file = |name: &str| name.split(':').next().map(|file| self.root.join(file));
+        allowed.read.extend(files.filter_map(file));
         allowed.write.push(confine::Output {
             path: self.root.join(".krammerti/studies"),
             kind: confine::Kind::Folder,

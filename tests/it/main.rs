@@ -5,6 +5,7 @@
 mod commands;
 mod contract;
 mod errors;
+mod features;
 mod pipeline;
 mod sandbox;
 mod signals;
