@@ -4,6 +4,7 @@
 
 mod commands;
 mod contract;
+mod docs;
 mod errors;
 mod features;
 mod pipeline;
