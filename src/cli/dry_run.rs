@@ -11,6 +11,10 @@ pub(super) fn show(dry: &DryRun, global: &Global, ui: &mut Ui) -> Result<()> {
         ui.print(&(serde_json::to_string(dry)? + "\n"));
         return Ok(());
     }
+    if dry.stages.is_empty() {
+        ui.remark("nothing to do: there are no stages that are on");
+        return Ok(());
+    }
     let width = dry
         .stages
         .iter()

@@ -127,6 +127,9 @@ impl Report {
                 };
                 Some(hint.to_owned())
             }
+            PipelineError::Graph(GraphError::Cycle(names)) if names.len() == 2 => {
+                Some("let it write somewhere else".to_owned())
+            }
             PipelineError::Graph(GraphError::Cycle(_)) => {
                 Some("let one of them read something that none of the others writes".to_owned())
             }

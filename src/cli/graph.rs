@@ -8,6 +8,9 @@ use super::project::Project;
 use super::ui::Ui;
 use crate::pipeline::Pipeline;
 
+/// So many names more than two are only counted in the text for a person.
+const MANY: usize = 10;
+
 /// Show which stage reads what another one writes.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -93,8 +96,12 @@ fn text_line(pipeline: &Pipeline, index: usize, stage: &crate::pipeline::Stage) 
         .upstream(index)
         .map(|writer| writer.name.as_str())
         .collect();
-    match from.as_slice() {
-        [] => format!("{}\n", stage.name),
-        from => format!("{} <- {}\n", stage.name, from.join(", ")),
-    }
+    let from = match from.as_slice() {
+        [] => return format!("{}\n", stage.name),
+        [first, second, more @ ..] if more.len() > MANY => {
+            format!("{first}, {second} and {} more", more.len())
+        }
+        from => from.join(", "),
+    };
+    format!("{} <- {from}\n", stage.name)
 }

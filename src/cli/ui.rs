@@ -277,7 +277,7 @@ impl Ui {
         let column = self.column;
         let before = stage.chars().count().max(column) + WORD + 2;
         let room = if cut {
-            COLUMNS.saturating_sub(before).max(20)
+            COLUMNS.saturating_sub(before).max(8)
         } else {
             usize::MAX
         };

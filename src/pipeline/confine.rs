@@ -164,7 +164,8 @@ pub(super) fn confine(command: &mut Command, allowed: &Allowed) -> io::Result<Co
             Kind::File | Kind::Folder => rules.allow(&handle(&path, OFlags::empty())?, all())?,
             Kind::Replaced => {
                 let around = handle(fs::parent(&path), OFlags::empty())?;
-                rules.allow(&around, AccessFs::from_write(VERSION))?;
+                // To read as well: what is to be flushed to the disk is opened once more.
+                rules.allow(&around, all())?;
             }
         }
     }

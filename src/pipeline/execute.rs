@@ -655,7 +655,7 @@ mod tests {
         );
         assert_eq!(project.read("b").as_deref(), Some("1!"));
         assert_eq!(
-            project.read(".krammerti/failed/test/build/b").as_deref(),
+            project.read(".krammerti/failed/killed/build/b").as_deref(),
             Some("half")
         );
     }

@@ -10,7 +10,7 @@ use super::{PipelineError, ProjectPath, Stage};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum GraphError {
     /// Stages wait for one another.
-    #[error("stages need one another in a circle: {}", .0.join(" → "))]
+    #[error("{}", tell_cycle(.0))]
     Cycle(Vec<String>),
     /// A name that no stage has.
     #[error("no stage is named `{name}`; there are {}", some(.there))]
@@ -36,6 +36,13 @@ pub enum GraphError {
         /// The stages it stands for.
         there: Vec<String>,
     },
+}
+
+fn tell_cycle(names: &[String]) -> String {
+    match names {
+        [one, other] if one == other => format!("stage `{one}` reads what it writes itself"),
+        names => format!("stages need one another in a circle: {}", names.join(" → ")),
+    }
 }
 
 /// A list of names that a person can still read.

@@ -179,7 +179,12 @@ pub enum StaleReason {
     /// Nothing is known of an earlier run.
     NeverRan,
     /// The command is another one.
-    Command,
+    Command {
+        /// Its words then.
+        old: Vec<String>,
+        /// Now.
+        new: Vec<String>,
+    },
     /// It runs in another folder.
     Wdir,
     /// Krammerti itself is another one.
@@ -235,7 +240,10 @@ impl StaleReason {
     pub fn between(old: &KeyParts, new: &KeyParts) -> Vec<Self> {
         let mut reasons = Vec::new();
         if old.cmd != new.cmd {
-            reasons.push(Self::Command);
+            reasons.push(Self::Command {
+                old: old.cmd.clone(),
+                new: new.cmd.clone(),
+            });
         }
         if old.wdir != new.wdir {
             reasons.push(Self::Wdir);
@@ -298,7 +306,10 @@ impl fmt::Display for StaleReason {
             },
             Self::Wdir => write!(f, "it runs in another folder"),
             Self::NeverRan => write!(f, "it has not run yet"),
-            Self::Command => write!(f, "its command changed"),
+            Self::Command { old, new } => {
+                write!(f, "its command changed")?;
+                tell_words(f, old, new)
+            }
             Self::Tool { old, new } => write!(
                 f,
                 "the tool changed from {} to {}",
@@ -338,6 +349,34 @@ impl fmt::Display for StaleReason {
             Self::OutputMissing { path } => write!(f, "{path} is missing"),
             Self::OutputChanged { path } => write!(f, "{path} was changed by something else"),
         }
+    }
+}
+
+/// What differs between two commands, where that is short.
+fn tell_words(f: &mut fmt::Formatter<'_>, old: &[String], new: &[String]) -> fmt::Result {
+    const SHORT: usize = 40;
+    // A line for the shell is one word of its command.
+    let words = |words: &[String]| -> Vec<String> {
+        let all = words.iter().flat_map(|word| word.split_whitespace());
+        all.map(str::to_owned).collect()
+    };
+    let (old, new) = (words(old), words(new));
+    let same = |pairs: &mut dyn Iterator<Item = (&String, &String)>| {
+        pairs.take_while(|(old, new)| old == new).count()
+    };
+    let before = same(&mut old.iter().zip(&new));
+    let (old, new) = (&old[before..], &new[before..]);
+    let after = same(&mut old.iter().rev().zip(new.iter().rev()));
+    let old = old[..old.len() - after].join(" ");
+    let new = new[..new.len() - after].join(" ");
+    if old.chars().count() > SHORT || new.chars().count() > SHORT {
+        return Ok(());
+    }
+    match (old.as_str(), new.as_str()) {
+        ("", "") => Ok(()),
+        ("", new) => write!(f, ": `{new}` is new"),
+        (old, "") => write!(f, ": `{old}` is gone"),
+        (old, new) => write!(f, " from `{old}` to `{new}`"),
     }
 }
 
@@ -440,6 +479,41 @@ mod tests {
                 .short(),
             "84744f88"
         );
+    }
+
+    #[test]
+    fn what_differs_in_a_command_is_told_where_it_is_short() {
+        let told = |old: &[&str], new: &[&str]| {
+            let reasons = StaleReason::between(&parts(old, &[], &[]), &parts(new, &[], &[]));
+            reasons[0].to_string()
+        };
+        let changed = "its command changed";
+        assert_eq!(
+            told(&["x", "--lags", "3", "y"], &["x", "--lags", "5", "y"]),
+            format!("{changed} from `3` to `5`")
+        );
+        assert_eq!(
+            told(&["x"], &["x", "-v"]),
+            format!("{changed}: `-v` is new")
+        );
+        assert_eq!(
+            told(&["x", "-v"], &["x"]),
+            format!("{changed}: `-v` is gone")
+        );
+        assert_eq!(
+            told(
+                &["sh", "-ec", "wc -w < a > b"],
+                &["sh", "-ec", "wc -l < a > b"]
+            ),
+            format!("{changed} from `-w` to `-l`")
+        );
+        assert_eq!(told(&["a", "a"], &["a"]), format!("{changed}: `a` is gone"));
+        assert_eq!(
+            told(&["a b"], &["a", "b"]),
+            changed,
+            "spaces alone are not told"
+        );
+        assert_eq!(told(&["x", &"y".repeat(41)], &["x", "z"]), changed);
     }
 
     #[test]

@@ -488,6 +488,10 @@ mod tests {
             )
             .contains("a → b → a")
         );
+        assert!(
+            message("stages: {a: {cmd: x, deps: [b], outs: [b]}}")
+                .contains("`a` reads what it writes itself")
+        );
         assert!(message("stages: {a: {cmd: x, outs: [../o]}}").contains("../o"));
         assert!(message("stages: {a: {cmd: x, outs: [/o]}}").contains("/o"));
         assert!(message("stages: {a: {cmd: x}}").contains("writes nothing"));

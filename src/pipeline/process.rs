@@ -297,8 +297,12 @@ impl Processes {
         let beside = fs::parent(&self.krammerti);
         allowed.read.push(beside.to_owned());
         allowed.read.push(fs::parent(beside).join("lib/krammerti"));
-        let file = |name: &String| name.split(':').next().map(|file| self.root.join(file));
-        allowed.read.extend(stage.params.keys().filter_map(file));
+        // They read their file of parameters whatever stands in it.
+        let words = stage.command.words.windows(2);
+        let named = words.filter(|words| words[0] == "--params");
+        let files = named.map(|words| words[1].as_str()).chain(["params.yaml"]);
+        let file = |name: &str| name.split(':').next().map(|file| self.root.join(file));
+        allowed.read.extend(files.filter_map(file));
         allowed.write.push(confine::Output {
             path: self.root.join(".krammerti/studies"),
             kind: confine::Kind::Folder,
@@ -442,8 +446,23 @@ pub(super) fn kill_run(run: &str) -> io::Result<()> {
     kill_marked(&[(RUN, run)])
 }
 
-/// SIGKILL for every process that has these variables in its environment.
+/// SIGKILL for every process that has these variables in its environment, until there are none: one
+/// that starts another while we look may hide it once, and to end takes a moment.
 fn kill_marked(marks: &[(&str, &str)]) -> io::Result<()> {
+    const LOOKS: usize = 200;
+    const PAUSE: Duration = Duration::from_millis(5);
+    for _ in 0..LOOKS {
+        if kill_seen(marks)? == 0 {
+            break;
+        }
+        std::thread::sleep(PAUSE);
+    }
+    Ok(())
+}
+
+/// Kills those that can be seen now, and tells how many they were.
+fn kill_seen(marks: &[(&str, &str)]) -> io::Result<usize> {
+    let mut seen = 0;
     let ours = |environment: &[u8]| {
         marks.iter().all(|(name, value)| {
             let mark = format!("{name}={value}");
@@ -462,10 +481,11 @@ fn kill_marked(marks: &[(&str, &str)]) -> io::Result<()> {
         // Processes of others, and those that end meanwhile, are not readable.
         let environment = fs::read(&Path::new("/proc").join(&name).join("environ"));
         if environment.is_ok_and(|environment| ours(&environment)) {
+            seen += 1;
             let _ = kill_process(pid, Signal::KILL);
         }
     }
-    Ok(())
+    Ok(seen)
 }
 
 fn forward_events(reader: impl BufRead, mut log: std::fs::File, sender: &mpsc::Sender<Message>) {

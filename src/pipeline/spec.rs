@@ -28,7 +28,7 @@ pub struct PipelineSpec {
     /// number of processors and `gpu` that of GPUs where nothing else is said; every other name is
     /// a token of your own, such as a licence or a slow disk.
     #[serde(default, deserialize_with = "counts::<_, 1>")]
-    #[schemars(inner(range(min = 1)))]
+    #[schemars(extend("additionalProperties" = {"type": "integer", "minimum": 1}))]
     pub resources: BTreeMap<String, u32>,
     /// What to run when a stage fails, where the stage itself says nothing.
     pub on_failure: Option<Cmd>,
@@ -40,17 +40,20 @@ pub struct PipelineSpec {
 #[schemars(extend("oneOf" = [{"required": ["cmd"]}, {"required": ["sh"]}]))]
 pub struct StageSpec {
     /// The command: one line, split into words as a shell would but run without one, or a list of
-    /// words. A subcommand of krammerti says by itself what it reads and writes; a file of the
-    /// project that is named here counts as an input.
+    /// words. A subcommand of krammerti says by itself what it reads and writes. Of other programs, a
+    /// word that is a file of the project, or what another stage writes, counts as an input.
     pub cmd: Option<Cmd>,
-    /// A line for the shell (`sh -ec`), instead of `cmd`: for redirection, pipes and patterns.
+    /// A line for the shell (`sh -ec`), instead of `cmd`: for redirection, pipes and patterns. Words
+    /// count as inputs as those of `cmd` do, but for what stands behind a `>`. `${item}`, `${key}` and
+    /// `${params.…}` are put in so that they stay one word; every other `${…}` is the shell's.
     pub sh: Option<String>,
     /// What a person should know about the stage.
     pub desc: Option<String>,
     /// Files and folders that it reads, besides those its command names.
     #[serde(default)]
     pub deps: Vec<String>,
-    /// Files and folders that it writes, besides those its command names.
+    /// Files and folders that it writes, besides those its command names: a path, one with a `/` at
+    /// its end for a folder, or `PATH: {cache: false}`.
     #[serde(default)]
     pub outs: Vec<OutSpec>,
     /// Parameters that it reads, besides those its command reads: sections or single values of
@@ -61,11 +64,12 @@ pub struct StageSpec {
     /// each value.
     #[serde(default)]
     pub env: Vec<String>,
-    /// The folder that the command runs in; paths of this stage are relative to it.
+    /// The folder that the command runs in; the paths and patterns of this stage are relative to it.
     pub wdir: Option<String>,
     /// One stage for each item: a list, a map of names to items, `${params.a.b}` for a list or map
     /// of `params.yaml`, or a pattern of files such as `texts/*.txt`. The stage is named
-    /// `STAGE@KEY`; its strings may hold `${item}`, `${item.field}` and `${key}`.
+    /// `STAGE@KEY`; its strings may hold `${item}`, `${item.field}` and `${key}`. The key of a value is
+    /// the value, that of a map its `name`, that of a file what the stars of the pattern stand for.
     #[schemars(with = "Option<ItemsSchema>")]
     pub foreach: Option<Value>,
     /// One stage for each combination of the values of these axes, named `STAGE@A-B`; its strings
@@ -75,14 +79,14 @@ pub struct StageSpec {
     pub matrix: Vec<(String, Value)>,
     /// How long a result holds although nothing changed, for a stage that reads the outer world.
     pub fresh_for: Option<Span>,
-    /// Never run it: its outputs are taken as they lie, or from the store.
+    /// Never run it: its outputs are taken as they lie, or from the store. It waits for no other stage.
     #[serde(default)]
     pub frozen: bool,
     /// Run it every time.
     #[serde(default)]
     pub always: bool,
     /// Parameters of `params.yaml` and the value, or list of values, that each must have. Otherwise
-    /// this stage, and those that need it, are left out.
+    /// this stage, and those that need it, are left out. `null` stands for one that is not set.
     #[serde(default)]
     pub when: BTreeMap<String, Value>,
     /// How often to try again after a failure.
@@ -97,7 +101,8 @@ pub struct StageSpec {
     #[serde(default, deserialize_with = "counts::<_, 0>")]
     pub resources: BTreeMap<String, u32>,
     /// What to run when it has failed for good: a command, told `KRAMMERTI_STAGE`,
-    /// `KRAMMERTI_ERROR`, `KRAMMERTI_LOG`, `KRAMMERTI_ATTEMPT` and `KRAMMERTI_RUN`.
+    /// `KRAMMERTI_ERROR`, `KRAMMERTI_LOG`, `KRAMMERTI_ATTEMPT` and `KRAMMERTI_RUN`. It may take a
+    /// minute. It is not run after Ctrl-C, SIGTERM or where another run holds an output.
     pub on_failure: Option<Cmd>,
     /// Run it confined (Landlock): reading an undeclared file of the project, or writing anywhere
     /// but to its outputs, fails.

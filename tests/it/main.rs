@@ -5,9 +5,11 @@
 mod chaos;
 mod commands;
 mod contract;
+mod docs;
 mod errors;
 mod explain;
 mod failures;
+mod features;
 mod fuzz;
 mod pipeline;
 mod sandbox;
