@@ -187,15 +187,19 @@ impl Stage {
     /// The words of the command that may name a file that it reads.
     fn named(&self) -> BTreeSet<String> {
         let words = &self.command.words;
-        let mut named: BTreeSet<String> = words.iter().cloned().collect();
-        if let [shell, option, line, ..] = words.as_slice()
-            && matches!(shell.as_str(), "sh" | "bash" | "dash")
-            && option.starts_with('-')
-            && option.ends_with('c')
-        {
-            named.extend(shell::words(line));
+        let plain = |words: &[String]| words.iter().cloned().collect();
+        match words.as_slice() {
+            [shell, option, line, rest @ ..]
+                if matches!(shell.as_str(), "sh" | "bash" | "dash")
+                    && option.starts_with('-')
+                    && option.ends_with('c') =>
+            {
+                let mut named: BTreeSet<String> = plain(rest);
+                named.extend(shell::words(line));
+                named
+            }
+            words => plain(words),
         }
-        named
     }
 
     /// Whether its parameters of a file are declared one by one: then the rest of it may change.
