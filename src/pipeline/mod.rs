@@ -417,6 +417,19 @@ mod tests {
         assert_eq!(names, ["first", "last", "deps"]);
         assert_eq!(inputs(text, "last"), ["x/b"]);
         assert_eq!(inputs(text, "deps"), ["x"], "declared already");
+        let text = "stages:
+  sum: {sh: 'cat c/*.txt >s', outs: [s]}
+  all: {cmd: python3 all.py c, outs: [t]}
+  own: {sh: 'cat c/* >c/all', outs: [c/all]}
+  one: {cmd: touch c/1.txt, outs: [c/1.txt]}
+";
+        assert_eq!(
+            inputs(text, "sum"),
+            ["c"],
+            "a folder that others write into"
+        );
+        assert_eq!(inputs(text, "all"), ["c"]);
+        assert_eq!(inputs(text, "own"), [""; 0], "it writes there itself");
     }
 
     fn plan(plan: Result<Plan<'_>, GraphError>) -> Result<String, String> {

@@ -41,7 +41,8 @@ pub struct PipelineSpec {
 pub struct StageSpec {
     /// The command: one line, split into words as a shell would but run without one, or a list of
     /// words. A subcommand of krammerti says by itself what it reads and writes. Of other programs, a
-    /// word that is a file of the project, or what another stage writes, counts as an input.
+    /// word that is a file of the project, what another stage writes, or the folder that it writes into,
+    /// counts as an input.
     pub cmd: Option<Cmd>,
     /// A line for the shell (`sh -ec`), instead of `cmd`: for redirection, pipes and patterns. Words
     /// count as inputs as those of `cmd` do, but for what stands behind a `>`. `${item}`, `${key}` and

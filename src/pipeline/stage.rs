@@ -187,15 +187,19 @@ impl Stage {
     /// The words of the command that may name a file that it reads.
     fn named(&self) -> BTreeSet<String> {
         let words = &self.command.words;
-        let mut named: BTreeSet<String> = words.iter().cloned().collect();
-        if let [shell, option, line, ..] = words.as_slice()
-            && matches!(shell.as_str(), "sh" | "bash" | "dash")
-            && option.starts_with('-')
-            && option.ends_with('c')
-        {
-            named.extend(shell::words(line));
+        let plain = |words: &[String]| words.iter().cloned().collect();
+        match words.as_slice() {
+            [shell, option, line, rest @ ..]
+                if matches!(shell.as_str(), "sh" | "bash" | "dash")
+                    && option.starts_with('-')
+                    && option.ends_with('c') =>
+            {
+                let mut named: BTreeSet<String> = plain(rest);
+                named.extend(shell::words(line));
+                named
+            }
+            words => plain(words),
         }
-        named
     }
 
     /// Whether its parameters of a file are declared one by one: then the rest of it may change.
@@ -237,17 +241,18 @@ impl Stage {
 }
 
 /// What a command names counts as an input, declared or not: a file of the project, since a script
-/// that was edited must not give its old result; and what another stage writes, whether it is there
-/// yet or not, since otherwise the order of stages would change with what lies there.
+/// that was edited must not give its old result; and what another stage writes, or the folder it
+/// writes into, whether it is there yet or not, since otherwise the order of stages would change with
+/// what lies there.
 pub(super) fn add_named(stages: &mut [Stage], commands: &dyn Commands) {
-    let written: BTreeSet<ProjectPath> = stages
-        .iter()
-        .flat_map(|stage| stage.outputs.iter().cloned())
-        .collect();
+    let written = Written::by(stages);
+    // A thousand stages name the same programs and scripts.
+    let mut is_file: BTreeMap<ProjectPath, bool> = BTreeMap::new();
     for stage in stages.iter_mut().filter(|stage| !stage.command.builtin) {
         let declared = stage.inputs.clone();
         for word in stage.named() {
-            let path = ProjectPath::within(stage.command.wdir.as_ref(), &word);
+            let (plain, starred) = before_stars(&word);
+            let path = ProjectPath::within(stage.command.wdir.as_ref(), plain);
             let Some(path) = path.ok().filter(ProjectPath::is_inside) else {
                 continue;
             };
@@ -256,12 +261,51 @@ pub(super) fn add_named(stages: &mut [Stage], commands: &dyn Commands) {
             {
                 continue;
             }
-            if let Some(output) = path.ancestors().find(|around| written.contains(around)) {
+            if let Some(output) = written.named_by(&path) {
                 stage.inputs.insert(output);
-            } else if commands.is_file(&path) && !stage.reads_params_of(&path) {
-                stage.inputs.insert(path);
+            } else if !starred && !stage.reads_params_of(&path) {
+                let known = is_file.entry(path.clone());
+                if *known.or_insert_with(|| commands.is_file(&path)) {
+                    stage.inputs.insert(path);
+                }
             }
         }
+    }
+}
+
+/// A word up to the folder in which it has its first star, and whether it has one.
+fn before_stars(word: &str) -> (&str, bool) {
+    match word.find(['*', '?', '[']) {
+        None => (word, false),
+        Some(star) => (
+            word[..star]
+                .rsplit_once('/')
+                .map_or("", |(folder, _)| folder),
+            true,
+        ),
+    }
+}
+
+/// What all stages write.
+struct Written(BTreeSet<String>);
+
+impl Written {
+    fn by(stages: &[Stage]) -> Self {
+        let outputs = stages.iter().flat_map(|stage| &stage.outputs);
+        Self(outputs.map(ToString::to_string).collect())
+    }
+
+    /// What a path stands for: the output that it is or lies in, or itself where outputs lie in it.
+    fn named_by(&self, path: &ProjectPath) -> Option<ProjectPath> {
+        let around = path
+            .ancestors()
+            .find(|around| self.0.contains(around.as_str()));
+        around.or_else(|| {
+            let below = format!("{path}/");
+            let next = self.0.range(below.clone()..).next();
+            next.filter(|next| next.starts_with(&below))
+                .map(|_| path.clone())
+        })
     }
 }
 
@@ -350,6 +394,19 @@ mod tests {
         assert_eq!(delays, [10, 20, 40, 80]);
         assert_eq!(policy(10).delay(99).as_secs(), 3600);
         assert_eq!(policy(7200).delay(3).as_secs(), 7200);
+    }
+
+    #[test]
+    fn a_pattern_names_the_folder_before_its_stars() {
+        for (word, told) in [
+            ("a/b", ("a/b", false)),
+            ("a/b/*.txt", ("a/b", true)),
+            ("a/b*/c", ("a", true)),
+            ("*.txt", ("", true)),
+            ("a[0-9]", ("", true)),
+        ] {
+            assert_eq!(before_stars(word), told, "{word}");
+        }
     }
 
     #[test]
