@@ -16,7 +16,7 @@
 //!
 //! Imports go one way, and a test holds them:
 //! `cli → ops → (pipeline, source, data, model, tune, eval, forecast, report) → (artifact, params,
-//! physics) → (fs, event, time)`. The neural models live in the package `krammerti-torch`, which is
+//! physics) → (fs, event, time, yaml)`. The neural models live in the package `krammerti-torch`, which is
 //! this same command line with more models registered.
 
 pub mod cli;
@@ -39,3 +39,4 @@ pub mod physics;
 pub mod event;
 pub mod fs;
 pub mod time;
+pub mod yaml;

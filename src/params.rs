@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use crate::yaml;
+
 pub use checked::{
     Architecture, Calendar, Device, Dimension, EvaluateParams, Fallback, FeelsLike, FileColumn,
     FileSource, LstmParams, ModelParams, Params, PredictParams, PrepareParams, RidgeParams,
@@ -90,11 +92,11 @@ pub struct Values(Value);
 impl Values {
     /// Reads a file from its text.
     pub fn parse(path: &Path, text: &str) -> Result<Self, ParamsError> {
-        match serde_yaml::from_str(text) {
+        match yaml::parse(text) {
             Ok(value) => Ok(Self(value)),
-            Err(error) => Err(ParamsError::Syntax {
+            Err(message) => Err(ParamsError::Syntax {
                 file: path.to_owned(),
-                message: error.to_string(),
+                message,
             }),
         }
     }
@@ -147,10 +149,10 @@ impl ParamsFile {
             file: path.to_owned(),
             message,
         };
-        let mut value: Value = match serde_yaml::from_str(text) {
+        let mut value: Value = match yaml::parse(text) {
             Ok(Value::Null) => Value::Object(serde_json::Map::new()),
             Ok(value) => value,
-            Err(error) => return Err(syntax(error.to_string())),
+            Err(message) => return Err(syntax(message)),
         };
         if let Some(key) = subtree {
             value = lookup(&value, key)
@@ -260,7 +262,7 @@ fn assign(value: &mut Value, assignment: &str) -> Result<(), ParamsError> {
     let (path, text) = assignment
         .split_once('=')
         .ok_or_else(|| wrong("expected KEY=VALUE, such as train.epochs=5".to_owned()))?;
-    let new: Value = serde_yaml::from_str(text).map_err(|error| wrong(error.to_string()))?;
+    let new: Value = yaml::parse(text).map_err(wrong)?;
     set(value, path.trim(), new).map_err(wrong)
 }
 

@@ -210,6 +210,12 @@ impl Report {
     fn lock(&mut self, error: &LockError) {
         match error {
             LockError::Io(error) => self.io(error),
+            LockError::Version { .. } => {
+                self.code = USAGE;
+                self.hint = Some(
+                    "use the krammerti that wrote it, or remove the file and run again".to_owned(),
+                );
+            }
             LockError::Syntax { .. } => {
                 self.code = USAGE;
                 self.hint =
@@ -262,11 +268,7 @@ impl Report {
                         .to_owned(),
                 );
             }
-            ExecuteError::Lock(_) => {
-                self.code = USAGE;
-                self.hint =
-                    Some("take one side of a git conflict in it, or remove the file".to_owned());
-            }
+            ExecuteError::Lock(error) => self.lock(error),
             ExecuteError::Io(error) => self.io(error),
             ExecuteError::Command(error) => self.command(error),
             ExecuteError::Frozen { .. } => {

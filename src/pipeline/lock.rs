@@ -16,7 +16,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{ExecuteError, KeyParts, hold};
 use crate::artifact::{Artifact, Digest};
-use crate::fs;
+use crate::{fs, yaml};
+
+/// The form of the file; another form gets another number.
+const VERSION: u32 = 1;
 
 const HEADER: &str =
     "# What each stage last read and wrote. Written by krammerti; keep it in git.\n";
@@ -93,7 +96,15 @@ pub enum LockError {
     /// Not readable at all.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// Not a lock, or one of another version of krammerti, or with the marks of a git conflict.
+    /// It is of another version of krammerti.
+    #[error("{}: expected version {VERSION}, found {found}", .file.display())]
+    Version {
+        /// The file.
+        file: PathBuf,
+        /// Its version.
+        found: u32,
+    },
+    /// Not a lock, or with the marks of a git conflict.
     #[error("{}: {message}", .file.display())]
     Syntax {
         /// The file.
@@ -101,6 +112,19 @@ pub enum LockError {
         /// What is wrong.
         message: String,
     },
+}
+
+/// The error of a lock that says another version, whatever else it says.
+fn other_version(file: &Path, text: &str) -> Option<LockError> {
+    #[derive(Deserialize)]
+    struct Version {
+        version: u32,
+    }
+    let found = yaml::parse::<Version>(text).ok()?.version;
+    (found != VERSION).then(|| LockError::Version {
+        file: file.to_owned(),
+        found,
+    })
 }
 
 impl Lock {
@@ -118,13 +142,16 @@ impl Lock {
             file: file.to_owned(),
             message,
         };
-        let content: Content =
-            serde_yaml::from_str(text).map_err(|error| syntax(error.to_string()))?;
-        if content.version != 1 {
-            return Err(syntax(format!(
-                "expected version 1, found {}",
-                content.version
-            )));
+        let content: Content = match yaml::parse(text) {
+            Ok(content) => content,
+            // One of a later krammerti may have any shape, and needs other advice.
+            Err(message) => return Err(other_version(file, text).unwrap_or(syntax(message))),
+        };
+        if content.version != VERSION {
+            return Err(LockError::Version {
+                file: file.to_owned(),
+                found: content.version,
+            });
         }
         Ok(Self {
             stages: content.stages,
@@ -150,7 +177,7 @@ impl Lock {
     /// The text of the file.
     pub fn render(&self) -> Result<String, LockError> {
         let content = Content {
-            version: 1,
+            version: VERSION,
             stages: self.stages.clone(),
         };
         match serde_yaml::to_string(&content) {

@@ -33,6 +33,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use crate::yaml;
+
 pub use assess::{Assessment, State};
 pub use execute::{Attempt, Built, ExecuteError, Runner};
 pub use garbage::Garbage;
@@ -134,11 +136,10 @@ pub enum PipelineError {
 impl Pipeline {
     /// Reads and checks a pipeline.
     pub fn parse(file: &Path, text: &str, commands: &dyn Commands) -> Result<Self, PipelineError> {
-        let spec: PipelineSpec =
-            serde_yaml::from_str(text).map_err(|error| PipelineError::Syntax {
-                file: file.to_owned(),
-                message: error.to_string(),
-            })?;
+        let spec: PipelineSpec = yaml::parse(text).map_err(|message| PipelineError::Syntax {
+            file: file.to_owned(),
+            message,
+        })?;
         let mut stages = Vec::with_capacity(spec.stages.len());
         for (name, stage) in &spec.stages {
             stages.extend(build(name, stage, &spec, commands).map_err(|source| {

@@ -717,6 +717,8 @@ fn a_bomb_of_aliases_in_the_pipeline_is_refused_and_not_unfolded() {
         "cmd: x, deps: BOMB, outs: [o]",
         "cmd: x, desc: BOMB, outs: [o]",
         "cmd: x, unknown: BOMB, outs: [o]",
+        "cmd: x, foreach: BOMB, outs: [o]",
+        "cmd: x, matrix: {item: BOMB}, outs: [o]",
     ] {
         let sandbox = Sandbox::empty();
         let stage = stage.replace("BOMB", &bomb());
@@ -758,4 +760,29 @@ fn deep_nesting_is_refused() {
         let entry = format!("version: 1\nstages: {{a: {{cmd: x, wrote: {{}}, unknown: {deep}}}}}");
         Lock::parse(Path::new("pipeline.lock"), &entry).unwrap_err();
     }
+}
+
+#[test]
+fn a_bomb_of_aliases_in_the_parameters_is_refused_and_not_unfolded() {
+    let sandbox = Sandbox::empty();
+    sandbox.write(
+        "pipeline.yaml",
+        "stages: {a: {cmd: touch o, outs: [o], params: [extra]}}\n",
+    );
+    sandbox.write("params.yaml", &format!("extra: {{a: {}}}\n", bomb()));
+    refuses_a_bomb(&sandbox, "params.yaml");
+}
+
+#[test]
+fn a_lock_of_a_later_version_is_called_so() {
+    let sandbox = Sandbox::empty();
+    sandbox.write("pipeline.yaml", "stages: {a: {cmd: touch o, outs: [o]}}\n");
+    sandbox.write(
+        "pipeline.lock",
+        "version: 2\nstages: [of, another, shape]\n",
+    );
+    sandbox.run(&["status"]).fails(
+        2,
+        &["expected version 1, found 2", "the krammerti that wrote it"],
+    );
 }
