@@ -13,6 +13,7 @@ use polars::prelude::{
 use super::{Column, SeriesError, Table};
 
 const TIME: &str = "time";
+const REASONS: &str = "reasons";
 const UNITS: &str = "krammerti.units";
 
 /// A file that is no table of ours.
@@ -31,6 +32,15 @@ pub enum ParquetError {
 
 /// Writes a table. Equal tables give equal bytes.
 pub fn to_parquet(table: &Table) -> Result<Vec<u8>, ParquetError> {
+    write(table, None)
+}
+
+/// Writes rows with a text for each of them in a last column: why they were refused.
+pub fn refused_to_parquet(table: &Table, reasons: &[String]) -> Result<Vec<u8>, ParquetError> {
+    write(table, Some(reasons))
+}
+
+fn write(table: &Table, reasons: Option<&[String]>) -> Result<Vec<u8>, ParquetError> {
     let milliseconds: Vec<i64> = table.times().iter().map(|time| time * 1000).collect();
     let time = PolarsSeries::new(TIME.into(), milliseconds).cast(&DataType::Datetime(
         TimeUnit::Milliseconds,
@@ -44,6 +54,9 @@ pub fn to_parquet(table: &Table) -> Result<Vec<u8>, ParquetError> {
             .map(|&v| (!v.is_nan()).then_some(v))
             .collect();
         columns.push(PolarsSeries::new(column.name.as_str().into(), values).into_column());
+    }
+    if let Some(reasons) = reasons {
+        columns.push(PolarsSeries::new(REASONS.into(), reasons).into_column());
     }
     let mut frame = DataFrame::new(table.times().len(), columns)?;
     let units: BTreeMap<&str, &str> = table

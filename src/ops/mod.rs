@@ -3,12 +3,14 @@
 //! The only place where files meet models and data. Every operation writes its output whole or not
 //! at all, and reports by events; none of them prints.
 
+mod check;
 mod dataset;
 mod evaluate;
 mod fetch;
 mod model;
 mod predict;
 mod prepare;
+mod quality;
 mod run;
 mod status;
 mod train;
@@ -20,10 +22,12 @@ use crate::event::{Event, Observer};
 use crate::model::Registry;
 use crate::params::{Params, ParamsFile};
 
+pub use check::check;
 pub use evaluate::{GateFailed, evaluate};
 pub use fetch::{NoSource, fetch};
 pub use predict::predict;
 pub use prepare::prepare;
+pub use quality::QualityFailed;
 pub use run::{RunError, RunOptions, StageFailed, execute_one, run_plan};
 pub use status::{DryRun, Planned, StageStatus, Standing, dry_run, status};
 pub use train::train;

@@ -7,8 +7,8 @@ fn help_of_every_command() {
     let sandbox = Sandbox::empty();
     let mut all = sandbox.run(&["--help"]).ok().stdout;
     for command in [
-        "run", "status", "why", "graph", "verify", "gc", "schema", "fetch", "prepare", "train",
-        "tune", "evaluate", "predict",
+        "run", "status", "why", "graph", "verify", "gc", "schema", "fetch", "check", "prepare",
+        "train", "tune", "evaluate", "predict",
     ] {
         all.push_str(&format!(
             "\n=== {command}\n{}",

@@ -1,0 +1,107 @@
+//! Whether the rows after the training part come from another distribution.
+//!
+//! The measure is the population stability index: over ten bins that each hold a tenth of the
+//! training part, `PSI = Σ (q − p) · ln(q / p)` with the shares p of the training part and q of the
+//! rest (Siddiqi, Credit Risk Scorecards, 2006; Yurdakul, Statistical Properties of PSI, 2018). By
+//! custom up to 0.1 is no change and above 0.25 a large one. It is the Kullback–Leibler divergence
+//! made symmetric, without a unit, and needs no assumption on the distribution.
+//!
+//! Parts shorter than a year are not compared by default: that winter is no summer is no drift.
+
+use super::super::Column;
+use super::Setting;
+use super::columns::ColumnRule;
+use super::report::{Check, Example, Finding, number};
+use crate::params::{Action, Quantity};
+
+/// Bins of the index.
+const BINS: usize = 10;
+/// Values looked at in each part, evenly spread: enough for the third digit of the index.
+const SAMPLE: usize = 100_000;
+/// Fewer values than this say nothing about ten bins.
+const ENOUGH: usize = 200;
+
+/// Compares the part after the training part with it. `None` where that cannot be done.
+pub(super) fn check(
+    times: &[i64],
+    column: &Column,
+    rule: &ColumnRule,
+    setting: &Setting<'_>,
+) -> Option<Finding> {
+    let params = setting.params;
+    // A direction is a circle, on which bins of a line mean little.
+    if params.drift == Action::Off || rule.quantity == Quantity::Direction {
+        return None;
+    }
+    let (first, last) = (*times.first()?, *times.last()?);
+    let span = last - first;
+    let border = first + (span as f64 * setting.train_share) as i64;
+    if (border - first).min(last - border) < params.drift_span.seconds() {
+        return None;
+    }
+    let row = times.partition_point(|&time| time < border);
+    let train = sample(&column.values[..row], rule);
+    let rest = sample(&column.values[row..], rule);
+    let psi = stability_index(train, &rest)?;
+    let mut finding = Finding::new(Check::Drift, Some(&column.name), params.drift);
+    finding.measured = Some(psi);
+    if psi > params.drift_psi {
+        let limit = number(params.drift_psi);
+        finding.hit(|| {
+            Example::new(
+                times[row],
+                Some(psi),
+                format!("an index of at most {limit} against the training part"),
+            )
+        });
+    }
+    Some(finding.of(1))
+}
+
+fn sample(values: &[f64], rule: &ColumnRule) -> Vec<f64> {
+    let stride = values.len().div_ceil(SAMPLE).max(1);
+    let spread = values.iter().copied().step_by(stride);
+    spread.filter(|&value| rule.believes(value)).collect()
+}
+
+/// The population stability index of some values against those of the training part.
+fn stability_index(mut train: Vec<f64>, rest: &[f64]) -> Option<f64> {
+    if train.len().min(rest.len()) < ENOUGH {
+        return None;
+    }
+    train.sort_unstable_by(f64::total_cmp);
+    let mut borders: Vec<f64> = (1..BINS)
+        .map(|bin| train[bin * train.len() / BINS])
+        .collect();
+    borders.dedup();
+    let shares = |values: &[f64]| {
+        let mut counts = vec![0_usize; borders.len() + 1];
+        for value in values {
+            counts[borders.partition_point(|border| border <= value)] += 1;
+        }
+        // An empty bin would make the index infinite.
+        let share = |count: usize| (count as f64 / values.len() as f64).max(1e-4);
+        counts.into_iter().map(share).collect::<Vec<f64>>()
+    };
+    let pairs = shares(&train).into_iter().zip(shares(rest));
+    Some(pairs.map(|(p, q)| (q - p) * (q / p).ln()).sum())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_index_of_known_shares() {
+        let line = |from: usize, to: usize| (from..to).map(|i| i as f64).collect::<Vec<f64>>();
+        let train = line(0, 1000);
+        let same = stability_index(train.clone(), &train).unwrap();
+        assert!(same.abs() < 1e-12, "{same}");
+        // All of the rest in one of ten bins: (1 − 0.1) ln(10) + 9 (0.0001 − 0.1) ln(0.001).
+        let moved = stability_index(train.clone(), &line(900, 1000).repeat(3)).unwrap();
+        let expected = 0.9 * 10_f64.ln() + 9.0 * (1e-4 - 0.1) * 1e-3_f64.ln();
+        assert!((moved - expected).abs() < 1e-9, "{moved} {expected}");
+        assert_eq!(stability_index(train, &line(0, 199)), None);
+        assert_eq!(stability_index(vec![], &[]), None);
+    }
+}
