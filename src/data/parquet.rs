@@ -189,6 +189,29 @@ mod tests {
     }
 
     #[test]
+    fn refused_rows_have_their_reasons_beside_them() {
+        let column = Column {
+            name: "a".into(),
+            unit: "°C".into(),
+            values: vec![99.0, f64::NAN],
+        };
+        let table = Table::new(vec![0, 3600], vec![column]).unwrap();
+        let reasons = ["range of a".to_owned(), "order".to_owned()];
+        let bytes = refused_to_parquet(&table, &reasons).unwrap();
+        let frame = ParquetReader::new(Cursor::new(bytes)).finish().unwrap();
+        let names: Vec<&str> = frame.columns().iter().map(|c| c.name().as_str()).collect();
+        assert_eq!(names, ["time", "a", "reasons"]);
+        let text = frame
+            .column("reasons")
+            .unwrap()
+            .as_materialized_series()
+            .clone();
+        let text: Vec<Option<&str>> = text.str().unwrap().iter().collect();
+        assert_eq!(text, [Some("range of a"), Some("order")]);
+        assert_eq!(frame.column("a").unwrap().null_count(), 1);
+    }
+
+    #[test]
     fn other_files_are_refused() {
         assert!(matches!(
             from_parquet(b"no parquet at all".to_vec()),

@@ -116,8 +116,9 @@ pub struct QualityParams {
     pub gap_count: Option<usize>,
     /// The largest share of a column that may be missing.
     pub missing_share: f64,
-    /// The longest time without a value of a column.
-    pub longest_missing: Step,
+    /// The longest time without a value of a column; seven days, and at least six steps, where
+    /// absent.
+    pub longest_missing: Option<Step>,
     /// Numbers that stand for "no value".
     pub sentinel_values: Vec<f64>,
     /// The longest time that a sensor may give one value.
@@ -326,7 +327,7 @@ fn checked(raw: raw::Quality) -> QualityParams {
         longest_gap: limits.longest_gap,
         gap_count: limits.gap_count,
         missing_share: limits.missing_share.unwrap_or(0.1),
-        longest_missing: limits.longest_missing.unwrap_or(span(7 * 86_400)),
+        longest_missing: limits.longest_missing,
         sentinel_values: limits.sentinel_values.unwrap_or(SENTINELS.to_vec()),
         stuck_for: limits.stuck_for.unwrap_or(Step::DAY),
         oldest: limits.oldest,

@@ -6,6 +6,7 @@ mod commands;
 mod contract;
 mod errors;
 mod pipeline;
+mod quality;
 mod sandbox;
 mod signals;
 mod store;

@@ -448,13 +448,15 @@ impl Missing {
             });
         }
         let (length, start) = self.longest;
-        if length > params.longest_missing.seconds() {
+        let week = 7 * Step::DAY.seconds();
+        let longest = params
+            .longest_missing
+            .map_or(week.max(6 * self.step), Step::seconds);
+        if length > longest {
             finding.hit(|| {
-                let hours = number(length as f64 / 3600.0);
-                let expected = format!(
-                    "no longer without values than {}, here {hours} h",
-                    params.longest_missing
-                );
+                let hours = |seconds: i64| number(seconds as f64 / 3600.0);
+                let (longest, length) = (hours(longest), hours(length));
+                let expected = format!("at most {longest} h without a value, here {length} h");
                 Example::new(start, None, expected)
             });
         }

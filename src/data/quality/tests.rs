@@ -207,7 +207,7 @@ fn completeness_counts_missing_rows_and_values_also_at_the_ends() {
     );
     assert_eq!(
         finding.examples[1].expected,
-        "no longer without values than 7d, here 200 h"
+        "at most 168 h without a value, here 200 h"
     );
     let none = assessed(hourly(&[N; 300]), |_| ());
     assert_eq!(found(&none, Check::Completeness).measured, Some(1.0));
