@@ -308,9 +308,7 @@ pub(super) fn check(
             continue;
         }
         if rule.sentinels.hold(value) {
-            sentinels.hit(row, || {
-                Example::new(time, Some(value), "a value, or none at all")
-            });
+            sentinels.hit(row, || Example::new(time, Some(value), "a measured value"));
             continue;
         }
         missing.value_at(time);

@@ -6,7 +6,8 @@
 //! custom up to 0.1 is no change and above 0.25 a large one. It is the Kullback–Leibler divergence
 //! made symmetric, without a unit, and needs no assumption on the distribution.
 //!
-//! Parts shorter than a year are not compared by default: that winter is no summer is no drift.
+//! That winter is no summer is no drift: only whole years next to the border are compared, and
+//! parts shorter than one not at all (`limits.drift_span`).
 
 use super::super::Column;
 use super::Setting;
@@ -39,9 +40,11 @@ pub(super) fn check(
     if (border - first).min(last - border) < params.drift_span.seconds() {
         return None;
     }
-    let row = times.partition_point(|&time| time < border);
-    let train = sample(&column.values[..row], rule);
-    let rest = sample(&column.values[row..], rule);
+    let (before, after) = whole_spans(first, border, last, params.drift_span.seconds());
+    let row = |time: i64| times.partition_point(|&other| other < time);
+    let (from, row, to) = (row(before), row(border), row(after));
+    let train = sample(&column.values[from..row], rule);
+    let rest = sample(&column.values[row..to], rule);
     let psi = stability_index(train, &rest)?;
     let mut finding = Finding::new(Check::Drift, Some(&column.name), params.drift);
     finding.measured = Some(psi);
@@ -51,11 +54,21 @@ pub(super) fn check(
             Example::new(
                 times[row],
                 Some(psi),
-                format!("an index of at most {limit} against the training part"),
+                format!("at most {limit} against the training part"),
             )
         });
     }
     Some(finding.of(1))
+}
+
+/// Where whole spans around the border begin and end, none of them empty: fourteen months hold two
+/// winters and one summer.
+fn whole_spans(first: i64, border: i64, last: i64, span: i64) -> (i64, i64) {
+    let whole = |length: i64| length / span * span;
+    (
+        border - whole(border - first),
+        border + whole(last - border),
+    )
 }
 
 fn sample(values: &[f64], rule: &ColumnRule) -> Vec<f64> {
@@ -90,6 +103,14 @@ fn stability_index(mut train: Vec<f64>, rest: &[f64]) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whole_years_are_compared() {
+        let year = 365;
+        assert_eq!(whole_spans(0, 1000, 1800, year), (270, 1730));
+        assert_eq!(whole_spans(0, 365, 730, year), (0, 730));
+        assert_eq!(whole_spans(-5, 395, 800, 1), (-5, 800));
+    }
 
     #[test]
     fn the_index_of_known_shares() {

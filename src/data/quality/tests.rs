@@ -424,7 +424,7 @@ fn the_table_fits_eighty_columns() {
         "{text}"
     );
     assert!(
-        text.contains("1970-01-05 04:00  -9999, expected a value, or none at all"),
+        text.contains("1970-01-05 04:00  -9999, expected a measured value"),
         "{text}"
     );
 }
