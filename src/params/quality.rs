@@ -119,8 +119,9 @@ pub struct QualityParams {
     /// The longest time without a value of a column; seven days, and at least six steps, where
     /// absent.
     pub longest_missing: Option<Step>,
-    /// Numbers that stand for "no value".
-    pub sentinel_values: Vec<f64>,
+    /// Numbers that stand for "no value" whatever the column; where absent, those that are known to
+    /// be written and that no true value of the column can be.
+    pub sentinel_values: Option<Vec<f64>>,
     /// The longest time that a sensor may give one value.
     pub stuck_for: Step,
     /// The greatest age of the last row; one day, and at least three steps, where absent.
@@ -174,25 +175,6 @@ impl Default for QualityParams {
         checked(raw::Quality::default())
     }
 }
-
-/// Numbers that loggers, archives and formats are known to write for "no value". The last one is
-/// the fill value of netCDF.
-const SENTINELS: [f64; 14] = [
-    -99_999.0,
-    -9_999.99,
-    -9_999.9,
-    -9_999.0,
-    -8_888.0,
-    -7_777.0,
-    -32_768.0,
-    -3_276.8,
-    -3_270.9,
-    -999.99,
-    -999.9,
-    -999.0,
-    1e20,
-    9.969_209_968_386_869e36,
-];
 
 /// A span of so many seconds; the constants below are none of them zero.
 const fn span(seconds: u32) -> Step {
@@ -328,7 +310,7 @@ fn checked(raw: raw::Quality) -> QualityParams {
         gap_count: limits.gap_count,
         missing_share: limits.missing_share.unwrap_or(0.1),
         longest_missing: limits.longest_missing,
-        sentinel_values: limits.sentinel_values.unwrap_or(SENTINELS.to_vec()),
+        sentinel_values: limits.sentinel_values,
         stuck_for: limits.stuck_for.unwrap_or(Step::DAY),
         oldest: limits.oldest,
         drift_psi: limits.drift_psi.unwrap_or(0.25),

@@ -9,6 +9,25 @@ use crate::time::Step;
 /// So many equal values at least make a stuck sensor: on a long step a few are chance.
 const STUCK_ROWS: usize = 12;
 
+/// Numbers that loggers, archives and formats are known to write for "no value". The last one is
+/// the fill value of netCDF.
+const SENTINELS: [f64; 14] = [
+    -99_999.0,
+    -9_999.99,
+    -9_999.9,
+    -9_999.0,
+    -8_888.0,
+    -7_777.0,
+    -32_768.0,
+    -3_276.8,
+    -3_270.9,
+    -999.99,
+    -999.9,
+    -999.0,
+    1e20,
+    9.969_209_968_386_869e36,
+];
+
 /// What is believed of one column.
 #[derive(Clone, Debug)]
 pub(super) struct ColumnRule {
@@ -59,23 +78,16 @@ impl Sentinels {
     fn outside(values: &[f64], min: f64, max: f64) -> Self {
         let bounded = min.is_finite() || max.is_finite();
         let inside = |value: f64| bounded && (min..=max).contains(&value);
-        let values: Vec<f64> = values
-            .iter()
-            .copied()
-            .filter(|&value| !inside(value))
-            .collect();
-        let least = values
-            .iter()
-            .map(|value| value.abs())
-            .fold(f64::INFINITY, f64::min);
-        Self {
-            values,
-            least: least * (1.0 - 1e-6),
-        }
+        let outside = values.iter().copied().filter(|&value| !inside(value));
+        Self::new(outside.collect())
     }
 
-    fn none() -> Self {
-        Self::outside(&[], 0.0, 0.0)
+    fn new(values: Vec<f64>) -> Self {
+        let sizes = values.iter().map(|value| value.abs());
+        Self {
+            least: sizes.fold(f64::INFINITY, f64::min) * (1.0 - 1e-6),
+            values,
+        }
     }
 
     /// Whether a value is one of them, as far as single precision tells: files often passed it.
@@ -113,8 +125,11 @@ impl ColumnRule {
             min,
             max,
             sentinels: match on_sentinels {
-                Action::Off => Sentinels::none(),
-                _ => Sentinels::outside(&params.sentinel_values, min, max),
+                Action::Off => Sentinels::new(Vec::new()),
+                _ => match &params.sentinel_values {
+                    Some(values) => Sentinels::new(values.clone()),
+                    None => Sentinels::outside(&SENTINELS, min, max),
+                },
             },
             change: own
                 .max_change

@@ -246,6 +246,15 @@ fn a_number_that_can_be_a_value_is_no_sentinel() {
 }
 
 #[test]
+fn numbers_that_are_named_are_sentinels_even_where_they_could_be_values() {
+    let mut values = weather(30);
+    (values[3], values[5]) = (0.0, -9999.0);
+    let named = assessed(hourly(&values), |p| p.sentinel_values = Some(vec![0.0]));
+    assert_eq!(all(&named), [(Check::Sentinels, 1), (Check::Range, 1)]);
+    assert!(named.kept.columns()[0].values[3].is_nan());
+}
+
+#[test]
 fn range_by_quantity_and_by_parameter() {
     let mut values = weather(50);
     (values[10], values[20]) = (61.0, -90.5);
