@@ -323,3 +323,67 @@ fn checked(raw: raw::Quality) -> QualityParams {
             .collect(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::super::{ParamsError, ParamsFile};
+    use super::*;
+
+    fn parse(quality: &str) -> Result<QualityParams, ParamsError> {
+        let text = format!("prepare: {{target: t, step: 1h, quality: {quality}}}\n");
+        let (_, params) = ParamsFile::parse(Path::new("params.yaml"), &text, None, &[])?;
+        Ok(params
+            .prepare
+            .map_or_else(QualityParams::default, |prepare| prepare.quality))
+    }
+
+    fn message(quality: &str) -> String {
+        parse(quality).map_or_else(|error| error.to_string(), |_| "no error".to_owned())
+    }
+
+    #[test]
+    fn without_a_word_every_check_is_made() -> Result<(), ParamsError> {
+        assert_eq!(parse("{}")?, QualityParams::default());
+        assert_eq!(QualityParams::default().sentinels, Action::Mask);
+        let some = parse(
+            "{range: off, conflicts: keep_last, limits: {stuck_for: 6h, longest_gap: 2d}, \
+             columns: {t: {quantity: dew_point, max: 30, spikes: drop}}}",
+        )?;
+        assert_eq!(
+            (some.range, some.conflicts),
+            (Action::Off, Conflicts::KeepLast)
+        );
+        assert_eq!(some.stuck_for.to_string(), "6h");
+        let column = &some.columns["t"];
+        assert_eq!(
+            (column.quantity, column.spikes),
+            (Some(Quantity::DewPoint), Some(Action::Drop))
+        );
+        Ok(())
+    }
+
+    #[test]
+    fn what_cannot_be_done_is_refused_with_its_key() {
+        assert_eq!(
+            message("{gaps: mask}"),
+            "params.yaml: prepare.quality.gaps: expected one of off, warn, fail, found mask"
+        );
+        assert!(
+            message("{off_step: warn}").contains("quality.off_step: expected one of drop, fail")
+        );
+        assert!(message("{order: mask}").contains("one of off, warn, drop, fail"));
+        assert!(message("{range: delete}").contains("delete"));
+        assert!(message("{ranges: warn}").contains("ranges"));
+        assert!(message("{limits: {missing_share: 1.5}}").contains("limits.missing_share"));
+        assert!(message("{limits: {drift_psi: 0}}").contains("limits.drift_psi"));
+        assert!(message("{limits: {sentinel_values: [.nan]}}").contains("limits.sentinel_values"));
+        assert!(
+            message("{columns: {t: {min: 2, max: 1}}}")
+                .contains("columns.t.min: expected at most max (1)")
+        );
+        assert!(message("{columns: {t: {max_change: 0}}}").contains("columns.t.max_change"));
+        assert!(message("{pairs: [{low: a, high: b, tolerance: -1}]}").contains("tolerance"));
+    }
+}
