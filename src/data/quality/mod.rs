@@ -6,10 +6,10 @@
 //!                                   kept rows, masked values, refused rows, report ◀┘
 //! ```
 //!
-//! Two ideas hold it together. What is refused and what is kept come out of one [`Sieve`], which
+//! Two ideas hold it together. What is refused and what is kept come out of one `Sieve`, which
 //! only ever moves rows, so that rows in = kept + refused by construction. And every column is read
-//! once, front to back, by one loop that holds all checks on single values ([`columns`]): at ten
-//! million rows the time is that of the memory, and a row costs no allocation unless it is bad.
+//! once, front to back, by one loop that holds all checks on single values (`columns.rs`): a row
+//! costs no allocation unless it is bad.
 //!
 //! A value that is a sentinel or out of range is told as such and not looked at again: a −9999
 //! would otherwise be a spike twice, and contradict its neighbour.
