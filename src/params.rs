@@ -6,7 +6,9 @@
 
 mod check;
 mod checked;
+mod quality;
 mod raw;
+mod raw_quality;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -20,6 +22,7 @@ pub use checked::{
     FileSource, LstmParams, ModelParams, Params, PredictParams, PrepareParams, RidgeParams,
     Sampler, SourceParams, SplitShares, TrainParams, TuneParams, WindPair,
 };
+pub use quality::{Action, ColumnQuality, Conflicts, OrderedPair, QualityParams, Quantity};
 
 /// A parameter that does not hold.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

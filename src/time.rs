@@ -82,8 +82,11 @@ impl Step {
     pub const DAY: Self = Self(86_400);
 
     /// A step of so many seconds; `None` for zero.
-    pub fn from_seconds(seconds: u32) -> Option<Self> {
-        (seconds > 0).then_some(Self(seconds))
+    pub const fn from_seconds(seconds: u32) -> Option<Self> {
+        match seconds {
+            0 => None,
+            seconds => Some(Self(seconds)),
+        }
     }
 
     /// Its length in seconds.

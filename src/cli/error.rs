@@ -8,8 +8,8 @@ use super::verify::Unsound;
 use crate::data::SeriesError;
 use crate::model::{Misfit, NeedsBackend};
 use crate::ops::{
-    DiffError, GateFailed, GitError, LogError, NoLineage, NoSection, NoSource, RunError,
-    StageFailed,
+    DiffError, GateFailed, GitError, LogError, NoLineage, NoSection, NoSource, QualityFailed,
+    RunError, StageFailed,
 };
 use crate::params::ParamsError;
 use crate::pipeline::{
@@ -105,6 +105,11 @@ impl Report {
             });
         } else if cause.is::<GateFailed>() {
             self.code = GATE;
+        } else if cause.is::<QualityFailed>() {
+            self.code = GATE;
+            let actions =
+                "`prepare.quality` in params.yaml says what becomes of it: docs/params.md";
+            self.hint = Some(actions.to_owned());
         } else if let Some(Misfit::Step { model, data }) = cause.downcast_ref::<Misfit>() {
             self.hint = Some(format!(
                 "prepare the data with `step: {model}`, or train a model on {data} data"

@@ -2,6 +2,7 @@
 
 mod backend;
 mod by_hand;
+mod check;
 mod commands;
 mod completions;
 mod diff;
@@ -64,7 +65,7 @@ struct Cli {
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 done, 1 a stage or command failed, 2 wrong usage or configuration,
-3 a quality gate did not hold, 4 another run holds an output (--no-wait),
+3 a quality gate or check did not hold, 4 another run holds an output (--no-wait),
 130 and 143 interrupted by Ctrl-C and SIGTERM.";
 
 /// Options that every command has.
@@ -107,6 +108,7 @@ enum Command {
     Verify(verify::Args),
     Gc(gc::Args),
     Fetch(fetch::Args),
+    Check(check::Args),
     Prepare(prepare::Args),
     Train(train::Args),
     Tune(tune::Args),
@@ -173,6 +175,7 @@ fn run(cli: Cli, registry: &Registry, body: bool, ui: &mut Ui) -> anyhow::Result
         Err(Command::Lineage(args)) => lineage::run(&args, &global, ui),
         Err(Command::Graph(args)) => graph::run(&args, ui),
         Err(Command::Verify(args)) => verify::run(&args, &global, ui),
+        Err(Command::Check(args)) => check::run(&args, ui),
         Err(Command::Gc(args)) => gc::run(&args, &global, ui),
         Err(Command::Completions(args)) => {
             completions::run(&args, ui);

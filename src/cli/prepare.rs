@@ -2,10 +2,10 @@
 
 use super::stage_args::{Common, Request, Verb};
 
-/// Make a data set: regular step, features, split, scaling.
+/// Make a data set: quality checks, regular step, features, split, scaling.
 ///
-/// Parameters come from the section `prepare`. The folder holds `series.parquet` and `dataset.json`,
-/// which any Parquet and JSON reader understands.
+/// Parameters come from the section `prepare`. The folder holds `series.parquet`, `dataset.json`
+/// and `quality.json`, which any Parquet and JSON reader understands.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Fetched files, whose rows are put together.

@@ -157,6 +157,16 @@ impl Dataset {
         builder.finish(split, rows)
     }
 
+    /// The same data set, made from a table of which quality checks had refused some rows.
+    #[must_use]
+    pub fn after_refusing(mut self, duplicates: usize, dropped: usize) -> Self {
+        let rows = &mut self.meta.rows;
+        rows.rows_in += duplicates + dropped;
+        rows.duplicates += duplicates;
+        rows.dropped += dropped;
+        self
+    }
+
     /// Puts a data set together from its two files.
     pub fn from_parts(table: &Table, meta: DatasetMeta) -> Result<Self, DatasetError> {
         if meta.format != FORMAT {
@@ -412,6 +422,7 @@ mod tests {
             }],
             calendar: vec![Calendar::HourOfDay],
             fill_gaps_up_to: Some(Step::HOUR),
+            quality: crate::params::QualityParams::default(),
             split: SplitShares {
                 train: 0.7,
                 validation: 0.1,

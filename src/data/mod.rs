@@ -11,13 +11,14 @@ mod dataset;
 pub mod features;
 mod frame;
 mod parquet;
+pub mod quality;
 mod scaler;
 mod series;
 mod split;
 
 pub use dataset::{CalendarName, ColumnMeta, ColumnSource, Dataset, DatasetError, DatasetMeta};
 pub use frame::{Frame, FrameColumn, Role, columns_with, target_of};
-pub use parquet::{ParquetError, from_parquet, to_parquet};
+pub use parquet::{ParquetError, from_parquet, refused_to_parquet, to_parquet};
 pub use scaler::Scaler;
 pub use series::{Column, RowCounts, Series, SeriesError, Table, fill_gaps};
 pub use split::{Part, Split, Window};

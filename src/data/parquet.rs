@@ -13,6 +13,7 @@ use polars::prelude::{
 use super::{Column, SeriesError, Table};
 
 const TIME: &str = "time";
+const REASONS: &str = "reasons";
 const UNITS: &str = "krammerti.units";
 
 /// A file that is no table of ours.
@@ -31,6 +32,15 @@ pub enum ParquetError {
 
 /// Writes a table. Equal tables give equal bytes.
 pub fn to_parquet(table: &Table) -> Result<Vec<u8>, ParquetError> {
+    write(table, None)
+}
+
+/// Writes rows with a text for each of them in a last column: why they were refused.
+pub fn refused_to_parquet(table: &Table, reasons: &[String]) -> Result<Vec<u8>, ParquetError> {
+    write(table, Some(reasons))
+}
+
+fn write(table: &Table, reasons: Option<&[String]>) -> Result<Vec<u8>, ParquetError> {
     let milliseconds: Vec<i64> = table.times().iter().map(|time| time * 1000).collect();
     let time = PolarsSeries::new(TIME.into(), milliseconds).cast(&DataType::Datetime(
         TimeUnit::Milliseconds,
@@ -44,6 +54,9 @@ pub fn to_parquet(table: &Table) -> Result<Vec<u8>, ParquetError> {
             .map(|&v| (!v.is_nan()).then_some(v))
             .collect();
         columns.push(PolarsSeries::new(column.name.as_str().into(), values).into_column());
+    }
+    if let Some(reasons) = reasons {
+        columns.push(PolarsSeries::new(REASONS.into(), reasons).into_column());
     }
     let mut frame = DataFrame::new(table.times().len(), columns)?;
     let units: BTreeMap<&str, &str> = table
@@ -173,6 +186,29 @@ mod tests {
         )
         .unwrap();
         assert_eq!(from_parquet(to_parquet(&empty).unwrap()).unwrap(), empty);
+    }
+
+    #[test]
+    fn refused_rows_have_their_reasons_beside_them() {
+        let column = Column {
+            name: "a".into(),
+            unit: "°C".into(),
+            values: vec![99.0, f64::NAN],
+        };
+        let table = Table::new(vec![0, 3600], vec![column]).unwrap();
+        let reasons = ["range of a".to_owned(), "order".to_owned()];
+        let bytes = refused_to_parquet(&table, &reasons).unwrap();
+        let frame = ParquetReader::new(Cursor::new(bytes)).finish().unwrap();
+        let names: Vec<&str> = frame.columns().iter().map(|c| c.name().as_str()).collect();
+        assert_eq!(names, ["time", "a", "reasons"]);
+        let text = frame
+            .column("reasons")
+            .unwrap()
+            .as_materialized_series()
+            .clone();
+        let text: Vec<Option<&str>> = text.str().unwrap().iter().collect();
+        assert_eq!(text, [Some("range of a"), Some("order")]);
+        assert_eq!(frame.column("a").unwrap().null_count(), 1);
     }
 
     #[test]

@@ -165,6 +165,35 @@ impl Table {
         })
     }
 
+    /// The rows with these numbers, in this order. The numbers must be rows of the table.
+    pub(super) fn take_rows(&self, rows: &[usize]) -> Self {
+        let column = |column: &Column| Column {
+            name: column.name.clone(),
+            unit: column.unit.clone(),
+            values: rows.iter().map(|&row| column.values[row]).collect(),
+        };
+        Self {
+            times: rows.iter().map(|&row| self.times[row]).collect(),
+            columns: self.columns.iter().map(column).collect(),
+        }
+    }
+
+    /// The same rows without some values of a column.
+    pub(super) fn mask(&mut self, column: usize, rows: &[usize]) {
+        let values = &mut self.columns[column].values;
+        for &row in rows {
+            values[row] = f64::NAN;
+        }
+    }
+
+    /// The rows of this table, then those of another that came from the same one.
+    pub(super) fn extend(&mut self, other: Self) {
+        self.times.extend(other.times);
+        for (column, more) in self.columns.iter_mut().zip(other.columns) {
+            column.values.extend(more.values);
+        }
+    }
+
     /// The rows of this table, then those of another with the same columns.
     pub fn append(mut self, other: &Self) -> Result<Self, SeriesError> {
         if let Some(extra) = other
@@ -204,17 +233,29 @@ pub struct Series {
 }
 
 /// What happened to the rows of a table on the way to a series. `rows_in` is always
-/// `rows_out − missing_rows + duplicates`.
+/// `rows_out − missing_rows + duplicates + dropped`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct RowCounts {
     /// Rows of the table.
     pub rows_in: usize,
     /// Rows that stood in the table twice or more, with equal values.
     pub duplicates: usize,
+    /// Rows that a quality check refused.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub dropped: usize,
     /// Rows of the series that the table lacked.
     pub missing_rows: usize,
     /// Rows of the series.
     pub rows_out: usize,
+}
+
+/// A count that says nothing where it is 0, so that files of clean data stay as they are.
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde hands over a reference"
+)]
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 impl Series {
@@ -281,6 +322,7 @@ impl Series {
         let counts = RowCounts {
             rows_in: table.times.len(),
             duplicates,
+            dropped: 0,
             missing_rows: source.iter().filter(|row| row.is_none()).count(),
             rows_out: rows,
         };
@@ -408,6 +450,7 @@ mod tests {
             RowCounts {
                 rows_in: 4,
                 duplicates: 1,
+                dropped: 0,
                 missing_rows: 2,
                 rows_out: 5
             }

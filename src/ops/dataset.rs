@@ -24,9 +24,8 @@ pub(super) fn read_dataset(folder: &Path) -> Result<Dataset> {
     Dataset::from_parts(&table, meta).with_context(|| folder.display().to_string())
 }
 
-pub(super) fn write_dataset(folder: &Path, dataset: &Dataset) -> Result<()> {
-    let staged = StagedFolder::new(folder)?;
+pub(super) fn write_dataset(staged: &StagedFolder, dataset: &Dataset) -> Result<()> {
     staged.write("series.parquet", &to_parquet(&dataset.series().to_table())?)?;
     staged.write("dataset.json", &to_json(dataset.meta())?)?;
-    Ok(staged.commit()?)
+    Ok(())
 }

@@ -3,6 +3,7 @@
 //! The only place where files meet models and data. Every operation writes its output whole or not
 //! at all, and reports by events; none of them prints.
 
+mod check;
 mod dataset;
 mod diff;
 mod evaluate;
@@ -13,6 +14,7 @@ mod log;
 mod model;
 mod predict;
 mod prepare;
+mod quality;
 mod run;
 mod status;
 mod train;
@@ -24,6 +26,7 @@ use crate::event::{Event, Observer};
 use crate::model::Registry;
 use crate::params::{Params, ParamsFile};
 
+pub use check::check;
 pub use diff::{
     Diff, DiffError, DiffWith, GitError, MetricDiff, ParamDiff, Side, Unavailable, diff,
 };
@@ -34,6 +37,7 @@ pub use lineage::{NoLineage, lineage};
 pub use log::{FoundLogs, LogError, StageLog, Unstarted, WantedLog, logs};
 pub use predict::predict;
 pub use prepare::prepare;
+pub use quality::QualityFailed;
 pub use run::{RunError, RunOptions, StageFailed, execute_one, run_plan};
 pub use status::{DryRun, Planned, StageStatus, Standing, dry_run, status};
 pub use train::train;

@@ -2,8 +2,11 @@
 
 use anyhow::{Context as _, Result};
 
-use super::{Context, dataset};
+use super::quality::{tell, write};
+use super::{Context, QualityFailed, dataset};
+use crate::data::quality::{self, Setting};
 use crate::data::{Dataset, Part};
+use crate::fs::StagedFolder;
 
 /// Prepares one data set from raw tables, whose rows are put together.
 pub fn prepare(mut context: Context<'_>) -> Result<()> {
@@ -20,8 +23,32 @@ pub fn prepare(mut context: Context<'_>) -> Result<()> {
         .iter()
         .map(|path| path.display().to_string())
         .collect();
-    let prepared = Dataset::prepare(&raw, params).with_context(|| inputs.join(", "))?;
-    dataset::write_dataset(&context.out, &prepared)?;
+    let inputs = inputs.join(", ");
+    let setting = Setting {
+        params: &params.quality,
+        step: params.step,
+        train_share: params.split.train,
+        required: &[],
+        now: None,
+    };
+    let assessed = quality::assess(raw, &setting);
+    let report = &assessed.report;
+    if report.found().next().is_some() {
+        tell(report, context.observer)?;
+    }
+    let staged = StagedFolder::new(&context.out)?;
+    write(&staged, &assessed)?;
+    if let Err(failed) = QualityFailed::unless_it_holds(report, &inputs) {
+        // The report of a failed try is what a person wants to read.
+        staged.commit()?;
+        return Err(failed);
+    }
+    let equal = report.duplicates();
+    let prepared = Dataset::prepare(&assessed.kept, params)
+        .with_context(|| inputs)?
+        .after_refusing(equal, report.rows().dropped() - equal);
+    dataset::write_dataset(&staged, &prepared)?;
+    staged.commit()?;
 
     let meta = prepared.meta();
     let part = |part| meta.split.rows(part).len();
@@ -34,8 +61,9 @@ pub fn prepare(mut context: Context<'_>) -> Result<()> {
         meta.columns.len()
     ));
     context.note(format!(
-        "{} duplicates dropped, {} rows missing, {} values filled; train {}, validation {}, test {}",
+        "{} duplicates and {} other rows dropped, {} rows missing, {} values filled; train {}, validation {}, test {}",
         meta.rows.duplicates,
+        meta.rows.dropped,
         meta.rows.missing_rows,
         meta.columns.iter().map(|column| column.filled).sum::<usize>(),
         part(Part::Train),

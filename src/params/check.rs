@@ -131,6 +131,7 @@ fn check_prepare(raw: raw::Prepare) -> Result<PrepareParams, Invalid> {
             .collect(),
         calendar: raw.calendar,
         fill_gaps_up_to: raw.fill_gaps_up_to,
+        quality: super::quality::check_quality(raw.quality)?,
         split: SplitShares {
             train,
             validation,

@@ -77,6 +77,8 @@ pub struct PrepareParams {
     pub calendar: Vec<Calendar>,
     /// Gaps of at most this length are filled by interpolation in time.
     pub fill_gaps_up_to: Option<Step>,
+    /// What is checked before, and what becomes of what is found.
+    pub quality: super::QualityParams,
     /// Shares of the rows.
     pub split: SplitShares,
 }

@@ -64,6 +64,8 @@ pub(super) struct Prepare {
     #[serde(default)]
     pub(super) fill_gaps_up_to: Option<Step>,
     #[serde(default)]
+    pub(super) quality: super::raw_quality::Quality,
+    #[serde(default)]
     pub(super) split: Split,
 }
 

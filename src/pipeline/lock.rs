@@ -16,7 +16,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{ExecuteError, KeyParts, hold};
 use crate::artifact::{Artifact, Digest};
-use crate::{fs, yaml};
+use crate::fs;
+use crate::yaml;
 
 /// The form of the file; another form gets another number.
 const VERSION: u32 = 1;

@@ -8,7 +8,7 @@ fn help_of_every_command() {
     let mut all = sandbox.run(&["--help"]).ok().stdout;
     for command in [
         "run", "status", "why", "log", "history", "diff", "lineage", "graph", "verify", "gc",
-        "schema", "fetch", "prepare", "train", "tune", "evaluate", "predict",
+        "schema", "fetch", "check", "prepare", "train", "tune", "evaluate", "predict",
     ] {
         all.push_str(&format!(
             "\n=== {command}\n{}",

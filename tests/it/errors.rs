@@ -112,10 +112,14 @@ fn a_csv_with_conflicting_rows() {
     let dataset = sandbox.read("data/dataset.json");
     sandbox.edit("station.csv", "2020-01-01T01:00Z", "2020-01-01T00:00Z");
     // Fetching takes the rows as they are; preparing refuses them.
-    sandbox.run(&["run"]).fails(
-        1,
-        &["raw.parquet", "2020-01-01T00:00:00Z", "different values"],
-    );
+    let says = [
+        "raw.parquet",
+        "conflicts",
+        "2020-01-01T00:00:00Z",
+        "different values of",
+        ".krammerti/failed",
+    ];
+    sandbox.run(&["run"]).fails(3, &says);
     assert_eq!(sandbox.read("data/dataset.json"), dataset);
 }
 

@@ -12,6 +12,7 @@ mod failures;
 mod features;
 mod fuzz;
 mod pipeline;
+mod quality;
 mod sandbox;
 mod signals;
 mod store;

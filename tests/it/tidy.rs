@@ -185,7 +185,9 @@ fn nothing_is_left_undone_in_the_code() {
 #[test]
 fn every_parameter_is_documented() {
     let docs = fs::read_to_string(root().join("docs/params.md")).unwrap();
-    let raw = fs::read_to_string(root().join("src/params/raw.rs")).unwrap();
+    let raw = ["raw.rs", "raw_quality.rs"]
+        .map(|file| fs::read_to_string(root().join("src/params").join(file)).unwrap())
+        .concat();
     let fields = raw.lines().filter_map(|line| {
         let field = line
             .trim()

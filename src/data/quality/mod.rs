@@ -1,0 +1,137 @@
+//! Which observations are not believed, and what becomes of them.
+//!
+//! ```text
+//! Table ─ order, step, duplicates ─▶ rows in order ─ one pass a column, pairs ─▶ Sieve
+//!                                                                                 │
+//!                                   kept rows, masked values, refused rows, report ◀┘
+//! ```
+//!
+//! Two ideas hold it together. What is refused and what is kept come out of one `Sieve`, which
+//! only ever moves rows, so that rows in = kept + refused by construction. And every column is read
+//! once, front to back, by one loop that holds all checks on single values (`columns.rs`): a row
+//! costs no allocation unless it is bad.
+//!
+//! A value that is a sentinel or out of range is told as such and not looked at again: a −9999
+//! would otherwise be a spike twice, and contradict its neighbour.
+//!
+//! Values in, values out: this module knows no file, no clock (the age of the last row is measured
+//! against a time that the caller names) and no terminal.
+
+mod columns;
+mod drift;
+mod pairs;
+mod quantity;
+mod report;
+mod rows;
+mod sieve;
+
+use rayon::prelude::*;
+
+use super::Table;
+use crate::params::{Action, QualityParams};
+use crate::time::Step;
+
+pub use report::{Check, Example, Finding, QualityReport, RowTotals};
+pub use sieve::Refused;
+
+use columns::ColumnRule;
+use sieve::{Mark, Sieve};
+
+/// What the checks must be told besides the table.
+#[derive(Clone, Debug)]
+pub struct Setting<'a> {
+    /// Actions and limits.
+    pub params: &'a QualityParams,
+    /// The step that the rows should lie on.
+    pub step: Step,
+    /// The share of the rows that a model is trained on, for drift.
+    pub train_share: f64,
+    /// Columns that must be there besides those of the parameters.
+    pub required: &'a [String],
+    /// The present, in seconds since 1970, for the age of the last row. Never where the report
+    /// goes into an artifact, which must not depend on a clock.
+    pub now: Option<i64>,
+}
+
+/// What comes out of the checks.
+#[derive(Clone, Debug)]
+pub struct Assessment {
+    /// The rows to go on with, in order of time, with bad values masked where that was asked for.
+    pub kept: Table,
+    /// The others.
+    pub refused: Refused,
+    /// What was found.
+    pub report: QualityReport,
+}
+
+/// Runs every check and does what its action says.
+pub fn assess(table: Table, setting: &Setting<'_>) -> Assessment {
+    let params = setting.params;
+    let mut findings = rows::required_columns(&table, setting);
+    let mut sieve = Sieve::new(table);
+    findings.extend(rows::in_order(&mut sieve, params.order));
+    findings.push(rows::off_step(&mut sieve, setting.step, params.off_step));
+    findings.extend(rows::duplicates(&mut sieve, params));
+    findings.extend(rows::gaps(sieve.table().times(), setting));
+    findings.extend(rows::timeliness(sieve.table().times(), setting));
+
+    let rules: Vec<ColumnRule> = {
+        let columns = sieve.table().columns();
+        columns
+            .iter()
+            .map(|c| ColumnRule::new(c, params, setting.step))
+            .collect()
+    };
+    let table = sieve.table();
+    let outcomes: Vec<columns::Outcome> = (table.columns().par_iter().zip(&rules))
+        .map(|(column, rule)| {
+            let mut outcome = columns::check(table.times(), column, rule, setting);
+            outcome
+                .findings
+                .extend(drift::check(table.times(), column, rule, setting));
+            outcome
+        })
+        .collect();
+    let mut marks = Vec::new();
+    let mut masks: Vec<(usize, Vec<usize>)> = Vec::new();
+    for (c, outcome) in outcomes.into_iter().enumerate() {
+        findings.extend(outcome.findings);
+        masks.push((c, outcome.masks));
+        marks.extend(outcome.drops.into_iter().map(|(row, check)| Mark {
+            row,
+            check,
+            column: Some(c),
+        }));
+    }
+    for outcome in pairs::check(table, &rules, params) {
+        findings.push(outcome.finding);
+        masks.extend(outcome.masks);
+        marks.extend(outcome.drops);
+    }
+    let masked = sieve.refuse_and_mask(marks, &masks);
+    findings.sort_by_key(|finding| finding.check);
+    let rows_in = sieve.rows_in();
+    let (kept, refused) = sieve.finish();
+    let rows = RowTotals::new(rows_in, kept.times().len(), refused.table().times().len());
+    Assessment {
+        report: QualityReport::new(rows, masked, findings),
+        kept,
+        refused,
+    }
+}
+
+/// The step between most rows, or between some where no step is that frequent; for data of which
+/// no parameter tells the step.
+pub fn usual_step(times: &[i64]) -> Option<Step> {
+    let steps = times.windows(2).map(|pair| (pair[1] - pair[0]).abs());
+    let usual = rows::most_frequent(steps.filter(|&step| step > 0))?;
+    Step::from_seconds(u32::try_from(usual).ok()?)
+}
+
+/// Whether an action takes rows or values away, so that their numbers must be remembered.
+fn takes_away(action: Action) -> bool {
+    matches!(action, Action::Drop | Action::Mask)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,125 @@
+//! Columns that must not contradict each other: a dew point lies at or below the temperature, a
+//! gust at or above the mean wind.
+
+use super::super::Table;
+use super::columns::ColumnRule;
+use super::report::{Check, Example, Finding, number};
+use super::sieve::Mark;
+use crate::params::{Action, OrderedPair, QualityParams, Quantity};
+
+/// Sensors of two quantities agree no better than this, in °C or m/s: WMO-No. 8 asks 0.1 to 0.3 °C
+/// of a thermometer, and a dew point is computed from two of them.
+const TOLERANCE: f64 = 0.5;
+
+/// What a pair of columns gives.
+pub(super) struct Outcome {
+    pub(super) finding: Finding,
+    /// Column, and rows whose value becomes missing. Both columns: which one is wrong is not known.
+    pub(super) masks: [(usize, Vec<usize>); 2],
+    pub(super) drops: Vec<Mark>,
+}
+
+/// The pairs that parameters name, or those that names and units tell.
+pub(super) fn check(table: &Table, rules: &[ColumnRule], params: &QualityParams) -> Vec<Outcome> {
+    if params.consistency == Action::Off {
+        return Vec::new();
+    }
+    let pairs = params
+        .pairs
+        .clone()
+        .unwrap_or_else(|| found_by_name(table, rules));
+    let place = |name: &str| {
+        table
+            .columns()
+            .iter()
+            .position(|column| column.name == name)
+    };
+    pairs
+        .iter()
+        .filter_map(|pair| Some((pair, place(&pair.low)?, place(&pair.high)?)))
+        .map(|(pair, low, high)| check_pair(table, rules, params.consistency, pair, (low, high)))
+        .collect()
+}
+
+fn check_pair(
+    table: &Table,
+    rules: &[ColumnRule],
+    action: Action,
+    pair: &OrderedPair,
+    (low, high): (usize, usize),
+) -> Outcome {
+    let name = format!("{} ≤ {}", pair.low, pair.high);
+    let mut finding = Finding::new(Check::Consistency, Some(&name), action);
+    let mut rows = Vec::new();
+    let lower = &table.columns()[low].values;
+    let upper = &table.columns()[high].values;
+    for (row, (&below, &above)) in lower.iter().zip(upper).enumerate() {
+        let contradict = below > above + pair.tolerance;
+        if contradict && rules[low].believes(below) && rules[high].believes(above) {
+            finding.hit(|| {
+                let expected = format!("at most {} of {}", number(above), pair.high);
+                Example::new(table.times()[row], Some(below), expected)
+            });
+            if super::takes_away(action) {
+                rows.push(row);
+            }
+        }
+    }
+    let mark = |&row: &usize| Mark {
+        row,
+        check: Check::Consistency,
+        column: Some(low),
+    };
+    let (masks, drops) = match action {
+        Action::Mask => ([(low, rows.clone()), (high, rows)], Vec::new()),
+        _ => (
+            [(low, Vec::new()), (high, Vec::new())],
+            rows.iter().map(mark).collect(),
+        ),
+    };
+    Outcome {
+        finding: finding.of(table.times().len()),
+        masks,
+        drops,
+    }
+}
+
+fn found_by_name(table: &Table, rules: &[ColumnRule]) -> Vec<OrderedPair> {
+    let names = |quantity: Quantity| {
+        let columns = table.columns().iter().zip(rules);
+        columns
+            .filter(|(_, rule)| rule.quantity == quantity)
+            .map(|(column, _)| column.name.as_str())
+            .collect::<Vec<_>>()
+    };
+    let pair = |low: &str, high: &str| OrderedPair {
+        low: low.to_owned(),
+        high: high.to_owned(),
+        tolerance: TOLERANCE,
+    };
+    let mut pairs = Vec::new();
+    for dew in names(Quantity::DewPoint) {
+        pairs.extend(partner(dew, &names(Quantity::Temperature)).map(|t| pair(dew, t)));
+    }
+    for gust in names(Quantity::Gust) {
+        pairs.extend(partner(gust, &names(Quantity::WindSpeed)).map(|wind| pair(wind, gust)));
+    }
+    pairs
+}
+
+/// The column at the same height, or the only one there is.
+fn partner<'a>(name: &str, others: &[&'a str]) -> Option<&'a str> {
+    let height = |name: &str| {
+        let tail = name.rsplit('_').next()?;
+        let digits = tail.strip_suffix('m')?;
+        digits.parse::<u32>().ok()
+    };
+    if let [only] = others {
+        return Some(only);
+    }
+    let wanted = height(name)?;
+    others
+        .iter()
+        .copied()
+        .find(|other| height(other) == Some(wanted))
+}

@@ -1,0 +1,61 @@
+//! `krammerti check`: the checks of `prepare` alone, on what lies there. Nothing is written.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+
+use super::quality::tell;
+use super::{QualityFailed, dataset};
+use crate::data::quality::{self, Setting};
+use crate::data::{Series, Table};
+use crate::event::Observer;
+use crate::fs;
+use crate::params::{Params, QualityParams};
+use crate::time::Step;
+
+/// Checks a fetched file or the series of a data set, and tells what it finds. `now` is the
+/// present, in seconds since 1970; the path is relative to the project's root.
+pub fn check(
+    params: &Params,
+    root: &Path,
+    path: &Path,
+    now: i64,
+    observer: &mut dyn Observer,
+) -> Result<()> {
+    let prepare = params.prepare.as_ref();
+    let (table, step) = read(&root.join(path), prepare.map(|prepare| prepare.step))?;
+    let defaults = QualityParams::default();
+    let required: Vec<String> = prepare
+        .iter()
+        .map(|prepare| prepare.target.clone())
+        .collect();
+    let setting = Setting {
+        params: prepare.map_or(&defaults, |prepare| &prepare.quality),
+        step,
+        train_share: prepare.map_or(0.7, |prepare| prepare.split.train),
+        required: &required,
+        now: Some(now),
+    };
+    let report = quality::assess(table, &setting).report;
+    tell(&report, observer)?;
+    QualityFailed::unless_it_holds(&report, &path.display().to_string())
+}
+
+/// A table and its step: that of a data set, that of the parameters, or what most rows have.
+fn read(path: &Path, step: Option<Step>) -> Result<(Table, Step)> {
+    if fs::exists(&path.join("dataset.json")) {
+        let prepared = dataset::read_dataset(path)?;
+        let series: &Series = prepared.series();
+        return Ok((series.to_table(), series.step()));
+    }
+    let table = dataset::read_table(path)?;
+    let step = step
+        .or_else(|| quality::usual_step(table.times()))
+        .with_context(|| {
+            format!(
+                "{}: the rows are too few to tell their step",
+                path.display()
+            )
+        })?;
+    Ok((table, step))
+}

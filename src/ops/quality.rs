@@ -1,0 +1,93 @@
+//! What `prepare` and `check` do with what the checks found: tell it, write it, and end on it.
+
+use anyhow::Result;
+
+use super::to_json;
+use crate::data::quality::{Assessment, Check, Example, QualityReport};
+use crate::data::refused_to_parquet;
+use crate::event::{Event, Observer};
+use crate::fs::StagedFolder;
+
+/// A check with the action `fail` found something.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[error("{data}: {more}the check `{check}`{} found {count}{}", of(.column.as_deref()), first(.example.as_ref()))]
+pub struct QualityFailed {
+    /// What was checked.
+    pub data: String,
+    /// The first such check.
+    pub check: Check,
+    /// Its column, where it has one.
+    pub column: Option<String>,
+    /// How much it found.
+    pub count: usize,
+    /// The first of them.
+    pub example: Option<Example>,
+    /// How many checks failed, where this one is not alone.
+    pub more: String,
+}
+
+fn of(column: Option<&str>) -> String {
+    column
+        .map(|column| format!(" of {column}"))
+        .unwrap_or_default()
+}
+
+fn first(example: Option<&Example>) -> String {
+    let Some(example) = example else {
+        return String::new();
+    };
+    let time = example
+        .time
+        .as_ref()
+        .map(|time| format!(" at {time}"))
+        .unwrap_or_default();
+    let value = example
+        .value
+        .map(|value| format!(" {value},"))
+        .unwrap_or_default();
+    format!(", first{time}:{value} expected {}", example.expected)
+}
+
+impl QualityFailed {
+    /// Ends where a check with the action `fail` found something.
+    pub(super) fn unless_it_holds(report: &QualityReport, data: &str) -> Result<()> {
+        let mut failed = report.failed();
+        let Some(worst) = failed.next() else {
+            return Ok(());
+        };
+        let others = failed.count();
+        Err(Self {
+            data: data.to_owned(),
+            check: worst.check,
+            column: worst.column.clone(),
+            count: worst.count,
+            example: worst.examples.first().cloned(),
+            more: match others {
+                0 => String::new(),
+                others => format!("{} checks fail; ", others + 1),
+            },
+        }
+        .into())
+    }
+}
+
+/// The report as a result, for a person and for a program.
+pub(super) fn tell(report: &QualityReport, observer: &mut dyn Observer) -> Result<()> {
+    observer.event(Event::Result {
+        stage: None,
+        text: report.table(),
+        data: serde_json::to_value(report)?,
+    });
+    Ok(())
+}
+
+/// Writes `quality.json`, and `rejects.parquet` where rows were refused.
+pub(super) fn write(staged: &StagedFolder, assessed: &Assessment) -> Result<()> {
+    staged.write("quality.json", &to_json(&assessed.report)?)?;
+    let refused = &assessed.refused;
+    if !refused.reasons().is_empty() {
+        let rejects = refused_to_parquet(refused.table(), refused.reasons())?;
+        staged.write("rejects.parquet", &rejects)?;
+    }
+    Ok(())
+}

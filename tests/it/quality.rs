@@ -1,0 +1,415 @@
+//! The checks of `prepare` and `krammerti check`, on real data with their own faults and on others.
+
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::sandbox::Sandbox;
+
+/// Lines of the sandbox's `station.csv` by row of data, from 0.
+fn edit_rows(sandbox: &Sandbox, change: impl Fn(&mut Vec<Vec<String>>)) {
+    let text = sandbox.read("station.csv");
+    let mut lines = text.lines();
+    let header = lines.next().unwrap().to_owned();
+    let mut rows = lines
+        .map(|line| line.split(',').map(str::to_owned).collect())
+        .collect();
+    change(&mut rows);
+    let lines: Vec<String> = rows.iter().map(|row: &Vec<String>| row.join(",")).collect();
+    sandbox.write("station.csv", &format!("{header}\n{}\n", lines.join("\n")));
+}
+
+const TEMPERATURE: usize = 1;
+const HUMIDITY: usize = 2;
+const PRESSURE: usize = 5;
+
+/// A spike, a stuck sensor, a sentinel and an equal row.
+fn break_it(rows: &mut Vec<Vec<String>>) {
+    rows[100][TEMPERATURE] = "45.5".into();
+    let stuck = rows[372][PRESSURE].clone();
+    for row in &mut rows[372..412] {
+        row[PRESSURE].clone_from(&stuck);
+    }
+    rows[200][HUMIDITY] = "-9999".into();
+    rows.insert(51, rows[50].clone());
+}
+
+/// What a report found: check, column, count.
+fn found(report: &Value) -> Vec<(String, String, u64)> {
+    let text = |value: &Value| value.as_str().unwrap_or("(rows)").to_owned();
+    let checks = report["checks"].as_array().unwrap().iter();
+    checks
+        .map(|check| {
+            (
+                text(&check["check"]),
+                text(&check["column"]),
+                check["count"].as_u64().unwrap(),
+            )
+        })
+        .filter(|(_, _, count)| *count > 0)
+        .collect()
+}
+
+fn one(check: &str, column: &str, count: u64) -> (String, String, u64) {
+    (check.to_owned(), column.to_owned(), count)
+}
+
+fn report(sandbox: &Sandbox, path: &str) -> Value {
+    serde_json::from_str(&sandbox.read(path)).unwrap()
+}
+
+/// The report of `krammerti check --json`.
+fn checked(sandbox: &Sandbox, data: &str) -> Value {
+    let ran = sandbox.run(&[
+        "check",
+        data,
+        "--json",
+        "--set",
+        "prepare.quality.timeliness=off",
+    ]);
+    let line = ran.stdout.lines().next().unwrap_or_else(|| panic!("{ran}"));
+    serde_json::from_str::<Value>(line).unwrap()["data"].clone()
+}
+
+#[test]
+fn clean_data_are_told_to_be_clean() {
+    let sandbox = Sandbox::new();
+    let ran = sandbox.run(&["run", "prepare"]).ok();
+    assert_eq!(ran.stdout, "", "nothing found is nothing to tell");
+    let report = report(&sandbox, "data/quality.json");
+    assert_eq!(found(&report), []);
+    assert_eq!(report["rows"]["kept"], 1200);
+    assert!(report["checks"].as_array().unwrap().len() > 20);
+    assert!(!sandbox.path("data/rejects.parquet").exists());
+    assert!(!sandbox.read("data/dataset.json").contains("\"dropped\""));
+}
+
+#[test]
+fn injected_faults_are_found_and_done_with_as_configured() {
+    let sandbox = Sandbox::new();
+    edit_rows(&sandbox, break_it);
+    sandbox.edit(
+        "params.yaml",
+        "  calendar:",
+        "  quality: {spikes: mask, stuck: drop}\n  fill_gaps_up_to: 2h\n  calendar:",
+    );
+    let ran = sandbox.run(&["run", "prepare"]).ok();
+    let report = report(&sandbox, "data/quality.json");
+    let faults = [
+        one("duplicates", "(rows)", 1),
+        one("sentinels", "relative_humidity_2m", 1),
+        one("spikes", "temperature_2m", 1),
+        one("stuck", "surface_pressure", 40),
+    ];
+    assert_eq!(found(&report), faults);
+    let rows = ["rows_in", "kept", "dropped"].map(|name| report["rows"][name].as_u64().unwrap());
+    assert_eq!(rows, [1201, 1160, 41]);
+    assert_eq!(report["masked"], 2);
+    assert!(
+        ran.stdout
+            .contains("1201 rows: 1160 kept, 41 dropped, 2 values masked"),
+        "{ran}"
+    );
+    assert!(
+        ran.stdout
+            .contains("2020-01-05 02:00  45.5, expected within 15 of"),
+        "{ran}"
+    );
+    assert!(
+        ran.stdout.lines().all(|line| line.chars().count() <= 80),
+        "{ran}"
+    );
+    let rejects = std::fs::read(sandbox.path("data/rejects.parquet")).unwrap();
+    assert!(rejects.starts_with(b"PAR1"));
+
+    // The data set says the same, and the target's hole was filled from its neighbours.
+    let dataset: Value = serde_json::from_str(&sandbox.read("data/dataset.json")).unwrap();
+    let counts = &dataset["rows"];
+    assert_eq!(
+        (&counts["rows_in"], &counts["duplicates"]),
+        (&1201.into(), &1.into())
+    );
+    assert_eq!(
+        (&counts["dropped"], &counts["missing_rows"]),
+        (&40.into(), &40.into())
+    );
+    assert_eq!(dataset["columns"][0]["filled"], 1);
+    sandbox.run(&["run"]).ok();
+}
+
+#[test]
+fn a_check_that_fails_ends_with_3_and_leaves_its_report() {
+    let sandbox = Sandbox::new();
+    sandbox.run(&["run"]).ok();
+    edit_rows(&sandbox, break_it);
+    sandbox.edit(
+        "params.yaml",
+        "  calendar:",
+        "  quality: {spikes: fail}\n  calendar:",
+    );
+    let before = sandbox.artifacts();
+    let says = [
+        "raw.parquet: the check `spikes` of temperature_2m found 1",
+        "2020-01-05T02:00:00Z: 45.5, expected within 15 of",
+        ".krammerti/failed/",
+    ];
+    let ran = sandbox.run(&["run"]).fails(3, &says);
+    assert!(ran.stdout.contains("spikes       temperature_2m"), "{ran}");
+    let kept = |(path, _): &&(String, Vec<u8>)| path != "raw.parquet" && path != "pipeline.lock";
+    let (before, after) = (before, sandbox.artifacts());
+    assert!(
+        before.iter().filter(kept).eq(after.iter().filter(kept)),
+        "something was lost: {ran}"
+    );
+    // By hand the same.
+    let checked = sandbox
+        .run(&["check", "raw.parquet"])
+        .fails(3, &["spikes", "docs/params.md"]);
+    assert!(checked.stdout.contains("45.5"), "{checked}");
+}
+
+#[test]
+fn check_reads_files_and_data_sets_and_writes_nothing() {
+    let sandbox = Sandbox::new();
+    edit_rows(&sandbox, break_it);
+    sandbox.run(&["run", "prepare"]).ok();
+    let before = sandbox.artifacts();
+    assert_eq!(found(&checked(&sandbox, "raw.parquet")).len(), 4);
+    let of_data = found(&checked(&sandbox, "data"));
+    assert_eq!(
+        of_data,
+        [
+            one("spikes", "temperature_2m", 1),
+            one("stuck", "surface_pressure", 40)
+        ]
+    );
+    // Only here the age of the last row counts, and it is told.
+    let aged = sandbox.run(&["check", "data"]).ok();
+    assert!(aged.stdout.contains("timeliness"), "{aged}");
+    let strict = ["check", "data", "--set", "prepare.quality.timeliness=fail"];
+    sandbox
+        .run(&strict)
+        .fails(3, &["timeliness", "2020-02-19T21:00:00Z"]);
+    sandbox
+        .run(&["check", "station.csv"])
+        .fails(1, &["station.csv", "not a readable Parquet file"]);
+    sandbox.run(&["check", "nothing"]).fails(1, &["nothing"]);
+    let wrong = ["check", "data", "--set", "prepare.quality.duplicates=mask"];
+    sandbox.run(&wrong).fails(
+        2,
+        &["prepare.quality.duplicates", "one of drop, fail", "mask"],
+    );
+    assert!(sandbox.artifacts() == before, "check wrote something");
+}
+
+/// A project around one CSV file: its columns as `name: {unit: …, from: …}` and its target.
+fn project(csv: &str, time: &str, step: &str, columns: &[&str], target: &str) -> Sandbox {
+    let sandbox = Sandbox::empty();
+    sandbox.write("station.csv", csv);
+    let columns = columns.join(
+        "
+      ",
+    );
+    let params = format!(
+        "sources:\n  station:\n    kind: file\n    path: station.csv\n    missing: [NA]\n    time: {time}\n    \
+         columns:\n      {columns}\nprepare: {{target: {target}, step: {step}}}\n"
+    );
+    sandbox.write("params.yaml", &params);
+    sandbox.write("pipeline.yaml", "stages: {}\n");
+    sandbox
+        .run(&["fetch", "station", "--out", "raw.parquet"])
+        .ok();
+    sandbox
+}
+
+fn bundled(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/data")
+        .join(name);
+    std::fs::read_to_string(path).unwrap()
+}
+
+const PRSA: [&str; 7] = [
+    "temperature: {unit: °C, from: TEMP}",
+    "dew_point: {unit: °C, from: DEWP}",
+    "pressure: {unit: hPa, from: PRES}",
+    "rain: {unit: mm, from: RAIN}",
+    "wind_speed: {unit: m/s, from: WSPM}",
+    "pm2_5: {unit: µg/m³, from: PM2.5}",
+    "co: {unit: µg/m³, from: CO}",
+];
+
+/// The share of a column that is missing.
+fn missing(report: &Value, column: &str) -> f64 {
+    let mut checks = report["checks"].as_array().unwrap().iter();
+    let of = |check: &&Value| check["check"] == "completeness" && check["column"] == column;
+    checks.find(of).unwrap()["measured"].as_f64().unwrap()
+}
+
+#[test]
+fn beijing_station_and_its_gaps() {
+    let time = "{column: time, utc_offset_h: 8}";
+    let csv = bundled("prsa-aotizhongxin-20-days.csv");
+    let sandbox = project(&csv, time, "1h", &PRSA, "temperature");
+    let report = checked(&sandbox, "raw.parquet");
+    assert_eq!(report["rows"]["kept"], 480);
+    assert_eq!(found(&report), []);
+    let steps = |column| missing(&report, column) * 480.0;
+    assert!((steps("temperature") - 7.0).abs() < 1e-9 && (steps("co") - 16.0).abs() < 1e-9);
+    // Asked more strictly, it tells the six hours of 25 September.
+    let limits = "prepare.quality.limits={missing_share: 0.01, longest_missing: 5h}";
+    let strict = ["check", "raw.parquet", "--set", limits];
+    let told = sandbox.run(&strict).ok().stdout;
+    assert!(told.contains("completeness temperature"), "{told}");
+    assert!(
+        told.contains("2016-09-25 11:00  expected at most 5 h without a value, here 6 h"),
+        "{told}"
+    );
+}
+
+const CO2: [&str; 2] = [
+    "co2: {unit: ppm, from: average}",
+    "co2_a_year_ago: {unit: ppm, from: 1 year ago}",
+];
+
+#[test]
+fn weekly_co2_and_its_sentinels() {
+    let csv = bundled("co2-weekly-mlo-1975-1976.csv");
+    let sandbox = project(&csv, "{column: date}", "7d", &CO2, "co2");
+    let report = checked(&sandbox, "raw.parquet");
+    let sentinels = [
+        one("sentinels", "co2", 6),
+        one("sentinels", "co2_a_year_ago", 5),
+    ];
+    assert_eq!(found(&report), sentinels);
+    let mut checks = report["checks"].as_array().unwrap().iter();
+    let first = checks.find(|check| check["check"] == "sentinels").unwrap();
+    assert_eq!(first["examples"][0]["time"], "1975-10-05T00:00:00Z");
+    sandbox
+        .run(&["prepare", "raw.parquet", "--out", "data"])
+        .ok();
+    let dataset: Value = serde_json::from_str(&sandbox.read("data/dataset.json")).unwrap();
+    assert_eq!(
+        (
+            &dataset["columns"][0]["missing"],
+            &dataset["columns"][1]["missing"]
+        ),
+        (&6.into(), &5.into())
+    );
+    assert!(dataset["columns"][0]["min"].as_f64().unwrap() > 300.0);
+}
+
+/// A file of the shared data, unpacked; nothing, and a line that says so, where they are absent.
+fn shared(name: &str) -> Option<String> {
+    let folder = std::env::var_os("KRAMMERTI_DATA").map(PathBuf::from);
+    let bytes = folder.and_then(|folder| std::fs::read(folder.join(name)).ok());
+    let Some(bytes) = bytes else {
+        let text =
+            format!("SKIPPED: {name} is needed; KRAMMERTI_DATA names the folder that holds it\n");
+        // Past the test harness, which would swallow it.
+        std::io::stderr().write_all(text.as_bytes()).unwrap();
+        return None;
+    };
+    let mut text = Vec::new();
+    flate2::read::MultiGzDecoder::new(&bytes[..])
+        .read_to_end(&mut text)
+        .unwrap();
+    Some(String::from_utf8_lossy(&text).into_owned())
+}
+
+#[test]
+fn jena_has_the_sentinels_that_are_known() {
+    let Some(csv) = shared("jena-weather-2020.csv.gz") else {
+        return;
+    };
+    // The plain header of a unit that the file spells with a broken letter.
+    let (header, rows) = csv.split_once('\n').unwrap();
+    let mut names: Vec<&str> = header.split(',').collect();
+    let par = names
+        .iter()
+        .position(|name| name.starts_with("max. PAR"))
+        .unwrap();
+    names[par] = "max. PAR";
+    let columns = [
+        "temperature: {unit: °C, from: T (degC)}",
+        "dew_point: {unit: °C, from: Tdew (degC)}",
+        "pressure: {unit: hPa, from: p (mbar)}",
+        "wv: {unit: m/s, from: wv (m/s)}",
+        "wind_direction: {unit: °, from: wd (deg)}",
+        "max_par: {unit: µmol/m²/s, from: max. PAR}",
+        "ot: {unit: '1', from: OT}",
+    ];
+    let csv = format!("{}\n{rows}", names.join(","));
+    let sandbox = project(&csv, "{column: date}", "10min", &columns, "temperature");
+    let report = checked(&sandbox, "raw.parquet");
+    let found = found(&report);
+    for sentinel in [
+        one("sentinels", "wv", 1),
+        one("sentinels", "max_par", 30),
+        one("sentinels", "ot", 50),
+    ] {
+        assert!(found.contains(&sentinel), "{found:?}");
+    }
+    let others = found
+        .iter()
+        .filter(|(check, ..)| check == "sentinels")
+        .count();
+    assert_eq!(
+        (others, &report["masked"], &report["rows"]["rows_in"]),
+        (3, &81.into(), &52_696.into())
+    );
+}
+
+#[test]
+fn whole_co2_and_beijing_have_the_counts_that_are_known() {
+    let (Some(co2), Some(prsa)) = (
+        shared("co2-weekly-mlo.csv.gz"),
+        shared("prsa-aotizhongxin.csv.gz"),
+    ) else {
+        return;
+    };
+    let joined = |csv: &str, hour: Option<usize>, year: usize| {
+        let lines = csv
+            .lines()
+            .filter(|line| !line.starts_with('#'))
+            .enumerate();
+        let line = |(i, line): (usize, &str)| {
+            let fields: Vec<&str> = line.split(',').collect();
+            let two = |field: usize| format!("{:0>2}", fields[field]);
+            let hour = hour
+                .map(|hour| format!(" {}:00", two(hour)))
+                .unwrap_or_default();
+            let time = format!("{}-{}-{}{hour}", fields[year], two(year + 1), two(year + 2));
+            format!(
+                "{},{}\n",
+                if i == 0 { "time" } else { &time },
+                line.replace('"', "")
+            )
+        };
+        lines.map(line).collect::<String>()
+    };
+    let sandbox = project(
+        &joined(&co2, None, 0),
+        "{column: time}",
+        "7d",
+        &CO2[..1],
+        "co2",
+    );
+    let report = checked(&sandbox, "raw.parquet");
+    assert!(
+        found(&report).contains(&one("sentinels", "co2", 18)),
+        "{:?}",
+        found(&report)
+    );
+    assert_eq!(report["rows"]["kept"], 2459);
+
+    let time = "{column: time, utc_offset_h: 8}";
+    let sandbox = project(&joined(&prsa, Some(4), 1), time, "1h", &PRSA, "temperature");
+    let report = checked(&sandbox, "raw.parquet");
+    let steps = |column| (missing(&report, column) * 35_064.0).round();
+    assert_eq!(
+        (steps("temperature"), steps("co"), &report["rows"]["kept"]),
+        (20.0, 1776.0, &35_064.into())
+    );
+}
