@@ -14,9 +14,10 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 pub use checked::{
-    Architecture, Calendar, Device, Dimension, EvaluateParams, Fallback, FeelsLike, FileColumn,
-    FileSource, LstmParams, ModelParams, Params, PredictParams, PrepareParams, RidgeParams,
-    Sampler, SourceParams, SplitShares, TrainParams, TuneParams, WindPair,
+    Architecture, Calendar, Days, Device, Dimension, EvaluateParams, Fallback, FeelsLike,
+    FileColumn, FileSource, LstmParams, ModelParams, OpenMeteoSource, Params, PredictParams,
+    PrepareParams, RidgeParams, Sampler, SourceParams, SplitShares, Token, TokenPlace, TrainParams,
+    TuneParams, WindPair,
 };
 
 /// A parameter that does not hold.

@@ -10,6 +10,7 @@ use crate::model::{Misfit, NeedsBackend};
 use crate::ops::{GateFailed, NoSection, NoSource, RunError, StageFailed};
 use crate::params::ParamsError;
 use crate::pipeline::{CommandError, ExecuteError, Failed, GraphError, PathError, PipelineError};
+use crate::source::SourceError;
 
 /// An error as a person sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,6 +80,8 @@ impl Report {
                 }
                 _ => "`krammerti status` lists the stages".to_owned(),
             });
+        } else if let Some(error) = cause.downcast_ref::<SourceError>() {
+            self.source(error);
         } else if cause.is::<NoProject>() {
             self.code = USAGE;
             self.hint = Some("go to a project's folder, or name it with -C DIR".to_owned());
@@ -117,6 +120,20 @@ impl Report {
             }
             _ => None,
         };
+    }
+
+    fn source(&mut self, error: &SourceError) {
+        match error {
+            SourceError::NotStored { .. } => {
+                let hint = "take KRAMMERTI_OFFLINE from the environment, to ask for it";
+                self.hint = Some(hint.to_owned());
+            }
+            SourceError::NoToken { .. } | SourceError::BadToken => {
+                self.code = USAGE;
+                self.hint = Some("the source's `token` says where it is looked for".to_owned());
+            }
+            _ => {}
+        }
     }
 
     fn io(&mut self, error: &std::io::Error) {

@@ -290,18 +290,20 @@ impl Processes {
         Ok(confined)
     }
 
-    /// What our own subcommands need besides: this binary with its back end, parameter files, and
-    /// the journal of a search.
+    /// What our own subcommands need besides: this binary with its back end, parameter files, the
+    /// journal of a search, and the answers of servers.
     fn allow_own(&self, stage: &Stage, allowed: &mut confine::Allowed) {
         let beside = fs::parent(&self.krammerti);
         allowed.read.push(beside.to_owned());
         allowed.read.push(fs::parent(beside).join("lib/krammerti"));
         let file = |name: &String| name.split(':').next().map(|file| self.root.join(file));
         allowed.read.extend(stage.params.keys().filter_map(file));
-        allowed.write.push(confine::Output {
-            path: self.root.join(".krammerti/studies"),
-            kind: confine::Kind::Folder,
-        });
+        for own in [".krammerti/studies", ".krammerti/responses"] {
+            allowed.write.push(confine::Output {
+                path: self.root.join(own),
+                kind: confine::Kind::Folder,
+            });
+        }
     }
 
     /// Ends what a command that was told to end has left in process groups of their own.

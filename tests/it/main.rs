@@ -5,8 +5,11 @@
 mod commands;
 mod contract;
 mod errors;
+mod fetch;
 mod pipeline;
 mod sandbox;
+#[allow(dead_code, reason = "the tests of the HTTP client use the rest of it")]
+mod server;
 mod signals;
 mod store;
 mod tidy;
