@@ -472,3 +472,98 @@ impl<'de: 'a, 'a> Deserialize<'de> for Hourly<'a> {
         deserializer.deserialize_map(Lists)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn params(models: &[&str]) -> OpenMeteoSource {
+        OpenMeteoSource {
+            url: "http://host/v1".into(),
+            latitude: 50.93,
+            longitude: 1.93,
+            variables: vec!["temperature_2m_previous_day1".into(), "cape".into()],
+            days: Days::Range { from: 0, to: None },
+            models: models.iter().map(|&model| model.to_owned()).collect(),
+            days_per_request: 1,
+            overlap_s: DAY,
+            token: None,
+            request_timeout_s: 1,
+            give_up_after_s: 1,
+        }
+    }
+
+    #[test]
+    fn a_range_is_split_on_one_grid() {
+        let days = |days, length| {
+            let parts = parts(days, length, 100);
+            parts.iter().map(|p| (p.first, p.last)).collect::<Vec<_>>()
+        };
+        let range = |from, to| Days::Range { from, to };
+        assert_eq!(days(range(5, Some(21)), 10), [(5, 9), (10, 19), (20, 21)]);
+        assert_eq!(days(range(10, Some(10)), 10), [(10, 10)]);
+        assert_eq!(days(range(95, None), 10), [(95, 99), (100, 100)]);
+        assert_eq!(days(range(-3, Some(1)), 10), [(-3, -1), (0, 1)]);
+        assert_eq!(days(Days::Past(2), 10), [(98, 99), (100, 100)]);
+        // A day that is yet to come has no rows.
+        assert_eq!(days(range(101, None), 10), []);
+    }
+
+    #[test]
+    fn days_are_final_only_after_the_overlap() {
+        let params = params(&["a", "b"]);
+        let source = OpenMeteo { params: &params };
+        let part = Part { first: 3, last: 4 };
+        let settled = 6 * DAY;
+        assert_eq!(source.ask(part, settled - 1).final_since, None);
+        let ask = source.ask(part, settled);
+        assert_eq!(ask.final_since, Some(settled));
+        assert!(
+            ask.url
+                .contains("&models=a,b&start_date=1970-01-04&end_date=1970-01-05")
+        );
+        // A part that grows keeps its slot.
+        assert_eq!(source.ask(Part { first: 3, last: 3 }, 0).slot, ask.slot);
+    }
+
+    #[test]
+    fn several_models_have_columns_of_their_own() {
+        let names = |models| {
+            let params = params(models);
+            let expected = OpenMeteo { params: &params }.expected();
+            expected
+                .into_iter()
+                .map(|(name, _)| name)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(names(&["icon"]), ["temperature_2m_previous_day1", "cape"]);
+        let two = names(&["icon", "gfs"]);
+        assert_eq!(two[1], "temperature_2m_previous_day1_gfs");
+        assert_eq!(two.len(), 4);
+    }
+
+    #[test]
+    fn only_json_that_ends_early_may_be_better_next_time() {
+        let body = r#"{"utc_offset_seconds":0,"hourly_units":{"temperature_2m_previous_day1":"°C","cape":"J/kg"},
+            "hourly":{"time":["1970-01-01T00:00"],"temperature_2m_previous_day1":[null],"cape":[5]}}"#;
+        let params = params(&[]);
+        let source = OpenMeteo { params: &params };
+        let part = Part { first: 0, last: 0 };
+        let hours = source.read_stored(body.as_bytes(), part).unwrap();
+        assert!(hours.columns[0].values[0].is_nan());
+        assert_eq!((hours.columns[1].unit.as_str(), hours.rows()), ("J/kg", 1));
+        let error = source.read(body.as_bytes(), part).unwrap_err();
+        assert_eq!(
+            error.message,
+            "expected 24 hours to 1970-01-01 23:00 UTC, received 1 to 1970-01-01 00:00 UTC"
+        );
+        for end in 0..body.len() {
+            let error = source
+                .read_stored(&body.as_bytes()[..end], part)
+                .unwrap_err();
+            assert!(error.may_pass, "{end}: {}", error.message);
+        }
+        let page = source.read_stored(b"<html>no</html>", part).unwrap_err();
+        assert!(!page.may_pass && page.message.ends_with("received: <html>no</html>"));
+    }
+}

@@ -1,7 +1,9 @@
 //! `krammerti fetch` from a server of our own.
 
 use std::collections::BTreeMap;
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -257,4 +259,50 @@ fn hours_that_are_not_there_yet_are_left_out_and_gaps_stay_missing() {
         "{ran}"
     );
     assert!(sandbox.path("raw.parquet").exists());
+}
+
+#[test]
+fn a_fetch_that_was_ended_goes_on_with_what_it_has() {
+    for (signal, code) in [("-INT", Some(130)), ("-KILL", None)] {
+        let server = Server::new(|number, asked| match number {
+            1 => Reply::Silence,
+            _ => Reply::ok(&recorded(asked).to_string()),
+        });
+        let sandbox = project(&server.url("/v1/archive"));
+        let mut command = sandbox.command(&["run", "fetch"]);
+        command.env("OUR_TOKEN", TOKEN).stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        let begun = Instant::now();
+        let stored = || {
+            let names = std::fs::read_dir(sandbox.path(".krammerti/responses"));
+            let names = names
+                .into_iter()
+                .flatten()
+                .map(|entry| entry.unwrap().path());
+            names
+                .filter(|path| path.extension().is_some_and(|e| e == "json"))
+                .count()
+        };
+        while server.asked().len() < 2 || stored() < 1 {
+            assert!(
+                begun.elapsed() < Duration::from_secs(20),
+                "nothing was stored"
+            );
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let id = child.id().to_string();
+        assert!(
+            Command::new("kill")
+                .args([signal, &id])
+                .status()
+                .unwrap()
+                .success()
+        );
+        assert_eq!(child.wait().unwrap().code(), code);
+        assert!(!sandbox.path("raw.parquet").exists());
+        run(&sandbox, &["run", "fetch"], false).ok();
+        // The first answer was stored; only the other one was asked for again.
+        assert_eq!(server.asked().len(), 3);
+        assert_eq!(server.asked()[1].path, server.asked()[2].path);
+    }
 }

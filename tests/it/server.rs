@@ -41,6 +41,8 @@ pub(crate) enum Reply {
     Bytes(Vec<u8>),
     /// Nothing, until the server ends.
     Silence,
+    /// A body that comes byte by byte and would go on for long.
+    Trickle,
 }
 
 impl Reply {
@@ -134,6 +136,12 @@ fn serve(
                 let _ = stream.write_all(&bytes);
             }
             Reply::Silence => silent.push(stream),
+            Reply::Trickle => {
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n");
+                let goes_on = |_: &usize| stream.write_all(b"x").is_ok();
+                let bytes = (0..1000).take_while(goes_on);
+                bytes.for_each(|_| std::thread::sleep(Duration::from_millis(20)));
+            }
         }
     }
 }

@@ -199,6 +199,12 @@ fn an_answer_counts_only_whole_and_accepted() {
     let slow = tried(soon, |_| Reply::Silence);
     slow.fails("no answer in time, after 2 tries");
     assert_eq!(slow.waits.len(), 1);
+    let soon = Limits {
+        request: Duration::from_millis(200),
+        attempts: 1,
+        ..limits()
+    };
+    tried(soon, |_| Reply::Trickle).fails("the answer broke off");
 }
 
 #[test]
