@@ -125,8 +125,7 @@ impl Report {
     fn source(&mut self, error: &SourceError) {
         match error {
             SourceError::NotStored { .. } => {
-                let hint = "take KRAMMERTI_OFFLINE from the environment, to ask for it";
-                self.hint = Some(hint.to_owned());
+                self.hint = Some("without --offline it is asked for".to_owned());
             }
             SourceError::NoToken { .. } | SourceError::BadToken => {
                 self.code = USAGE;

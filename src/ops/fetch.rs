@@ -11,7 +11,7 @@ use crate::time::format_short;
 
 /// Set to anything, it lets a source use only what is stored. It is no word of the command, so it
 /// is no part of a key: the same days have the same values either way.
-const OFFLINE: &str = "KRAMMERTI_OFFLINE";
+pub(super) const OFFLINE: &str = "KRAMMERTI_OFFLINE";
 
 /// Fetches the source that `params.yaml` has under a name.
 pub fn fetch(mut context: Context<'_>, name: &str) -> Result<()> {

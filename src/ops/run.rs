@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use super::fetch::OFFLINE;
 use crate::event::{Event, Observer};
 use crate::fs;
 use crate::pipeline::{
@@ -70,6 +71,8 @@ pub struct RunOptions<'a> {
     pub wait: bool,
     /// Whether commands run although nothing changed.
     pub force: bool,
+    /// Whether sources use only what is stored.
+    pub offline: bool,
     /// How many stages at most side by side.
     pub jobs: usize,
     /// How much there is of each resource, where the project says so.
@@ -99,6 +102,11 @@ pub fn run_plan(
         logs: workspace.run_folder(),
         krammerti: options.krammerti.to_owned(),
         run: run.clone(),
+        settings: options
+            .offline
+            .then_some((OFFLINE, "1"))
+            .into_iter()
+            .collect(),
     };
     let journal = Journal::new(&workspace.run_folder());
     let mut observer = Recorded { observer, journal };

@@ -134,6 +134,8 @@ pub struct Processes {
     pub logs: PathBuf,
     /// The binary that runs subcommands of krammerti.
     pub krammerti: PathBuf,
+    /// Variables that tell subcommands of krammerti how to work, whatever the result.
+    pub settings: Vec<(&'static str, &'static str)>,
 }
 
 /// What a subcommand of krammerti said went wrong, and what is to be done.
@@ -333,6 +335,7 @@ impl Processes {
         self.surround(&mut command, stage, attempt, log)?;
         if stage.command.builtin {
             command.env(BODY, params_digest(&stage.params).to_string());
+            command.envs(self.settings.iter().copied());
         }
         Ok(command)
     }
@@ -568,6 +571,7 @@ mod tests {
             run: "test".to_owned(),
             logs: folder.path().join("logs"),
             krammerti: PathBuf::from("krammerti"),
+            settings: Vec::new(),
         };
         let words = words.iter().map(|&word| word.to_owned()).collect();
         let declared = Declared {

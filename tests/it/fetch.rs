@@ -141,6 +141,13 @@ fn only_what_is_missing_is_asked_for_and_the_data_are_the_same() {
     drop(server);
     let offline = run(&sandbox, &fetch, true).ok();
     assert!(!note(&offline).contains("new"), "{offline}");
+    run(&sandbox, &["run", "--force", "--offline", "fetch"], false).ok();
+    let other = ["fetch", "calais", "--offline", "--out", "other.parquet"];
+    run(&sandbox, &other, false).ok();
+    assert_eq!(std::fs::read(sandbox.path("other.parquet")).unwrap(), raw);
+    sandbox.edit("params.yaml", "from: 2024-06-01", "from: 2024-05-01");
+    let hint = "hint: without --offline it is asked for";
+    run(&sandbox, &other, false).fails(1, &["no stored answer for http://", hint]);
     assert_eq!(std::fs::read(sandbox.path("raw.parquet")).unwrap(), raw);
 }
 
