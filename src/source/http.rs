@@ -356,9 +356,11 @@ impl<'a> Client<'a> {
                     request = request.header(name, value);
                 }
             }
-            let response = request
-                .send()
-                .map_err(|error| Fault::Passing(causes(&error), None))?;
+            let response = request.send().map_err(|error| match causes(&error) {
+                // Whoever answers is not who was asked; that does not pass.
+                message if message.contains("certificate") => self.error(ask, message).into(),
+                message => Fault::Passing(message, None),
+            })?;
             let to = text_of(response.headers(), &header::LOCATION);
             match to {
                 Some(to) if [301, 302, 303, 307, 308].contains(&response.status().as_u16()) => {
