@@ -193,6 +193,22 @@ pub fn rename_volatile(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
+/// A path, or where something stands there already, the first free one with a number behind it.
+pub fn free_name(path: &Path) -> PathBuf {
+    if !exists(path) {
+        return path.to_owned();
+    }
+    let numbered = |number: u32| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(format!(".{number}"));
+        PathBuf::from(name)
+    };
+    (1..u32::MAX)
+        .map(numbered)
+        .find(|path| !exists(path))
+        .unwrap_or_else(|| path.to_owned())
+}
+
 /// Copies a file, a link, or a folder with all in it.
 fn copy_all(from: &Path, to: &Path) -> io::Result<()> {
     let metadata = fs::symlink_metadata(from).map_err(at("cannot look at", from))?;

@@ -18,9 +18,10 @@ use serde_json::Value;
 use crate::yaml;
 
 pub use checked::{
-    Architecture, Calendar, Device, Dimension, EvaluateParams, Fallback, FeelsLike, FileColumn,
-    FileSource, LstmParams, ModelParams, Params, PredictParams, PrepareParams, RidgeParams,
-    Sampler, SourceParams, SplitShares, TrainParams, TuneParams, WindPair,
+    Architecture, Calendar, Days, Device, Dimension, EvaluateParams, Fallback, FeelsLike,
+    FileColumn, FileSource, LstmParams, ModelParams, OpenMeteoSource, Params, PredictParams,
+    PrepareParams, RidgeParams, Sampler, SourceParams, SplitShares, Token, TokenPlace, TrainParams,
+    TuneParams, WindPair,
 };
 pub use quality::{Action, ColumnQuality, Conflicts, OrderedPair, QualityParams, Quantity};
 

@@ -154,8 +154,10 @@ impl Slot {
     /// Puts zeros from a missing page to the end, if the page is in here.
     fn mend(&self, address: usize) -> bool {
         let start = self.start.load(Ordering::Acquire) as usize;
-        let end = start + self.length.load(Ordering::Relaxed);
-        if start == 0 || !(start..end).contains(&address) {
+        let end = start + self.length.load(Ordering::Acquire);
+        // If the slot changed hands meanwhile, the two do not belong together.
+        let same = self.start.load(Ordering::Acquire) as usize == start;
+        if start == 0 || !same || !(start..end).contains(&address) {
             return false;
         }
         self.torn.store(true, Ordering::Release);

@@ -124,7 +124,10 @@ impl Store {
     fn insert_files(&self, files: &BTreeMap<Digest, PathBuf>) -> io::Result<()> {
         let stage = |(&digest, path): (&Digest, &PathBuf)| {
             let object = self.object(digest);
-            if fs::exists(&object) {
+            // One of another length is what a power cut left.
+            let length = |path: &Path| Ok::<_, io::Error>(fs::stat(path)?.map(|m| m.len()));
+            let there = length(&object)?;
+            if there.is_some() && there == length(path)? {
                 return Ok(None);
             }
             let (staged, target) = StagedFile::new(&object)?;

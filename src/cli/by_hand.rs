@@ -12,7 +12,7 @@ use super::run::options;
 use super::stage_args::{Request, Verb};
 use super::ui::Ui;
 use crate::model::Registry;
-use crate::ops::{self, Context};
+use crate::ops::{self, Context, RunOptions};
 use crate::pipeline::{BODY, Declared, Pipeline, ProjectPath, Stage, params_digest};
 
 /// By hand: the same way as by `krammerti run`. A command that stands in `pipeline.yaml` is that stage.
@@ -35,7 +35,11 @@ pub(super) fn run(request: &Request, global: &Global, ui: &mut Ui) -> Result<()>
     }
     let krammerti = std::env::current_exe()?;
     let changed = |stage: &Stage| seen.changed(stage);
-    ops::execute_one(&stage, &options(&project, &krammerti, &changed, global), ui)?;
+    let options = RunOptions {
+        offline: request.offline,
+        ..options(&project, &krammerti, &changed, global)
+    };
+    ops::execute_one(&stage, &options, ui)?;
     Ok(())
 }
 

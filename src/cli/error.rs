@@ -16,6 +16,7 @@ use crate::pipeline::{
     CommandError, ExecuteError, Failed, GraphError, LineageError, LockError, PathError,
     PipelineError, RunNameError,
 };
+use crate::source::SourceError;
 
 /// An error as a person sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,6 +95,8 @@ impl Report {
                 }
                 _ => "`krammerti status` lists the stages".to_owned(),
             });
+        } else if let Some(error) = cause.downcast_ref::<SourceError>() {
+            self.source(error);
         } else if cause.is::<NoProject>() {
             self.code = USAGE;
             self.hint = Some("go to a project's folder, or name it with -C DIR".to_owned());
@@ -226,6 +229,19 @@ impl Report {
                 self.hint =
                     Some("take one side of a git conflict in it, or remove the file".to_owned());
             }
+        }
+    }
+
+    fn source(&mut self, error: &SourceError) {
+        match error {
+            SourceError::NotStored { .. } => {
+                self.hint = Some("without --offline it is asked for".to_owned());
+            }
+            SourceError::NoToken { .. } | SourceError::BadToken => {
+                self.code = USAGE;
+                self.hint = Some("the source's `token` says where it is looked for".to_owned());
+            }
+            _ => {}
         }
     }
 

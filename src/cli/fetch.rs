@@ -11,6 +11,9 @@ pub(super) struct Args {
     source: String,
     #[command(flatten)]
     common: Common,
+    /// Ask no server: use only answers that are stored.
+    #[arg(long)]
+    offline: bool,
 }
 
 impl From<Args> for Request {
@@ -19,6 +22,7 @@ impl From<Args> for Request {
             verb: Verb::Fetch,
             inputs: vec![args.source],
             data: None,
+            offline: args.offline,
             common: args.common,
         }
     }

@@ -205,9 +205,15 @@ fn parse_request(words: &[String]) -> anyhow::Result<Request> {
         cli.global.directory.is_none(),
         "-C has no place in a stage: its command runs in the project's folder"
     );
-    cli.command
+    let request = cli
+        .command
         .into_request()
-        .map_err(|_| anyhow::anyhow!("`{}` is no command of a stage", words.join(" ")))
+        .map_err(|_| anyhow::anyhow!("`{}` is no command of a stage", words.join(" ")))?;
+    anyhow::ensure!(
+        !request.offline,
+        "--offline has no place in a stage: give it to `krammerti run`"
+    );
+    Ok(request)
 }
 
 /// clap's error without usage and hints, which speak to somebody at a prompt.

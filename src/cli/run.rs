@@ -17,6 +17,7 @@ use crate::pipeline::{AfterFailure, Pipeline, Stage};
 /// A stage whose command, inputs or parameters changed runs; one whose result is in the store comes
 /// back from there; the others are left alone.
 #[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub(super) struct Args {
     /// Only these stages and what they need.
     #[arg(value_name = "STAGE")]
@@ -36,6 +37,9 @@ pub(super) struct Args {
     /// Show what would run, why, and about how long it would take; run nothing.
     #[arg(short = 'n', long)]
     dry_run: bool,
+    /// Ask no server: fetch only from answers that are stored.
+    #[arg(long)]
+    offline: bool,
 }
 
 pub(super) fn run(args: &Args, global: &Global, ui: &mut Ui) -> Result<()> {
@@ -51,6 +55,7 @@ pub(super) fn run(args: &Args, global: &Global, ui: &mut Ui) -> Result<()> {
     let options = RunOptions {
         pipeline: Some(&pipeline),
         force: args.force,
+        offline: args.offline,
         jobs: usize::from(args.jobs),
         resources: pipeline.resources(),
         after_failure: if args.keep_going {
@@ -98,6 +103,7 @@ pub(super) fn options<'a>(
         krammerti,
         wait: !global.no_wait,
         force: false,
+        offline: false,
         jobs: 1,
         resources: &NONE,
         after_failure: AfterFailure::Stop,

@@ -34,6 +34,7 @@ impl OfDataset {
             verb,
             inputs: vec![self.dataset],
             data: None,
+            offline: false,
             common: self.common,
         }
     }
@@ -57,6 +58,7 @@ impl OfModel {
             verb,
             inputs: vec![self.model],
             data: Some(self.data),
+            offline: false,
             common: self.common,
         }
     }
@@ -93,6 +95,8 @@ pub(super) struct Request {
     /// Positional: paths, or the name of a source.
     pub(super) inputs: Vec<String>,
     pub(super) data: Option<String>,
+    /// No word of the command, and so no part of its key.
+    pub(super) offline: bool,
     pub(super) common: Common,
 }
 

@@ -5,8 +5,13 @@ use std::path::Path;
 use anyhow::{Context as _, Result, bail};
 
 use super::{Context, dataset};
-use crate::source;
+use crate::event::Event;
+use crate::source::{self, Asked, Fetched, News};
 use crate::time::format_short;
+
+/// Set to anything, it lets a source use only what is stored. It is no word of the command, so it
+/// is no part of a key: the same days have the same values either way.
+pub(super) const OFFLINE: &str = "KRAMMERTI_OFFLINE";
 
 /// Fetches the source that `params.yaml` has under a name.
 pub fn fetch(mut context: Context<'_>, name: &str) -> Result<()> {
@@ -17,8 +22,22 @@ pub fn fetch(mut context: Context<'_>, name: &str) -> Result<()> {
             there
         });
     };
-    let table = source::source(params)
-        .fetch(Path::new("."))
+    let observer = &mut *context.observer;
+    let mut progress = |done: usize, total: usize, rows: usize| {
+        observer.event(Event::Progress {
+            stage: None,
+            what: "request".to_owned(),
+            done: done as u64,
+            total: total as u64,
+            message: format!("{rows} rows"),
+        });
+    };
+    let Fetched { table, news } = source::source(params)
+        .fetch(&mut Asked {
+            root: Path::new("."),
+            offline: std::env::var_os(OFFLINE).is_some_and(|value| !value.is_empty()),
+            progress: &mut progress,
+        })
         .with_context(|| format!("source {name}"))?;
     dataset::write_table(&context.out, &table)?;
     let (first, last) = (table.times().iter().min(), table.times().iter().max());
@@ -29,11 +48,23 @@ pub fn fetch(mut context: Context<'_>, name: &str) -> Result<()> {
         _ => String::new(),
     };
     context.note(format!(
-        "{} rows of {} columns{range}",
+        "{} rows of {} columns{range}{}",
         table.times().len(),
-        table.columns().len()
+        table.columns().len(),
+        told(news)
     ));
     Ok(())
+}
+
+fn told(news: Option<News>) -> String {
+    match news {
+        None => String::new(),
+        Some(News {
+            new: 0,
+            corrected: 0,
+        }) => "; nothing new".to_owned(),
+        Some(News { new, corrected }) => format!("; {new} new, {corrected} corrected"),
+    }
 }
 
 fn some(names: &[String]) -> String {

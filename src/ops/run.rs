@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use super::fetch::OFFLINE;
 use crate::event::{Event, Observer};
 use crate::fs;
 use crate::pipeline::{
@@ -70,6 +71,8 @@ pub struct RunOptions<'a> {
     pub wait: bool,
     /// Whether commands run although nothing changed.
     pub force: bool,
+    /// Whether sources use only what is stored.
+    pub offline: bool,
     /// How many stages at most side by side.
     pub jobs: usize,
     /// How much there is of each resource, where the project says so.
@@ -95,11 +98,17 @@ pub fn run_plan(
     workspace.force = options.force;
     let _shared = workspace.share_store()?;
     workspace.sweep(&plan.stages);
+    workspace.recover_others(&plan.stages)?;
     let processes = Processes {
         root: options.root.to_owned(),
         logs: workspace.run_folder(),
         krammerti: options.krammerti.to_owned(),
         run: run.clone(),
+        settings: options
+            .offline
+            .then_some((OFFLINE, "1"))
+            .into_iter()
+            .collect(),
     };
     let journal = Journal::new(&workspace.run_folder());
     let mut observer = Recorded { observer, journal };

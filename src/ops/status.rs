@@ -90,8 +90,12 @@ fn look(
     for (stage, needs) in plan.stages.iter().zip(&plan.needs) {
         let open: Vec<&StageStatus> = needs
             .iter()
+            .filter(|&&need| {
+                is_open(all[need].state)
+                    || (all[need].state == Standing::Restorable
+                        && reads_a_part(stage, plan.stages[need]))
+            })
             .map(|&need| &all[need])
-            .filter(|need| is_open(need.state))
             .collect();
         // Whatever those before it give, unless one of them fails.
         let always = stage.policy.always.then_some(StaleReason::Always);
@@ -114,6 +118,16 @@ fn look(
     }
     workspace.save()?;
     Ok(all)
+}
+
+/// Whether a stage reads a folder in which another one writes, or a part of what that writes: then
+/// nobody can tell what it will read before that is there.
+fn reads_a_part(reader: &Stage, writer: &Stage) -> bool {
+    let mut inputs = reader.inputs.iter();
+    inputs.any(|input| {
+        let mut outputs = writer.outputs.iter();
+        outputs.any(|output| input != output && input.overlaps(output))
+    })
 }
 
 /// Whether nobody can tell yet what a stage will give.

@@ -1,5 +1,7 @@
 //! From `params.yaml` as written to parameters whose ranges hold; the error names the key.
 
+mod open_meteo;
+
 use super::checked::{
     Architecture, Dimension, EvaluateParams, FeelsLike, FileColumn, FileSource, LstmParams,
     ModelParams, Params, PredictParams, PrepareParams, RidgeParams, SourceParams, SplitShares,
@@ -37,17 +39,22 @@ pub(super) fn check(raw: raw::Params) -> Result<Params, Invalid> {
 }
 
 fn check_source(key: &str, source: raw::Source) -> Result<SourceParams, Invalid> {
-    let raw::Source::File {
-        path,
-        time,
-        columns,
-        delimiter,
-        missing,
-    } = source;
     let name = key.trim_start_matches("sources.");
     if name.is_empty() || name.contains('.') {
         return Err(invalid(key, "a name without dots", name));
     }
+    let (path, time, columns, delimiter, missing) = match source {
+        raw::Source::OpenMeteo(raw) => {
+            return open_meteo::check(key, raw).map(SourceParams::OpenMeteo);
+        }
+        raw::Source::File {
+            path,
+            time,
+            columns,
+            delimiter,
+            missing,
+        } => (path, time, columns, delimiter, missing),
+    };
     if path.is_empty() {
         return Err(invalid(format!("{key}.path"), "a file", "nothing"));
     }

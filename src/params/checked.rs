@@ -32,6 +32,67 @@ pub struct Params {
 pub enum SourceParams {
     /// A CSV file, plain or gzipped.
     File(FileSource),
+    /// The service of open-meteo.com, or a mirror of it.
+    OpenMeteo(OpenMeteoSource),
+}
+
+/// What to ask Open-Meteo for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OpenMeteoSource {
+    /// Where requests go, without the query.
+    pub url: String,
+    /// Degrees north.
+    pub latitude: f64,
+    /// Degrees east.
+    pub longitude: f64,
+    /// Hourly variables by its names; at least one.
+    pub variables: Vec<String>,
+    /// The days to ask for, UTC.
+    pub days: Days,
+    /// Weather models by its names; its own choice where empty.
+    pub models: Vec<String>,
+    /// How many days one request asks for; positive.
+    pub days_per_request: i64,
+    /// How long values may still be corrected, in seconds.
+    pub overlap_s: i64,
+    /// What proves who asks.
+    pub token: Option<Token>,
+    /// For one request, in seconds.
+    pub request_timeout_s: u64,
+    /// For everything together, in seconds.
+    pub give_up_after_s: u64,
+}
+
+/// Days as numbers since 1970-01-01.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Days {
+    /// From a day to another one, or to today.
+    Range {
+        /// The first.
+        from: i64,
+        /// The last.
+        to: Option<i64>,
+    },
+    /// So many days before today, and today.
+    Past(i64),
+}
+
+/// Where a token is found and how it is sent; never the token itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Token {
+    /// Where it is found.
+    pub place: TokenPlace,
+    /// The header that carries it; `Authorization: Bearer` where absent.
+    pub header: Option<String>,
+}
+
+/// Where a token is found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TokenPlace {
+    /// In an environment variable.
+    Env(String),
+    /// In a file, relative to the project.
+    File(String),
 }
 
 /// How to read a file of observations.

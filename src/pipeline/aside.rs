@@ -24,6 +24,9 @@ pub(super) struct Aside {
 #[derive(Serialize, Deserialize)]
 struct Note {
     run: String,
+    /// The stage, by whose name its processes can be told from those of others.
+    #[serde(default)]
+    stage: String,
     outputs: Vec<Kept>,
 }
 
@@ -63,6 +66,7 @@ impl Aside {
             root: root.to_owned(),
             note: Note {
                 run: run.to_owned(),
+                stage: stage.name.clone(),
                 outputs: stage.outputs.iter().map(kept).collect(),
             },
         };
@@ -92,19 +96,30 @@ impl Aside {
         Ok(aside)
     }
 
-    /// What a killed run left in a folder.
-    pub(super) fn find(folder: &Path, root: &Path) -> io::Result<Option<Self>> {
-        match fs::read_if_exists(&folder.join(NOTE))? {
-            None => fs::remove(folder).map(|()| None),
-            Some(text) => {
-                let note = serde_json::from_str(&text)?;
-                Ok(Some(Self {
-                    folder: folder.to_owned(),
-                    root: root.to_owned(),
-                    note,
-                }))
-            }
-        }
+    /// What a killed run left in a folder. A note that a power cut took its text from spoke of
+    /// nothing that the store has not; what lies beside it goes to `lost` all the same.
+    pub(super) fn find(folder: &Path, root: &Path, lost: &Path) -> io::Result<Option<Self>> {
+        let Some(text) = fs::read_if_exists(&folder.join(NOTE))? else {
+            return fs::remove(folder).map(|()| None);
+        };
+        let Ok(note) = serde_json::from_str(&text) else {
+            return fs::rename(folder, &fs::free_name(lost)).map(|()| None);
+        };
+        Ok(Some(Self {
+            folder: folder.to_owned(),
+            root: root.to_owned(),
+            note,
+        }))
+    }
+
+    /// The outputs that it is about.
+    pub(super) fn outputs(&self) -> impl Iterator<Item = &str> {
+        self.note.outputs.iter().map(|kept| kept.path.as_str())
+    }
+
+    /// The stage that wrote them.
+    pub(super) fn stage(&self) -> &str {
+        &self.note.stage
     }
 
     /// For each output, where the old one is kept meanwhile and where it belongs.
@@ -135,9 +150,7 @@ impl Aside {
         for (kept, old, place) in self.places() {
             let is_new = !kept.existed || fs::exists(&old);
             if is_new && fs::exists(&place) {
-                let target = failed.join(&kept.path);
-                fs::remove(&target)?;
-                fs::rename(&place, &target)?;
+                fs::rename(&place, &fs::free_name(&failed.join(&kept.path)))?;
             }
         }
         Ok(())
@@ -147,9 +160,7 @@ impl Aside {
     pub(super) fn forget_but_keep_unknown(self, replaced: &Path) -> io::Result<()> {
         for (kept, old, _) in self.places() {
             if !kept.stored && fs::exists(&old) {
-                let target = replaced.join(&kept.path);
-                fs::remove(&target)?;
-                fs::rename(&old, &target)?;
+                fs::rename(&old, &fs::free_name(&replaced.join(&kept.path)))?;
             }
         }
         self.forget()

@@ -23,6 +23,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::aside::Aside;
@@ -128,25 +129,28 @@ impl Workspace {
         runner: &Runner<'_>,
         observer: &mut dyn Observer,
     ) -> Result<Built, ExecuteError> {
+        if Aside::is_in(&self.aside(stage)) {
+            let _held = self.hold_outputs(stage, observer)?;
+            self.recover(stage)?;
+        }
         let assessment = self.assess_when_ready(stage, observer)?;
-        let settled = matches!(assessment.state, State::Fresh | State::Frozen);
-        if settled && !Aside::is_in(&self.aside(stage)) {
+        if matches!(assessment.state, State::Fresh | State::Frozen) {
             return self.leave(stage, &assessment);
         }
+        // First what it reads, then what it writes: who waits, waits for a stage further on.
+        let _read = self.share_inputs(stage, observer)?;
         let _held = self.hold_outputs(stage, observer)?;
         // Whoever held the outputs may have built just this.
         self.lock.refresh()?;
         self.recover(stage)?;
         // Before the inputs are hashed: whatever is written to them from here on is seen.
         let footprints = self.footprints(stage)?;
-        let assessment = self.assess(stage, &BTreeMap::new())?;
-        let built = |outcome| Built {
-            outcome,
-            key: assessment.key,
-        };
+        let mut assessment = self.assess(stage, &BTreeMap::new())?;
+        let key = assessment.key;
+        let built = |outcome| Built { outcome, key };
         let reasons = match &assessment.state {
             State::Fresh | State::Frozen => return self.leave(stage, &assessment),
-            State::Stale { reasons } => reasons,
+            State::Stale { reasons } => reasons.clone(),
             State::Restorable { reasons, record } => {
                 match self.restore(stage, &assessment, record) {
                     Ok(()) => return Ok(built(Outcome::Restored)),
@@ -157,6 +161,9 @@ impl Workspace {
                         observer.event(Event::note(message));
                     }
                 }
+                let reasons = reasons.clone();
+                // Some outputs may have come back, and what stood there was moved away.
+                assessment.present = self.present_outputs(stage)?;
                 reasons
             }
         };
@@ -164,7 +171,7 @@ impl Workspace {
             assessment: &assessment,
             footprints,
         };
-        self.build(stage, &basis, reasons, runner, observer)?;
+        self.build(stage, &basis, &reasons, runner, observer)?;
         Ok(built(Outcome::Ran))
     }
 
@@ -200,8 +207,7 @@ impl Workspace {
             if old.is_some_and(|&old| !self.store.has(old)) {
                 // Somebody's own work, and nowhere else.
                 let kept = self.replaced(stage).join(path);
-                fs::remove(&kept)?;
-                fs::rename(&place, &kept)?;
+                fs::rename(&place, &fs::free_name(&kept))?;
             }
             self.store.restore(artifact, &place)?;
         }
@@ -328,7 +334,7 @@ impl Workspace {
             observer.event(Event::StageRetry {
                 stage: stage.name.clone(),
                 attempt: attempt.number,
-                attempts: stage.policy.retries + 1,
+                attempts: stage.policy.retries.saturating_add(1),
                 seconds: delay.as_secs_f64(),
                 error: error.to_string(),
             });
@@ -388,11 +394,11 @@ impl Workspace {
     /// Ends what a killed run left running, puts back the outputs that it had moved aside, and
     /// removes what it left half written.
     fn recover(&self, stage: &Stage) -> Result<(), ExecuteError> {
-        for path in &stage.outputs {
-            fs::remove_partials(&path.in_root(&self.root))?;
-        }
-        if let Some(aside) = Aside::find(&self.aside(stage), &self.root)? {
-            process::kill_run(aside.run())?;
+        if let Some(aside) = Aside::find(&self.aside(stage), &self.root, &self.without_note())? {
+            process::kill_stage(aside.run(), aside.stage())?;
+            for path in &stage.outputs {
+                fs::remove_partials(&path.in_root(&self.root))?;
+            }
             // What that run left is kept under its name: this one may have something to keep, too.
             let failed = self.failed_in(aside.run(), stage);
             let assessment = self.assess(stage, &BTreeMap::new());
@@ -404,6 +410,57 @@ impl Workspace {
             }
         }
         Ok(())
+    }
+
+    /// Does the same for stages of killed runs that this run may never come to: another one was asked
+    /// for, it is no stage any more, or one before it fails.
+    pub fn recover_others(&self, stages: &[&Stage]) -> Result<(), ExecuteError> {
+        let folder = self.private.join("aside");
+        if !fs::exists(&folder) {
+            return Ok(());
+        }
+        let names = fs::list(&folder)?;
+        if names.is_empty() {
+            return Ok(());
+        }
+        let own: BTreeSet<PathBuf> = stages.iter().map(|stage| self.aside(stage)).collect();
+        for folder in names.iter().map(|name| folder.join(name)) {
+            if own.contains(&folder) || !Aside::is_in(&folder) {
+                continue;
+            }
+            let Some(aside) = Aside::find(&folder, &self.root, &self.without_note())? else {
+                continue;
+            };
+            let held: Option<Vec<File>> = aside
+                .outputs()
+                .map(|path| hold::try_hold(&self.locks(), path).transpose())
+                .map(Option::transpose)
+                .collect::<Result<_, _>>()?;
+            // Another run is at work there, or will see to it.
+            if held.is_some() && Aside::is_in(&folder) {
+                process::kill_stage(aside.run(), aside.stage())?;
+                let failed = self.private.join("failed").join(aside.run());
+                let failed = failed.join(aside.stage());
+                aside.put_back(&failed)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps other runs from writing anew what a stage reads while it reads it.
+    fn share_inputs(
+        &self,
+        stage: &Stage,
+        observer: &mut dyn Observer,
+    ) -> Result<Vec<File>, ExecuteError> {
+        // Each takes a file handle. Who reads more than this is told by the footprints alone.
+        const MOST: usize = 64;
+        let mut shared = Vec::new();
+        for path in stage.reads.iter().take(MOST) {
+            let busy = self.busy(stage, path, observer);
+            shared.push(hold::share(&self.locks(), path.as_str(), busy)?);
+        }
+        Ok(shared)
     }
 
     /// Assesses a stage; an input that another run is just building is waited for.
@@ -441,9 +498,25 @@ impl Workspace {
         path: &ProjectPath,
         observer: &mut dyn Observer,
     ) -> Result<File, ExecuteError> {
+        hold::hold(
+            &self.locks(),
+            path.as_str(),
+            self.busy(stage, path, observer),
+        )
+    }
+
+    /// What to do while another run has a place: say so once, or give up. A command of a stage that
+    /// itself starts krammerti might wait for its own stage, which waits for it.
+    fn busy<'a>(
+        &self,
+        stage: &'a Stage,
+        path: &'a ProjectPath,
+        observer: &'a mut dyn Observer,
+    ) -> impl FnMut() -> Result<(), ExecuteError> + 'a {
+        let wait = self.wait && !process::in_a_stage();
         let mut told = false;
-        hold::hold(&self.locks(), path.as_str(), || {
-            if !self.wait {
+        move || {
+            if !wait {
                 return Err(ExecuteError::Busy { path: path.clone() });
             }
             if !told {
@@ -454,7 +527,7 @@ impl Workspace {
                 )));
             }
             Ok(())
-        })
+        }
     }
 }
 
@@ -823,5 +896,57 @@ mod tests {
         fs::remove(&lock).unwrap();
         assert_eq!(project.build().unwrap(), Outcome::Fresh);
         assert_eq!(fs::read_to_string(&lock).unwrap(), before);
+    }
+
+    #[test]
+    fn own_work_is_kept_where_a_restore_ends_half_way() {
+        let mut project = Project::new();
+        project.stage.outputs = ["b", "c"]
+            .map(|path| ProjectPath::new(path).unwrap())
+            .into();
+        let both = |text: &str| {
+            project.write("b", text);
+            project.write("c", &format!("c{text}"));
+        };
+        let run = || {
+            project.execute(|| {
+                both(&format!("{}!", project.read("a").unwrap()));
+                Ok(())
+            })
+        };
+        run().unwrap();
+        project.write("a", "2");
+        run().unwrap();
+        // Back to the first result, of which one object is damaged; `b` was edited by hand.
+        project.write("a", "1");
+        project.write("b", "by hand");
+        let objects = project.folder.path().join(".krammerti/store/objects");
+        let damaged = Digest::of(b"c1!").to_string();
+        let object = objects.join(&damaged[..2]).join(&damaged[2..]);
+        fs::remove(&object).unwrap();
+        fs::write_atomic(&object, b"c1?").unwrap();
+        assert_eq!(run().unwrap(), Outcome::Ran);
+        assert_eq!(project.read("c").as_deref(), Some("c1!"));
+        let kept = project.read(".krammerti/failed/test/build/replaced/b");
+        assert_eq!(kept.as_deref(), Some("by hand"));
+    }
+
+    #[test]
+    fn old_outputs_come_back_where_their_stage_is_no_more_or_its_note_was_lost() {
+        let project = Project::new();
+        project.build().unwrap();
+        let root = project.folder.path();
+        let workspace = Workspace::open(root, "killed").unwrap();
+        let folder = workspace.aside(&project.stage);
+        let put = || Aside::put(&folder, root, &project.stage, "killed", |_| true).unwrap();
+        std::mem::forget(put());
+        assert_eq!(project.read("b"), None);
+        workspace.recover_others(&[]).unwrap();
+        assert_eq!(project.read("b").as_deref(), Some("1!"));
+
+        std::mem::forget(put());
+        fs::write_atomic(&folder.join("note.json"), b"").unwrap();
+        assert_eq!(project.build().unwrap(), Outcome::Restored);
+        assert_eq!(project.read("b").as_deref(), Some("1!"));
     }
 }

@@ -69,6 +69,8 @@ impl Workspace {
 
     /// What neither the lock nor the last runs need.
     pub fn garbage(&self, keep_runs: usize) -> Result<Garbage, ExecuteError> {
+        // A run that we waited for has written it anew.
+        self.lock.refresh()?;
         let runs: Vec<_> = PastRuns::read(&self.root).iter().take(keep_runs).collect();
         let kept_runs: BTreeSet<&str> = runs.iter().map(|run| run.run.as_str()).collect();
         let entries: Vec<Entry> = self.lock.snapshot().stages.into_values().collect();

@@ -37,6 +37,17 @@ pub(super) fn share(
     ask(folder, name, FlockOperation::NonBlockingLockShared, busy)
 }
 
+/// Takes a kernel lock if nobody has it.
+pub(super) fn try_hold(folder: &Path, name: &str) -> io::Result<Option<File>> {
+    fs::create_dir_all(folder)?;
+    let file = fs::open_lock(&folder.join(Digest::of(name.as_bytes()).to_string()))?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Some(file)),
+        Err(Errno::WOULDBLOCK | Errno::INTR) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
 fn ask(
     folder: &Path,
     name: &str,

@@ -154,7 +154,7 @@ impl Pipeline {
         stage::add_named(&mut stages, commands);
         let (stages, needs) = graph::order(stages)?;
         let mut pipeline = Self {
-            stages,
+            stages: with_reads(stages, &needs),
             needs,
             resources: spec.resources,
         };
@@ -313,6 +313,17 @@ fn build(
         .into_iter()
         .map(|expanded| Stage::new(expanded, commands))
         .collect()
+}
+
+/// Tells each stage which outputs of others it reads.
+fn with_reads(mut stages: Vec<Stage>, needs: &[Vec<usize>]) -> Vec<Stage> {
+    for (reader, needs) in needs.iter().enumerate() {
+        let outputs = needs.iter().flat_map(|&need| stages[need].outputs.iter());
+        let inputs = &stages[reader].inputs;
+        let read = outputs.filter(|output| inputs.iter().any(|input| input.overlaps(output)));
+        stages[reader].reads = read.cloned().collect();
+    }
+    stages
 }
 
 fn refuse_equal_names(stages: &[Stage]) -> Result<(), PipelineError> {

@@ -14,8 +14,8 @@ use std::sync::{Arc, OnceLock, mpsc};
 use std::time::{Duration, Instant};
 
 use rustix::process::{
-    Pid, Signal, getpid, getppid, kill_process, kill_process_group,
-    set_parent_process_death_signal, test_kill_process_group,
+    Pid, Signal, WaitOptions, getpid, getppid, kill_process, kill_process_group,
+    set_parent_process_death_signal, test_kill_process_group, waitpid,
 };
 
 use super::confine::{self, Confined};
@@ -135,6 +135,8 @@ pub struct Processes {
     pub logs: PathBuf,
     /// The binary that runs subcommands of krammerti.
     pub krammerti: PathBuf,
+    /// Variables that tell subcommands of krammerti how to work, whatever the result.
+    pub settings: Vec<(&'static str, &'static str)>,
 }
 
 /// What a subcommand of krammerti said went wrong, and what is to be done.
@@ -291,8 +293,8 @@ impl Processes {
         Ok(confined)
     }
 
-    /// What our own subcommands need besides: this binary with its back end, parameter files, and
-    /// the journal of a search.
+    /// What our own subcommands need besides: this binary with its back end, parameter files, the
+    /// journal of a search, and the answers of servers.
     fn allow_own(&self, stage: &Stage, allowed: &mut confine::Allowed) {
         let beside = fs::parent(&self.krammerti);
         allowed.read.push(beside.to_owned());
@@ -303,10 +305,13 @@ impl Processes {
         let files = named.map(|words| words[1].as_str()).chain(["params.yaml"]);
         let file = |name: &str| name.split(':').next().map(|file| self.root.join(file));
         allowed.read.extend(files.filter_map(file));
-        allowed.write.push(confine::Output {
-            path: self.root.join(".krammerti/studies"),
-            kind: confine::Kind::Folder,
-        });
+        // What they keep of their own.
+        for own in [".krammerti/studies", ".krammerti/responses"] {
+            allowed.write.push(confine::Output {
+                path: self.root.join(own),
+                kind: confine::Kind::Folder,
+            });
+        }
     }
 
     /// Ends what a command that was told to end has left in process groups of their own.
@@ -336,6 +341,7 @@ impl Processes {
         self.surround(&mut command, stage, attempt, log)?;
         if stage.command.builtin {
             command.env(BODY, params_digest(&stage.params).to_string());
+            command.envs(self.settings.iter().copied());
         }
         Ok(command)
     }
@@ -382,6 +388,7 @@ fn run_to_its_end(
     limit: Option<Duration>,
     observer: &mut dyn Observer,
 ) -> Result<(ExitStatus, Said), CommandError> {
+    let event_log = fs::append(log)?;
     let mut child = command.spawn().map_err(|source| CommandError::Start {
         program: program.to_owned(),
         source,
@@ -391,15 +398,20 @@ fn run_to_its_end(
     let group = Pid::from_child(&child);
     let (sender, messages) = mpsc::channel();
     let events = child.stdout.take();
-    let event_log = fs::append(log)?;
     // The thread only reads and waits: the child must be started by a thread that lives at least as
     // long as it, or the parent-death signal would come early.
-    std::thread::spawn(move || {
+    let reader = std::thread::Builder::new().spawn(move || {
         if let Some(events) = events {
             forward_events(BufReader::new(events), event_log, &sender);
         }
         let _ = sender.send(Message::Ended(child.wait()));
     });
+    if let Err(error) = reader {
+        // No thread is to be had: then nobody would see the command end.
+        let _ = kill_process_group(group, Signal::KILL);
+        let _ = waitpid(Some(group), WaitOptions::empty());
+        return Err(error.into());
+    }
     let (status, failure) = watch(&messages, group, limit, observer)?;
     Ok((status?, failure))
 }
@@ -440,10 +452,19 @@ fn die_with_parent(command: &mut Command) {
     }
 }
 
-/// SIGKILL for every process that a killed run has left: the death signal reaches only its direct
+/// SIGKILL for every process that a stage of a killed run has left: the death signal reaches only its direct
 /// children, and what those started would go on to write.
-pub(super) fn kill_run(run: &str) -> io::Result<()> {
-    kill_marked(&[(RUN, run)])
+pub(super) fn kill_stage(run: &str, stage: &str) -> io::Result<()> {
+    // A note of an earlier version does not name the stage.
+    if stage.is_empty() {
+        return kill_marked(&[(RUN, run)]);
+    }
+    kill_marked(&[(RUN, run), (STAGE, stage)])
+}
+
+/// Whether this process was started by a stage.
+pub(super) fn in_a_stage() -> bool {
+    std::env::var_os(RUN).is_some()
 }
 
 /// SIGKILL for every process that has these variables in its environment, until there are none: one
@@ -616,6 +637,7 @@ mod tests {
             run: "test".to_owned(),
             logs: folder.path().join("logs"),
             krammerti: PathBuf::from("krammerti"),
+            settings: Vec::new(),
         };
         let words = words.iter().map(|&word| word.to_owned()).collect();
         let declared = Declared {

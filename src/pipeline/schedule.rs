@@ -161,6 +161,7 @@ pub fn run<E: Executor>(
 /// Takes stages until there are none left.
 fn work<E: Executor>(board: &Board<'_, E::Error>, executor: &E, sender: &mpsc::Sender<Event>) {
     while let Some(index) = board.next(executor) {
+        let unfinished = Unfinished { board };
         let stage = board.plan.stages[index];
         let mut observer = |event: Event| {
             // Nobody listens any more only when the run is over.
@@ -184,6 +185,20 @@ fn work<E: Executor>(board: &Board<'_, E::Error>, executor: &E, sender: &mpsc::S
             key: result.as_ref().ok().map(|built| built.key.to_string()),
         });
         board.finish(index, outcome, result.err());
+        std::mem::forget(unfinished);
+    }
+}
+
+/// A stage that a worker has taken. Dropped by a panic, it lets the others end, so that the panic is
+/// seen.
+struct Unfinished<'a, 'b, E> {
+    board: &'a Board<'b, E>,
+}
+
+impl<E> Drop for Unfinished<'_, '_, E> {
+    fn drop(&mut self) {
+        self.board.state().broken = true;
+        self.board.changed.notify_all();
     }
 }
 
@@ -205,7 +220,9 @@ struct State<E> {
     /// Those that wait for nothing but a worker, in running order.
     ready: std::collections::BTreeSet<usize>,
     running: usize,
-    in_use: BTreeMap<String, u32>,
+    in_use: BTreeMap<String, u64>,
+    /// A worker has panicked.
+    broken: bool,
     failure: Option<E>,
 }
 
@@ -224,6 +241,7 @@ impl<'a, E> Board<'a, E> {
             open,
             running: 0,
             in_use: BTreeMap::new(),
+            broken: false,
             failure: None,
         };
         Self {
@@ -236,7 +254,7 @@ impl<'a, E> Board<'a, E> {
     }
 
     fn state(&self) -> MutexGuard<'_, State<E>> {
-        // A panic of a worker ends the run through the scope; until then the others may finish.
+        // A panic of a worker ends the run through the scope, once the others have finished.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -252,7 +270,7 @@ impl<'a, E> Board<'a, E> {
         loop {
             let failed = state.failure.is_some();
             let stop = failed && self.schedule.after_failure == AfterFailure::Stop;
-            if stop || executor.interrupted().is_some() {
+            if stop || state.broken || executor.interrupted().is_some() {
                 return None;
             }
             let fits = |&&index: &&usize| self.has_room(&state, index);
@@ -293,11 +311,11 @@ impl<'a, E> Board<'a, E> {
 
     /// What a stage takes of each limited resource: never more than there is, so that every stage
     /// can run, if need be alone.
-    fn demands(&self, index: usize) -> impl Iterator<Item = (&String, u32, u32)> {
+    fn demands(&self, index: usize) -> impl Iterator<Item = (&String, u64, u64)> {
         let demands = self.plan.stages[index].policy.resources.iter();
         demands.filter_map(|(name, &demand)| {
             let there = *self.schedule.capacity.get(name)?;
-            Some((name, demand.min(there), there))
+            Some((name, demand.min(there).into(), there.into()))
         })
     }
 
@@ -504,5 +522,37 @@ mod tests {
             .map(|name| name[1..].parse::<usize>().unwrap() / 3)
             .collect();
         assert!(layers.is_sorted(), "{tried:?}");
+    }
+
+    #[test]
+    fn a_panic_of_one_worker_ends_the_others() {
+        struct Panics;
+
+        impl Executor for Panics {
+            type Error = String;
+
+            fn execute(&self, _: &Stage, _: &mut dyn Observer) -> Result<Built, String> {
+                panic!("on purpose");
+            }
+
+            fn interrupted(&self) -> Option<Interrupted> {
+                None
+            }
+        }
+
+        let stages = ["a", "b", "c"].map(|name| stage(name, &[]));
+        let plan = Plan {
+            stages: stages.iter().collect(),
+            needs: vec![vec![], vec![0], vec![1]],
+        };
+        let ran = std::panic::catch_unwind(|| {
+            run(
+                &plan,
+                &schedule(3, AfterFailure::Stop),
+                &Panics,
+                &mut |_: Event| {},
+            )
+        });
+        assert!(ran.is_err());
     }
 }

@@ -24,6 +24,8 @@ pub struct Stage {
     pub command: StageCommand,
     /// What it reads.
     pub inputs: BTreeSet<ProjectPath>,
+    /// What other stages write of what it reads.
+    pub reads: BTreeSet<ProjectPath>,
     /// What it writes; no other stage writes it, and none lies in another.
     pub outputs: BTreeSet<ProjectPath>,
     /// Those of its outputs that the store does not keep.
@@ -230,6 +232,7 @@ impl Stage {
                 .iter()
                 .map(output)
                 .collect::<Result<_, _>>()?,
+            reads: BTreeSet::new(),
             uncached: BTreeSet::new(),
             folders: BTreeSet::new(),
             params: declared.params,

@@ -102,6 +102,11 @@ impl Workspace {
         self.private.join("failed").join(run).join(&stage.name)
     }
 
+    /// Where old outputs go whose note says nothing any more.
+    pub(super) fn without_note(&self) -> PathBuf {
+        self.private.join("failed").join(&self.run).join("lost")
+    }
+
     /// Where own work that a stage replaced goes.
     pub(super) fn replaced(&self, stage: &Stage) -> PathBuf {
         self.failed(stage).join(REPLACED)

@@ -1,9 +1,8 @@
 //! A CSV file, plain or gzipped, with a header row.
 
 use std::io::{Cursor, Read};
-use std::path::Path;
 
-use super::{Source, SourceError};
+use super::{Asked, Fetched, Source, SourceError};
 use crate::data::{Column, Table};
 use crate::fs;
 use crate::params::FileSource;
@@ -21,9 +20,10 @@ impl Source for File<'_> {
         vec![self.params.path.clone()]
     }
 
-    fn fetch(&self, root: &Path) -> Result<Table, SourceError> {
-        let bytes = fs::read(&root.join(&self.params.path))?;
-        self.parse(&self.unpack(bytes)?)
+    fn fetch(&self, asked: &mut Asked<'_>) -> Result<Fetched, SourceError> {
+        let bytes = fs::read(&asked.root.join(&self.params.path))?;
+        let table = self.parse(&self.unpack(bytes)?)?;
+        Ok(Fetched { table, news: None })
     }
 }
 
@@ -241,13 +241,15 @@ mod tests {
         fs::write_atomic(&folder.path().join("station.csv"), &packed).unwrap();
         let params = params();
         let file = File { params: &params };
-        assert_eq!(file.fetch(folder.path()).unwrap().times(), [0]);
+        let fetch = || {
+            file.fetch(&mut Asked {
+                root: folder.path(),
+                offline: false,
+                progress: &mut |_, _, _| {},
+            })
+        };
+        assert_eq!(fetch().unwrap().table.times(), [0]);
         fs::write_atomic(&folder.path().join("station.csv"), &packed[..12]).unwrap();
-        assert!(
-            file.fetch(folder.path())
-                .unwrap_err()
-                .to_string()
-                .contains("damaged gzip")
-        );
+        assert!(fetch().unwrap_err().to_string().contains("damaged gzip"));
     }
 }

@@ -1,6 +1,10 @@
 //! Where observations come from. One file a kind; each gives a [`Table`] or says what is wrong and where.
 
 mod file;
+mod http;
+mod open_meteo;
+mod responses;
+mod secret;
 
 use std::path::Path;
 
@@ -12,8 +16,36 @@ pub trait Source {
     /// The files of the project that it reads, which are inputs of the stage that fetches from it.
     fn inputs(&self) -> Vec<String>;
 
-    /// Gets all observations there are. `root` is the project's folder.
-    fn fetch(&self, root: &Path) -> Result<Table, SourceError>;
+    /// Gets all observations there are.
+    fn fetch(&self, asked: &mut Asked<'_>) -> Result<Fetched, SourceError>;
+}
+
+/// What a source works with.
+pub struct Asked<'a> {
+    /// The project's folder.
+    pub root: &'a Path,
+    /// Whether only what is stored may be used.
+    pub offline: bool,
+    /// Hears of requests done, requests in all, and rows so far.
+    pub progress: &'a mut dyn FnMut(usize, usize, usize),
+}
+
+/// What a source gave.
+#[derive(Debug)]
+pub struct Fetched {
+    /// All observations.
+    pub table: Table,
+    /// What is new since the last time; none for a source that does not know.
+    pub news: Option<News>,
+}
+
+/// Rows that differ from what was stored before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct News {
+    /// Rows that were not there.
+    pub new: usize,
+    /// Rows with other values.
+    pub corrected: usize,
 }
 
 /// What can go wrong with a source.
@@ -40,6 +72,29 @@ pub enum SourceError {
         /// What was expected and found.
         message: String,
     },
+    /// A server gave no answer, or none that can be used. The URL never holds a token.
+    #[error("{url}: {message}")]
+    Http {
+        /// What was asked.
+        url: String,
+        /// What went wrong.
+        message: String,
+    },
+    /// Offline, and the answer is not stored.
+    #[error("no stored answer for {url}")]
+    NotStored {
+        /// What would have been asked.
+        url: String,
+    },
+    /// The token is not where the parameters say.
+    #[error("no token in {place}")]
+    NoToken {
+        /// Where it should be.
+        place: String,
+    },
+    /// The token cannot stand in a header. It is not told.
+    #[error("the token has a character that no header may have")]
+    BadToken,
     /// The rows do not make a table.
     #[error("{file}: {source}")]
     Table {
@@ -54,5 +109,6 @@ pub enum SourceError {
 pub fn source(params: &SourceParams) -> Box<dyn Source + '_> {
     match params {
         SourceParams::File(params) => Box::new(file::File { params }),
+        SourceParams::OpenMeteo(params) => Box::new(open_meteo::OpenMeteo { params }),
     }
 }

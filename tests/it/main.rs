@@ -10,10 +10,13 @@ mod errors;
 mod explain;
 mod failures;
 mod features;
+mod fetch;
 mod fuzz;
 mod pipeline;
 mod quality;
 mod sandbox;
+#[allow(dead_code, reason = "the tests of the HTTP client use the rest of it")]
+mod server;
 mod signals;
 mod store;
 mod tidy;

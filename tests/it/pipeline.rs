@@ -281,3 +281,63 @@ fn force_runs_what_is_fresh() {
     );
     assert_eq!(names(&sandbox.run_json(&["fetch"]), "fresh"), ["fetch"]);
 }
+
+#[test]
+fn an_input_that_another_run_reads_is_not_written_anew_meanwhile() {
+    let sandbox = Sandbox::empty();
+    sandbox.write(
+        "pipeline.yaml",
+        "stages:
+  today: {sh: 'echo $$ > today.txt', outs: [today.txt], always: true}
+  next: {sh: 's=started; touch $s; sleep 0.5; cp today.txt next.txt', deps: [today.txt], outs: [next.txt]}
+",
+    );
+    let mut first = sandbox.command(&["run", "-q"]).spawn().unwrap();
+    while !sandbox.path("started").exists() {
+        assert!(first.try_wait().unwrap().is_none(), "it ended early");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    sandbox.run(&["run"]).ok();
+    assert!(first.wait().unwrap().success());
+    assert_eq!(sandbox.read("today.txt"), sandbox.read("next.txt"));
+}
+
+#[test]
+fn a_stage_that_starts_krammerti_on_its_own_output_is_told_so() {
+    let sandbox = Sandbox::new();
+    let krammerti = crate::sandbox::binary();
+    sandbox.write(
+        "pipeline.yaml",
+        &format!(
+            "stages: {{both: {{sh: '\"{}\" fetch station --out raw.parquet', outs: [raw.parquet]}}}}\n",
+            krammerti.display()
+        ),
+    );
+    sandbox
+        .run(&["run"])
+        .fails(1, &["another run is writing raw.parquet"]);
+}
+
+#[test]
+fn status_does_not_call_fresh_what_reads_a_folder_that_is_about_to_change() {
+    let sandbox = Sandbox::empty();
+    sandbox.write(
+        "pipeline.yaml",
+        "stages:
+  count: {foreach: texts/*, sh: 'wc -c < ${item} > counts/${key}', deps: ['${item}'], outs: ['counts/${key}']}
+  sum: {sh: 'cat counts/* > sum', deps: [counts], outs: [sum]}
+",
+    );
+    sandbox.write("texts/a", "1");
+    sandbox.write("texts/b", "12");
+    sandbox.run(&["run"]).ok();
+    sandbox.write("texts/a", "123");
+    sandbox.run(&["run"]).ok();
+    sandbox.write("texts/a", "1");
+    let status = sandbox.run(&["status"]).ok().stdout;
+    assert!(status.contains("waits for count@a"), "{status}");
+    assert_eq!(
+        sandbox.run_json(&[])["restored"].as_array().unwrap().len(),
+        2
+    );
+}

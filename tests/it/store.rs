@@ -131,3 +131,27 @@ fn verify_names_what_is_damaged_and_whose_it_is() {
     assert_eq!(sandbox.read("out/same"), "same\n");
     sandbox.run(&["verify"]).ok();
 }
+
+#[test]
+fn gc_that_waited_for_a_run_keeps_what_that_made() {
+    let sandbox = project();
+    sandbox.write(
+        "pipeline.yaml",
+        "stages: {slow: {sh: 's=started; g=go; touch $s; while [ ! -e $g ]; do sleep 0.02; done; echo x > out', outs: [out]}}\n",
+    );
+    let mut run = sandbox.command(&["run", "-q"]).spawn().unwrap();
+    while !sandbox.path("started").exists() {
+        assert!(run.try_wait().unwrap().is_none(), "it ended early");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    let mut gc = sandbox
+        .command(&["gc", "--keep-runs", "0", "--delete", "-q"])
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    sandbox.write("go", "");
+    assert!(run.wait().unwrap().success() && gc.wait().unwrap().success());
+    std::fs::remove_file(sandbox.path("out")).unwrap();
+    assert_eq!(sandbox.run_json(&[])["restored"][0], "slow");
+}

@@ -104,9 +104,10 @@ fn imports_go_one_way() {
 
 #[test]
 fn libraries_stay_where_they_belong() {
-    let homes: [(&str, &[&str]); 8] = [
+    let homes: [(&str, &[&str]); 9] = [
         ("polars::", &["data", "source", "report"]),
         ("reqwest::", &["source"]),
+        ("rustls::", &["source"]),
         ("tch::", &[]),
         ("plotters::", &["report"]),
         ("indicatif::", &["cli"]),

@@ -1,0 +1,330 @@
+//! The client against a server that misbehaves, on a clock that does not wait.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use super::*;
+use server::{Reply, Server};
+
+#[path = "../../../tests/it/server.rs"]
+#[allow(dead_code, reason = "the end-to-end tests use all of it")]
+mod server;
+
+/// Sunday 2001-09-09 01:46:40 UTC.
+const NOW: i64 = 1_000_000_000;
+
+/// Waiting is all that takes time.
+#[derive(Default)]
+struct Waits(Mutex<Vec<Duration>>);
+
+impl Waits {
+    fn seconds(&self) -> Vec<u64> {
+        self.0
+            .lock()
+            .unwrap()
+            .iter()
+            .map(Duration::as_secs)
+            .collect()
+    }
+}
+
+impl Clock for Waits {
+    fn now(&self) -> i64 {
+        NOW
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.0.lock().unwrap().iter().sum()
+    }
+
+    fn sleep(&self, wait: Duration) {
+        self.0.lock().unwrap().push(wait);
+    }
+
+    fn seed(&self) -> u64 {
+        7
+    }
+}
+
+fn limits() -> Limits {
+    Limits {
+        between: Duration::ZERO,
+        attempts: 3,
+        ..Limits::default()
+    }
+}
+
+struct Tried {
+    result: Result<Answer, String>,
+    waits: Vec<u64>,
+}
+
+impl Tried {
+    fn body(self) -> Vec<u8> {
+        self.result.unwrap().body
+    }
+
+    #[track_caller]
+    fn fails(&self, says: &str) {
+        let error = self.result.as_ref().unwrap_err();
+        assert!(error.contains(says), "{error}");
+    }
+}
+
+fn ask(url: String) -> Ask {
+    Ask {
+        slot: "slot".into(),
+        url,
+        final_since: None,
+    }
+}
+
+/// One request to a server, in a project of its own.
+fn tried(limits: Limits, reply: impl Fn(usize) -> Reply + Send + 'static) -> Tried {
+    let server = Server::new(move |number, _| reply(number));
+    let project = tempfile::tempdir().unwrap();
+    let waits = Waits::default();
+    let client = Client::new(project.path(), limits, &waits, None, false).unwrap();
+    let result = client
+        .get(&ask(server.url("/data?x=1")), &whole)
+        .map_err(|error| error.to_string());
+    let seconds = waits.seconds();
+    Tried {
+        result,
+        waits: seconds,
+    }
+}
+
+/// A reader that wants its text closed by a point.
+fn whole(body: &[u8]) -> Result<(), Refused> {
+    match body {
+        [.., b'.'] => Ok(()),
+        _ => Err(Refused {
+            message: format!("expected a point, found: {}", start_of(body)),
+            may_pass: !body.starts_with(b"<"),
+        }),
+    }
+}
+
+fn status(status: u16, header: &str, body: &str) -> Reply {
+    let headers = (!header.is_empty()).then(|| header.to_owned());
+    Reply::Whole(status, headers.into_iter().collect(), body.into())
+}
+
+#[test]
+fn what_passes_is_tried_again_with_growing_waits() {
+    let answer = tried(limits(), |number| match number {
+        0 => status(500, "", "down"),
+        1 => status(
+            503,
+            "",
+            r#"{"error":true,"reason":"The service is overloaded"}"#,
+        ),
+        _ => Reply::ok("well."),
+    });
+    // 1 s and 2 s less the jitter of up to a half.
+    assert!(
+        answer.waits.len() == 2 && answer.waits[1] >= 1,
+        "{:?}",
+        answer.waits
+    );
+    assert_eq!(answer.body(), b"well.");
+    let never = tried(limits(), |_| status(500, "", "down"));
+    never.fails("/data?x=1: status 500: down, after 3 tries");
+    assert_eq!(never.waits.len(), 2);
+    let wrong = tried(limits(), |_| {
+        status(400, "", r#"{"error":true,"reason":"No such variable"}"#)
+    });
+    wrong.fails("status 400: No such variable");
+    assert!(wrong.waits.is_empty());
+}
+
+#[test]
+fn a_server_says_how_long_to_wait() {
+    let once = |header: &'static str, reason: &'static str| {
+        tried(limits(), move |number| match number {
+            0 => status(
+                429,
+                header,
+                &format!(r#"{{"error":true,"reason":"{reason}"}}"#),
+            ),
+            _ => Reply::ok("well."),
+        })
+    };
+    assert_eq!(once("Retry-After: 17", "").waits, [17]);
+    let date = "Retry-After: Sun, 09 Sep 2001 01:47:00 GMT";
+    assert_eq!(once(date, "").waits, [20]);
+    let minute = "Minutely API request limit exceeded. Please try again in one minute.";
+    assert_eq!(once("", minute).waits, [61]);
+    // 13 minutes and 20 seconds are left of the hour.
+    let hour = "Hourly API request limit exceeded. Please try again in the next hour.";
+    assert_eq!(once("", hour).waits, [801]);
+    let tomorrow = once(
+        "",
+        "Daily API request limit exceeded. Please try again tomorrow.",
+    );
+    tomorrow.fails("tomorrow.; the limit of the day is used up, so it gives up");
+    assert!(tomorrow.waits.is_empty());
+    let busy = once("", "Too many concurrent requests");
+    assert!(busy.waits.len() == 1 && busy.result.is_ok());
+    let late = once("Retry-After: 7200", "");
+    late.fails("the next try, in 2 h, would be after the limit of 30 min");
+    assert!(late.waits.is_empty());
+}
+
+#[test]
+fn an_answer_counts_only_whole_and_accepted() {
+    let cut = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf.".to_vec();
+    let answer = tried(limits(), move |number| match number {
+        0 => Reply::Bytes(cut.clone()),
+        1 => Reply::ok("no end"),
+        _ => Reply::ok("well."),
+    });
+    assert_eq!(answer.body(), b"well.");
+    let cut = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf.".to_vec();
+    tried(limits(), move |_| Reply::Bytes(cut.clone())).fails("the answer broke off");
+    let page = tried(limits(), |_| Reply::ok("<html>Please\n log in</html>"));
+    page.fails("expected a point, found: <html>Please log in</html>");
+    assert!(page.waits.is_empty());
+    let small = Limits {
+        body: 1000,
+        ..limits()
+    };
+    tried(small, |_| Reply::ok(&"x".repeat(1001))).fails("longer than 1000 bytes");
+    let soon = Limits {
+        request: Duration::from_millis(200),
+        attempts: 2,
+        ..limits()
+    };
+    let slow = tried(soon, |_| Reply::Silence);
+    slow.fails("no answer in time, after 2 tries");
+    assert_eq!(slow.waits.len(), 1);
+    let soon = Limits {
+        request: Duration::from_millis(200),
+        attempts: 1,
+        ..limits()
+    };
+    tried(soon, |_| Reply::Trickle).fails("the answer broke off");
+}
+
+#[test]
+fn a_gzip_body_is_unpacked_and_a_damaged_one_is_not_used() {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut encoder, b"packed.").unwrap();
+    let packed = encoder.finish().unwrap();
+    let gzip =
+        |body: &[u8]| Reply::Whole(200, vec!["Content-Encoding: gzip".into()], body.to_vec());
+    let good = packed.clone();
+    assert_eq!(tried(limits(), move |_| gzip(&good)).body(), b"packed.");
+    tried(limits(), move |_| gzip(&packed[..12])).fails("damaged gzip");
+}
+
+#[test]
+fn redirects_are_followed_and_loops_end() {
+    let moved = |to: &str| status(302, &format!("Location: {to}"), "");
+    let answer = tried(limits(), move |number| match number {
+        0 => moved("/other"),
+        _ => Reply::ok("well."),
+    });
+    assert_eq!(answer.body(), b"well.");
+    tried(limits(), move |_| moved("/again")).fails("more than 5 redirects in a row");
+}
+
+#[test]
+fn a_token_does_not_follow_to_another_host() {
+    for header in [None, Some("X-Api-Key".to_owned())] {
+        let name = header
+            .clone()
+            .unwrap_or("Authorization".into())
+            .to_lowercase();
+        let other = Server::new(|_, _| Reply::ok("elsewhere."));
+        let to = other.url("/there");
+        let first = Server::new(move |number, _| match number {
+            0 => status(307, "Location: /here", ""),
+            _ => status(307, &format!("Location: {to}"), ""),
+        });
+        let project = tempfile::tempdir().unwrap();
+        let waits = Waits::default();
+        let credential = Credential {
+            header,
+            secret: Secret::of("s3cr3t"),
+        };
+        let client =
+            Client::new(project.path(), limits(), &waits, Some(credential), false).unwrap();
+        let answer = client.get(&ask(first.url("/")), &whole).unwrap();
+        assert_eq!(answer.body, b"elsewhere.");
+        let told: Vec<_> = first.asked();
+        let sent = |asked: &server::Asked| asked.header(&name).map(|v| v.contains("s3cr3t"));
+        assert_eq!(told.iter().map(sent).collect::<Vec<_>>(), [Some(true); 2]);
+        assert_eq!(other.asked().iter().map(sent).collect::<Vec<_>>(), [None]);
+    }
+}
+
+#[test]
+fn a_token_that_a_server_repeats_is_hidden_and_not_stored() {
+    let server = Server::new(|_, asked| match asked.path.as_str() {
+        "/bad" => status(401, "", r#"{"error":true,"reason":"s3cr3t is no key"}"#),
+        _ => Reply::ok("your key is s3cr3t."),
+    });
+    let project = tempfile::tempdir().unwrap();
+    let waits = Waits::default();
+    let credential = Credential {
+        header: None,
+        secret: Secret::of("s3cr3t"),
+    };
+    let client = Client::new(project.path(), limits(), &waits, Some(credential), false).unwrap();
+    let error = client.get(&ask(server.url("/bad")), &whole).unwrap_err();
+    assert!(
+        error.to_string().contains("status 401: *** is no key"),
+        "{error}"
+    );
+    client.get(&ask(server.url("/good")), &whole).unwrap();
+    assert!(client.responses.find("slot").unwrap().is_none());
+}
+
+#[test]
+fn what_did_not_change_is_not_sent_again_and_what_is_final_not_asked() {
+    let server = Server::new(
+        |number, asked| match (number, asked.header("if-none-match")) {
+            (0, None) => status(200, "ETag: \"v1\"", "first."),
+            (1, Some("\"v1\"")) => status(304, "", ""),
+            (2, Some("\"v1\"")) => status(200, "ETag: \"v2\"", "second."),
+            _ => status(400, "", "unexpected"),
+        },
+    );
+    let project = tempfile::tempdir().unwrap();
+    let waits = Waits::default();
+    let client = |offline| Client::new(project.path(), limits(), &waits, None, offline).unwrap();
+    let url = server.url("/");
+    let get = |client: &Client<'_>, final_since| {
+        let ask = Ask {
+            final_since,
+            ..ask(url.clone())
+        };
+        client.get(&ask, &whole).unwrap()
+    };
+    let online = client(false);
+    assert!(get(&online, None).before.is_none());
+    let unchanged = get(&online, None);
+    assert_eq!(
+        (unchanged.body, unchanged.before),
+        (b"first.".to_vec(), Some(b"first.".to_vec()))
+    );
+    // Stored a second too early to be final.
+    let changed = get(&online, Some(NOW + 1));
+    assert_eq!(
+        (changed.body, changed.before),
+        (b"second.".to_vec(), Some(b"first.".to_vec()))
+    );
+    let last = get(&online, Some(NOW));
+    assert_eq!((last.body, last.asked), (b"second.".to_vec(), false));
+    let offline = client(true);
+    assert!(!get(&offline, None).asked);
+    let elsewhere = Ask {
+        slot: "other".into(),
+        ..ask(url.clone())
+    };
+    let error = offline.get(&elsewhere, &whole).unwrap_err();
+    assert!(matches!(error, SourceError::NotStored { .. }));
+    assert_eq!(server.asked().len(), 3);
+}

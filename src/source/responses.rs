@@ -1,0 +1,124 @@
+//! Answers of servers as they came, under `.krammerti/responses/`.
+//!
+//! A body is kept once, under the digest of its bytes; beside the bodies, one small JSON file for
+//! each thing that is asked for (a slot) says which body is the newest answer, to which URL, when
+//! and with which status. Both are written whole or not at all, so a fetch that was killed goes on
+//! where it ended. URLs here never hold a token: it travels in a header.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::SourceError;
+use crate::fs;
+
+/// Where answers are kept, in the project's folder.
+const FOLDER: &str = ".krammerti/responses";
+
+/// What is known of a body.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Meta {
+    /// What was asked for.
+    pub(super) slot: String,
+    /// Where it was asked for.
+    pub(super) url: String,
+    /// When it was last known to be the answer, in seconds since 1970 UTC.
+    pub(super) time: i64,
+    /// The status of the answer.
+    pub(super) status: u16,
+    /// `gzip`, where the body is kept as it was packed for the way.
+    pub(super) encoding: Option<String>,
+    /// For the next conditional request.
+    pub(super) etag: Option<String>,
+    /// In the same way.
+    pub(super) last_modified: Option<String>,
+    /// The BLAKE3 digest of the body.
+    pub(super) body: String,
+}
+
+/// The stored answers of a project.
+pub(super) struct Responses {
+    folder: PathBuf,
+}
+
+impl Responses {
+    pub(super) fn new(root: &Path) -> Self {
+        let folder = root.join(FOLDER);
+        Self { folder }
+    }
+
+    fn meta_path(&self, slot: &str) -> PathBuf {
+        let name = blake3::hash(slot.as_bytes()).to_hex();
+        self.folder.join(format!("{name}.json"))
+    }
+
+    fn body_path(&self, digest: &str) -> PathBuf {
+        self.folder.join("bodies").join(digest)
+    }
+
+    /// The newest answer for a slot. One that is damaged or incomplete counts as none.
+    pub(super) fn find(&self, slot: &str) -> Result<Option<(Meta, Vec<u8>)>, SourceError> {
+        let Some(text) = fs::read_if_exists(&self.meta_path(slot))? else {
+            return Ok(None);
+        };
+        let Ok(meta) = serde_json::from_str::<Meta>(&text) else {
+            return Ok(None);
+        };
+        let whole = meta.slot == slot && meta.body.chars().all(|c| c.is_ascii_hexdigit());
+        let path = self.body_path(&meta.body);
+        if !whole || !fs::exists(&path) {
+            return Ok(None);
+        }
+        let body = fs::read(&path)?;
+        let sound = blake3::hash(&body).to_hex().as_str() == meta.body;
+        Ok(sound.then_some((meta, body)))
+    }
+
+    /// Keeps an answer; `meta.body` is taken from the bytes.
+    pub(super) fn keep(&self, mut meta: Meta, body: &[u8]) -> Result<Meta, SourceError> {
+        meta.body = blake3::hash(body).to_hex().to_string();
+        let path = self.body_path(&meta.body);
+        fs::write_atomic(&path, body)?;
+        self.note(&meta)?;
+        Ok(meta)
+    }
+
+    /// Writes what is known of a body that is already kept.
+    pub(super) fn note(&self, meta: &Meta) -> Result<(), SourceError> {
+        let mut text = serde_json::to_vec_pretty(meta).map_err(std::io::Error::other)?;
+        text.push(b'\n');
+        Ok(fs::write_atomic(&self.meta_path(&meta.slot), &text)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_damaged_counts_as_absent() -> Result<(), SourceError> {
+        let folder = tempfile::tempdir()?;
+        let responses = Responses::new(folder.path());
+        let meta = Meta {
+            slot: "june".into(),
+            url: "http://host/june".into(),
+            time: 5,
+            status: 200,
+            encoding: None,
+            etag: None,
+            last_modified: None,
+            body: String::new(),
+        };
+        assert!(responses.find("june")?.is_none());
+        let kept = responses.keep(meta, b"body")?;
+        assert_eq!(
+            responses.find("june")?,
+            Some((kept.clone(), b"body".to_vec()))
+        );
+        fs::write_atomic(&responses.body_path(&kept.body), b"bodx")?;
+        assert!(responses.find("june")?.is_none());
+        fs::write_atomic(&responses.meta_path("june"), b"{")?;
+        assert!(responses.find("june")?.is_none());
+        Ok(())
+    }
+}

@@ -1,0 +1,163 @@
+//! An HTTP server on loopback that misbehaves as it is told.
+//!
+//! It answers one connection after the other with what a closure gives, and ends with the value.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// A request, as far as a test looks at it.
+#[derive(Clone, Debug)]
+pub(crate) struct Asked {
+    /// Path and query.
+    pub(crate) path: String,
+    /// Header lines with names in small letters.
+    pub(crate) headers: Vec<String>,
+}
+
+impl Asked {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers
+            .iter()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+    }
+
+    pub(crate) fn query(&self, name: &str) -> Option<&str> {
+        let (_, query) = self.path.split_once('?')?;
+        query
+            .split('&')
+            .find_map(|part| part.strip_prefix(name)?.strip_prefix('='))
+    }
+}
+
+/// What a server does with a request.
+pub(crate) enum Reply {
+    /// Status, header lines, body; the length is right.
+    Whole(u16, Vec<String>, Vec<u8>),
+    /// Bytes as they are, then the end of the connection.
+    Bytes(Vec<u8>),
+    /// Nothing, until the server ends.
+    Silence,
+    /// A body that comes byte by byte and would go on for long.
+    Trickle,
+}
+
+impl Reply {
+    pub(crate) fn ok(body: &str) -> Self {
+        Self::Whole(200, Vec::new(), body.into())
+    }
+}
+
+pub(crate) struct Server {
+    address: SocketAddr,
+    asked: Arc<Mutex<Vec<Asked>>>,
+    ending: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    /// Serves with a closure that gets the number of the request, from 0.
+    pub(crate) fn new(reply: impl Fn(usize, &Asked) -> Reply + Send + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let (asked, ending) = (Arc::default(), Arc::new(AtomicBool::new(false)));
+        let thread = std::thread::spawn({
+            let (asked, ending) = (Arc::clone(&asked), Arc::clone(&ending));
+            move || serve(&listener, &asked, &ending, &reply)
+        });
+        Self {
+            address,
+            asked,
+            ending,
+            thread: Some(thread),
+        }
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// What was asked until now.
+    pub(crate) fn asked(&self) -> Vec<Asked> {
+        self.asked.lock().unwrap().clone()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.ending.store(true, Ordering::SeqCst);
+        // Wakes it from accept.
+        drop(TcpStream::connect(self.address));
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn serve(
+    listener: &TcpListener,
+    asked: &Mutex<Vec<Asked>>,
+    ending: &AtomicBool,
+    reply: &dyn Fn(usize, &Asked) -> Reply,
+) {
+    let mut silent = Vec::new();
+    for stream in listener.incoming() {
+        if ending.load(Ordering::SeqCst) {
+            return;
+        }
+        let mut stream = stream.unwrap();
+        stream
+            .set_read_timeout(Some(Duration::from_secs(20)))
+            .unwrap();
+        let Some(request) = read(&stream) else {
+            continue;
+        };
+        let number = {
+            let mut asked = asked.lock().unwrap();
+            asked.push(request.clone());
+            asked.len() - 1
+        };
+        // A client that went away is what some tests are about.
+        match reply(number, &request) {
+            Reply::Whole(status, headers, body) => {
+                let mut head = format!(
+                    "HTTP/1.1 {status} Told\r\nContent-Length: {}\r\nConnection: close\r\n",
+                    body.len()
+                );
+                for line in headers {
+                    head.push_str(&format!("{line}\r\n"));
+                }
+                let _ = stream.write_all(&[head.as_bytes(), b"\r\n", &body].concat());
+            }
+            Reply::Bytes(bytes) => {
+                let _ = stream.write_all(&bytes);
+            }
+            Reply::Silence => silent.push(stream),
+            Reply::Trickle => {
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n");
+                let goes_on = |_: &usize| stream.write_all(b"x").is_ok();
+                let bytes = (0..1000).take_while(goes_on);
+                bytes.for_each(|_| std::thread::sleep(Duration::from_millis(20)));
+            }
+        }
+    }
+}
+
+fn read(stream: &TcpStream) -> Option<Asked> {
+    let mut lines = BufReader::new(stream).lines();
+    let first = lines.next()?.ok()?;
+    let path = first.split(' ').nth(1)?.to_owned();
+    let mut headers = Vec::new();
+    for line in lines {
+        let line = line.ok()?;
+        if line.is_empty() {
+            break;
+        }
+        let (name, value) = line.split_once(": ")?;
+        headers.push(format!("{}: {value}", name.to_lowercase()));
+    }
+    Some(Asked { path, headers })
+}
