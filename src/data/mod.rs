@@ -15,10 +15,12 @@ pub mod quality;
 mod scaler;
 mod series;
 mod split;
+mod table;
 
 pub use dataset::{CalendarName, ColumnMeta, ColumnSource, Dataset, DatasetError, DatasetMeta};
 pub use frame::{Frame, FrameColumn, Role, columns_with, target_of};
 pub use parquet::{ParquetError, from_parquet, refused_to_parquet, to_parquet};
 pub use scaler::Scaler;
-pub use series::{Column, RowCounts, Series, SeriesError, Table, fill_gaps};
+pub use series::{RowCounts, Series, SeriesError, fill_gaps};
 pub use split::{Part, Split, Window};
+pub use table::{Column, RESERVED, RowSeries, Table};

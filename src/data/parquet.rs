@@ -1,5 +1,7 @@
-//! Tables as Parquet: `time` in UTC milliseconds, one `f64` column each, units in the file's own
-//! key-value metadata under `krammerti.units`, so that nothing but this file is needed to read it.
+//! Tables as Parquet: `time` in UTC milliseconds, where there are several series their names under
+//! `series`, where the rows are forecasts their `issue_time`, one `f64` column each, and units in
+//! the file's own key-value metadata under `krammerti.units`, so that nothing but this file is
+//! needed to read it.
 
 use std::collections::BTreeMap;
 use std::io::Cursor;
@@ -10,9 +12,11 @@ use polars::prelude::{
     TimeZone,
 };
 
-use super::{Column, SeriesError, Table};
+use super::{Column, RowSeries, SeriesError, Table};
 
 const TIME: &str = "time";
+const SERIES: &str = "series";
+const ISSUE_TIME: &str = "issue_time";
 const REASONS: &str = "reasons";
 const UNITS: &str = "krammerti.units";
 
@@ -41,12 +45,14 @@ pub fn refused_to_parquet(table: &Table, reasons: &[String]) -> Result<Vec<u8>, 
 }
 
 fn write(table: &Table, reasons: Option<&[String]>) -> Result<Vec<u8>, ParquetError> {
-    let milliseconds: Vec<i64> = table.times().iter().map(|time| time * 1000).collect();
-    let time = PolarsSeries::new(TIME.into(), milliseconds).cast(&DataType::Datetime(
-        TimeUnit::Milliseconds,
-        Some(TimeZone::UTC),
-    ))?;
-    let mut columns = vec![time.into_column()];
+    let mut columns = vec![times_to_write(TIME, table.times())?.into_column()];
+    if let Some(series) = table.series() {
+        let names: Vec<&str> = (0..table.rows()).map(|row| series.name(row)).collect();
+        columns.push(PolarsSeries::new(SERIES.into(), names).into_column());
+    }
+    if let Some(issues) = table.issues() {
+        columns.push(times_to_write(ISSUE_TIME, issues)?.into_column());
+    }
     for column in table.columns() {
         let values: Vec<Option<f64>> = column
             .values
@@ -78,19 +84,32 @@ fn write(table: &Table, reasons: Option<&[String]>) -> Result<Vec<u8>, ParquetEr
     Ok(bytes)
 }
 
+fn times_to_write(name: &str, seconds: &[i64]) -> Result<PolarsSeries, PolarsError> {
+    let milliseconds: Vec<i64> = seconds.iter().map(|time| time * 1000).collect();
+    PolarsSeries::new(name.into(), milliseconds).cast(&DataType::Datetime(
+        TimeUnit::Milliseconds,
+        Some(TimeZone::UTC),
+    ))
+}
+
 /// Reads a table.
 pub fn from_parquet(bytes: Vec<u8>) -> Result<Table, ParquetError> {
     let mut reader = ParquetReader::new(Cursor::new(bytes));
     let units = read_units(&mut reader)?;
     let frame = reader.finish()?;
-    let mut times = None;
+    let (mut times, mut series, mut issues) = (None, None, None);
     let mut columns = Vec::new();
     for column in frame.columns() {
         let name = column.name().as_str();
+        let column = column.as_materialized_series();
         if name == TIME {
-            times = Some(read_times(column.as_materialized_series())?);
+            times = Some(read_times(column)?);
+        } else if name == ISSUE_TIME {
+            issues = Some(read_times(column)?);
+        } else if name == SERIES {
+            series = Some(read_series(column)?);
         } else {
-            let values = column.as_materialized_series().cast(&DataType::Float64)?;
+            let values = column.cast(&DataType::Float64)?;
             columns.push(Column {
                 name: name.to_owned(),
                 unit: units.get(name).cloned().unwrap_or_else(|| "1".to_owned()),
@@ -103,7 +122,24 @@ pub fn from_parquet(bytes: Vec<u8>) -> Result<Table, ParquetError> {
         }
     }
     let times = times.ok_or_else(|| ParquetError::Schema("it has no column `time`".to_owned()))?;
-    Ok(Table::new(times, columns)?)
+    let mut table = Table::new(times, columns)?;
+    if let Some(series) = series {
+        table = table.with_series(series)?;
+    }
+    if let Some(issues) = issues {
+        table = table.with_issues(issues)?;
+    }
+    Ok(table)
+}
+
+fn read_series(series: &PolarsSeries) -> Result<RowSeries, ParquetError> {
+    let names = series.cast(&DataType::String)?;
+    let names = names.str()?;
+    if names.null_count() > 0 {
+        let message = "its column `series` has rows without a name".to_owned();
+        return Err(ParquetError::Schema(message));
+    }
+    Ok(RowSeries::from_names(names.iter().flatten()))
 }
 
 fn read_units(
@@ -128,7 +164,8 @@ fn read_times(series: &PolarsSeries) -> Result<Vec<i64>, ParquetError> {
         ))?,
         other => {
             return Err(ParquetError::Schema(format!(
-                "its column `time` is {other}, expected a date and time"
+                "its column `{}` is {other}, expected a date and time",
+                series.name()
             )));
         }
     };
@@ -139,7 +176,8 @@ fn read_times(series: &PolarsSeries) -> Result<Vec<i64>, ParquetError> {
         .enumerate()
         .map(|(row, time)| {
             time.map(|ms| ms.div_euclid(1000)).ok_or_else(|| {
-                ParquetError::Schema(format!("its column `time` is empty in row {row}"))
+                let name = series.name();
+                ParquetError::Schema(format!("its column `{name}` is empty in row {row}"))
             })
         })
         .collect()
@@ -164,6 +202,20 @@ mod tests {
         let bytes = to_parquet(&table).unwrap();
         assert_eq!(bytes, to_parquet(&table).unwrap());
         assert_eq!(from_parquet(bytes).unwrap(), table);
+    }
+
+    #[test]
+    fn series_and_issue_times_stay_with_their_rows() {
+        let column = Column {
+            name: "a".into(),
+            unit: "1".into(),
+            values: vec![1.0, 2.0, 3.0],
+        };
+        let table = Table::new(vec![0, 3600, 0], vec![column])
+            .and_then(|table| table.with_issues(vec![-60, -60, 0]))
+            .and_then(|table| table.with_series(RowSeries::from_names(["b", "a", "b"].into_iter())))
+            .unwrap();
+        assert_eq!(from_parquet(to_parquet(&table).unwrap()).unwrap(), table);
     }
 
     #[test]

@@ -1,24 +1,8 @@
-//! Tables of observations as they come, and series on one fixed step.
+//! Series on one fixed step.
 
+use super::table::{check, find};
+use super::{Column, Table};
 use crate::time::{Step, format_utc};
-
-/// A column of numbers. A missing value is NaN; infinities are refused where a table is made.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Column {
-    /// Its name.
-    pub name: String,
-    /// Its unit, such as `°C` or `m/s`; `1` for a number without one.
-    pub unit: String,
-    /// One value a row.
-    pub values: Vec<f64>,
-}
-
-/// Observations as a source gives them: any step, any order of times.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Table {
-    times: Vec<i64>,
-    columns: Vec<Column>,
-}
 
 /// A table or series that breaks its own rules.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -98,131 +82,6 @@ pub enum SeriesError {
     },
 }
 
-fn check(rows: usize, columns: &[Column]) -> Result<(), SeriesError> {
-    for (i, column) in columns.iter().enumerate() {
-        if column.values.len() != rows {
-            let (column, found) = (column.name.clone(), column.values.len());
-            return Err(SeriesError::Length {
-                column,
-                expected: rows,
-                found,
-            });
-        }
-        if columns[..i].iter().any(|other| other.name == column.name) {
-            return Err(SeriesError::DuplicateColumn(column.name.clone()));
-        }
-        if let Some(row) = column.values.iter().position(|value| value.is_infinite()) {
-            return Err(SeriesError::Infinite {
-                column: column.name.clone(),
-                row,
-            });
-        }
-    }
-    Ok(())
-}
-
-fn find<'a>(columns: &'a [Column], name: &str) -> Result<&'a Column, SeriesError> {
-    columns
-        .iter()
-        .find(|column| column.name == name)
-        .ok_or_else(|| SeriesError::NoColumn {
-            name: name.to_owned(),
-            there: columns.iter().map(|column| column.name.clone()).collect(),
-        })
-}
-
-impl Table {
-    /// A table from its times, in seconds since 1970 UTC, and its columns.
-    pub fn new(times: Vec<i64>, columns: Vec<Column>) -> Result<Self, SeriesError> {
-        check(times.len(), &columns)?;
-        Ok(Self { times, columns })
-    }
-
-    /// The times, in the order of the rows.
-    pub fn times(&self) -> &[i64] {
-        &self.times
-    }
-
-    /// The columns.
-    pub fn columns(&self) -> &[Column] {
-        &self.columns
-    }
-
-    /// One column.
-    pub fn column(&self, name: &str) -> Result<&Column, SeriesError> {
-        find(&self.columns, name)
-    }
-
-    /// Keeps some columns, in the order asked for.
-    pub fn select(&self, names: &[String]) -> Result<Self, SeriesError> {
-        let columns = names
-            .iter()
-            .map(|name| self.column(name).cloned())
-            .collect::<Result<_, _>>()?;
-        Ok(Self {
-            times: self.times.clone(),
-            columns,
-        })
-    }
-
-    /// The rows with these numbers, in this order. The numbers must be rows of the table.
-    pub(super) fn take_rows(&self, rows: &[usize]) -> Self {
-        let column = |column: &Column| Column {
-            name: column.name.clone(),
-            unit: column.unit.clone(),
-            values: rows.iter().map(|&row| column.values[row]).collect(),
-        };
-        Self {
-            times: rows.iter().map(|&row| self.times[row]).collect(),
-            columns: self.columns.iter().map(column).collect(),
-        }
-    }
-
-    /// The same rows without some values of a column.
-    pub(super) fn mask(&mut self, column: usize, rows: &[usize]) {
-        let values = &mut self.columns[column].values;
-        for &row in rows {
-            values[row] = f64::NAN;
-        }
-    }
-
-    /// The rows of this table, then those of another that came from the same one.
-    pub(super) fn extend(&mut self, other: Self) {
-        self.times.extend(other.times);
-        for (column, more) in self.columns.iter_mut().zip(other.columns) {
-            column.values.extend(more.values);
-        }
-    }
-
-    /// The rows of this table, then those of another with the same columns.
-    pub fn append(mut self, other: &Self) -> Result<Self, SeriesError> {
-        if let Some(extra) = other
-            .columns
-            .iter()
-            .find(|column| self.column(&column.name).is_err())
-        {
-            return Err(SeriesError::ExtraColumn(extra.name.clone()));
-        }
-        self.times.extend_from_slice(&other.times);
-        for column in &mut self.columns {
-            let unit = &other.column(&column.name)?.unit;
-            if *unit != column.unit {
-                let (column, expected, found) =
-                    (column.name.clone(), column.unit.clone(), unit.clone());
-                return Err(SeriesError::Unit {
-                    column,
-                    expected,
-                    found,
-                });
-            }
-            column
-                .values
-                .extend_from_slice(&other.column(&column.name)?.values);
-        }
-        Ok(self)
-    }
-}
-
 /// A table on one fixed step: row `i` is at `start + i · step`. Missing values are NaN.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Series {
@@ -277,13 +136,13 @@ impl Series {
     /// Puts the rows of a table in order and on a step. Equal rows count once, rows that the table
     /// lacks are missing in every column.
     pub fn from_table(table: &Table, step: Step) -> Result<(Self, RowCounts), SeriesError> {
-        let mut order: Vec<usize> = (0..table.times.len()).collect();
-        order.sort_by_key(|&row| table.times[row]);
+        let mut order: Vec<usize> = (0..table.times().len()).collect();
+        order.sort_by_key(|&row| table.times()[row]);
         let (Some(&first), Some(&last)) = (order.first(), order.last()) else {
             return Err(SeriesError::Empty);
         };
-        let start = table.times[first];
-        let rows = ((table.times[last] - start) / step.seconds()) as usize + 1;
+        let start = table.times()[first];
+        let rows = ((table.times()[last] - start) / step.seconds()) as usize + 1;
         if rows > order.len().saturating_mul(1000) {
             return Err(SeriesError::Sparse {
                 rows: order.len(),
@@ -294,7 +153,7 @@ impl Series {
         let mut source: Vec<Option<usize>> = vec![None; rows];
         let mut duplicates = 0;
         for row in order {
-            let time = table.times[row];
+            let time = table.times()[row];
             if (time - start) % step.seconds() != 0 {
                 return Err(SeriesError::OffStep { time, start, step });
             }
@@ -308,7 +167,7 @@ impl Series {
             }
         }
         let columns = table
-            .columns
+            .columns()
             .iter()
             .map(|column| Column {
                 name: column.name.clone(),
@@ -320,7 +179,7 @@ impl Series {
             })
             .collect();
         let counts = RowCounts {
-            rows_in: table.times.len(),
+            rows_in: table.times().len(),
             duplicates,
             dropped: 0,
             missing_rows: source.iter().filter(|row| row.is_none()).count(),
@@ -376,10 +235,7 @@ impl Series {
     /// As a table, for writing.
     pub fn to_table(&self) -> Table {
         let times = (0..self.rows).map(|row| self.time(row)).collect();
-        Table {
-            times,
-            columns: self.columns.clone(),
-        }
+        Table::of(times, self.columns.clone())
     }
 }
 
@@ -389,9 +245,9 @@ fn refuse_conflict(table: &Table, a: usize, b: usize) -> Result<(), SeriesError>
         // Equal to the bit, or both missing: two copies of one row, and nothing else.
         a.to_bits() != b.to_bits() && !(a.is_nan() && b.is_nan())
     };
-    match table.columns.iter().find(differs) {
+    match table.columns().iter().find(differs) {
         Some(column) => Err(SeriesError::Conflict {
-            time: table.times[b],
+            time: table.times()[b],
             column: column.name.clone(),
         }),
         None => Ok(()),
@@ -462,34 +318,6 @@ mod tests {
     }
 
     #[test]
-    fn only_like_tables_are_put_together() -> Result<(), SeriesError> {
-        let one = table(&[0], &[1.0])?;
-        assert_eq!(
-            one.clone().append(&table(&[3600], &[2.0])?)?.times(),
-            [0, 3600]
-        );
-        let kelvin = Column {
-            unit: "K".into(),
-            ..column(&[2.0])
-        };
-        let other = Table::new(vec![3600], vec![kelvin.clone()])?;
-        assert!(matches!(
-            one.clone().append(&other),
-            Err(SeriesError::Unit { .. })
-        ));
-        let more = Column {
-            name: "more".into(),
-            ..kelvin
-        };
-        let other = Table::new(vec![3600], vec![column(&[2.0]), more])?;
-        assert!(matches!(
-            one.append(&other),
-            Err(SeriesError::ExtraColumn(_))
-        ));
-        Ok(())
-    }
-
-    #[test]
     fn degenerate_tables_are_refused_by_name() -> Result<(), SeriesError> {
         let on = |t: &Table| Series::from_table(t, Step::HOUR).map(|_| ());
         assert_eq!(on(&table(&[], &[])?), Err(SeriesError::Empty));
@@ -504,14 +332,6 @@ mod tests {
         assert!(matches!(
             on(&table(&[0, 1 << 40], &[1.0, 2.0])?),
             Err(SeriesError::Sparse { .. })
-        ));
-        assert!(matches!(
-            table(&[0], &[1.0, 2.0]),
-            Err(SeriesError::Length { .. })
-        ));
-        assert!(matches!(
-            table(&[0], &[f64::INFINITY]),
-            Err(SeriesError::Infinite { row: 0, .. })
         ));
         let (one, _) = Series::from_table(&table(&[5], &[f64::NAN])?, Step::HOUR)?;
         assert_eq!(one.rows(), 1);

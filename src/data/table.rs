@@ -1,0 +1,394 @@
+//! Tables of observations and of forecasts, as they come.
+
+use std::collections::BTreeMap;
+
+use super::SeriesError;
+
+/// A column of numbers. A missing value is NaN; infinities are refused where a table is made.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Column {
+    /// Its name.
+    pub name: String,
+    /// Its unit, such as `°C` or `m/s`; `1` for a number without one.
+    pub unit: String,
+    /// One value a row.
+    pub values: Vec<f64>,
+}
+
+/// To which series each row of a table belongs: a station, a farm, a place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RowSeries {
+    names: Vec<String>,
+    of: Vec<u32>,
+}
+
+impl RowSeries {
+    /// From one name a row.
+    pub fn from_names<'a>(rows: impl Iterator<Item = &'a str>) -> Self {
+        let mut places: BTreeMap<String, u32> = BTreeMap::new();
+        let mut of = Vec::with_capacity(rows.size_hint().0);
+        for name in rows {
+            // Rows of one series mostly stand together, and a look-up costs no allocation.
+            let next = places.len() as u32;
+            let place = match places.get(name) {
+                Some(&place) => place,
+                None => *places.entry(name.to_owned()).or_insert(next),
+            };
+            of.push(place);
+        }
+        // From the order in which they came to that of their names.
+        let mut sorted = vec![0; places.len()];
+        for (rank, &place) in places.values().enumerate() {
+            sorted[place as usize] = rank as u32;
+        }
+        of.iter_mut()
+            .for_each(|place| *place = sorted[*place as usize]);
+        Self {
+            names: places.into_keys().collect(),
+            of,
+        }
+    }
+
+    /// One name for so many rows.
+    pub fn one(name: &str, rows: usize) -> Self {
+        Self {
+            names: if rows == 0 {
+                Vec::new()
+            } else {
+                vec![name.to_owned()]
+            },
+            of: vec![0; rows],
+        }
+    }
+
+    /// The names, sorted; each has a row.
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// For each row the place of its name among the names.
+    pub fn places(&self) -> &[u32] {
+        &self.of
+    }
+
+    /// The name of a row's series.
+    pub fn name(&self, row: usize) -> &str {
+        &self.names[self.of[row] as usize]
+    }
+
+    fn rows(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.of
+            .iter()
+            .map(|&place| self.names[place as usize].as_str())
+    }
+
+    fn take(&self, rows: &[usize]) -> Self {
+        Self::from_names(rows.iter().map(|&row| self.name(row)))
+    }
+
+    fn join(&self, other: &Self) -> Self {
+        Self::from_names(self.rows().chain(other.rows()))
+    }
+}
+
+/// Observations as a source gives them: any step, any order of times. Where `issues` is there, the
+/// rows are forecasts: each was made at its issue time and speaks of its time.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Table {
+    times: Vec<i64>,
+    series: Option<RowSeries>,
+    issues: Option<Vec<i64>>,
+    columns: Vec<Column>,
+}
+
+/// Names that a column cannot have, because the rows themselves are told by them.
+pub const RESERVED: [&str; 3] = ["time", "series", "issue_time"];
+
+pub(super) fn check(rows: usize, columns: &[Column]) -> Result<(), SeriesError> {
+    for (i, column) in columns.iter().enumerate() {
+        require_length(&column.name, rows, column.values.len())?;
+        if RESERVED.contains(&column.name.as_str())
+            || columns[..i].iter().any(|other| other.name == column.name)
+        {
+            return Err(SeriesError::DuplicateColumn(column.name.clone()));
+        }
+        if let Some(row) = column.values.iter().position(|value| value.is_infinite()) {
+            return Err(SeriesError::Infinite {
+                column: column.name.clone(),
+                row,
+            });
+        }
+    }
+    Ok(())
+}
+
+fn require_length(column: &str, expected: usize, found: usize) -> Result<(), SeriesError> {
+    if expected == found {
+        return Ok(());
+    }
+    Err(SeriesError::Length {
+        column: column.to_owned(),
+        expected,
+        found,
+    })
+}
+
+pub(super) fn find<'a>(columns: &'a [Column], name: &str) -> Result<&'a Column, SeriesError> {
+    columns
+        .iter()
+        .find(|column| column.name == name)
+        .ok_or_else(|| SeriesError::NoColumn {
+            name: name.to_owned(),
+            there: columns.iter().map(|column| column.name.clone()).collect(),
+        })
+}
+
+impl Table {
+    /// A table from its times, in seconds since 1970 UTC, and its columns.
+    pub fn new(times: Vec<i64>, columns: Vec<Column>) -> Result<Self, SeriesError> {
+        check(times.len(), &columns)?;
+        Ok(Self::of(times, columns))
+    }
+
+    /// The same from parts that are known to fit.
+    pub(super) fn of(times: Vec<i64>, columns: Vec<Column>) -> Self {
+        Self {
+            times,
+            series: None,
+            issues: None,
+            columns,
+        }
+    }
+
+    /// The same rows, each in its series.
+    pub fn with_series(self, series: RowSeries) -> Result<Self, SeriesError> {
+        require_length("series", self.times.len(), series.of.len())?;
+        let series = Some(series);
+        Ok(Self { series, ..self })
+    }
+
+    /// The same rows, as forecasts with their issue times.
+    pub fn with_issues(self, issues: Vec<i64>) -> Result<Self, SeriesError> {
+        require_length("issue_time", self.times.len(), issues.len())?;
+        let issues = Some(issues);
+        Ok(Self { issues, ..self })
+    }
+
+    /// Number of rows.
+    pub fn rows(&self) -> usize {
+        self.times.len()
+    }
+
+    /// The times that the rows speak of, in the order of the rows.
+    pub fn times(&self) -> &[i64] {
+        &self.times
+    }
+
+    /// To which series each row belongs, where there are several.
+    pub fn series(&self) -> Option<&RowSeries> {
+        self.series.as_ref()
+    }
+
+    /// When each row was issued, where the rows are forecasts.
+    pub fn issues(&self) -> Option<&[i64]> {
+        self.issues.as_deref()
+    }
+
+    /// The columns.
+    pub fn columns(&self) -> &[Column] {
+        &self.columns
+    }
+
+    /// The columns, without the times.
+    pub fn into_columns(self) -> Vec<Column> {
+        self.columns
+    }
+
+    /// One column.
+    pub fn column(&self, name: &str) -> Result<&Column, SeriesError> {
+        find(&self.columns, name)
+    }
+
+    /// Keeps some columns, in the order asked for.
+    pub fn select(&self, names: &[String]) -> Result<Self, SeriesError> {
+        let columns = names
+            .iter()
+            .map(|name| self.column(name).cloned())
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            times: self.times.clone(),
+            series: self.series.clone(),
+            issues: self.issues.clone(),
+            columns,
+        })
+    }
+
+    /// What tells rows apart: the series, the issue time, the time.
+    pub fn key(&self, row: usize) -> (u32, i64, i64) {
+        let series = self.series.as_ref().map_or(0, |series| series.of[row]);
+        let issue = self.issues.as_ref().map_or(0, |issues| issues[row]);
+        (series, issue, self.times[row])
+    }
+
+    /// The rows with these numbers, in this order. The numbers must be rows of the table.
+    pub fn take_rows(&self, rows: &[usize]) -> Self {
+        let column = |column: &Column| Column {
+            name: column.name.clone(),
+            unit: column.unit.clone(),
+            values: rows.iter().map(|&row| column.values[row]).collect(),
+        };
+        let take = |times: &[i64]| rows.iter().map(|&row| times[row]).collect();
+        Self {
+            times: take(&self.times),
+            series: self.series.as_ref().map(|series| series.take(rows)),
+            issues: self.issues.as_deref().map(take),
+            columns: self.columns.iter().map(column).collect(),
+        }
+    }
+
+    /// The same rows without some values of a column.
+    pub(super) fn mask(&mut self, column: usize, rows: &[usize]) {
+        let values = &mut self.columns[column].values;
+        for &row in rows {
+            values[row] = f64::NAN;
+        }
+    }
+
+    /// The rows of this table, then those of another that came from the same one.
+    pub(super) fn extend(&mut self, other: Self) {
+        if let (Some(series), Some(more)) = (&self.series, &other.series) {
+            self.series = Some(series.join(more));
+        }
+        if let (Some(issues), Some(more)) = (&mut self.issues, other.issues) {
+            issues.extend(more);
+        }
+        self.times.extend(other.times);
+        for (column, more) in self.columns.iter_mut().zip(other.columns) {
+            column.values.extend(more.values);
+        }
+    }
+
+    /// The rows of this table, then those of another with the same columns.
+    pub fn append(mut self, other: &Self) -> Result<Self, SeriesError> {
+        if let Some(extra) = other
+            .columns
+            .iter()
+            .find(|column| self.column(&column.name).is_err())
+        {
+            return Err(SeriesError::ExtraColumn(extra.name.clone()));
+        }
+        self.series = match (&self.series, &other.series) {
+            (Some(series), Some(more)) => Some(series.join(more)),
+            (None, None) => None,
+            _ => return Err(SeriesError::ExtraColumn("series".to_owned())),
+        };
+        match (&mut self.issues, &other.issues) {
+            (Some(issues), Some(more)) => issues.extend_from_slice(more),
+            (None, None) => {}
+            _ => return Err(SeriesError::ExtraColumn("issue_time".to_owned())),
+        }
+        self.times.extend_from_slice(&other.times);
+        for column in &mut self.columns {
+            let more = other.column(&column.name)?;
+            if more.unit != column.unit {
+                return Err(SeriesError::Unit {
+                    column: column.name.clone(),
+                    expected: column.unit.clone(),
+                    found: more.unit.clone(),
+                });
+            }
+            column.values.extend_from_slice(&more.values);
+        }
+        Ok(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn column(values: &[f64]) -> Column {
+        Column {
+            name: "t".into(),
+            unit: "°C".into(),
+            values: values.to_vec(),
+        }
+    }
+
+    fn table(times: &[i64], values: &[f64]) -> Result<Table, SeriesError> {
+        Table::new(times.to_vec(), vec![column(values)])
+    }
+
+    #[test]
+    fn only_like_tables_are_put_together() -> Result<(), SeriesError> {
+        let one = table(&[0], &[1.0])?;
+        assert_eq!(
+            one.clone().append(&table(&[3600], &[2.0])?)?.times(),
+            [0, 3600]
+        );
+        let kelvin = Column {
+            unit: "K".into(),
+            ..column(&[2.0])
+        };
+        let other = Table::new(vec![3600], vec![kelvin.clone()])?;
+        assert!(matches!(
+            one.clone().append(&other),
+            Err(SeriesError::Unit { .. })
+        ));
+        let more = Column {
+            name: "more".into(),
+            ..kelvin
+        };
+        let other = Table::new(vec![3600], vec![column(&[2.0]), more])?;
+        assert!(matches!(
+            one.clone().append(&other),
+            Err(SeriesError::ExtraColumn(_))
+        ));
+        let forecast = table(&[3600], &[2.0])?.with_issues(vec![0])?;
+        assert_eq!(
+            one.append(&forecast),
+            Err(SeriesError::ExtraColumn("issue_time".into()))
+        );
+        Ok(())
+    }
+
+    #[test]
+    fn rows_keep_their_series() -> Result<(), SeriesError> {
+        let rows = ["b", "b", "a", "c"];
+        let series = RowSeries::from_names(rows.into_iter());
+        assert_eq!(series.names(), ["a", "b", "c"]);
+        assert_eq!(series.places(), [1, 1, 0, 2]);
+        let table = table(&[0, 1, 2, 3], &[0.0, 1.0, 2.0, 3.0])?.with_series(series)?;
+        let part = table.take_rows(&[3, 0]);
+        let names: Vec<&str> = part
+            .series()
+            .into_iter()
+            .flat_map(RowSeries::rows)
+            .collect();
+        assert_eq!(names, ["c", "b"]);
+        let whole = part.append(&table.take_rows(&[2]))?;
+        let series = whole.series().expect("several series");
+        assert_eq!((series.names().len(), series.name(2)), (3, "a"));
+        assert_eq!(whole.key(1), (1, 0, 0));
+        assert!(table.with_series(RowSeries::one("x", 2)).is_err());
+        assert!(RowSeries::one("x", 0).names().is_empty());
+        Ok(())
+    }
+
+    #[test]
+    fn degenerate_tables_are_refused_by_name() {
+        assert!(matches!(
+            table(&[0], &[1.0, 2.0]),
+            Err(SeriesError::Length { .. })
+        ));
+        assert!(matches!(
+            table(&[0], &[f64::INFINITY]),
+            Err(SeriesError::Infinite { row: 0, .. })
+        ));
+        let time = Column {
+            name: "time".into(),
+            ..column(&[1.0])
+        };
+        assert!(Table::new(vec![0], vec![time]).is_err());
+    }
+}
