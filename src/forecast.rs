@@ -9,6 +9,9 @@ use crate::time::{Step, format_short, format_utc};
 /// One forecast. Valid times come after the issue time, quantiles are in order.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Forecast {
+    /// The series that it is of; empty where there is only one, which has no name.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub series: String,
     /// The column it speaks of.
     pub target: String,
     /// The unit of every value.
@@ -45,8 +48,19 @@ pub struct Lead {
     pub time: i64,
 }
 
+/// Some forecasts as one CSV file.
+pub fn to_csv(forecasts: &[Forecast]) -> anyhow::Result<Vec<u8>> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    for (i, forecast) in forecasts.iter().enumerate() {
+        forecast.write_csv(&mut writer, i == 0)?;
+    }
+    Ok(writer
+        .into_inner()
+        .map_err(csv::IntoInnerError::into_error)?)
+}
+
 impl Forecast {
-    /// The forecast of a single issue row, back in original units.
+    /// The first forecast of some predictions, back in original units.
     pub fn new(
         target: &str,
         unit: &str,
@@ -74,6 +88,7 @@ impl Forecast {
             })
             .collect();
         Self {
+            series: String::new(),
             target: target.to_owned(),
             unit: unit.to_owned(),
             issue_time: format_utc(issue),
@@ -84,20 +99,34 @@ impl Forecast {
         }
     }
 
+    /// ` at NAME`, where the series has a name.
+    pub fn of_series(&self) -> String {
+        match self.series.as_str() {
+            "" => String::new(),
+            name => format!(" at {name}"),
+        }
+    }
+
     /// The issue time in seconds since 1970 UTC.
     pub fn issue(&self) -> i64 {
         self.issue
     }
 
-    /// One row a lead, with the units in the names of the columns.
-    pub fn to_csv(&self) -> anyhow::Result<Vec<u8>> {
-        let mut writer = csv::Writer::from_writer(Vec::new());
+    /// One row a lead, with the units in the names of the columns, and the name of the series first
+    /// where it has one.
+    pub fn write_csv<W: std::io::Write>(
+        &self,
+        writer: &mut csv::Writer<W>,
+        with_header: bool,
+    ) -> anyhow::Result<()> {
         let unit = &self.unit;
-        let mut header = vec![
+        let series = Some(&self.series).filter(|name| !name.is_empty());
+        let mut header: Vec<String> = series.iter().map(|_| "series".to_owned()).collect();
+        header.extend([
             "valid_time".to_owned(),
             "lead_h".to_owned(),
             format!("mean [{unit}]"),
-        ];
+        ]);
         header.extend(
             self.quantile_levels
                 .iter()
@@ -106,13 +135,16 @@ impl Forecast {
         if self.feels_like_method.is_some() {
             header.push(format!("feels_like [{unit}]"));
         }
-        writer.write_record(&header)?;
+        if with_header {
+            writer.write_record(&header)?;
+        }
         for lead in &self.leads {
-            let mut row = vec![
+            let mut row: Vec<String> = series.into_iter().cloned().collect();
+            row.extend([
                 lead.valid_time.clone(),
                 hours(lead.lead_h),
                 format!("{:.3}", lead.mean),
-            ];
+            ]);
             row.extend(lead.quantiles.iter().map(|value| format!("{value:.3}")));
             if self.feels_like_method.is_some() {
                 row.push(
@@ -123,16 +155,15 @@ impl Forecast {
             }
             writer.write_record(&row)?;
         }
-        Ok(writer
-            .into_inner()
-            .map_err(csv::IntoInnerError::into_error)?)
+        Ok(())
     }
 
     /// A table for a terminal: every `every`-th lead and the last one.
     pub fn table(&self, every: usize) -> String {
         let mut text = format!(
-            "Forecast of {} in {}, issued {}\n\n",
+            "Forecast of {}{} in {}, issued {}\n\n",
             self.target,
+            self.of_series(),
             self.unit,
             format_short(self.issue)
         );

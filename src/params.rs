@@ -6,9 +6,11 @@
 
 mod check;
 mod checked;
+mod prepare;
 mod quality;
 mod raw;
 mod raw_quality;
+mod resample;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -18,11 +20,15 @@ use serde_json::Value;
 use crate::yaml;
 
 pub use checked::{
-    Architecture, Calendar, Days, Device, Dimension, EvaluateParams, Fallback, FeelsLike,
-    FileColumn, FileSource, LstmParams, ModelParams, OpenMeteoSource, Params, PredictParams,
-    PrepareParams, RidgeParams, Sampler, SourceParams, SplitShares, Token, TokenPlace, TrainParams,
-    TuneParams, WindPair,
+    Architecture, Days, Device, Dimension, EvaluateParams, Fallback, FeelsLike, FileColumn,
+    FileSource, LstmParams, ModelParams, OpenMeteoSource, Params, PredictParams, RidgeParams,
+    Sampler, SourceParams, Token, TokenPlace, TrainParams, TuneParams,
 };
+pub use prepare::{
+    Calendar, DewPointParams, FillMethod, FillParams, ForecastParams, Mask, Place, PrepareParams,
+    RollingParams, Scaling, Shift, SplitParams, SplitShares, SunParams, WindPair,
+};
+pub use resample::{Aggregate, Statistic};
 pub use quality::{Action, ColumnQuality, Conflicts, OrderedPair, QualityParams, Quantity};
 
 /// A parameter that does not hold.

@@ -1,25 +1,29 @@
-//! A prepared data set: a series with the roles, units, scaling and split that belong to it.
+//! A prepared data set: series with the roles, units, scaling and split that belong to them.
 //!
-//! It is written as two files that any Parquet and JSON reader understands: `series.parquet` holds
-//! all columns in their own units with the time in UTC, `dataset.json` everything else.
+//! It is written as files that any Parquet and JSON reader understands: `series.parquet` holds
+//! all columns in their own units with the time in UTC, `forecasts.parquet`, where there are
+//! forecasts from outside, every run of them, and `dataset.json` everything else.
+
+use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use super::features::{self, Wave};
+use super::features::{self, ColumnSource};
 use super::{
-    Column, Frame, FrameColumn, Part, Role, RowCounts, Scaler, Series, SeriesError, Split, Table,
-    fill_gaps,
+    Column, Frame, FrameColumn, Layout, Outlook, Panel, Part, Role, Runs, Scaler, SeriesError,
+    Split, Table,
 };
-use crate::params::{Calendar, PrepareParams};
-use crate::time::{Step, format_utc};
+use crate::params::FillMethod;
+use crate::time::{Step, format_utc, parse_time};
 
 /// The version of `dataset.json`.
-const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 2;
 
-/// A series that models can be trained on.
+/// Series that models can be trained on.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Dataset {
-    series: Series,
+    panel: Panel,
+    runs: Option<Runs>,
     meta: DatasetMeta,
 }
 
@@ -33,16 +37,82 @@ pub struct DatasetMeta {
     pub target: String,
     /// The time between two rows.
     pub step: Step,
-    /// The time of the first row.
+    /// The time of the first row of any series.
     pub first_time: String,
-    /// The time of the last row.
+    /// The time of the last row of any series.
     pub last_time: String,
-    /// Rows of the series, as ranges `[from, to)`: no window of a model crosses a border.
+    /// The series, in the order of their rows.
+    pub series: Vec<SeriesMeta>,
+    /// The times of each part: no window of a model crosses a border.
     pub split: Split,
     /// What happened to the rows on the way.
     pub rows: RowCounts,
+    /// How gaps were filled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fill: Option<FillMeta>,
+    /// The forecasts from outside.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forecasts: Option<ForecastsMeta>,
     /// The columns in the order of `series.parquet`, after its `time`.
     pub columns: Vec<ColumnMeta>,
+}
+
+/// One series.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SeriesMeta {
+    /// Its name; absent where there is one only.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    /// The time of its first row.
+    pub first_time: String,
+    /// Its rows.
+    pub rows: usize,
+}
+
+/// What happened to observations on the way to a data set. `rows_in` is always
+/// `kept + duplicates + dropped`; without aggregation `kept` is `rows_out − missing_rows`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RowCounts {
+    /// Rows of the raw data.
+    pub rows_in: usize,
+    /// Rows that stood there twice or more, with equal values.
+    pub duplicates: usize,
+    /// Other rows that a quality check refused.
+    pub dropped: usize,
+    /// Rows that were used.
+    pub kept: usize,
+    /// Values that a quality check took away.
+    pub masked: usize,
+    /// Rows of the series for which there was no row.
+    pub missing_rows: usize,
+    /// Rows of the series.
+    pub rows_out: usize,
+}
+
+/// How gaps were filled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FillMeta {
+    /// Longer gaps stay missing.
+    pub up_to: Step,
+    /// Where the values come from.
+    pub method: FillMethod,
+}
+
+/// Forecasts from outside.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ForecastsMeta {
+    /// Seconds from the issue of a run to the moment at which it can be had.
+    pub delay_s: i64,
+    /// How many runs there are.
+    pub runs: usize,
+    /// When the first of them was issued.
+    pub first_issue: String,
+    /// When the last of them was issued.
+    pub last_issue: String,
 }
 
 /// What `dataset.json` says of a column.
@@ -63,67 +133,14 @@ pub struct ColumnMeta {
     pub min: Option<f64>,
     /// The largest value, over all parts.
     pub max: Option<f64>,
-    /// Values filled by interpolation.
+    /// Values filled.
     pub filled: usize,
     /// Values still missing.
     pub missing: usize,
 }
 
-/// What a column was made from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum ColumnSource {
-    /// A column of the raw data.
-    Observed {
-        /// Its name there.
-        column: String,
-    },
-    /// A part of a wind vector.
-    Wind {
-        /// The speed column.
-        speed: String,
-        /// The direction column.
-        direction: String,
-    },
-    /// The time alone.
-    Calendar {
-        /// Which cycle.
-        cycle: CalendarName,
-        /// Which wave of it.
-        wave: Wave,
-    },
-}
-
-/// A calendar cycle as `dataset.json` names it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum CalendarName {
-    /// See [`Calendar::HourOfDay`].
-    HourOfDay,
-    /// See [`Calendar::DayOfYear`].
-    DayOfYear,
-}
-
-impl From<Calendar> for CalendarName {
-    fn from(calendar: Calendar) -> Self {
-        match calendar {
-            Calendar::HourOfDay => Self::HourOfDay,
-            Calendar::DayOfYear => Self::DayOfYear,
-        }
-    }
-}
-
-impl From<CalendarName> for Calendar {
-    fn from(name: CalendarName) -> Self {
-        match name {
-            CalendarName::HourOfDay => Self::HourOfDay,
-            CalendarName::DayOfYear => Self::DayOfYear,
-        }
-    }
-}
-
 /// What can be wrong with a data set or what it is made from.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum DatasetError {
     /// The table breaks a rule.
     #[error(transparent)]
@@ -137,76 +154,111 @@ pub enum DatasetError {
     /// The column to forecast has no value in the training part.
     #[error("column {0}, which is to be forecast, has no value in the training part")]
     NoTarget(String),
+    /// The logarithm was asked for, and there is none.
+    #[error(
+        "column {column} has the value {smallest} in the training part, which scaling by log1p \
+         cannot take (it needs more than -1)"
+    )]
+    NoLogarithm {
+        /// The column.
+        column: String,
+        /// Its smallest value.
+        smallest: f64,
+    },
+    /// A feature looks ahead.
+    #[error(
+        "column {column} at {} changes when data after {} are altered: it looks ahead, so a \
+         forecast issued then could not have it", format_utc(*.time), format_utc(*.issue)
+    )]
+    Leak {
+        /// The feature.
+        column: String,
+        /// The row that changes.
+        time: i64,
+        /// The time after which data were altered.
+        issue: i64,
+    },
+    /// Rows with an issue time where observations are needed, or none where forecasts are.
+    #[error("{0}")]
+    Kind(&'static str),
     /// `dataset.json` and `series.parquet` do not belong together, or are not ours.
     #[error("{0}")]
     Mismatch(String),
 }
 
 impl Dataset {
-    /// Makes a data set from observations.
-    pub fn prepare(table: &Table, params: &PrepareParams) -> Result<Self, DatasetError> {
-        let (series, rows) = Series::from_table(table, params.step)?;
-        let mut builder = Builder::new(&series, params);
-        builder.observed()?;
-        builder.wind()?;
-        builder.calendar();
-        let split =
-            Split::by_shares(series.rows(), params.split).ok_or(DatasetError::TooShort {
-                rows: series.rows(),
-            })?;
-        builder.finish(split, rows)
+    pub(super) fn new(panel: Panel, runs: Option<Runs>, meta: DatasetMeta) -> Self {
+        Self { panel, runs, meta }
     }
 
-    /// The same data set, made from a table of which quality checks had refused some rows.
-    #[must_use]
-    pub fn after_refusing(mut self, duplicates: usize, dropped: usize) -> Self {
-        let rows = &mut self.meta.rows;
-        rows.rows_in += duplicates + dropped;
-        rows.duplicates += duplicates;
-        rows.dropped += dropped;
-        self
-    }
-
-    /// Puts a data set together from its two files.
-    pub fn from_parts(table: &Table, meta: DatasetMeta) -> Result<Self, DatasetError> {
+    /// Puts a data set together from its files.
+    pub fn from_parts(
+        table: &Table,
+        forecasts: Option<&Table>,
+        meta: DatasetMeta,
+    ) -> Result<Self, DatasetError> {
+        let mismatch = |message: String| Err(DatasetError::Mismatch(message));
         if meta.format != FORMAT {
-            let message = format!(
-                "dataset.json has format {}, this krammerti reads {FORMAT}",
+            return mismatch(format!(
+                "dataset.json has format {}, this krammerti reads {FORMAT}: run `krammerti prepare` again",
                 meta.format
-            );
-            return Err(DatasetError::Mismatch(message));
+            ));
         }
-        if !meta
-            .columns
-            .iter()
-            .any(|column| column.name == meta.target && column.role == Role::Target)
-        {
-            let message = format!(
-                "dataset.json has no column {} with the role target",
-                meta.target
-            );
-            return Err(DatasetError::Mismatch(message));
+        let is_target = |c: &ColumnMeta| c.name == meta.target && c.role == Role::Target;
+        if !meta.columns.iter().any(is_target) {
+            let target = &meta.target;
+            return mismatch(format!(
+                "dataset.json has no column {target} with the role target"
+            ));
         }
-        let names: Vec<String> = meta
-            .columns
-            .iter()
-            .map(|column| column.name.clone())
-            .collect();
-        let (series, _) = Series::from_table(&table.select(&names)?, meta.step)?;
-        if series.rows() != meta.split.rows(Part::Test).end {
-            let message = format!(
+        let layout = layout_of(&meta)?;
+        if table.rows() != layout.rows() {
+            return mismatch(format!(
                 "series.parquet has {} rows, dataset.json speaks of {}",
-                series.rows(),
-                meta.split.rows(Part::Test).end
-            );
-            return Err(DatasetError::Mismatch(message));
+                table.rows(),
+                layout.rows()
+            ));
         }
-        Ok(Self { series, meta })
+        if let Some((row, time)) = layout
+            .times()
+            .enumerate()
+            .find(|&(row, time)| table.times()[row] != time)
+        {
+            return mismatch(format!(
+                "row {row} of series.parquet is at {}, dataset.json has {} there",
+                format_utc(table.times()[row]),
+                format_utc(time)
+            ));
+        }
+        let names: Vec<String> = meta.columns.iter().map(|c| c.name.clone()).collect();
+        let panel = Panel::new(layout, table.select(&names)?.into_columns())?;
+        let runs = match (&meta.forecasts, forecasts) {
+            (Some(_), Some(table)) => Some(Runs::new(table, meta.step, panel.layout().phase())?),
+            (None, _) => None,
+            (Some(_), None) => {
+                return mismatch("dataset.json speaks of forecasts that are not there".to_owned());
+            }
+        };
+        if let (Some(known), Some(runs)) = (&meta.forecasts, &runs)
+            && known.runs != runs.runs().len()
+        {
+            return mismatch(format!(
+                "forecasts.parquet has {} runs, dataset.json speaks of {}",
+                runs.runs().len(),
+                known.runs
+            ));
+        }
+        Ok(Self { panel, runs, meta })
     }
 
     /// All columns in their own units.
-    pub fn series(&self) -> &Series {
-        &self.series
+    pub fn panel(&self) -> &Panel {
+        &self.panel
+    }
+
+    /// The forecasts from outside.
+    pub fn runs(&self) -> Option<&Runs> {
+        self.runs.as_ref()
     }
 
     /// Everything else.
@@ -224,6 +276,22 @@ impl Dataset {
             .unwrap_or(&self.meta.columns[0])
     }
 
+    /// The target where it was observed: a value that was filled is missing here, for no forecast
+    /// should be held against it.
+    pub fn observed_target(&self) -> Cow<'_, [f64]> {
+        let place = |name: &str| self.meta.columns.iter().position(|c| c.name == name);
+        let values = |c: usize| self.panel.columns()[c].values.as_slice();
+        let target = values(place(&self.meta.target).unwrap_or(0));
+        match place(&filled_name(&self.meta.target)) {
+            Some(filled) => target
+                .iter()
+                .zip(values(filled))
+                .map(|(&value, &filled)| if filled > 0.0 { f64::NAN } else { value })
+                .collect(),
+            None => Cow::Borrowed(target),
+        }
+    }
+
     /// The columns as a model sees them.
     pub fn frame_columns(&self) -> Vec<FrameColumn> {
         self.meta
@@ -236,29 +304,112 @@ impl Dataset {
             .collect()
     }
 
-    /// The scaled values, and `ahead` more rows in which only what is known in the future is there.
-    /// `scalers` are those of the data set, or those of a model that was trained on another one.
-    pub fn frame(&self, scalers: &[Scaler], ahead: usize) -> Frame {
-        let rows = self.series.rows();
+    /// The scaled values, and at the end of each series `ahead` more rows in which only what is
+    /// known in the future is there. `scalers` are those of the data set, or those of a model that
+    /// was trained on another one.
+    pub fn frame(&self, scalers: &[Scaler], ahead: usize) -> Result<Frame, SeriesError> {
+        let layout = self.panel.layout().extended(ahead);
         let width = self.meta.columns.len();
-        let mut values = vec![f32::NAN; (rows + ahead) * width];
-        for (c, meta) in self.meta.columns.iter().enumerate() {
-            let observed = &self.series.columns()[c].values;
-            for row in 0..rows + ahead {
-                let value = match (&meta.source, observed.get(row)) {
-                    (_, Some(&value)) => value,
-                    (&ColumnSource::Calendar { cycle, wave }, None) => {
-                        features::calendar_value(cycle.into(), wave, self.series.time(row))
-                    }
-                    (_, None) => continue,
-                };
+        let mut values = vec![f32::NAN; layout.rows() * width];
+        let mut longer: Vec<Cow<'_, [f64]>> = Vec::new();
+        for c in 0..width {
+            let column = self.longer(c, &layout, &longer)?;
+            for (row, &value) in column.iter().enumerate() {
                 values[row * width + c] = scalers[c].transform(value) as f32;
             }
+            longer.push(column);
         }
-        Frame {
-            start: self.series.start(),
-            step: self.series.step(),
+        Ok(Frame {
             columns: self.frame_columns(),
+            values,
+            held: self.held(&layout),
+            outlook: self.outlook(&layout, scalers),
+            layout,
+        })
+    }
+
+    /// A column with the rows of a longer layout; those before it are there already.
+    fn longer<'a>(
+        &'a self,
+        c: usize,
+        layout: &Layout,
+        before: &[Cow<'a, [f64]>],
+    ) -> Result<Cow<'a, [f64]>, SeriesError> {
+        let known = &self.panel.columns()[c].values;
+        let ours = self.panel.layout();
+        if ours == layout {
+            return Ok(Cow::Borrowed(known));
+        }
+        let meta = &self.meta.columns[c];
+        let mut values = Vec::with_capacity(layout.rows());
+        for (block, longer) in ours.blocks().iter().zip(layout.blocks()) {
+            values.extend_from_slice(&known[block.rows.clone()]);
+            values.resize(longer.rows.end, f64::NAN);
+        }
+        if meta.role == Role::Future {
+            let column = |name: &str| {
+                let place = self.meta.columns[..c].iter().position(|c| c.name == name);
+                let column = place.and_then(|place| before.get(place));
+                column.map(AsRef::as_ref).ok_or_else(|| SeriesError::NoColumn {
+                    name: name.to_owned(),
+                    there: self.meta.columns[..c].iter().map(|c| c.name.clone()).collect(),
+                })
+            };
+            if let Some(made) = features::evaluate(&meta.source, layout, &column)? {
+                values = made;
+            }
+        }
+        Ok(Cow::Owned(values))
+    }
+
+    /// The rows that hold something of the future, where gaps were filled so.
+    fn held(&self, layout: &Layout) -> Vec<bool> {
+        let ahead = |fill: FillMeta| fill.method == FillMethod::Linear;
+        if !self.meta.fill.is_some_and(ahead) {
+            return Vec::new();
+        }
+        let mut held = vec![false; layout.rows()];
+        let columns = self.meta.columns.iter().zip(self.panel.columns());
+        for (meta, column) in columns {
+            if !matches!(meta.source, ColumnSource::Filled { .. }) {
+                continue;
+            }
+            for (ours, longer) in self.panel.layout().blocks().iter().zip(layout.blocks()) {
+                let filled = &column.values[ours.rows.clone()];
+                for (held, &filled) in held[longer.rows.clone()].iter_mut().zip(filled) {
+                    *held |= filled > 0.0;
+                }
+            }
+        }
+        held
+    }
+
+    fn outlook(&self, layout: &Layout, scalers: &[Scaler]) -> Outlook {
+        let (Some(runs), Some(meta)) = (&self.runs, &self.meta.forecasts) else {
+            return Outlook::default();
+        };
+        let of_forecasts: Vec<usize> = (0..self.meta.columns.len())
+            .filter(|&c| self.meta.columns[c].role == Role::Forecast)
+            .collect();
+        let columns: Vec<(&[f64], Scaler)> = of_forecasts
+            .iter()
+            .zip(runs.columns())
+            .map(|(&c, column)| (column.values.as_slice(), scalers[c]))
+            .collect();
+        let rows = runs.rows();
+        let mut values = Vec::with_capacity(rows * columns.len());
+        for row in 0..rows {
+            values.extend(columns.iter().map(|(v, scaler)| scaler.transform(v[row]) as f32));
+        }
+        let known = runs.known(layout, meta.delay_s);
+        let complete = runs.complete_until(|row| {
+            let first = row * columns.len();
+            values[first..first + columns.len()].iter().all(|v| !v.is_nan())
+        });
+        let reach = (0..layout.rows()).map(|row| runs.reach(&known, row, &complete));
+        Outlook {
+            reach: reach.collect(),
+            bases: known.bases,
             values,
         }
     }
@@ -271,266 +422,50 @@ impl Dataset {
             .map(|column| column.scaler)
             .collect()
     }
-}
 
-/// Gathers the columns of a data set, the target first.
-struct Builder<'a> {
-    series: &'a Series,
-    params: &'a PrepareParams,
-    columns: Vec<(Column, Role, ColumnSource, usize)>,
-}
-
-impl<'a> Builder<'a> {
-    fn new(series: &'a Series, params: &'a PrepareParams) -> Self {
-        Self {
-            series,
-            params,
-            columns: Vec::new(),
-        }
-    }
-
-    fn add(&mut self, mut column: Column, role: Role, source: ColumnSource) {
-        let longest = self.params.fill_gaps_up_to.map_or(0, |gap| {
-            (gap.seconds() / self.series.step().seconds()) as usize
-        });
-        let filled = fill_gaps(&mut column.values, longest);
-        self.columns.push((column, role, source, filled));
-    }
-
-    /// The columns asked for, without wind directions: those become vectors.
-    fn observed(&mut self) -> Result<(), SeriesError> {
-        let target = self.series.column(&self.params.target)?.clone();
-        let all: Vec<String> = self
-            .series
-            .columns()
-            .iter()
-            .map(|column| column.name.clone())
-            .collect();
-        let mut names = self.params.columns.clone().unwrap_or(all);
-        names.retain(|name| {
-            *name != target.name && self.params.wind.iter().all(|pair| pair.direction != *name)
-        });
-        let source = |column: &Column| ColumnSource::Observed {
-            column: column.name.clone(),
-        };
-        self.add(target.clone(), Role::Target, source(&target));
-        for name in names {
-            let column = self.series.column(&name)?.clone();
-            let source = source(&column);
-            self.add(column, Role::Past, source);
-        }
-        Ok(())
-    }
-
-    fn wind(&mut self) -> Result<(), SeriesError> {
-        for pair in &self.params.wind {
-            for column in features::wind_columns(self.series, pair)? {
-                let source = ColumnSource::Wind {
-                    speed: pair.speed.clone(),
-                    direction: pair.direction.clone(),
-                };
-                self.add(column, Role::Past, source);
-            }
-        }
-        Ok(())
-    }
-
-    fn calendar(&mut self) {
-        for &calendar in &self.params.calendar {
-            for wave in [Wave::Sin, Wave::Cos] {
-                let value = |row| features::calendar_value(calendar, wave, self.series.time(row));
-                let column = Column {
-                    name: features::calendar_name(calendar, wave),
-                    unit: "1".to_owned(),
-                    values: (0..self.series.rows()).map(value).collect(),
-                };
-                self.add(
-                    column,
-                    Role::Future,
-                    ColumnSource::Calendar {
-                        cycle: calendar.into(),
-                        wave,
-                    },
-                );
-            }
-        }
-    }
-
-    fn finish(self, split: Split, rows: RowCounts) -> Result<Dataset, DatasetError> {
-        let train = split.rows(Part::Train);
-        let metas = self.columns.iter().map(|(column, role, source, filled)| {
-            let present = || {
-                column
-                    .values
-                    .iter()
-                    .copied()
-                    .filter(|value| !value.is_nan())
-            };
-            ColumnMeta {
-                name: column.name.clone(),
-                role: *role,
-                unit: column.unit.clone(),
-                source: source.clone(),
-                scaler: match source {
-                    ColumnSource::Calendar { .. } => Scaler::IDENTITY,
-                    _ => Scaler::fit(&column.values[train.clone()]),
-                },
-                min: present().reduce(f64::min),
-                max: present().reduce(f64::max),
-                filled: *filled,
-                missing: column.values.len() - present().count(),
-            }
-        });
-        let meta = DatasetMeta {
-            format: FORMAT,
-            target: self.params.target.clone(),
-            step: self.series.step(),
-            first_time: format_utc(self.series.start()),
-            last_time: format_utc(self.series.time(self.series.rows() - 1)),
-            split,
-            rows,
-            columns: metas.collect(),
-        };
-        let columns: Vec<Column> = self
-            .columns
-            .into_iter()
-            .map(|(column, ..)| column)
-            .collect();
-        if columns[0].values[train].iter().all(|value| value.is_nan()) {
-            return Err(DatasetError::NoTarget(meta.target));
-        }
-        Ok(Dataset {
-            series: self.series.with_columns(columns)?,
-            meta,
-        })
+    /// The rows of a part in all series.
+    pub fn count(&self, part: Part) -> usize {
+        self.meta.split.count(part, self.panel.layout())
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::params::{SplitShares, WindPair};
+/// The name of the column that says where another one was filled.
+pub(super) fn filled_name(column: &str) -> String {
+    format!("{column}_filled")
+}
 
-    fn params() -> PrepareParams {
-        PrepareParams {
-            target: "t".into(),
-            step: Step::HOUR,
-            columns: None,
-            wind: vec![WindPair {
-                speed: "speed".into(),
-                direction: "direction".into(),
-            }],
-            calendar: vec![Calendar::HourOfDay],
-            fill_gaps_up_to: Some(Step::HOUR),
-            quality: crate::params::QualityParams::default(),
-            split: SplitShares {
-                train: 0.7,
-                validation: 0.1,
-                test: 0.2,
-            },
-        }
-    }
+/// What `dataset.json` says of the series of a layout.
+pub(super) fn series_of(layout: &Layout) -> Vec<SeriesMeta> {
+    let series = |block: &super::Block| SeriesMeta {
+        name: block.name.clone(),
+        first_time: format_utc(block.start),
+        rows: block.rows.len(),
+    };
+    layout.blocks().iter().map(series).collect()
+}
 
-    fn table(rows: usize) -> Table {
-        let times: Vec<i64> = (0..rows as i64).map(|row| row * 3600).collect();
-        let column = |name: &str, value: &dyn Fn(usize) -> f64| Column {
-            name: name.into(),
-            unit: "u".into(),
-            values: (0..rows).map(value).collect(),
-        };
-        let t = |row: usize| if row == 3 { f64::NAN } else { row as f64 };
-        Table::new(
-            times,
-            vec![
-                column("speed", &|_| 2.0),
-                column("t", &t),
-                column("direction", &|_| 90.0),
-            ],
-        )
-        .unwrap()
-    }
+fn layout_of(meta: &DatasetMeta) -> Result<Layout, DatasetError> {
+    let start = |series: &SeriesMeta| {
+        let text = &series.first_time;
+        let time = parse_time(text, None, 0);
+        time.ok_or_else(|| DatasetError::Mismatch(format!("dataset.json has no time: {text}")))
+    };
+    let series = meta
+        .series
+        .iter()
+        .map(|series| Ok((series.name.clone(), start(series)?, series.rows)))
+        .collect::<Result<Vec<_>, DatasetError>>()?;
+    Ok(Layout::new(meta.step, series))
+}
 
-    #[test]
-    fn columns_have_their_roles_and_the_target_comes_first() {
-        let dataset = Dataset::prepare(&table(100), &params()).unwrap();
-        let columns: Vec<_> = dataset
-            .meta()
-            .columns
-            .iter()
-            .map(|c| (c.name.as_str(), c.role))
-            .collect();
-        assert_eq!(
-            columns,
-            [
-                ("t", Role::Target),
-                ("speed", Role::Past),
-                ("vector_u", Role::Past),
-                ("vector_v", Role::Past),
-                ("hour_of_day_sin", Role::Future),
-                ("hour_of_day_cos", Role::Future),
-            ]
-        );
-        let target = dataset.target();
-        assert_eq!(
-            (target.filled, target.missing, target.max),
-            (1, 0, Some(99.0))
-        );
+/// The smallest and the largest value, and how many are missing.
+pub(super) fn extent(column: &Column) -> (Option<f64>, Option<f64>, usize) {
+    let (mut low, mut high, mut missing) = (f64::INFINITY, f64::NEG_INFINITY, 0);
+    for &value in &column.values {
+        low = low.min(value);
+        high = high.max(value);
+        missing += usize::from(value.is_nan());
     }
-
-    #[test]
-    fn scaling_sees_the_training_part_only() {
-        let mut other = table(100);
-        let changed: Vec<Column> = other
-            .columns()
-            .iter()
-            .map(|column| {
-                let mut column = column.clone();
-                column.values[70..]
-                    .iter_mut()
-                    .for_each(|value| *value += 1000.0);
-                column
-            })
-            .collect();
-        other = Table::new(other.times().to_vec(), changed).unwrap();
-        let scalers = |table: &Table| Dataset::prepare(table, &params()).unwrap().scalers();
-        assert_eq!(scalers(&table(100)), scalers(&other));
-    }
-
-    #[test]
-    fn rows_ahead_hold_the_calendar_and_nothing_else() {
-        let dataset = Dataset::prepare(&table(100), &params()).unwrap();
-        let frame = dataset.frame(&dataset.scalers(), 5);
-        assert_eq!(frame.rows(), 105);
-        let row = frame.row(104);
-        assert!(row[..4].iter().all(|value| value.is_nan()));
-        assert_eq!(row[4..], frame.row(104 - 24)[4..]);
-    }
-
-    #[test]
-    fn what_cannot_become_a_data_set_is_told() {
-        let prepare = |table: &Table, params: &PrepareParams| {
-            Dataset::prepare(table, params).unwrap_err().to_string()
-        };
-        assert!(prepare(&table(2), &params()).contains("2 rows"));
-        let missing = PrepareParams {
-            target: "x".into(),
-            ..params()
-        };
-        assert_eq!(
-            prepare(&table(10), &missing),
-            "no column x; there are speed, t, direction"
-        );
-        let empty = Table::new(vec![], vec![]).unwrap();
-        assert!(Dataset::prepare(&empty, &params()).is_err());
-    }
-
-    #[test]
-    fn both_files_together_give_it_back() {
-        let dataset = Dataset::prepare(&table(100), &params()).unwrap();
-        let json = serde_json::to_string(dataset.meta()).unwrap();
-        let meta: DatasetMeta = serde_json::from_str(&json).unwrap();
-        let back = Dataset::from_parts(&dataset.series().to_table(), meta.clone()).unwrap();
-        assert_eq!(back, dataset);
-        assert!(Dataset::from_parts(&table(100), meta).is_err());
-    }
+    let there = missing < column.values.len();
+    (there.then_some(low), there.then_some(high), missing)
 }

@@ -1,10 +1,104 @@
-//! Columns made from other columns or from the time alone.
+//! What each column of a data set was made from, and how columns are made from others or from the
+//! time alone.
+//!
+//! A source is a recipe: given the columns it names, [`evaluate`] gives the same values for the
+//! same rows whether they were observed or lie ahead. So what a data set says of a column is what
+//! made it, and a forecast makes the rows after the last one in the same way.
 
+use chrono::Offset as _;
 use serde::{Deserialize, Serialize};
 
-use super::{Column, Series, SeriesError};
-use crate::params::{Calendar, WindPair};
-use crate::physics;
+use super::panel::by_block;
+use super::{Layout, Role, SeriesError, rolling};
+use crate::params::{Aggregate, Calendar, Place, Statistic};
+use crate::physics::{self, sun};
+use crate::time::Step;
+
+/// What a column was made from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum ColumnSource {
+    /// A column of the raw data.
+    Observed {
+        /// Its name there.
+        column: String,
+        /// How finer observations became one row.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        aggregate: Option<Aggregate>,
+    },
+    /// A part of a wind vector.
+    Wind {
+        /// The speed column.
+        speed: String,
+        /// The direction column.
+        direction: String,
+    },
+    /// How much of a row was filled: of one column, or the share of all observed ones.
+    Filled {
+        /// Which column.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        column: Option<String>,
+    },
+    /// The time alone.
+    Calendar {
+        /// Which cycle.
+        cycle: Calendar,
+        /// Which wave of it.
+        wave: Wave,
+        /// In which time zone, where it is not UTC.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        zone: Option<String>,
+    },
+    /// A column so many rows before.
+    Lag {
+        /// Which column.
+        column: String,
+        /// Rows back; negative ones lie ahead.
+        rows: i64,
+    },
+    /// How much a column has changed.
+    Difference {
+        /// Which column.
+        column: String,
+        /// Since how many rows before.
+        rows: usize,
+    },
+    /// A statistic of a column over some rows.
+    Rolling {
+        /// Which column.
+        column: String,
+        /// Over how many rows.
+        rows: usize,
+        /// How many of them lie ahead.
+        #[serde(default)]
+        ahead: usize,
+        /// Which statistic.
+        stat: Statistic,
+    },
+    /// The dew point.
+    DewPoint {
+        /// The temperature column, in °C.
+        temperature: String,
+        /// The humidity column, in %.
+        humidity: String,
+    },
+    /// The sun, from places by the name of the series.
+    Sun {
+        /// What of it.
+        view: SunView,
+        /// From where; the empty name stands for all other series.
+        places: std::collections::BTreeMap<String, Place>,
+        /// The column with the radiation, for the clear-sky index.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        radiation: Option<String>,
+    },
+    /// A column of forecasts from outside.
+    Forecast {
+        /// Its name there; for the lead, none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        column: Option<String>,
+    },
+}
 
 /// Sine or cosine of a phase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,8 +110,136 @@ pub enum Wave {
     Cos,
 }
 
+/// What is told of the sun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SunView {
+    /// The sine of its elevation, negative at night.
+    Elevation,
+    /// The radiation on flat ground under a clear sky, in W/m².
+    ClearSky,
+    /// The measured radiation as a share of that under a clear sky; 0 where the sun is too low to
+    /// tell.
+    ClearSkyIndex,
+}
+
 /// Days in a mean Gregorian year.
 const DAYS_PER_YEAR: f64 = 365.2425;
+/// The share of the rows of a moving window that must have a value.
+const ENOUGH: f64 = 0.5;
+
+/// Finds the values of a column by its name.
+pub(super) type Lookup<'a> = &'a dyn Fn(&str) -> Result<&'a [f64], SeriesError>;
+
+impl ColumnSource {
+    /// The columns that it is made from, where those are columns of the data set.
+    pub fn columns(&self) -> Vec<&str> {
+        match self {
+            Self::Lag { column, .. }
+            | Self::Difference { column, .. }
+            | Self::Rolling { column, .. } => vec![column],
+            Self::DewPoint {
+                temperature,
+                humidity,
+            } => vec![temperature, humidity],
+            Self::Sun { radiation, .. } => radiation.iter().map(String::as_str).collect(),
+            Self::Observed { .. }
+            | Self::Wind { .. }
+            | Self::Filled { .. }
+            | Self::Calendar { .. }
+            | Self::Forecast { .. } => Vec::new(),
+        }
+    }
+
+    /// What may be known of it, from what may be known of the columns it is made from.
+    pub(super) fn role(&self, role_of: impl Fn(&str) -> Role) -> Role {
+        match self {
+            Self::Calendar { .. } => Role::Future,
+            Self::Forecast { .. } => Role::Forecast,
+            Self::Observed { .. } | Self::Wind { .. } | Self::Filled { .. } => Role::Past,
+            derived => {
+                let all_known = |name: &&str| role_of(name) == Role::Future;
+                if derived.columns().iter().all(all_known) {
+                    Role::Future
+                } else {
+                    Role::Past
+                }
+            }
+        }
+    }
+
+    /// How far it reaches back or ahead, in rows.
+    pub(super) fn reach(&self) -> usize {
+        match self {
+            Self::Lag { rows, .. } => rows.unsigned_abs() as usize,
+            Self::Difference { rows, .. } => *rows,
+            Self::Rolling { rows, ahead, .. } => rows + ahead,
+            _ => 0,
+        }
+    }
+
+    /// Whether it needs scaling: sines and shares do not.
+    pub(super) fn is_scaled_by_construction(&self) -> bool {
+        match self {
+            Self::Calendar { .. } | Self::Filled { .. } => true,
+            Self::Sun { view, .. } => *view == SunView::Elevation,
+            _ => false,
+        }
+    }
+}
+
+/// The values of a column for all rows of a layout, from its source and the columns that it names.
+/// Nothing where it does not come from other columns or the time.
+pub(super) fn evaluate(
+    source: &ColumnSource,
+    layout: &Layout,
+    column: Lookup<'_>,
+) -> Result<Option<Vec<f64>>, SeriesError> {
+    let of_block = |name: &str, f: &dyn Fn(&[f64]) -> Vec<f64>| {
+        let values = column(name)?;
+        Ok(by_block(layout, |_, rows| f(&values[rows])))
+    };
+    let values = match source {
+        ColumnSource::Calendar { cycle, wave, zone } => {
+            calendar(layout, *cycle, *wave, zone.as_deref())
+        }
+        ColumnSource::Lag { column, rows } => {
+            let rows = isize::try_from(*rows).unwrap_or(isize::MAX);
+            of_block(column, &|values| rolling::lag(values, rows))?
+        }
+        ColumnSource::Difference { column, rows } => {
+            of_block(column, &|values| rolling::difference(values, *rows))?
+        }
+        ColumnSource::Rolling {
+            column,
+            rows,
+            ahead,
+            stat,
+        } => of_block(column, &|values| {
+            rolling::rolling(values, rows + ahead, *ahead, *stat, ENOUGH)
+        })?,
+        ColumnSource::DewPoint {
+            temperature,
+            humidity,
+        } => {
+            let pairs = column(temperature)?.iter().zip(column(humidity)?);
+            pairs.map(|(&t, &rh)| physics::dew_point_c(t, rh)).collect()
+        }
+        ColumnSource::Sun {
+            view,
+            places,
+            radiation,
+        } => {
+            let measured = radiation.as_deref().map(column).transpose()?;
+            sun_values(layout, *view, places, measured)
+        }
+        ColumnSource::Observed { .. }
+        | ColumnSource::Wind { .. }
+        | ColumnSource::Filled { .. }
+        | ColumnSource::Forecast { .. } => return Ok(None),
+    };
+    Ok(Some(values))
+}
 
 /// A calendar feature at an instant, between −1 and 1.
 ///
@@ -28,6 +250,8 @@ pub fn calendar_value(calendar: Calendar, wave: Wave, time: i64) -> f64 {
     let phase = std::f64::consts::TAU
         * match calendar {
             Calendar::HourOfDay => days.rem_euclid(1.0),
+            // 1970-01-01 was a Thursday; a week begins on Monday.
+            Calendar::DayOfWeek => ((days + 3.0) / 7.0).rem_euclid(1.0),
             Calendar::DayOfYear => (days / DAYS_PER_YEAR).rem_euclid(1.0),
         };
     match wave {
@@ -36,42 +260,106 @@ pub fn calendar_value(calendar: Calendar, wave: Wave, time: i64) -> f64 {
     }
 }
 
+fn calendar(layout: &Layout, cycle: Calendar, wave: Wave, zone: Option<&str>) -> Vec<f64> {
+    let zone = zone.and_then(|zone| zone.parse::<chrono_tz::Tz>().ok());
+    let local = |time: i64| match &zone {
+        Some(zone) => time + offset_s(*zone, time),
+        None => time,
+    };
+    layout
+        .times()
+        .map(|time| calendar_value(cycle, wave, local(time)))
+        .collect()
+}
+
+/// What must be added to UTC for the time on the clocks of a zone.
+fn offset_s(zone: chrono_tz::Tz, time: i64) -> i64 {
+    use chrono::TimeZone as _;
+    zone.timestamp_opt(time, 0)
+        .single()
+        .map_or(0, |local| i64::from(local.offset().fix().local_minus_utc()))
+}
+
 /// The name of a calendar column.
 pub fn calendar_name(calendar: Calendar, wave: Wave) -> String {
-    let (calendar, wave) = match (calendar, wave) {
-        (Calendar::HourOfDay, Wave::Sin) => ("hour_of_day", "sin"),
-        (Calendar::HourOfDay, Wave::Cos) => ("hour_of_day", "cos"),
-        (Calendar::DayOfYear, Wave::Sin) => ("day_of_year", "sin"),
-        (Calendar::DayOfYear, Wave::Cos) => ("day_of_year", "cos"),
+    let calendar = match calendar {
+        Calendar::HourOfDay => "hour_of_day",
+        Calendar::DayOfWeek => "day_of_week",
+        Calendar::DayOfYear => "day_of_year",
+    };
+    let wave = match wave {
+        Wave::Sin => "sin",
+        Wave::Cos => "cos",
     };
     format!("{calendar}_{wave}")
 }
 
-/// The eastward and northward parts of a wind, named after its direction column: `…_u`, `…_v`.
+fn sun_values(
+    layout: &Layout,
+    view: SunView,
+    places: &std::collections::BTreeMap<String, Place>,
+    measured: Option<&[f64]>,
+) -> Vec<f64> {
+    by_block(layout, |block, rows| {
+        let Some(place) = places.get(&block.name).or_else(|| places.get("")) else {
+            return vec![f64::NAN; rows.len()];
+        };
+        let place = sun::Place {
+            latitude: place.latitude,
+            longitude: place.longitude,
+        };
+        let value = |row: usize| {
+            // A row tells of the time that ends with it.
+            let until = block.time(row, layout.step());
+            let from = until - layout.step().seconds();
+            match view {
+                SunView::Elevation => sun::position(place, until).elevation_deg.to_radians().sin(),
+                SunView::ClearSky => sun::mean_clear_sky_wm2(place, from, until),
+                SunView::ClearSkyIndex => {
+                    let measured = measured.map_or(f64::NAN, |measured| measured[row]);
+                    match sun::clear_sky_index(place, from, until, measured) {
+                        // At night there is nothing to tell, which is not the same as missing.
+                        index if index.is_nan() && !measured.is_nan() => 0.0,
+                        index => index,
+                    }
+                }
+            }
+        };
+        rows.map(value).collect()
+    })
+}
+
+/// The name of a wind vector's columns without `_u` and `_v`.
 ///
 /// Directions must never be averaged, interpolated or fed to a model: 359° and 1° are neighbours.
-pub fn wind_columns(series: &Series, pair: &WindPair) -> Result<[Column; 2], SeriesError> {
-    let speed = series.column(&pair.speed)?;
-    let direction = series.column(&pair.direction)?;
-    let (u, v) = speed
-        .values
-        .iter()
-        .zip(&direction.values)
-        .map(|(&speed, &direction)| physics::wind_vector(speed, direction))
-        .unzip();
-    let base = pair.direction.replace("direction", "vector");
-    let part = |axis: &str, values| Column {
-        name: format!("{base}_{axis}"),
-        unit: speed.unit.clone(),
-        values,
-    };
-    Ok([part("u", u), part("v", v)])
+pub fn wind_name(direction: &str) -> String {
+    direction.replace("direction", "vector")
+}
+
+/// The name of a feature of a column over a time: `temperature_2m_lag_1d`.
+pub(super) fn name_over(column: &str, what: &str, length: impl std::fmt::Display) -> String {
+    format!("{column}_{what}_{length}")
+}
+
+/// The word of a statistic in a name.
+pub(super) fn word(stat: Statistic) -> &'static str {
+    match stat {
+        Statistic::Mean => "mean",
+        Statistic::Min => "min",
+        Statistic::Max => "max",
+        Statistic::Sum => "sum",
+        Statistic::Std => "std",
+    }
+}
+
+/// Whole steps in a length of time.
+pub(super) fn rows_in(length: Step, step: Step) -> usize {
+    (length.seconds() / step.seconds()) as usize
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::time::Step;
 
     #[test]
     fn the_calendar_is_a_circle() {
@@ -83,34 +371,73 @@ mod tests {
         assert!(summer < -0.99 && winter > 0.99);
         let before_epoch = calendar_value(Calendar::HourOfDay, Wave::Sin, -6 * 3600);
         assert!((before_epoch + 1.0).abs() < 1e-12);
+        // 2024-01-01 was a Monday.
+        assert!((calendar_value(Calendar::DayOfWeek, Wave::Cos, 1_704_067_200) - 1.0).abs() < 1e-9);
     }
 
     #[test]
-    fn wind_becomes_a_vector_and_missing_stays_missing() {
-        let column = |name: &str, unit: &str, values: &[f64]| Column {
-            name: name.into(),
-            unit: unit.into(),
-            values: values.to_vec(),
+    fn the_calendar_of_a_zone_follows_its_clocks() {
+        let hours = |start: i64| {
+            let layout = Layout::single(start, Step::HOUR, 1);
+            calendar(&layout, Calendar::HourOfDay, Wave::Cos, Some("Europe/Berlin"))[0]
         };
-        let series = Series::new(
-            0,
-            Step::HOUR,
-            vec![
-                column("wind_speed_10m", "m/s", &[5.0, f64::NAN]),
-                column("wind_direction_10m", "°", &[270.0, 10.0]),
-            ],
-        )
-        .unwrap();
-        let pair = WindPair {
-            speed: "wind_speed_10m".into(),
-            direction: "wind_direction_10m".into(),
+        // Noon in Berlin is 11:00 UTC in winter and 10:00 in summer.
+        assert!((hours(1_704_067_200 + 11 * 3600) + 1.0).abs() < 1e-9);
+        assert!((hours(1_719_792_000 + 10 * 3600) + 1.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn features_stay_within_their_series() -> Result<(), SeriesError> {
+        let series = [("a".into(), 0, 3), ("b".into(), 0, 3)];
+        let layout = Layout::new(Step::HOUR, series);
+        let values = [1.0, 2.0, 4.0, 10.0, 20.0, 40.0];
+        let column = |_: &str| Ok(&values[..]);
+        let made = |source: ColumnSource| evaluate(&source, &layout, &column);
+        let lag = made(ColumnSource::Lag {
+            column: "x".into(),
+            rows: 1,
+        })?;
+        let lag = lag.unwrap_or_default();
+        assert!(lag[0].is_nan() && lag[3].is_nan());
+        assert_eq!((lag[1], lag[5]), (1.0, 20.0));
+        let ahead = made(ColumnSource::Lag {
+            column: "x".into(),
+            rows: -2,
+        })?;
+        assert_eq!(ahead.map(|values| values[3]), Some(40.0));
+        let mean = made(ColumnSource::Rolling {
+            column: "x".into(),
+            rows: 2,
+            ahead: 0,
+            stat: Statistic::Mean,
+        })?;
+        let mean = mean.unwrap_or_default();
+        assert_eq!((mean[1], mean[3], mean[5]), (1.5, 10.0, 30.0));
+        let source = ColumnSource::Observed {
+            column: "x".into(),
+            aggregate: None,
         };
-        let [u, v] = wind_columns(&series, &pair).unwrap();
-        assert_eq!(
-            (u.name.as_str(), u.unit.as_str()),
-            ("wind_vector_10m_u", "m/s")
-        );
-        assert!((u.values[0] - 5.0).abs() < 1e-12 && v.values[0].abs() < 1e-12);
-        assert!(u.values[1].is_nan() && v.values[1].is_nan());
+        assert_eq!(made(source)?, None);
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_known_of_a_feature_follows_from_its_columns() {
+        let lag = |column: &str| ColumnSource::Lag {
+            column: column.into(),
+            rows: 1,
+        };
+        let role_of = |name: &str| match name {
+            "plan" => Role::Future,
+            _ => Role::Target,
+        };
+        assert_eq!(lag("plan").role(role_of), Role::Future);
+        assert_eq!(lag("t").role(role_of), Role::Past);
+        let sun = ColumnSource::Sun {
+            view: SunView::ClearSky,
+            places: std::collections::BTreeMap::new(),
+            radiation: None,
+        };
+        assert_eq!(sun.role(role_of), Role::Future);
     }
 }

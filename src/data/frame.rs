@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Layout;
 use crate::time::Step;
 
 /// What may be known of a column when a forecast is made.
@@ -14,6 +15,8 @@ pub enum Role {
     Past,
     /// Known at any time, such as the calendar.
     Future,
+    /// Forecast by somebody else: for times after the issue time, what was known of it then.
+    Forecast,
 }
 
 /// A column of a frame.
@@ -28,17 +31,49 @@ pub struct FrameColumn {
 /// Scaled values of all columns, `[rows × columns]`, row-major. A missing value is NaN.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Frame {
-    /// The time of row 0, in seconds since 1970 UTC.
-    pub start: i64,
-    /// The time between two rows.
-    pub step: Step,
+    /// Where the rows of the series stand.
+    pub layout: Layout,
     /// One entry a column; exactly one has the role [`Role::Target`].
     pub columns: Vec<FrameColumn>,
     /// `rows × columns` values.
     pub values: Vec<f32>,
+    /// Rows from which no forecast may be issued, because a value up to them was filled with the
+    /// help of one after them. Empty where there are none.
+    pub held: Vec<bool>,
+    /// What was forecast by somebody else for times after each row.
+    pub outlook: Outlook,
+}
+
+/// The columns with the role [`Role::Forecast`], as they were known at each row of a frame.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Outlook {
+    /// `[rows of all runs × columns]`, row-major, scaled.
+    pub values: Vec<f32>,
+    /// For each row of the frame a number `b`, so that row `b + h` of `values` speaks of `h` steps
+    /// later; only where `allowed`.
+    pub bases: Vec<i64>,
+    /// For each row of the frame how many steps ahead every value is there.
+    pub reach: Vec<u32>,
 }
 
 impl Frame {
+    /// A frame of one series, without forecasts from outside.
+    pub fn single(start: i64, step: Step, columns: Vec<FrameColumn>, values: Vec<f32>) -> Self {
+        let rows = values.len() / columns.len().max(1);
+        Self {
+            layout: Layout::single(start, step, rows),
+            columns,
+            values,
+            held: Vec::new(),
+            outlook: Outlook::default(),
+        }
+    }
+
+    /// The time between two rows.
+    pub fn step(&self) -> Step {
+        self.layout.step()
+    }
+
     /// Number of columns.
     pub fn width(&self) -> usize {
         self.columns.len()
@@ -59,6 +94,18 @@ impl Frame {
         self.values[row * self.width() + column]
     }
 
+    /// What was known at row `issue` of the columns with the role [`Role::Forecast`] `lead` steps
+    /// later. Empty where the frame has none, or it was not known.
+    pub fn forecast_at(&self, issue: usize, lead: usize) -> &[f32] {
+        let width = self.columns_with(Role::Forecast).len();
+        let reach = self.outlook.reach.get(issue).map_or(0, |&reach| reach as usize);
+        if lead == 0 || lead > reach {
+            return &[];
+        }
+        let row = (self.outlook.bases[issue] + lead as i64) as usize;
+        &self.outlook.values[row * width..(row + 1) * width]
+    }
+
     /// The index of the target column.
     pub fn target(&self) -> usize {
         target_of(&self.columns)
@@ -71,7 +118,12 @@ impl Frame {
 
     /// The time of a row, in seconds since 1970 UTC; also past the last row.
     pub fn time(&self, row: usize) -> i64 {
-        self.start + row as i64 * self.step.seconds()
+        self.layout.time(row)
+    }
+
+    /// Whether a forecast may be issued from a row.
+    pub fn may_issue(&self, row: usize) -> bool {
+        !self.held.get(row).is_some_and(|&held| held)
     }
 }
 

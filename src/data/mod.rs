@@ -1,26 +1,40 @@
-//! From a table of observations to what a model sees: values in, values out.
+//! From tables of observations to what a model sees: values in, values out.
 //!
 //! ```text
-//! Table ──from_table──▶ Series ──features──▶ Series ──scale──▶ Frame ──issues──▶ windows
+//! Table ──quality──▶ Table ──aggregate, fill──▶ Panel ──features──▶ Dataset ──scale──▶ Frame ──issues──▶ windows
 //! ```
 //!
 //! polars stays in here (Parquet in and out); what leaves for a model is flat `f32` with a shape.
 //! No files, no clock, no terminal.
 
+pub mod aggregate;
 mod dataset;
+mod error;
 pub mod features;
+pub mod fill;
 mod frame;
+mod layout;
+mod leakage;
+mod outlook;
+mod panel;
 mod parquet;
+mod prepare;
 pub mod quality;
+pub mod rolling;
 mod scaler;
-mod series;
 mod split;
 mod table;
 
-pub use dataset::{CalendarName, ColumnMeta, ColumnSource, Dataset, DatasetError, DatasetMeta};
-pub use frame::{Frame, FrameColumn, Role, columns_with, target_of};
+pub use dataset::{
+    ColumnMeta, Dataset, DatasetError, DatasetMeta, FillMeta, ForecastsMeta, RowCounts, SeriesMeta,
+};
+pub use error::SeriesError;
+pub use features::ColumnSource;
+pub use frame::{Frame, FrameColumn, Outlook, Role, columns_with, target_of};
+pub use layout::{Block, Layout};
+pub use outlook::{Run, Runs};
+pub use panel::Panel;
 pub use parquet::{ParquetError, from_parquet, refused_to_parquet, to_parquet};
 pub use scaler::Scaler;
-pub use series::{RowCounts, Series, SeriesError, fill_gaps};
 pub use split::{Part, Split, Window};
 pub use table::{Column, RESERVED, RowSeries, Table};

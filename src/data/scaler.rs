@@ -1,54 +1,126 @@
-//! Standard scaling, fitted on the training part only.
+//! How a column is scaled for a model; fitted on the training part only.
 
 use serde::{Deserialize, Serialize};
 
-/// Takes a column to mean 0 and standard deviation 1. A constant column scales by 1, so that
+use crate::params::Scaling;
+
+/// Takes a column to about mean 0 and spread 1: `(g(x) − center) / scale`, where `g` is the
+/// logarithm of `1 + x` or nothing. A constant column scales by 1, so that
 /// `inverse(transform(x))` is always `x` up to rounding.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Scaler {
-    mean: f64,
-    std: f64,
+    method: Method,
+    center: f64,
+    scale: f64,
 }
+
+/// Where center and scale come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Method {
+    None,
+    Standard,
+    Robust,
+    MinMax,
+    Log1p,
+}
+
+/// The interquartile range of a normal distribution is so many standard deviations.
+const NORMAL_IQR: f64 = 1.348_979_500_392_163_5;
 
 impl Scaler {
     /// Changes nothing; for columns that are scaled by construction, such as a sine.
     pub const IDENTITY: Self = Self {
-        mean: 0.0,
-        std: 1.0,
+        method: Method::None,
+        center: 0.0,
+        scale: 1.0,
     };
 
-    /// Fits mean and population standard deviation; missing values do not count.
-    pub fn fit(values: &[f64]) -> Self {
-        let present = || values.iter().copied().filter(|value| !value.is_nan());
-        let count = present().count();
-        if count == 0 {
-            return Self::IDENTITY;
+    /// Fits to values; missing ones do not count. The smallest value where the logarithm is asked
+    /// for and some value has none.
+    ///
+    /// - `standard`: mean and population standard deviation;
+    /// - `robust`: median, and the interquartile range as that of a normal distribution;
+    /// - `min_max`: from 0 to 1;
+    /// - `log1p`: mean and standard deviation of ln(1 + x), for rain and other skewed columns.
+    pub fn fit(scaling: Scaling, values: &[f64]) -> Result<Self, f64> {
+        let mut present: Vec<f64> = values.iter().copied().filter(|v| !v.is_nan()).collect();
+        if present.is_empty() {
+            return Ok(Self::IDENTITY);
         }
-        let mean = present().sum::<f64>() / count as f64;
-        let variance = present().map(|value| (value - mean).powi(2)).sum::<f64>() / count as f64;
-        let std = variance.sqrt();
+        let (method, (center, scale)) = match scaling {
+            Scaling::None => return Ok(Self::IDENTITY),
+            Scaling::Standard => (Method::Standard, mean_and_deviation(&present)),
+            Scaling::Log1p => {
+                let smallest = present.iter().copied().fold(f64::INFINITY, f64::min);
+                if smallest <= -1.0 {
+                    return Err(smallest);
+                }
+                present.iter_mut().for_each(|value| *value = value.ln_1p());
+                (Method::Log1p, mean_and_deviation(&present))
+            }
+            Scaling::Robust => {
+                present.sort_unstable_by(f64::total_cmp);
+                let range = quantile(&present, 0.75) - quantile(&present, 0.25);
+                (Method::Robust, (quantile(&present, 0.5), range / NORMAL_IQR))
+            }
+            Scaling::MinMax => {
+                let low = present.iter().copied().fold(f64::INFINITY, f64::min);
+                let high = present.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+                (Method::MinMax, (low, high - low))
+            }
+        };
         // Rounding leaves a constant column a tiny spread; dividing by it would invent a signal.
-        let constant = std <= 1e-9 * mean.abs().max(1e-300);
-        Self {
-            mean,
-            std: if constant { 1.0 } else { std },
-        }
+        let constant = scale <= 1e-9 * center.abs().max(1e-300);
+        Ok(Self {
+            method,
+            center,
+            scale: if constant { 1.0 } else { scale },
+        })
     }
 
-    /// To scaled units.
+    /// To scaled units. A value without a logarithm counts as missing where one is asked for.
     pub fn transform(self, value: f64) -> f64 {
-        (value - self.mean) / self.std
+        let value = match self.method {
+            Method::Log1p if value <= -1.0 => f64::NAN,
+            Method::Log1p => value.ln_1p(),
+            _ => value,
+        };
+        (value - self.center) / self.scale
     }
 
     /// To original units.
     pub fn inverse(self, scaled: f64) -> f64 {
-        scaled * self.std + self.mean
+        let value = scaled * self.scale + self.center;
+        match self.method {
+            Method::Log1p => value.exp_m1(),
+            _ => value,
+        }
     }
 
-    /// What one scaled unit is in original units.
+    /// What one scaled unit is in original units; about the center, where that differs by place.
     pub fn spread(self) -> f64 {
-        self.std
+        match self.method {
+            Method::Log1p => self.scale * self.center.exp(),
+            _ => self.scale,
+        }
     }
+}
+
+fn mean_and_deviation(values: &[f64]) -> (f64, f64) {
+    let count = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / count;
+    let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / count;
+    (mean, variance.sqrt())
+}
+
+/// By linear interpolation between order statistics.
+fn quantile(sorted: &[f64], level: f64) -> f64 {
+    let position = level * (sorted.len() - 1) as f64;
+    let below = position.floor() as usize;
+    let above = (below + 1).min(sorted.len() - 1);
+    sorted[below] + (sorted[above] - sorted[below]) * (position - below as f64)
 }
 
 #[cfg(test)]
@@ -57,26 +129,52 @@ mod tests {
 
     use super::*;
 
+    const ALL: [Scaling; 4] = [
+        Scaling::Standard,
+        Scaling::Robust,
+        Scaling::MinMax,
+        Scaling::Log1p,
+    ];
+
     #[test]
     fn constant_and_missing_columns_scale_by_one() {
-        assert_eq!(Scaler::fit(&[]), Scaler::IDENTITY);
-        assert_eq!(Scaler::fit(&[f64::NAN]), Scaler::IDENTITY);
-        let constant = Scaler::fit(&[0.1; 1000]);
-        assert!((constant.transform(0.1)).abs() < 1e-12 && (constant.spread() - 1.0).abs() < 1e-12);
+        for scaling in ALL {
+            assert_eq!(Scaler::fit(scaling, &[]), Ok(Scaler::IDENTITY));
+            assert_eq!(Scaler::fit(scaling, &[f64::NAN]), Ok(Scaler::IDENTITY));
+            let constant = Scaler::fit(scaling, &[0.1; 1000]).unwrap();
+            assert!((constant.transform(0.1)).abs() < 1e-12);
+            assert!((constant.inverse(1.0) - constant.inverse(0.0)).abs() > 0.9);
+        }
     }
 
     #[test]
-    fn mean_and_population_deviation() {
-        let scaler = Scaler::fit(&[1.0, f64::NAN, 3.0]);
-        assert_eq!((scaler.transform(2.0), scaler.transform(3.0)), (0.0, 1.0));
+    fn each_method_by_hand() {
+        let values = [1.0, f64::NAN, 3.0];
+        let at = |scaling, x| Scaler::fit(scaling, &values).unwrap().transform(x);
+        assert_eq!(
+            (at(Scaling::Standard, 2.0), at(Scaling::Standard, 3.0)),
+            (0.0, 1.0)
+        );
+        assert_eq!((at(Scaling::MinMax, 1.0), at(Scaling::MinMax, 3.0)), (0.0, 1.0));
+        // Quartiles 1.5 and 2.5.
+        assert!((at(Scaling::Robust, 3.0) - NORMAL_IQR).abs() < 1e-12);
+        // ln 2 and ln 4: mean 1.5 ln 2, deviation 0.5 ln 2.
+        assert!((at(Scaling::Log1p, 3.0) - 1.0).abs() < 1e-12);
+        assert!(at(Scaling::Log1p, -1.0).is_nan());
+        assert_eq!(Scaler::fit(Scaling::Log1p, &[0.0, -2.0]), Err(-2.0));
+        // About the center √8 − 1, one scaled unit is 0.5 ln 2 · √8.
+        let log = Scaler::fit(Scaling::Log1p, &values).unwrap();
+        assert!((log.spread() - 0.5 * 2.0_f64.ln() * 8.0_f64.sqrt()).abs() < 1e-12);
     }
 
     proptest! {
         #[test]
-        fn inverse_undoes_transform(values in prop::collection::vec(-1e6..1e6_f64, 0..50), x in -1e6..1e6_f64) {
-            let scaler = Scaler::fit(&values);
-            let back = scaler.inverse(scaler.transform(x));
-            prop_assert!((back - x).abs() <= 1e-6 * x.abs().max(1.0));
+        fn inverse_undoes_transform(values in prop::collection::vec(-0.9..1e6_f64, 0..50), x in -0.9..1e6_f64) {
+            for scaling in ALL {
+                let scaler = Scaler::fit(scaling, &values).unwrap();
+                let back = scaler.inverse(scaler.transform(x));
+                prop_assert!((back - x).abs() <= 1e-6 * x.abs().max(1.0), "{scaling:?} {back} {x}");
+            }
         }
     }
 }

@@ -1,28 +1,50 @@
-//! The three parts of a series in time, and the windows in each.
+//! The three parts of a data set in time, and the windows in each.
 //!
 //! A window is a lookback and the horizon after it, named by its *issue row*: the last row of the
-//! lookback. No window crosses a border between parts, and none touches a missing value.
+//! lookback. No window crosses a border between parts or from one series to the next, and none
+//! touches a missing value. The borders are times, the same for every series: a model that is
+//! trained on one station must not have seen the future of another one.
+
+use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
 use super::frame::{Frame, Role};
-use crate::params::SplitShares;
+use super::{Block, Layout};
+use crate::params::SplitParams;
+use crate::time::{Step, format_utc, parse_time};
 
-/// Row ranges of train, validation and test: adjoining, in this order, none empty.
+/// Train, validation and test: spans of time in this order, none empty, with gaps between them
+/// where that was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "Borders", into = "Borders")]
+#[serde(try_from = "Spans", into = "Spans")]
 pub struct Split {
-    validation: usize,
-    test: usize,
-    rows: usize,
+    train: Span,
+    validation: Span,
+    test: Span,
+}
+
+/// From a time up to another one, which is not part of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Span {
+    from: i64,
+    until: i64,
 }
 
 /// How a split is written down.
-#[derive(Clone, Copy, Serialize, Deserialize)]
-struct Borders {
-    train: [usize; 2],
-    validation: [usize; 2],
-    test: [usize; 2],
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Spans {
+    train: SpanAsWritten,
+    validation: SpanAsWritten,
+    test: SpanAsWritten,
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SpanAsWritten {
+    from: String,
+    until: String,
 }
 
 /// A part of a split.
@@ -37,71 +59,130 @@ pub enum Part {
 }
 
 impl Split {
-    /// Cuts rows by shares. `None` where a part would be empty.
-    pub fn by_shares(rows: usize, shares: SplitShares) -> Option<Self> {
-        // 0.7 + 0.1 is a little less than 0.8; a border must not move by a row for that.
-        let border = |share: f64| (rows as f64 * share + 1e-6).floor() as usize;
-        let (validation, test) = (
-            border(shares.train),
-            border(shares.train + shares.validation),
-        );
-        Self::at(validation, test, rows)
+    /// All parts.
+    pub const PARTS: [Part; 3] = [Part::Train, Part::Validation, Part::Test];
+
+    /// Cuts the time of all series. `None` where a part would be empty.
+    pub fn new(layout: &Layout, params: &SplitParams) -> Option<Self> {
+        let step = layout.step().seconds();
+        let first = layout.blocks().iter().map(|block| block.start).min()?;
+        let end = |block: &Block| block.time(block.rows.end, layout.step());
+        let end = layout.blocks().iter().map(end).max()?;
+        let (validation, test, purge) = match *params {
+            SplitParams::Shares { shares, purge_s } => {
+                let rows = ((end - first) / step) as usize;
+                let border = |share| first + border(rows, share) as i64 * step;
+                let validation = border(shares.train);
+                let test = border(shares.train + shares.validation);
+                (validation, test, purge_s)
+            }
+            SplitParams::Dates {
+                validation_from,
+                test_from,
+                purge_s,
+            } => (validation_from, test_from, purge_s),
+        };
+        let split = Self {
+            train: Span::new(first, validation - purge),
+            validation: Span::new(validation, test - purge),
+            test: Span::new(test, end),
+        };
+        let filled = |part| split.count(part, layout) > 0;
+        Self::PARTS.into_iter().all(filled).then_some(split)
     }
 
-    fn at(validation: usize, test: usize, rows: usize) -> Option<Self> {
-        (0 < validation && validation < test && test < rows).then_some(Self {
-            validation,
-            test,
-            rows,
-        })
-    }
-
-    /// The rows of a part.
-    pub fn rows(&self, part: Part) -> std::ops::Range<usize> {
+    fn span(&self, part: Part) -> Span {
         match part {
-            Part::Train => 0..self.validation,
-            Part::Validation => self.validation..self.test,
-            Part::Test => self.test..self.rows,
+            Part::Train => self.train,
+            Part::Validation => self.validation,
+            Part::Test => self.test,
         }
+    }
+
+    /// The rows of a part within one series.
+    pub fn rows(&self, part: Part, block: &Block, step: Step) -> Range<usize> {
+        let span = self.span(part);
+        let first = block.row_at(span.from, step);
+        first..block.row_at(span.until, step).max(first)
+    }
+
+    /// The rows of a part in each series.
+    pub fn ranges(&self, part: Part, layout: &Layout) -> Vec<Range<usize>> {
+        let blocks = layout.blocks().iter();
+        blocks.map(|block| self.rows(part, block, layout.step())).collect()
+    }
+
+    /// How many rows a part has in all series.
+    pub fn count(&self, part: Part, layout: &Layout) -> usize {
+        self.ranges(part, layout).iter().map(ExactSizeIterator::len).sum()
+    }
+
+    /// The first time of the rows that a model is not trained on.
+    pub fn validation_from(&self) -> i64 {
+        self.validation.from
     }
 
     /// The issue rows of all windows of a part whose lookback is complete in every column and
     /// whose horizon is complete in the target and in the columns known in the future.
     pub fn issues(&self, part: Part, frame: &Frame, window: Window) -> Vec<usize> {
-        let rows = self.rows(part);
-        let first = rows.start + window.lookback - 1;
-        let count = (rows.len() + 1).saturating_sub(window.lookback + window.horizon);
         let gaps = Gaps::of(frame);
-        (first..first + count)
-            .step_by(window.stride)
-            .filter(|&issue| gaps.allow(issue, window))
-            .collect()
+        let mut issues = Vec::new();
+        for rows in self.ranges(part, &frame.layout) {
+            let first = rows.start + window.lookback - 1;
+            let count = (rows.len() + 1).saturating_sub(window.lookback + window.horizon);
+            let starts = (first..first + count).step_by(window.stride);
+            issues.extend(starts.filter(|&issue| gaps.allow(issue, window)));
+        }
+        issues
     }
 }
 
-impl TryFrom<Borders> for Split {
-    type Error = &'static str;
+/// The rows before the end of a share. 0.7 + 0.1 is a little less than 0.8; a border must not move
+/// by a row for that.
+fn border(rows: usize, share: f64) -> usize {
+    (rows as f64 * share + 1e-6).floor() as usize
+}
 
-    fn try_from(borders: Borders) -> Result<Self, Self::Error> {
-        let adjoin = borders.train[0] == 0
-            && borders.train[1] == borders.validation[0]
-            && borders.validation[1] == borders.test[0];
-        Self::at(borders.validation[0], borders.test[0], borders.test[1])
-            .filter(|_| adjoin)
-            .ok_or("train, validation and test must adjoin in this order and none be empty")
+impl Span {
+    fn new(from: i64, until: i64) -> Self {
+        Self { from, until }
     }
 }
 
-impl From<Split> for Borders {
+impl TryFrom<Spans> for Split {
+    type Error = String;
+
+    fn try_from(spans: Spans) -> Result<Self, String> {
+        let span = |written: &SpanAsWritten| {
+            let time = |text: &str| parse_time(text, None, 0).ok_or(format!("no time: {text}"));
+            Ok::<_, String>(Span::new(time(&written.from)?, time(&written.until)?))
+        };
+        let split = Self {
+            train: span(&spans.train)?,
+            validation: span(&spans.validation)?,
+            test: span(&spans.test)?,
+        };
+        let parts = [split.train, split.validation, split.test];
+        let filled = parts.iter().all(|part| part.from < part.until);
+        let in_order = parts.windows(2).all(|pair| pair[0].until <= pair[1].from);
+        if filled && in_order {
+            Ok(split)
+        } else {
+            Err("train, validation and test must follow in this order and none be empty".to_owned())
+        }
+    }
+}
+
+impl From<Split> for Spans {
     fn from(split: Split) -> Self {
-        let pair = |part| {
-            let rows = split.rows(part);
-            [rows.start, rows.end]
+        let span = |span: Span| SpanAsWritten {
+            from: format_utc(span.from),
+            until: format_utc(span.until),
         };
         Self {
-            train: pair(Part::Train),
-            validation: pair(Part::Validation),
-            test: pair(Part::Test),
+            train: span(split.train),
+            validation: span(split.validation),
+            test: span(split.test),
         }
     }
 }
@@ -126,19 +207,24 @@ impl Window {
 }
 
 /// Running counts of rows with a missing value, so that a window is checked in constant time.
-struct Gaps {
+struct Gaps<'a> {
+    frame: &'a Frame,
     past: Vec<u32>,
     ahead: Vec<u32>,
+    forecasts: bool,
 }
 
-impl Gaps {
-    fn of(frame: &Frame) -> Self {
+impl<'a> Gaps<'a> {
+    fn of(frame: &'a Frame) -> Self {
+        let known_ahead = |role| matches!(role, Role::Target | Role::Future);
         let ahead_columns: Vec<usize> = (0..frame.width())
-            .filter(|&c| frame.columns[c].role != Role::Past)
+            .filter(|&c| known_ahead(frame.columns[c].role))
             .collect();
         let mut gaps = Self {
+            frame,
             past: vec![0],
             ahead: vec![0],
+            forecasts: !frame.columns_with(Role::Forecast).is_empty(),
         };
         let (mut past, mut ahead) = (0, 0);
         for row in 0..frame.rows() {
@@ -153,8 +239,11 @@ impl Gaps {
 
     fn allow(&self, issue: usize, window: Window) -> bool {
         let seen = issue + 1;
+        let reach = || self.frame.outlook.reach.get(issue).map_or(0, |&reach| reach as usize);
         self.past[seen] == self.past[seen - window.lookback]
             && self.ahead[seen + window.horizon] == self.ahead[seen]
+            && self.frame.may_issue(issue)
+            && (!self.forecasts || reach() >= window.horizon)
     }
 }
 
@@ -164,64 +253,107 @@ mod tests {
 
     use super::super::frame::FrameColumn;
     use super::*;
-    use crate::time::Step;
+    use crate::params::SplitShares;
 
     fn frame(values: Vec<f32>) -> Frame {
         let columns = vec![FrameColumn {
             name: "t".into(),
             role: Role::Target,
         }];
-        Frame {
-            start: 0,
-            step: Step::HOUR,
-            columns,
-            values,
+        Frame::single(0, Step::HOUR, columns, values)
+    }
+
+    fn shares(purge_s: i64) -> SplitParams {
+        SplitParams::Shares {
+            shares: SplitShares {
+                train: 0.7,
+                validation: 0.1,
+                test: 0.2,
+            },
+            purge_s,
         }
     }
 
-    const SHARES: SplitShares = SplitShares {
-        train: 0.7,
-        validation: 0.1,
-        test: 0.2,
-    };
+    fn layout(rows: usize) -> Layout {
+        Layout::single(0, Step::HOUR, rows)
+    }
 
     #[test]
     fn a_gap_removes_the_windows_that_touch_it() {
         let mut values = vec![0.0; 100];
         values[35] = f32::NAN;
-        let split = Split::by_shares(100, SHARES).expect("three parts");
+        let split = Split::new(&layout(100), &shares(0)).expect("three parts");
         let window = Window::new(4, 2, 1).expect("not zero");
-        let issues = split.issues(Part::Train, &frame(values), window);
+        let mut frame = frame(values);
+        let issues = split.issues(Part::Train, &frame, window);
         assert!(issues.contains(&32) && issues.contains(&39));
         assert!((33..39).all(|row| !issues.contains(&row)));
+        // Nothing is issued from a row that was filled with what came after it.
+        frame.held = vec![false; 100];
+        frame.held[50] = true;
+        let held = split.issues(Part::Train, &frame, window);
+        assert!(!held.contains(&50) && held.contains(&51) && held.len() + 1 == issues.len());
     }
 
     #[test]
     fn parts_too_short_for_a_window_have_none() {
-        let split = Split::by_shares(10, SHARES).expect("three parts");
+        let split = Split::new(&layout(10), &shares(0)).expect("three parts");
         let window = Window::new(4, 2, 1).expect("not zero");
-        assert!(
-            split
-                .issues(Part::Validation, &frame(vec![0.0; 10]), window)
-                .is_empty()
-        );
-        assert_eq!(Split::by_shares(2, SHARES), None);
-        assert_eq!(Split::by_shares(0, SHARES), None);
+        let frame = frame(vec![0.0; 10]);
+        assert!(split.issues(Part::Validation, &frame, window).is_empty());
+        assert_eq!(Split::new(&layout(2), &shares(0)), None);
+        assert_eq!(Split::new(&layout(0), &shares(0)), None);
         assert_eq!(Window::new(0, 1, 1), None);
+    }
+
+    #[test]
+    fn a_purge_lies_between_the_parts() {
+        let layout = layout(100);
+        let split = Split::new(&layout, &shares(5 * 3600)).expect("three parts");
+        let ranges = Split::PARTS.map(|part| split.ranges(part, &layout).remove(0));
+        assert_eq!(ranges, [0..65, 70..75, 80..100]);
+        assert_eq!(Split::new(&layout, &shares(10 * 3600)), None);
+        let dates = SplitParams::Dates {
+            validation_from: 3600 * 50 - 1,
+            test_from: 3600 * 60,
+            purge_s: 0,
+        };
+        let split = Split::new(&layout, &dates).expect("three parts");
+        let ranges = Split::PARTS.map(|part| split.ranges(part, &layout).remove(0));
+        assert_eq!(ranges, [0..50, 50..60, 60..100]);
+        let json = serde_json::to_string(&split).expect("JSON");
+        assert_eq!(serde_json::from_str::<Split>(&json).expect("a split"), split);
+        let odd = json.replace("1970-01-03T02:00:00Z", "1970-01-03T11:00:00Z");
+        assert!(serde_json::from_str::<Split>(&odd).is_err());
+    }
+
+    #[test]
+    fn borders_are_the_same_time_for_every_series() {
+        let series = [("a".into(), 0, 100), ("b".into(), 3600 * 60, 40), ("c".into(), 0, 5)];
+        let layout = Layout::new(Step::HOUR, series);
+        let split = Split::new(&layout, &shares(0)).expect("three parts");
+        assert_eq!(split.ranges(Part::Train, &layout), [0..70, 100..110, 140..145]);
+        assert_eq!(split.ranges(Part::Validation, &layout), [70..80, 110..120, 145..145]);
+        assert_eq!(split.ranges(Part::Test, &layout), [80..100, 120..140, 145..145]);
     }
 
     proptest! {
         #[test]
-        fn no_window_crosses_a_border(rows in 3..400_usize, lookback in 1..40_usize, horizon in 1..20_usize) {
-            let Some(split) = Split::by_shares(rows, SHARES) else { return Ok(()) };
+        fn no_window_crosses_a_border(rows in 3..400_usize, more in 1..90_usize, purge in 0..9_i64, lookback in 1..40_usize, horizon in 1..20_usize) {
+            let series = [("a".to_owned(), 0, rows), ("b".to_owned(), 36_000, more)];
+            let layout = Layout::new(Step::HOUR, series);
+            let Some(split) = Split::new(&layout, &shares(purge * 3600)) else { return Ok(()) };
             let window = Window::new(lookback, horizon, 1).expect("not zero");
-            let frame = frame(vec![0.0; rows]);
-            for part in [Part::Train, Part::Validation, Part::Test] {
-                let range = split.rows(part);
+            let mut frame = frame(vec![0.0; rows + more]);
+            frame.layout = layout.clone();
+            for part in Split::PARTS {
+                let ranges = split.ranges(part, &layout);
                 let issues = split.issues(part, &frame, window);
-                prop_assert_eq!(issues.len(), (range.len() + 1).saturating_sub(lookback + horizon));
+                let count = |range: &Range<usize>| (range.len() + 1).saturating_sub(lookback + horizon);
+                prop_assert_eq!(issues.len(), ranges.iter().map(count).sum::<usize>());
                 for issue in issues {
-                    prop_assert!(issue + 1 >= range.start + lookback && issue + horizon < range.end);
+                    let inside = |range: &Range<usize>| issue + 1 >= range.start + lookback && issue + horizon < range.end;
+                    prop_assert!(ranges.iter().any(inside));
                 }
             }
         }

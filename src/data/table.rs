@@ -167,11 +167,24 @@ impl Table {
         Ok(Self { series, ..self })
     }
 
+    /// The same with a series for each row that is known to fit.
+    pub(super) fn with_known_series(self, series: RowSeries) -> Self {
+        debug_assert_eq!(self.times.len(), series.of.len());
+        let series = Some(series);
+        Self { series, ..self }
+    }
+
     /// The same rows, as forecasts with their issue times.
     pub fn with_issues(self, issues: Vec<i64>) -> Result<Self, SeriesError> {
         require_length("issue_time", self.times.len(), issues.len())?;
         let issues = Some(issues);
         Ok(Self { issues, ..self })
+    }
+
+    /// The same rows with other columns.
+    pub fn with_columns(self, columns: Vec<Column>) -> Result<Self, SeriesError> {
+        check(self.times.len(), &columns)?;
+        Ok(Self { columns, ..self })
     }
 
     /// Number of rows.

@@ -35,19 +35,18 @@ pub struct Climatology {
 }
 
 impl Climatology {
-    /// The means of `values`, one a step from `start` (seconds since 1970 UTC). A slot is a step
-    /// where steps divide a day and are not finer than a minute, and an hour otherwise. Missing
-    /// values (NaN) do not count.
+    /// The means of values at times, in seconds since 1970 UTC, on a step. A slot is a step where
+    /// steps divide a day and are not finer than a minute, and an hour otherwise. Missing values
+    /// (NaN) do not count.
     ///
     /// Where a slot has no value within 15 days of a day of the year, the mean of that slot over
     /// the whole year stands for it; where it has none at all, the mean of everything. Without any
     /// value, all is NaN.
-    pub fn fit(start: i64, step: Step, values: &[f32]) -> Self {
+    pub fn fit(step: Step, values: impl Iterator<Item = (i64, f32)>) -> Self {
         let slots = step.per_day().filter(|&n| n <= MOST_SLOTS).unwrap_or(24);
         let mut cells = vec![Mean::default(); DAYS * slots];
-        for (row, &value) in values.iter().enumerate() {
+        for (time, value) in values {
             if !value.is_nan() {
-                let time = start + row as i64 * step.seconds();
                 cells[cell(time, slots)].add(f64::from(value), 1.0);
             }
         }
@@ -168,14 +167,13 @@ impl Family for ClimatologyFamily {
 
     fn fit(&self, task: &FitTask<'_>, _: &mut dyn Monitor) -> Result<Fitted> {
         let (frame, target) = (task.frame, task.frame.target());
-        let values: Vec<f32> = (0..task.train_rows.min(frame.rows()))
-            .map(|row| frame.at(row, target))
-            .collect();
+        let rows = task.train_rows.iter().cloned().flatten();
+        let values = rows.map(|row| (frame.time(row), frame.at(row, target)));
         ensure!(
-            values.iter().any(|value| !value.is_nan()),
+            values.clone().any(|(_, value)| !value.is_nan()),
             "the target has no value in the training part, so it has no climatology"
         );
-        let climatology = Climatology::fit(frame.start, frame.step, &values);
+        let climatology = Climatology::fit(frame.step(), values);
         let weights = climatology.to_weights();
         residual::finish(climatology, task, weights)
     }

@@ -12,6 +12,7 @@ mod residual;
 mod ridge;
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use anyhow::Result;
 
@@ -55,8 +56,8 @@ pub struct FitTask<'a> {
     pub train: &'a [usize],
     /// Issue rows whose horizon lies in the validation part.
     pub validation: &'a [usize],
-    /// Rows before this one may be used for statistics of the past.
-    pub train_rows: usize,
+    /// The rows of the training part in each series, which may be used for statistics of the past.
+    pub train_rows: &'a [Range<usize>],
     /// Kind, shape and size of the model.
     pub model: &'a ModelParams,
     /// How to train it.

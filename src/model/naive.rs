@@ -41,16 +41,16 @@ impl SeasonalNaive {
 impl Point for SeasonalNaive {
     fn rows_needed(&self, frame: &Frame) -> Result<usize> {
         ensure!(
-            self.season.seconds() % frame.step.seconds() == 0,
+            self.season.seconds() % frame.step().seconds() == 0,
             "a season of {} is not a whole number of steps of {}",
             self.season,
-            frame.step
+            frame.step()
         );
-        Ok(self.rows(frame.step))
+        Ok(self.rows(frame.step()))
     }
 
     fn point(&self, frame: &Frame, issue: usize, leads: &mut [f32]) {
-        let (target, season) = (frame.target(), self.rows(frame.step));
+        let (target, season) = (frame.target(), self.rows(frame.step()));
         let first = issue + 1 - season;
         for (lead, value) in leads.iter_mut().enumerate() {
             *value = frame.at(first + lead % season, target);

@@ -214,12 +214,7 @@ pub(super) mod testing {
                 std::iter::once(*value).chain(others.iter().map(move |column| column[row]))
             })
             .collect();
-        Frame {
-            start: 0,
-            step: Step::HOUR,
-            columns,
-            values,
-        }
+        Frame::single(0, Step::HOUR, columns, values)
     }
 
     /// Model parameters with these levels.
@@ -274,7 +269,7 @@ pub(super) mod testing {
             frame,
             train: &windows(0, train_rows),
             validation: &windows(train_rows, frame.rows()),
-            train_rows,
+            train_rows: std::slice::from_ref(&(0..train_rows)),
             model,
             train_params: &train_params,
         };

@@ -7,6 +7,7 @@
 //! [ the target at each of the last `lags` rows before the issue row, relative to its last value
 //! | the last value itself
 //! | all other columns at the issue row and at the row before it
+//! | what forecasts from outside that were known then say of every lead
 //! | 1 ]
 //! ```
 //!
@@ -20,7 +21,7 @@ use anyhow::{Result, bail, ensure};
 
 use super::residual::{self, Point};
 use super::{Array, Family, FitTask, Fitted, Forecaster, Monitor, Weights};
-use crate::data::{Frame, FrameColumn, target_of};
+use crate::data::{Frame, FrameColumn, Role, columns_with, target_of};
 use crate::params::{Architecture, ModelParams, RidgeParams};
 
 /// The weight that holds the linear map, `[features + 1, horizon]`; the constant is its last row.
@@ -46,11 +47,14 @@ struct Inputs {
     lags: usize,
     target: usize,
     width: usize,
+    /// Values of forecasts from outside: columns times leads.
+    forecasts: usize,
 }
 
 impl Inputs {
-    fn of(columns: &[FrameColumn], lags: usize) -> Self {
+    fn of(columns: &[FrameColumn], lags: usize, horizon: usize) -> Self {
         Self {
+            forecasts: columns_with(columns, Role::Forecast).len() * horizon,
             lags,
             target: target_of(columns),
             width: columns.len(),
@@ -60,7 +64,7 @@ impl Inputs {
     /// How many features there are without the constant: as many as lags, as the last of them is
     /// the level, and two for each other column.
     fn count(self) -> usize {
-        self.lags + 2 * (self.width - 1)
+        self.lags + 2 * (self.width - 1) + self.forecasts
     }
 
     /// How many rows they reach back, the issue row included.
@@ -73,6 +77,7 @@ impl Inputs {
         let at = |row, column| f64::from(frame.at(row, column));
         let last = at(issue, self.target);
         let (lags, others) = features.split_at_mut(self.lags);
+        let (others, forecasts) = others.split_at_mut(2 * (self.width - 1));
         for (lag, feature) in lags.iter_mut().enumerate() {
             *feature = if lag == 0 {
                 last
@@ -85,12 +90,20 @@ impl Inputs {
             pair[0] = at(issue, column);
             pair[1] = at(issue - 1, column);
         }
+        let leads = (1..).map(|lead| frame.forecast_at(issue, lead));
+        let known = leads.take_while(|values| !values.is_empty()).flatten();
+        for (feature, &value) in forecasts.iter_mut().zip(known) {
+            *feature = f64::from(value);
+        }
     }
 }
 
 impl Point for Ridge {
     fn rows_needed(&self, frame: &Frame) -> Result<usize> {
-        let found = Inputs::of(&frame.columns, self.inputs.lags);
+        let found = Inputs {
+            forecasts: self.inputs.forecasts,
+            ..Inputs::of(&frame.columns, self.inputs.lags, 0)
+        };
         ensure!(
             found == self.inputs,
             "the model was fitted on {} columns with the target at {}, the data have {} with the \
@@ -137,7 +150,7 @@ impl Family for RidgeFamily {
 
     fn fit(&self, task: &FitTask<'_>, _: &mut dyn Monitor) -> Result<Fitted> {
         let params = Self::params(task.model)?;
-        let inputs = Inputs::of(&task.frame.columns, params.lags);
+        let inputs = Inputs::of(&task.frame.columns, params.lags, task.model.horizon);
         let horizon = task.model.horizon;
         residual::require_lookback(inputs.rows(), task.model)?;
 
@@ -176,7 +189,7 @@ impl Family for RidgeFamily {
         frame_columns: &[FrameColumn],
         weights: &Weights,
     ) -> Result<Box<dyn Forecaster>> {
-        let inputs = Inputs::of(frame_columns, Self::params(model)?.lags);
+        let inputs = Inputs::of(frame_columns, Self::params(model)?.lags, model.horizon);
         let shape = [inputs.count() + 1, model.horizon];
         let coefficients = residual::weight(weights, COEFFICIENTS, &shape)?.to_vec();
         let ridge = Ridge {

@@ -4,10 +4,10 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 
-use super::quality::tell;
+use super::quality::{tell, train_share};
 use super::{QualityFailed, dataset};
 use crate::data::quality::{self, Setting};
-use crate::data::{Series, Table};
+use crate::data::Table;
 use crate::event::Observer;
 use crate::fs;
 use crate::params::{Params, QualityParams};
@@ -32,7 +32,7 @@ pub fn check(
     let setting = Setting {
         params: prepare.map_or(&defaults, |prepare| &prepare.quality),
         step,
-        train_share: prepare.map_or(0.7, |prepare| prepare.split.train),
+        train_share: prepare.map_or(0.7, |prepare| train_share(&prepare.split, table.times())),
         required: &required,
         now: Some(now),
     };
@@ -45,8 +45,8 @@ pub fn check(
 fn read(path: &Path, step: Option<Step>) -> Result<(Table, Step)> {
     if fs::exists(&path.join("dataset.json")) {
         let prepared = dataset::read_dataset(path)?;
-        let series: &Series = prepared.series();
-        return Ok((series.to_table(), series.step()));
+        let panel = prepared.panel();
+        return Ok((panel.to_table(), panel.layout().step()));
     }
     let table = dataset::read_table(path)?;
     let step = step

@@ -1,4 +1,4 @@
-//! Reads and writes the two files of a data set, and single tables.
+//! Reads and writes the files of a data set, and single tables.
 
 use std::path::Path;
 
@@ -7,6 +7,9 @@ use anyhow::{Context as _, Result};
 use super::to_json;
 use crate::data::{Dataset, Table, from_parquet, to_parquet};
 use crate::fs::{self, StagedFolder};
+
+/// The forecasts from outside, in the folder of a data set.
+const FORECASTS: &str = "forecasts.parquet";
 
 pub(super) fn read_table(path: &Path) -> Result<Table> {
     from_parquet(fs::read(path)?).with_context(|| path.display().to_string())
@@ -21,11 +24,20 @@ pub(super) fn read_dataset(folder: &Path) -> Result<Dataset> {
     let meta = serde_json::from_str(&fs::read_to_string(&json)?)
         .with_context(|| json.display().to_string())?;
     let table = read_table(&folder.join("series.parquet"))?;
-    Dataset::from_parts(&table, meta).with_context(|| folder.display().to_string())
+    let forecasts = folder.join(FORECASTS);
+    let forecasts = match fs::exists(&forecasts) {
+        true => Some(read_table(&forecasts)?),
+        false => None,
+    };
+    Dataset::from_parts(&table, forecasts.as_ref(), meta)
+        .with_context(|| folder.display().to_string())
 }
 
 pub(super) fn write_dataset(staged: &StagedFolder, dataset: &Dataset) -> Result<()> {
-    staged.write("series.parquet", &to_parquet(&dataset.series().to_table())?)?;
+    staged.write("series.parquet", &to_parquet(&dataset.panel().to_table())?)?;
+    if let Some(runs) = dataset.runs() {
+        staged.write(FORECASTS, &to_parquet(&runs.to_table()?)?)?;
+    }
     staged.write("dataset.json", &to_json(dataset.meta())?)?;
     Ok(())
 }

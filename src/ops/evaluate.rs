@@ -1,5 +1,6 @@
 //! `krammerti evaluate`: a model against the baselines on the test part of a data set.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result, bail};
@@ -117,7 +118,8 @@ fn hold_gate(report: &Report, minimum: f64) -> Result<()> {
 
 /// The windows of the test part, and how to get from scaled forecasts to errors.
 struct Scoring<'a> {
-    dataset: &'a Dataset,
+    /// The target in its own unit, where it was observed.
+    observed: Cow<'a, [f64]>,
     /// As the model scales, for the baselines as well: forecasts are taken back by one scaler.
     frame: Frame,
     scaler: Scaler,
@@ -133,7 +135,7 @@ struct Scored {
 
 impl<'a> Scoring<'a> {
     fn new(dataset: &'a Dataset, file: &crate::model::ModelFile, stride: usize) -> Result<Self> {
-        let frame = dataset.frame(&file.scalers(), 0);
+        let frame = dataset.frame(&file.scalers(), 0)?;
         let (lookback, horizon) = (file.model.lookback, file.model.horizon);
         let Some(window) = Window::new(lookback, horizon, stride) else {
             bail!("lookback, horizon and stride must not be 0");
@@ -143,7 +145,7 @@ impl<'a> Scoring<'a> {
             bail!("the test part has no window of {lookback} + {horizon} complete rows");
         }
         Ok(Self {
-            dataset,
+            observed: dataset.observed_target(),
             frame,
             scaler: file.target_scaler(),
             horizon,
@@ -173,7 +175,7 @@ impl<'a> Scoring<'a> {
                 );
             }
         }
-        let step = self.dataset.series().step();
+        let step = self.frame.step();
         let (Some(scores), Some((pinball, coverage))) = (errors.scores(step), quantiles) else {
             bail!("no forecast could be compared with an observation");
         };
@@ -193,8 +195,7 @@ impl<'a> Scoring<'a> {
         pinball: &mut PinballSums,
         mut coverage: Option<&mut CoverageSums>,
     ) {
-        let observed = &self.dataset.series().columns()[self.frame.target()].values
-            [issue + 1..=issue + self.horizon];
+        let observed = &self.observed[issue + 1..=issue + self.horizon];
         let original = |scaled: &f32| self.scaler.inverse(f64::from(*scaled));
         let mean = &predictions.mean[i * self.horizon..(i + 1) * self.horizon];
         errors.add(mean.iter().map(original), observed.iter().copied());

@@ -5,8 +5,8 @@ use std::path::Path;
 use anyhow::{Result, bail};
 
 use super::{Context, dataset, model, to_json};
-use crate::data::{Dataset, Frame, Part, Role};
-use crate::forecast::Forecast;
+use crate::data::{Block, Dataset, Frame, Part, Role};
+use crate::forecast::{self, Forecast};
 use crate::fs::StagedFolder;
 use crate::model::{Climatology, ModelFile};
 use crate::params::{Fallback, FeelsLike};
@@ -17,7 +17,7 @@ use crate::time::format_short;
 /// Observed hours that the plot shows before the forecast.
 const PLOTTED_HOURS: f64 = 96.0;
 
-/// Forecasts from the last row of a data set.
+/// Forecasts from the last row of each series of a data set.
 pub fn predict(mut context: Context<'_>) -> Result<()> {
     let folder = context.input()?.clone();
     let loaded = model::read_model(&folder, context.registry)?;
@@ -25,56 +25,117 @@ pub fn predict(mut context: Context<'_>) -> Result<()> {
     let dataset = dataset::read_dataset(&data)?;
     loaded.check(&folder, &data, &dataset)?;
 
-    let frame = dataset.frame(&loaded.file.scalers(), loaded.file.model.horizon);
-    let issue = dataset.series().rows() - 1;
-    require_complete(&frame, issue, &loaded.file, &data)?;
-    let predictions = loaded.forecaster.forecast(&frame, &[issue])?;
-    let (unit, scaler) = (loaded.file.unit().to_owned(), loaded.file.target_scaler());
-    let series = dataset.series();
-    let mut forecast = Forecast::new(
-        &loaded.file.target,
-        &unit,
-        series.time(issue),
-        series.step(),
-        scaler,
-        &predictions,
-    );
-    if let Some(params) = &context.params.predict.feels_like {
-        add_feels_like(&mut forecast, &dataset, params)?;
+    let frame = dataset.frame(&loaded.file.scalers(), loaded.file.model.horizon)?;
+    let mut forecasts = Vec::new();
+    for series in newest(&dataset, &frame) {
+        require_complete(&frame, &series, &loaded.file, &data)?;
+        let predictions = loaded.forecaster.forecast(&frame, &[series.issue])?;
+        let mut forecast = Forecast::new(
+            &loaded.file.target,
+            loaded.file.unit(),
+            frame.time(series.issue),
+            frame.step(),
+            loaded.file.target_scaler(),
+            &predictions,
+        );
+        forecast.series.clone_from(&series.observed.name);
+        if let Some(params) = &context.params.predict.feels_like {
+            add_feels_like(&mut forecast, &dataset, &series, params)?;
+        }
+        forecasts.push((forecast, series));
     }
 
     let staged = StagedFolder::new(&context.out)?;
-    staged.write("forecast.csv", &forecast.to_csv()?)?;
-    staged.write("forecast.json", &to_json(&forecast)?)?;
-    staged.write(
-        "forecast.svg",
-        report::forecast_plot(&plot(&forecast, &dataset)).as_bytes(),
-    )?;
+    let mut plots = Vec::new();
+    for (forecast, series) in &forecasts {
+        let name = plot_name(&forecast.series);
+        let svg = report::forecast_plot(&plot(forecast, &dataset, series));
+        staged.write(&name, svg.as_bytes())?;
+        plots.push(context.out.join(name).display().to_string());
+    }
+    let forecasts: Vec<Forecast> = forecasts.into_iter().map(|(forecast, _)| forecast).collect();
+    let json = match forecasts.as_slice() {
+        [only] if only.series.is_empty() => serde_json::to_value(only)?,
+        several => serde_json::to_value(several)?,
+    };
+    staged.write("forecast.csv", &forecast::to_csv(&forecasts)?)?;
+    match forecasts.as_slice() {
+        [only] if only.series.is_empty() => staged.write("forecast.json", &to_json(only)?)?,
+        _ => staged.write("forecast.json", &to_json(&forecasts)?)?,
+    }
     staged.commit()?;
 
-    let every = (3.0 / series.step().hours()).round().max(1.0) as usize;
-    let text = format!(
-        "{}\nPlot: {}\n",
-        forecast.table(every).trim_end(),
-        context.out.join("forecast.svg").display()
-    );
-    context.result(text, serde_json::to_value(&forecast)?);
+    let every = (3.0 / frame.step().hours()).round().max(1.0) as usize;
+    let tables = forecasts.iter().zip(plots).map(|(forecast, plot)| {
+        let table = forecast.table(every);
+        format!("{}\nPlot: {plot}\n", table.trim_end())
+    });
+    context.result(tables.collect::<Vec<_>>().join("\n"), json);
     Ok(())
 }
 
-fn require_complete(frame: &Frame, issue: usize, file: &ModelFile, data: &Path) -> Result<()> {
-    let lookback = file.model.lookback;
-    if issue + 1 < lookback {
+/// The plot of a series; its name becomes one of a file.
+fn plot_name(series: &str) -> String {
+    let plain = |c: char| {
+        if c.is_alphanumeric() || "-_.".contains(c) {
+            c
+        } else {
+            '_'
+        }
+    };
+    match series {
+        "" => "forecast.svg".to_owned(),
+        name => format!("forecast-{}.svg", name.chars().map(plain).collect::<String>()),
+    }
+}
+
+/// A series and the row of a frame from which it is forecast.
+struct Newest {
+    /// Its rows in the data set.
+    observed: Block,
+    /// The first of its rows in the frame.
+    first: usize,
+    /// The row of the frame that the forecast is issued from: the last one with a value of the
+    /// target, since what is known in the future may reach beyond.
+    issue: usize,
+}
+
+fn newest(dataset: &Dataset, frame: &Frame) -> Vec<Newest> {
+    let blocks = dataset.panel().layout().blocks().iter();
+    let target = frame.target();
+    blocks
+        .zip(frame.layout.blocks())
+        .map(|(observed, longer)| {
+            let first = longer.rows.start;
+            let rows = first..first + observed.rows.len();
+            let last = rows.end - 1;
+            let known = |row: &usize| !frame.at(*row, target).is_nan();
+            Newest {
+                observed: observed.clone(),
+                first,
+                issue: rows.rev().find(known).unwrap_or(last),
+            }
+        })
+        .collect()
+}
+
+fn require_complete(frame: &Frame, series: &Newest, file: &ModelFile, data: &Path) -> Result<()> {
+    let (issue, lookback) = (series.issue, file.model.lookback);
+    let of = match series.observed.name.as_str() {
+        "" => String::new(),
+        name => format!(" of {name}"),
+    };
+    if issue + 1 < series.first + lookback {
         bail!(
-            "{} has {} rows, the model looks back over {lookback}",
+            "{} has {} rows{of}, the model looks back over {lookback}",
             data.display(),
-            issue + 1
+            issue + 1 - series.first
         );
     }
     for row in (issue + 1 - lookback..=issue).rev() {
         if let Some(c) = frame.row(row).iter().position(|value| value.is_nan()) {
             bail!(
-                "{} has no {} at {}, within the {lookback} rows that the model looks back over",
+                "{} has no {}{of} at {}, within the {lookback} rows that the model looks back over",
                 data.display(),
                 frame.columns[c].name,
                 format_short(frame.time(row))
@@ -83,11 +144,23 @@ fn require_complete(frame: &Frame, issue: usize, file: &ModelFile, data: &Path) 
     }
     let future = frame.columns_with(Role::Future);
     for row in issue + 1..=issue + file.model.horizon {
-        if let Some(&c) = future.iter().find(|&&c| frame.at(row, c).is_nan()) {
+        let missing = |c: &&usize| row >= frame.rows() || frame.at(row, **c).is_nan();
+        if let Some(&c) = future.iter().find(missing) {
             bail!(
-                "{} is not known at {}",
+                "{}{of} is not known at {}",
                 frame.columns[c].name,
                 format_short(frame.time(row))
+            );
+        }
+    }
+    if !frame.columns_with(Role::Forecast).is_empty() {
+        let reach = frame.outlook.reach[issue] as usize;
+        if reach < file.model.horizon {
+            bail!(
+                "the newest forecast{of} that was known at {} reaches {reach} steps ahead, the model \
+                 needs {}",
+                format_short(frame.time(issue)),
+                file.model.horizon
             );
         }
     }
@@ -96,7 +169,12 @@ fn require_complete(frame: &Frame, issue: usize, file: &ModelFile, data: &Path) 
 
 /// The feels-like temperature of the mean. Wind and humidity are not forecast, so something must
 /// stand for them, and the forecast says what.
-fn add_feels_like(forecast: &mut Forecast, dataset: &Dataset, params: &FeelsLike) -> Result<()> {
+fn add_feels_like(
+    forecast: &mut Forecast,
+    dataset: &Dataset,
+    series: &Newest,
+    params: &FeelsLike,
+) -> Result<()> {
     if forecast.unit != "°C" {
         bail!(
             "predict.feels_like needs a target in °C, {} is in {}",
@@ -104,9 +182,15 @@ fn add_feels_like(forecast: &mut Forecast, dataset: &Dataset, params: &FeelsLike
             forecast.unit
         );
     }
-    let wind = StandIn::new(dataset, &params.wind_speed, "m/s", params.wind_from)?;
+    let wind = StandIn::new(dataset, series, &params.wind_speed, "m/s", params.wind_from)?;
     let humidity = match &params.humidity {
-        Some(column) => Some(StandIn::new(dataset, column, "%", params.wind_from)?),
+        Some(column) => Some(StandIn::new(
+            dataset,
+            series,
+            column,
+            "%",
+            params.wind_from,
+        )?),
         None => None,
     };
     for lead in &mut forecast.leads {
@@ -137,9 +221,16 @@ enum StandIn {
 }
 
 impl StandIn {
-    fn new(dataset: &Dataset, name: &str, unit: &str, from: Fallback) -> Result<Self> {
-        let series = dataset.series();
-        let column = series.column(name)?;
+    fn new(
+        dataset: &Dataset,
+        series: &Newest,
+        name: &str,
+        unit: &str,
+        from: Fallback,
+    ) -> Result<Self> {
+        let panel = dataset.panel();
+        let column = panel.column(name)?;
+        let of_series = &column.values[series.observed.rows.clone()];
         if column.unit != unit {
             bail!(
                 "predict.feels_like needs {name} in {unit}, it is in {}",
@@ -147,24 +238,19 @@ impl StandIn {
             );
         }
         match from {
-            Fallback::LastKnown => match column.values.iter().rev().find(|value| !value.is_nan()) {
+            Fallback::LastKnown => match of_series.iter().rev().find(|value| !value.is_nan()) {
                 Some(&last) => Ok(Self::Last(last)),
                 None => bail!("{name} has no value"),
             },
             Fallback::Climatology => {
-                let train = dataset.meta().split.rows(Part::Train);
-                let values: Vec<f32> = column.values[train]
-                    .iter()
-                    .map(|&value| value as f32)
-                    .collect();
-                if values.iter().all(|value| value.is_nan()) {
+                let layout = panel.layout();
+                let split = &dataset.meta().split;
+                let train = split.rows(Part::Train, &series.observed, layout.step());
+                let values = train.map(|row| (layout.time(row), column.values[row] as f32));
+                if values.clone().all(|(_, value)| value.is_nan()) {
                     bail!("{name} has no value in the training part to make a climatology of");
                 }
-                Ok(Self::Climatology(Climatology::fit(
-                    series.start(),
-                    series.step(),
-                    &values,
-                )))
+                Ok(Self::Climatology(Climatology::fit(layout.step(), values)))
             }
         }
     }
@@ -177,11 +263,13 @@ impl StandIn {
     }
 }
 
-fn plot(forecast: &Forecast, dataset: &Dataset) -> ForecastPlot {
-    let series = dataset.series();
-    let shown = (PLOTTED_HOURS / series.step().hours()) as usize;
-    let first = series.rows().saturating_sub(shown.max(1));
-    let observed = series
+fn plot(forecast: &Forecast, dataset: &Dataset, series: &Newest) -> ForecastPlot {
+    let panel = dataset.panel();
+    let shown = (PLOTTED_HOURS / panel.layout().step().hours()) as usize;
+    // The rows of the data set up to the one that the forecast is issued from.
+    let end = series.observed.rows.start + series.issue - series.first + 1;
+    let rows = end.saturating_sub(shown.max(1)).max(series.observed.rows.start)..end;
+    let observed = panel
         .column(&forecast.target)
         .map(|column| column.values.as_slice())
         .unwrap_or_default();
@@ -197,15 +285,16 @@ fn plot(forecast: &Forecast, dataset: &Dataset) -> ForecastPlot {
     };
     ForecastPlot {
         title: format!(
-            "Forecast of {}, issued {} UTC",
+            "Forecast of {}{}, issued {} UTC",
             forecast.target,
+            forecast.of_series(),
             format_short(forecast.issue())
         ),
         quantity: forecast.target.replace('_', " "),
         unit: forecast.unit.clone(),
         issued_at: forecast.issue(),
-        observed: (first..series.rows())
-            .map(|row| (series.time(row), observed[row]))
+        observed: rows
+            .map(|row| (panel.layout().time(row), observed[row]))
             .collect(),
         mean: leads.iter().map(|lead| (lead.time, lead.mean)).collect(),
         band_name,

@@ -1,59 +1,79 @@
 //! `krammerti prepare`: raw observations to a data set.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result};
 
 use super::quality::{tell, write};
 use super::{Context, QualityFailed, dataset};
 use crate::data::quality::{self, Setting};
-use crate::data::{Dataset, Part};
+use crate::data::{Dataset, Part, RowCounts, Table};
 use crate::fs::StagedFolder;
+use crate::params::PrepareParams;
+use crate::time::{Span, Step};
 
-/// Prepares one data set from raw tables, whose rows are put together.
+/// Prepares one data set from raw tables. Those of observations are put together, and so are those
+/// of forecasts, whose rows have an issue time.
 pub fn prepare(mut context: Context<'_>) -> Result<()> {
     let params = context.section("prepare", context.params.prepare.as_ref())?;
-    let mut raw = dataset::read_table(context.input()?)?;
-    for path in &context.inputs[1..] {
-        let more = dataset::read_table(path)?;
-        raw = raw
-            .append(&more)
-            .with_context(|| path.display().to_string())?;
-    }
     let inputs: Vec<_> = context
         .inputs
         .iter()
         .map(|path| path.display().to_string())
         .collect();
     let inputs = inputs.join(", ");
-    let setting = Setting {
-        params: &params.quality,
-        step: params.step,
-        train_share: params.split.train,
-        required: &[],
-        now: None,
-    };
-    let assessed = quality::assess(raw, &setting);
-    let report = &assessed.report;
-    if report.found().next().is_some() {
-        tell(report, context.observer)?;
-    }
+    let (observed, forecasts) = read(&context)?;
+    let observed = observed.with_context(|| {
+        format!("{inputs}: there are forecasts only, and no observations of {}", params.target)
+    })?;
+    let raw_step = params
+        .raw_step
+        .or_else(|| quality::usual_step(observed.times()))
+        .map_or(params.step, |raw| raw.min(params.step));
+    let assessed = quality::assess(observed, &setting(params, raw_step, None));
+    let forecasts = forecasts.map(|table| {
+        let step = quality::usual_step(table.times()).unwrap_or(params.step);
+        quality::assess(table, &setting(params, step, Some(&[])))
+    });
     let staged = StagedFolder::new(&context.out)?;
-    write(&staged, &assessed)?;
-    if let Err(failed) = QualityFailed::unless_it_holds(report, &inputs) {
+    let mut failed = Ok(());
+    for (assessed, name) in [(Some(&assessed), OBSERVED), (forecasts.as_ref(), FORECASTS)] {
+        let Some(assessed) = assessed else { continue };
+        if assessed.report.found().next().is_some() {
+            tell(&assessed.report, context.observer)?;
+        }
+        write(&staged, name, assessed)?;
+        failed = failed.and(QualityFailed::unless_it_holds(&assessed.report, &inputs));
+    }
+    if failed.is_err() {
         // The report of a failed try is what a person wants to read.
         staged.commit()?;
-        return Err(failed);
+        return failed;
     }
-    let equal = report.duplicates();
-    let prepared = Dataset::prepare(&assessed.kept, params)
-        .with_context(|| inputs)?
-        .after_refusing(equal, report.rows().dropped() - equal);
+    let report = &assessed.report;
+    let duplicates = report.duplicates();
+    let rows = RowCounts {
+        rows_in: report.rows().rows_in(),
+        duplicates,
+        dropped: report.rows().dropped() - duplicates,
+        kept: report.rows().kept(),
+        masked: report.masked(),
+        ..RowCounts::default()
+    };
+    let known = forecasts.as_ref().map(|forecasts| &forecasts.kept);
+    let prepared =
+        Dataset::prepare(&assessed.kept, known, params, rows).with_context(|| inputs)?;
     dataset::write_dataset(&staged, &prepared)?;
     staged.commit()?;
 
     let meta = prepared.meta();
-    let part = |part| meta.split.rows(part).len();
+    let part = |part| prepared.count(part);
+    let series = match meta.series.len() {
+        1 => String::new(),
+        several => format!(" of {several} series"),
+    };
     context.note(format!(
-        "{} rows each {} from {} to {}, {} columns",
+        "{} rows{series} each {} from {} to {}, {} columns",
         meta.rows.rows_out,
         meta.step,
         meta.first_time,
@@ -70,5 +90,46 @@ pub fn prepare(mut context: Context<'_>) -> Result<()> {
         part(Part::Validation),
         part(Part::Test),
     ));
+    if let Some(forecasts) = &meta.forecasts {
+        context.note(format!(
+            "{} forecasts, issued from {} to {}, known {} after their issue",
+            forecasts.runs,
+            forecasts.first_issue,
+            forecasts.last_issue,
+            Span::from(Duration::from_secs(forecasts.delay_s.unsigned_abs()))
+        ));
+    }
     Ok(())
+}
+
+/// What the report of observations is named after, and that of forecasts.
+const OBSERVED: &str = "";
+const FORECASTS: &str = "-forecasts";
+
+/// The observations and the forecasts among the inputs.
+fn read(context: &Context<'_>) -> Result<(Option<Table>, Option<Table>)> {
+    let (mut observed, mut forecasts) = (None, None);
+    for path in &context.inputs {
+        let more = dataset::read_table(path)?;
+        let slot: &mut Option<Table> = match more.issues() {
+            Some(_) => &mut forecasts,
+            None => &mut observed,
+        };
+        *slot = Some(match slot.take() {
+            Some(table) => table.append(&more).with_context(|| path.display().to_string())?,
+            None => more,
+        });
+    }
+    Ok((observed, forecasts))
+}
+
+/// What the checks must know. Forecasts are not asked for the columns that observations must have.
+fn setting<'a>(params: &'a PrepareParams, step: Step, forecasts: Option<&'a [String]>) -> Setting<'a> {
+    Setting {
+        params: &params.quality,
+        step,
+        train_share: 0.7,
+        required: forecasts.unwrap_or_default(),
+        now: None,
+    }
 }

@@ -7,6 +7,7 @@ use crate::data::quality::{Assessment, Check, Example, QualityReport};
 use crate::data::refused_to_parquet;
 use crate::event::{Event, Observer};
 use crate::fs::StagedFolder;
+use crate::params::SplitParams;
 
 /// A check with the action `fail` found something.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -71,6 +72,13 @@ impl QualityFailed {
     }
 }
 
+/// The share of the time of some rows that a model is trained on.
+pub(super) fn train_share(split: &SplitParams, times: &[i64]) -> f64 {
+    let first = times.iter().min().copied().unwrap_or_default();
+    let last = times.iter().max().copied().unwrap_or_default();
+    split.train_share(first, last)
+}
+
 /// The report as a result, for a person and for a program.
 pub(super) fn tell(report: &QualityReport, observer: &mut dyn Observer) -> Result<()> {
     observer.event(Event::Result {
@@ -82,12 +90,13 @@ pub(super) fn tell(report: &QualityReport, observer: &mut dyn Observer) -> Resul
 }
 
 /// Writes `quality.json`, and `rejects.parquet` where rows were refused.
-pub(super) fn write(staged: &StagedFolder, assessed: &Assessment) -> Result<()> {
-    staged.write("quality.json", &to_json(&assessed.report)?)?;
+/// `of` tells the files of one table from those of another.
+pub(super) fn write(staged: &StagedFolder, of: &str, assessed: &Assessment) -> Result<()> {
+    staged.write(&format!("quality{of}.json"), &to_json(&assessed.report)?)?;
     let refused = &assessed.refused;
     if !refused.reasons().is_empty() {
         let rejects = refused_to_parquet(refused.table(), refused.reasons())?;
-        staged.write("rejects.parquet", &rejects)?;
+        staged.write(&format!("rejects{of}.parquet"), &rejects)?;
     }
     Ok(())
 }

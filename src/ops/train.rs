@@ -24,7 +24,7 @@ pub fn train(mut context: Context<'_>) -> Result<()> {
         spread,
         unit: unit.clone(),
     };
-    let frame = dataset.frame(&dataset.scalers(), 0);
+    let frame = dataset.frame(&dataset.scalers(), 0)?;
     let fitted = fit(
         context.registry,
         &dataset,
@@ -67,7 +67,7 @@ pub(super) fn fit(
                 "the {part:?} part has no window of {} + {} complete rows: it has {} rows",
                 model.lookback,
                 model.horizon,
-                split.rows(part).len()
+                dataset.count(part)
             );
         }
         Ok(issues)
@@ -76,7 +76,7 @@ pub(super) fn fit(
         frame,
         train: &issues(Part::Train, train.stride)?,
         validation: &issues(Part::Validation, 1)?,
-        train_rows: split.rows(Part::Train).end,
+        train_rows: &split.ranges(Part::Train, &frame.layout),
         model,
         train_params: train,
     };

@@ -133,7 +133,7 @@ fn attempt(
         best: f64::INFINITY,
         pruned: false,
     };
-    let frame = dataset.frame(&dataset.scalers(), 0);
+    let frame = dataset.frame(&dataset.scalers(), 0)?;
     let fitted = train::fit(
         context.registry,
         dataset,

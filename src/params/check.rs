@@ -4,8 +4,7 @@ mod open_meteo;
 
 use super::checked::{
     Architecture, Dimension, EvaluateParams, FeelsLike, FileColumn, FileSource, LstmParams,
-    ModelParams, Params, PredictParams, PrepareParams, RidgeParams, SourceParams, SplitShares,
-    TrainParams, TuneParams, WindPair,
+    ModelParams, Params, PredictParams, RidgeParams, SourceParams, TrainParams, TuneParams,
 };
 use super::raw;
 use super::{Invalid, invalid};
@@ -23,7 +22,7 @@ pub(super) fn check(raw: raw::Params) -> Result<Params, Invalid> {
     let model = raw.model.as_ref().map(check_model).transpose()?;
     Ok(Params {
         sources,
-        prepare: raw.prepare.map(check_prepare).transpose()?,
+        prepare: raw.prepare.map(super::prepare::check).transpose()?,
         model,
         train: check_train(&raw.train)?,
         tune: raw.tune.map(check_tune).transpose()?,
@@ -104,47 +103,6 @@ fn check_source(key: &str, source: raw::Source) -> Result<SourceParams, Invalid>
         delimiter,
         missing,
     }))
-}
-
-fn check_prepare(raw: raw::Prepare) -> Result<PrepareParams, Invalid> {
-    let raw::Split {
-        train,
-        validation,
-        test,
-    } = raw.split;
-    for (name, share) in [("train", train), ("validation", validation), ("test", test)] {
-        within(
-            &format!("prepare.split.{name}"),
-            share,
-            f64::MIN_POSITIVE..=1.0,
-            "above 0 and at most 1",
-        )?;
-    }
-    let sum = train + validation + test;
-    if (sum - 1.0).abs() > 1e-9 {
-        return Err(invalid("prepare.split", "shares that add up to 1", sum));
-    }
-    Ok(PrepareParams {
-        target: raw.target,
-        step: raw.step,
-        columns: raw.columns,
-        wind: raw
-            .wind
-            .into_iter()
-            .map(|w| WindPair {
-                speed: w.speed,
-                direction: w.direction,
-            })
-            .collect(),
-        calendar: raw.calendar,
-        fill_gaps_up_to: raw.fill_gaps_up_to,
-        quality: super::quality::check_quality(raw.quality)?,
-        split: SplitShares {
-            train,
-            validation,
-            test,
-        },
-    })
 }
 
 fn check_model(raw: &raw::Model) -> Result<ModelParams, Invalid> {

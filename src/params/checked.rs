@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::PrepareParams;
 use crate::time::Step;
-
-pub use super::raw::Calendar;
 
 /// All of `params.yaml`, checked.
 #[derive(Debug)]
@@ -121,47 +120,6 @@ pub struct FileColumn {
     pub from: String,
     /// Its unit, as in the file.
     pub unit: String,
-}
-
-/// How a data set is made.
-#[derive(Clone, Debug, PartialEq)]
-pub struct PrepareParams {
-    /// The column to forecast.
-    pub target: String,
-    /// The step between rows.
-    pub step: Step,
-    /// The columns to keep; all where absent.
-    pub columns: Option<Vec<String>>,
-    /// Pairs of columns that become vectors.
-    pub wind: Vec<WindPair>,
-    /// Calendar features, known in the future.
-    pub calendar: Vec<Calendar>,
-    /// Gaps of at most this length are filled by interpolation in time.
-    pub fill_gaps_up_to: Option<Step>,
-    /// What is checked before, and what becomes of what is found.
-    pub quality: super::QualityParams,
-    /// Shares of the rows.
-    pub split: SplitShares,
-}
-
-/// Wind speed and the direction that it comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WindPair {
-    /// Column with the speed.
-    pub speed: String,
-    /// Column with the direction, in degrees.
-    pub direction: String,
-}
-
-/// Shares of train, validation and test; they are positive and add up to 1.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct SplitShares {
-    /// The earliest part.
-    pub train: f64,
-    /// The part after it.
-    pub validation: f64,
-    /// The latest part.
-    pub test: f64,
 }
 
 /// What kind of model, and the shape of its windows.

@@ -10,7 +10,7 @@ use crate::time::Step;
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Params {
     pub(super) sources: BTreeMap<String, Source>,
-    pub(super) prepare: Option<Prepare>,
+    pub(super) prepare: Option<super::prepare::Raw>,
     pub(super) model: Option<Model>,
     pub(super) train: Train,
     pub(super) tune: Option<Tune>,
@@ -78,59 +78,6 @@ pub(super) struct SourceTime {
 pub(super) struct SourceColumn {
     pub(super) unit: String,
     pub(super) from: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Prepare {
-    pub(super) target: String,
-    pub(super) step: Step,
-    pub(super) columns: Option<Vec<String>>,
-    #[serde(default)]
-    pub(super) wind: Vec<Wind>,
-    #[serde(default)]
-    pub(super) calendar: Vec<Calendar>,
-    #[serde(default)]
-    pub(super) fill_gaps_up_to: Option<Step>,
-    #[serde(default)]
-    pub(super) quality: super::raw_quality::Quality,
-    #[serde(default)]
-    pub(super) split: Split,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Wind {
-    pub(super) speed: String,
-    pub(super) direction: String,
-}
-
-/// A calendar feature, as sine and cosine of the phase.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Calendar {
-    /// The hour of the day, UTC.
-    HourOfDay,
-    /// The day of the year.
-    DayOfYear,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Split {
-    pub(super) train: f64,
-    pub(super) validation: f64,
-    pub(super) test: f64,
-}
-
-impl Default for Split {
-    fn default() -> Self {
-        Self {
-            train: 0.7,
-            validation: 0.1,
-            test: 0.2,
-        }
-    }
 }
 
 #[derive(Debug, Deserialize)]

@@ -92,7 +92,7 @@ fn injected_faults_are_found_and_done_with_as_configured() {
     sandbox.edit(
         "params.yaml",
         "  calendar:",
-        "  quality: {spikes: mask, stuck: drop}\n  fill_gaps_up_to: 2h\n  calendar:",
+        "  quality: {spikes: mask, stuck: drop}\n  fill: {up_to: 2h}\n  calendar:",
     );
     let ran = sandbox.run(&["run", "prepare"]).ok();
     let report = report(&sandbox, "data/quality.json");

@@ -82,16 +82,12 @@ mod tests {
             let noise = ((row * 7919) % 101) as f32 / 101.0 - 0.5;
             [noise, phase.sin() + 0.1 * noise, (phase + 1.0).cos()]
         });
-        Frame {
-            start: 0,
-            step: Step::HOUR,
-            columns: vec![
-                column("noise", Role::Past),
-                column("target", Role::Target),
-                column("clock", Role::Future),
-            ],
-            values: values.collect(),
-        }
+        let columns = vec![
+            column("noise", Role::Past),
+            column("target", Role::Target),
+            column("clock", Role::Future),
+        ];
+        Frame::single(0, Step::HOUR, columns, values.collect())
     }
 
     fn model() -> ModelParams {
@@ -158,7 +154,7 @@ mod tests {
             frame,
             train: &train,
             validation: &validation,
-            train_rows: 280,
+            train_rows: std::slice::from_ref(&(0..280)),
             model,
             train_params,
         };
@@ -382,7 +378,7 @@ mod tests {
             frame: &frame(),
             train: &[],
             validation: &[300],
-            train_rows: 280,
+            train_rows: std::slice::from_ref(&(0..280)),
             model: &model(),
             train_params: &train_params(),
         };

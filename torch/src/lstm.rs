@@ -77,7 +77,8 @@ impl Config {
             horizon: model.horizon as i64,
             columns: columns.len() as i64,
             target: target_of(columns) as i64,
-            future: columns_with(columns, Role::Future).len() as i64,
+            future: (columns_with(columns, Role::Future).len()
+                + columns_with(columns, Role::Forecast).len()) as i64,
             segment: lstm.segment as i64,
             hidden: lstm.hidden as i64,
             layers: lstm.layers as i64,

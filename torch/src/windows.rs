@@ -12,6 +12,10 @@ pub(crate) struct Windows {
     series: Tensor,
     target: Tensor,
     future: Tensor,
+    /// `[rows of all runs, forecast columns]`, and for each row of the series where the newest run
+    /// known then stands.
+    outlook: Tensor,
+    bases: Tensor,
     lookback: i64,
     horizon: i64,
 }
@@ -20,7 +24,8 @@ pub(crate) struct Windows {
 pub(crate) struct Inputs {
     /// `[issues, lookback, columns]`, up to the issue row.
     pub(crate) past: Tensor,
-    /// `[issues, horizon, future columns]`, after it.
+    /// `[issues, horizon, columns]`, after it: those known in the future, and those that somebody
+    /// else forecast, as they were known at the issue row.
     pub(crate) future: Tensor,
 }
 
@@ -35,7 +40,13 @@ impl Windows {
             .map(|&column| column as i64)
             .collect();
         let known = Tensor::from_slice(&known).to(device);
+        let forecasts = frame.columns_with(Role::Forecast).len() as i64;
+        // A view of no rows cannot be told its width by -1.
+        let rows = frame.outlook.values.len() as i64 / forecasts.max(1);
+        let outlook = Tensor::from_slice(&frame.outlook.values);
         Self {
+            outlook: outlook.view([rows, forecasts]).to(device),
+            bases: Tensor::from_slice(&frame.outlook.bases).to(device),
             target: series.select(1, frame.target() as i64).contiguous(),
             future: series.index_select(1, &known),
             series,
@@ -52,9 +63,16 @@ impl Windows {
 
     /// What a net may see at some issue rows.
     pub(crate) fn inputs(&self, issues: &Tensor) -> Inputs {
+        let future = gather(&self.future, &(issues + 1), self.horizon);
+        let future = if self.outlook.size()[1] == 0 {
+            future
+        } else {
+            let starts = self.bases.index_select(0, issues) + 1;
+            Tensor::cat(&[future, gather(&self.outlook, &starts, self.horizon)], 2)
+        };
         Inputs {
             past: gather(&self.series, &(issues - (self.lookback - 1)), self.lookback),
-            future: gather(&self.future, &(issues + 1), self.horizon),
+            future,
         }
     }
 
@@ -89,12 +107,9 @@ mod tests {
             name: name.to_owned(),
             role,
         };
-        let frame = Frame {
-            start: 0,
-            step: Step::HOUR,
-            columns: vec![column("known", Role::Future), column("t", Role::Target)],
-            values: (0..12).map(|value| value as f32).collect(),
-        };
+        let columns = vec![column("known", Role::Future), column("t", Role::Target)];
+        let values = (0..12).map(|value| value as f32).collect();
+        let frame = Frame::single(0, Step::HOUR, columns, values);
         let windows = Windows::new(&frame, 2, 3, Device::Cpu);
         let issues = windows.issues(&[1, 2]);
         let (inputs, truth) = (windows.inputs(&issues), windows.truth(&issues));
@@ -103,5 +118,26 @@ mod tests {
         assert_eq!(values(&inputs.past), [0., 1., 2., 3., 2., 3., 4., 5.]);
         assert_eq!(values(&inputs.future), [4., 6., 8., 6., 8., 10.]);
         assert_eq!(values(&truth), [5., 7., 9., 7., 9., 11.]);
+    }
+
+    #[test]
+    fn a_window_sees_the_forecast_that_was_known() {
+        let column = |name: &str, role| FrameColumn {
+            name: name.to_owned(),
+            role,
+        };
+        let columns = vec![column("t", Role::Target), column("f", Role::Forecast)];
+        let mut frame = Frame::single(0, Step::HOUR, columns, vec![0.0; 12]);
+        // Two runs of four rows; the second is known from row 3 on.
+        frame.outlook = krammerti::data::Outlook {
+            values: vec![10., 11., 12., 13., 20., 21., 22., 23.],
+            bases: vec![-1, 0, 1, 3, 4, 5],
+            reach: vec![4, 3, 2, 4, 3, 2],
+        };
+        let windows = Windows::new(&frame, 1, 2, Device::Cpu);
+        let future = windows.inputs(&windows.issues(&[0, 2, 3])).future;
+        assert_eq!(future.size(), [3, 2, 1]);
+        let values = Vec::<f32>::try_from(future.reshape([-1])).unwrap();
+        assert_eq!(values, [10., 11., 12., 13., 20., 21.]);
     }
 }

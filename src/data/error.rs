@@ -1,0 +1,81 @@
+//! What can be wrong with tables and series.
+
+use crate::time::{Step, format_utc};
+
+/// A table or series that breaks its own rules.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SeriesError {
+    /// A column is longer or shorter than the times.
+    #[error("column {column} has {found} rows, the times have {expected}")]
+    Length {
+        /// The column.
+        column: String,
+        /// Rows of the times.
+        expected: usize,
+        /// Rows of the column.
+        found: usize,
+    },
+    /// Two columns have one name.
+    #[error("two columns are named {0}")]
+    DuplicateColumn(String),
+    /// A value is infinite.
+    #[error("column {column} is infinite in row {row}")]
+    Infinite {
+        /// The column.
+        column: String,
+        /// The row, from 0.
+        row: usize,
+    },
+    /// There are no rows.
+    #[error("there are no rows")]
+    Empty,
+    /// Two rows have one time and other values.
+    #[error("two rows at {} have different values of {column}", format_utc(*.time))]
+    Conflict {
+        /// The time.
+        time: i64,
+        /// The first column that differs.
+        column: String,
+    },
+    /// A time lies between two steps.
+    #[error("row at {} is not on the step of {step} that starts at {}", format_utc(*.time), format_utc(*.start))]
+    OffStep {
+        /// The time.
+        time: i64,
+        /// The time of the first row.
+        start: i64,
+        /// The step.
+        step: Step,
+    },
+    /// Rows at the step asked for would be mostly gaps.
+    #[error("{rows} rows would have to fill {steps} steps of {step}: the data have a longer step")]
+    Sparse {
+        /// Rows there are.
+        rows: usize,
+        /// Steps between the first and the last.
+        steps: usize,
+        /// The step.
+        step: Step,
+    },
+    /// Tables are put together whose columns differ.
+    #[error("column {0} is not in the tables before it")]
+    ExtraColumn(String),
+    /// Tables are put together whose units differ.
+    #[error("column {column} is in {found}, in the tables before it in {expected}")]
+    Unit {
+        /// The column.
+        column: String,
+        /// Its unit in the first table.
+        expected: String,
+        /// Its unit here.
+        found: String,
+    },
+    /// A column was asked for that is not there.
+    #[error("no column {name}; there are {}", .there.join(", "))]
+    NoColumn {
+        /// The name.
+        name: String,
+        /// The names that exist.
+        there: Vec<String>,
+    },
+}

@@ -1,0 +1,275 @@
+use super::*;
+use crate::data::{DatasetMeta, Frame, RowSeries};
+use crate::params::ParamsFile;
+
+const HOUR: i64 = 3600;
+
+fn params(change: &str) -> PrepareParams {
+    let text = format!("prepare:\n  target: t\n  step: 1h\n{change}");
+    let (_, params) = ParamsFile::parse(std::path::Path::new("params.yaml"), &text, None, &[])
+        .unwrap_or_else(|error| panic!("{error}\n{text}"));
+    params.prepare.unwrap()
+}
+
+fn column(name: &str, unit: &str, values: impl Iterator<Item = f64>) -> Column {
+    Column {
+        name: name.into(),
+        unit: unit.into(),
+        values: values.collect(),
+    }
+}
+
+/// A value that repeats itself nowhere.
+fn noise(row: usize, turn: usize) -> f64 {
+    ((row * 7919 + turn * 104_729) % 10_007) as f64 / 1000.0
+}
+
+/// Hourly rows of a target, a wind and a missing value in row 3.
+fn table(rows: usize) -> Table {
+    let times = (0..rows as i64).map(|row| row * HOUR).collect();
+    let t = (0..rows).map(|row| if row == 3 { f64::NAN } else { noise(row, 0) });
+    let columns = vec![
+        column("speed", "m/s", (0..rows).map(|row| noise(row, 1))),
+        column("t", "°C", t),
+        column("direction", "°", (0..rows).map(|_| 90.0)),
+    ];
+    Table::new(times, columns).unwrap()
+}
+
+fn prepare(table: &Table, change: &str) -> Result<Dataset, DatasetError> {
+    Dataset::prepare(table, None, &params(change), RowCounts::default())
+}
+
+fn frame(dataset: &Dataset, ahead: usize) -> Frame {
+    dataset.frame(&dataset.scalers(), ahead).unwrap()
+}
+
+fn values<'a>(dataset: &'a Dataset, name: &str) -> &'a [f64] {
+    &dataset.panel().column(name).unwrap().values
+}
+
+fn roles(dataset: &Dataset) -> Vec<(&str, Role)> {
+    let columns = dataset.meta().columns.iter();
+    columns.map(|c| (c.name.as_str(), c.role)).collect()
+}
+
+const WIND: &str = "  wind: [{speed: speed, direction: direction}]\n";
+
+#[test]
+fn columns_have_their_roles_and_the_target_comes_first() {
+    let change = format!("{WIND}  calendar: [hour_of_day]\n  fill: {{up_to: 1h}}\n");
+    let dataset = prepare(&table(100), &change).unwrap();
+    assert_eq!(
+        roles(&dataset),
+        [
+            ("t", Role::Target),
+            ("speed", Role::Past),
+            ("vector_u", Role::Past),
+            ("vector_v", Role::Past),
+            ("filled", Role::Past),
+            ("t_filled", Role::Past),
+            ("hour_of_day_sin", Role::Future),
+            ("hour_of_day_cos", Role::Future),
+        ]
+    );
+    let target = dataset.target();
+    assert_eq!((target.filled, target.missing), (1, 0));
+    assert_eq!(values(&dataset, "filled")[2..5], [0.0, 0.25, 0.0]);
+    // What was filled is not scored, and nothing is issued from there.
+    assert!(dataset.observed_target()[3].is_nan() && !values(&dataset, "t")[3].is_nan());
+    let frame = frame(&dataset, 0);
+    assert!(frame.may_issue(2) && !frame.may_issue(3) && frame.may_issue(4));
+}
+
+#[test]
+fn a_mask_for_each_column_where_that_is_asked_for() {
+    let dataset = prepare(&table(100), "  fill: {up_to: 1h, method: last, mask: columns}\n").unwrap();
+    let names: Vec<&str> = roles(&dataset).into_iter().map(|(name, _)| name).collect();
+    assert_eq!(names[3..], ["t_filled", "speed_filled", "direction_filled"]);
+    assert_eq!(values(&dataset, "t")[3], values(&dataset, "t")[2]);
+    // The value before it was known: forecasts may be issued.
+    assert!(frame(&dataset, 0).may_issue(3));
+}
+
+#[test]
+fn scaling_sees_the_training_part_only() {
+    let mut other = table(100);
+    let changed = other.columns().iter().map(|column| {
+        let mut column = column.clone();
+        column.values[70..].iter_mut().for_each(|value| *value += 1000.0);
+        column
+    });
+    other = Table::new(other.times().to_vec(), changed.collect()).unwrap();
+    let change = "  scaling: {default: robust, columns: {speed: log1p}}\n";
+    let scalers = |table: &Table| prepare(table, change).unwrap().scalers();
+    assert_eq!(scalers(&table(100)), scalers(&other));
+    let negative = prepare(&table(100), "  scaling: {columns: {t: min_max}}\n").unwrap();
+    assert!(negative.scalers()[0].transform(0.0).abs() < 0.2);
+}
+
+#[test]
+fn rows_ahead_hold_what_is_known_and_nothing_else() {
+    let change = "  calendar: [hour_of_day]\n  lags: {hour_of_day_sin: [1h], t: [2h]}\n  sun: {latitude: 51, longitude: 2}\n";
+    let dataset = prepare(&table(100), change).unwrap();
+    let frame = frame(&dataset, 5);
+    assert_eq!(frame.rows(), 105);
+    for (c, (name, role)) in roles(&dataset).into_iter().enumerate() {
+        let known = role == Role::Future;
+        assert_eq!(frame.at(104, c).is_nan(), !known, "{name}");
+        if name.starts_with("hour_of_day") {
+            assert!((frame.at(104, c) - frame.at(104 - 24, c)).abs() < 1e-6, "{name}");
+        }
+    }
+    assert!(roles(&dataset).contains(&("hour_of_day_sin_lag_1h", Role::Future)));
+    assert!(roles(&dataset).contains(&("t_lag_2h", Role::Past)));
+}
+
+#[test]
+fn finer_observations_become_one_row() {
+    // Ten minutes each; rows of an hour end with it.
+    let rows = 6 * 60;
+    let times = (0..rows as i64).map(|row| row * 600).collect();
+    let columns = vec![
+        column("t", "°C", (0..rows).map(|row| row as f64)),
+        column("wind_gust", "m/s", (0..rows).map(|row| row as f64)),
+        column("rain", "mm", (0..rows).map(|_| 1.0)),
+        column("wind_direction", "°", (0..rows).map(|row| if row % 2 == 0 { 350.0 } else { 10.0 })),
+    ];
+    let dataset = prepare(&Table::new(times, columns).unwrap(), "").unwrap();
+    let row = 2;
+    assert_eq!(dataset.panel().layout().time(row) % HOUR, 0);
+    let last = dataset.panel().layout().time(row) / 600;
+    assert_eq!(values(&dataset, "t")[row], last as f64 - 2.5);
+    assert_eq!(values(&dataset, "wind_gust")[row], last as f64);
+    assert_eq!(values(&dataset, "rain")[row], 6.0);
+    let direction = values(&dataset, "wind_direction")[row];
+    assert!(!(1e-6..=360.0 - 1e-6).contains(&direction), "{direction}");
+    let gust = dataset.meta().columns.iter().find(|c| c.name == "wind_gust").unwrap();
+    assert!(matches!(&gust.source, ColumnSource::Observed { aggregate: Some(Aggregate::Max), .. }));
+}
+
+#[test]
+fn series_have_gaps_of_their_own_and_one_split() {
+    let names = (0..200).map(|row| if row < 120 { "a" } else { "b" });
+    let times = (0..120).chain(40..120).map(|row| row * HOUR).collect();
+    let t = (0..200).map(|row| if row == 119 || row == 120 { f64::NAN } else { noise(row, 0) });
+    let table = Table::new(times, vec![column("t", "°C", t)])
+        .and_then(|table| table.with_series(RowSeries::from_names(names)))
+        .unwrap();
+    let dataset = prepare(&table, "  fill: {up_to: 5h}\n  lags: {t: [1h]}\n").unwrap();
+    // Two gaps at ends, though their rows are neighbours.
+    assert_eq!(dataset.target().filled, 0);
+    assert!(values(&dataset, "t_lag_1h")[120].is_nan());
+    assert_eq!(dataset.meta().series.len(), 2);
+    assert_eq!(dataset.count(Part::Train), 84 + 44);
+    let longer = frame(&dataset, 7);
+    assert_eq!(longer.layout.blocks()[1].rows, 127..214);
+    let back = round_trip(&dataset);
+    assert_eq!(back.panel(), dataset.panel());
+}
+
+fn round_trip(dataset: &Dataset) -> Dataset {
+    let json = serde_json::to_string(dataset.meta()).unwrap();
+    let meta: DatasetMeta = serde_json::from_str(&json).unwrap();
+    let forecasts = dataset.runs().map(|runs| runs.to_table().unwrap());
+    Dataset::from_parts(&dataset.panel().to_table(), forecasts.as_ref(), meta).unwrap()
+}
+
+/// Forecasts twice a day, 36 hours ahead.
+fn forecasts(days: i64) -> Table {
+    let rows: Vec<(i64, i64)> = (0..2 * days)
+        .flat_map(|half| (1..=36).map(move |lead| (half * 12, half * 12 + lead)))
+        .collect();
+    let wind = rows.iter().enumerate().map(|(row, _)| noise(row, 2));
+    let table = Table::new(
+        rows.iter().map(|row| row.1 * HOUR).collect(),
+        vec![column("ws", "m/s", wind)],
+    );
+    table
+        .and_then(|table| table.with_issues(rows.iter().map(|row| row.0 * HOUR).collect()))
+        .unwrap()
+}
+
+#[test]
+fn forecasts_are_joined_as_they_were_known() {
+    let params = params("  forecasts: {delay: 3h}\n");
+    let (table, known) = (table(240), forecasts(10));
+    let dataset = Dataset::prepare(&table, Some(&known), &params, RowCounts::default()).unwrap();
+    let forecast: Vec<(&str, Role)> = roles(&dataset).into_iter().filter(|c| c.1 == Role::Forecast).collect();
+    assert_eq!(forecast, [("forecast_ws", Role::Forecast), ("forecast_lead", Role::Forecast)]);
+    let frame = frame(&dataset, 0);
+    let scaler = &dataset.scalers()[dataset.meta().columns.len() - 2..];
+    let seen = |issue: usize, lead: usize| {
+        let values = frame.forecast_at(issue, lead);
+        let pairs = values.iter().zip(scaler);
+        pairs.map(|(&v, scaler)| scaler.inverse(f64::from(v))).collect::<Vec<f64>>()
+    };
+    let close = |found: &[f64], expected: [f64; 2]| {
+        let pairs = found.iter().zip(&expected);
+        assert!(found.len() == 2 && pairs.into_iter().all(|(a, b)| (a - b).abs() < 1e-3), "{found:?} {expected:?}");
+    };
+    // At 14:00 the run of 00:00 is the newest, at 15:00 that of noon is out.
+    let value = |run: usize, lead: usize| known.columns()[0].values[run * 36 + lead - 1];
+    close(&seen(14, 1), [value(0, 15), 15.0]);
+    close(&seen(14, 22), [value(0, 36), 36.0]);
+    assert!(seen(14, 23).is_empty() && seen(2, 1).is_empty());
+    close(&seen(15, 1), [value(1, 4), 4.0]);
+    // In a lookback, what was forecast for the row when it came.
+    assert_eq!(values(&dataset, "forecast_ws")[15], value(1, 3));
+    assert_eq!(values(&dataset, "forecast_ws")[14], value(0, 14));
+    let back = round_trip(&dataset);
+    assert_eq!(back.frame(&back.scalers(), 4), dataset.frame(&dataset.scalers(), 4));
+    assert_eq!(back.meta().forecasts.as_ref().unwrap().runs, 20);
+}
+
+#[test]
+fn features_that_look_ahead_are_refused() {
+    let refused = |change: &str| {
+        let error = prepare(&table(400), change).unwrap_err();
+        assert!(matches!(error, DatasetError::Leak { .. }), "{change}: {error}");
+        error.to_string()
+    };
+    let told = refused("  lags: {t: [-1h]}\n");
+    assert!(told.starts_with("column t_lag_-1h at "), "{told}");
+    refused("  rolling: [{column: t, over: 3h, ahead: 1h, stat: mean}]\n");
+    refused("  rolling: [{column: speed, over: 1h, ahead: 24h, stat: std}]\n");
+    for fine in [
+        "  lags: {hour_of_day_sin: [-3h]}\n  calendar: [hour_of_day]\n",
+        "  known: [speed]\n  lags: {speed: [-3h]}\n",
+        "  fill: {up_to: 5h}\n  rolling: [{column: t, over: 1d, stat: std}]\n",
+        "  fill: {up_to: 5h, method: seasonal}\n  differences: {t: [3h]}\n",
+    ] {
+        prepare(&table(400), fine).unwrap_or_else(|error| panic!("{fine}: {error}"));
+    }
+}
+
+#[test]
+fn what_cannot_become_a_data_set_is_told() {
+    let told = |table: &Table, change: &str| prepare(table, change).unwrap_err().to_string();
+    assert!(told(&table(2), "").contains("2 rows"));
+    assert!(told(&table(60), "  lags: {x: [1h]}\n").contains("no column x; there are t, speed"));
+    let logarithm = told(&table(60), "  scaling: {columns: {cold: log1p}}\n  columns: [cold]\n");
+    assert!(logarithm.contains("no column cold"), "{logarithm}");
+    let empty = Table::new(vec![], vec![]).unwrap();
+    assert!(prepare(&empty, "").is_err());
+    let forecasts = forecasts(3);
+    assert!(told(&forecasts, "").contains("forecasts only"));
+    let silent = Table::new(table(60).times().to_vec(), vec![column("t", "°C", (0..60).map(|_| f64::NAN))]).unwrap();
+    assert!(told(&silent, "").contains("no value in the training part"));
+    let off = Table::new(vec![0, 3600, 5400, 7200, 10_800], vec![column("t", "°C", (0..5).map(f64::from))]).unwrap();
+    assert!(told(&off, "  raw_step: 1h\n").contains("not on the step"));
+}
+
+#[test]
+fn files_that_do_not_belong_together_are_refused() {
+    let dataset = prepare(&table(100), WIND).unwrap();
+    let meta = dataset.meta().clone();
+    let parts = |table: &Table, meta: DatasetMeta| Dataset::from_parts(table, None, meta);
+    assert_eq!(parts(&dataset.panel().to_table(), meta.clone()).unwrap(), dataset);
+    assert!(parts(&table(100), meta.clone()).is_err());
+    let shorter = dataset.panel().to_table().take_rows(&(0..99).collect::<Vec<_>>());
+    let told = parts(&shorter, meta.clone()).unwrap_err().to_string();
+    assert!(told.contains("99 rows, dataset.json speaks of 100"), "{told}");
+    let old = DatasetMeta { format: 1, ..meta };
+    assert!(parts(&dataset.panel().to_table(), old).is_err());
+}

@@ -1,0 +1,642 @@
+//! The section `prepare`: as a person wrote it, and checked.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Aggregate, Invalid, QualityParams, Statistic, invalid};
+use crate::time::{Step, parse_time};
+
+/// How a data set is made.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PrepareParams {
+    /// The column to forecast.
+    pub target: String,
+    /// The step between rows.
+    pub step: Step,
+    /// The step of the observations, where it is not what most of them have.
+    pub raw_step: Option<Step>,
+    /// The columns to keep; all where absent.
+    pub columns: Option<Vec<String>>,
+    /// Columns whose values are known before their time, such as a schedule.
+    pub known: Vec<String>,
+    /// Pairs of columns that become vectors.
+    pub wind: Vec<WindPair>,
+    /// How finer observations become one row, by column; by what they measure where absent.
+    pub aggregate: BTreeMap<String, Aggregate>,
+    /// The share of the observations of a step that must be there for it to have a value.
+    pub minimum_share: f64,
+    /// What becomes of short gaps.
+    pub fill: Option<FillParams>,
+    /// Calendar features, known in the future.
+    pub calendar: Vec<Calendar>,
+    /// The time zone of the calendar; UTC where absent.
+    pub calendar_zone: Option<String>,
+    /// Values of earlier rows, by column.
+    pub lags: BTreeMap<String, Vec<Shift>>,
+    /// Statistics of the rows up to each row.
+    pub rolling: Vec<RollingParams>,
+    /// Changes since earlier rows, by column.
+    pub differences: BTreeMap<String, Vec<Step>>,
+    /// Dew points from temperature and humidity.
+    pub dew_point: Vec<DewPointParams>,
+    /// The height of the sun.
+    pub sun: Option<SunParams>,
+    /// Forecasts from outside.
+    pub forecasts: ForecastParams,
+    /// What is checked before, and what becomes of what is found.
+    pub quality: QualityParams,
+    /// Where train, validation and test lie.
+    pub split: SplitParams,
+    /// How columns are scaled.
+    pub scaling: Scaling,
+    /// How some columns are scaled otherwise.
+    pub scaling_of: BTreeMap<String, Scaling>,
+}
+
+/// Wind speed and the direction that it comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WindPair {
+    /// Column with the speed.
+    pub speed: String,
+    /// Column with the direction, in degrees.
+    pub direction: String,
+}
+
+/// What becomes of gaps.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct FillParams {
+    /// Longer gaps stay missing.
+    pub up_to: Step,
+    /// Where the values come from.
+    pub method: FillMethod,
+    /// What repeats, for [`FillMethod::Seasonal`].
+    pub season: Step,
+    /// What models see of it.
+    pub mask: Mask,
+}
+
+/// Where the values of a gap come from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FillMethod {
+    /// A straight line between the values around the gap.
+    #[default]
+    Linear,
+    /// The value before the gap.
+    Last,
+    /// The value one season earlier.
+    Seasonal,
+}
+
+/// What models see of filled gaps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mask {
+    /// One column: the share of the row's observed columns that were filled.
+    #[default]
+    Row,
+    /// A column for each observed column.
+    Columns,
+}
+
+/// A calendar feature, as sine and cosine of the phase.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Calendar {
+    /// The hour of the day.
+    HourOfDay,
+    /// The day of the week.
+    DayOfWeek,
+    /// The day of the year.
+    DayOfYear,
+}
+
+/// A time back from a row, or with a minus ahead of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Shift {
+    seconds: i64,
+}
+
+impl Shift {
+    /// Seconds back; negative ones lie ahead.
+    pub fn seconds(self) -> i64 {
+        self.seconds
+    }
+}
+
+impl std::fmt::Display for Shift {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let length = u32::try_from(self.seconds.unsigned_abs())
+            .ok()
+            .and_then(Step::from_seconds);
+        match length {
+            Some(length) if self.seconds < 0 => write!(f, "-{length}"),
+            Some(length) => length.fmt(f),
+            None => f.write_str("0s"),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Shift {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let (sign, length) = match text.strip_prefix('-') {
+            Some(rest) => (-1, rest),
+            None => (1, text.as_str()),
+        };
+        let length: Step = length.parse().map_err(serde::de::Error::custom)?;
+        let seconds = sign * length.seconds();
+        Ok(Self { seconds })
+    }
+}
+
+/// A statistic of the rows around each row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RollingParams {
+    /// Of which column.
+    pub column: String,
+    /// The time that ends with the row.
+    pub over: Step,
+    /// The time after it that counts too: it looks into the future.
+    pub ahead: Option<Step>,
+    /// Which statistic.
+    pub stat: Statistic,
+}
+
+/// The columns that a dew point is made from.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DewPointParams {
+    /// In °C.
+    pub temperature: String,
+    /// In %.
+    pub humidity: String,
+}
+
+/// Where the sun is looked at from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SunParams {
+    /// By the name of the series; the empty name stands for all others.
+    pub places: BTreeMap<String, Place>,
+    /// The column with the radiation in W/m², for the clear-sky index.
+    pub radiation: Option<String>,
+}
+
+/// A place on the earth.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Place {
+    /// Degrees north.
+    pub latitude: f64,
+    /// Degrees east.
+    pub longitude: f64,
+}
+
+/// How forecasts from outside are joined.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ForecastParams {
+    /// The time from the issue of a forecast to the moment at which it can be had, in seconds.
+    pub delay_s: i64,
+    /// The columns to take; all where absent.
+    pub columns: Option<Vec<String>>,
+    /// Pairs of columns that become vectors.
+    pub wind: Vec<WindPair>,
+    /// Whether the time since the issue is a column too.
+    pub lead: bool,
+}
+
+/// Where train, validation and test lie. The purge is a time at the end of train and of validation
+/// that belongs to no part.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum SplitParams {
+    /// By shares of the time from the first row to the last.
+    Shares {
+        /// The shares.
+        shares: SplitShares,
+        /// In seconds.
+        purge_s: i64,
+    },
+    /// By dates, in seconds since 1970 UTC.
+    Dates {
+        /// The first time of the validation part.
+        validation_from: i64,
+        /// The first time of the test part.
+        test_from: i64,
+        /// In seconds.
+        purge_s: i64,
+    },
+}
+
+/// Shares of train, validation and test; they are positive and add up to 1.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SplitShares {
+    /// The earliest part.
+    pub train: f64,
+    /// The part after it.
+    pub validation: f64,
+    /// The latest part.
+    pub test: f64,
+}
+
+/// How a column is scaled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scaling {
+    /// Not at all.
+    None,
+    /// By mean and standard deviation.
+    #[default]
+    Standard,
+    /// By median and interquartile range.
+    Robust,
+    /// From 0 to 1.
+    MinMax,
+    /// By mean and standard deviation of ln(1 + x).
+    Log1p,
+}
+
+impl SplitParams {
+    /// The share of the time from `first` to `last` that models are trained on.
+    pub fn train_share(&self, first: i64, last: i64) -> f64 {
+        match *self {
+            Self::Shares { shares, .. } => shares.train,
+            Self::Dates {
+                validation_from, ..
+            } => {
+                let share = (validation_from - first) as f64 / (last - first).max(1) as f64;
+                share.clamp(0.0, 1.0)
+            }
+        }
+    }
+}
+
+/// The section as written.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Raw {
+    target: String,
+    step: Step,
+    raw_step: Option<Step>,
+    columns: Option<Vec<String>>,
+    #[serde(default)]
+    known: Vec<String>,
+    #[serde(default)]
+    wind: Vec<WindPair>,
+    #[serde(default)]
+    aggregate: BTreeMap<String, Aggregate>,
+    #[serde(default = "half")]
+    minimum_share: f64,
+    fill: Option<RawFill>,
+    #[serde(default)]
+    calendar: Vec<Calendar>,
+    calendar_zone: Option<String>,
+    #[serde(default)]
+    lags: BTreeMap<String, Vec<Shift>>,
+    #[serde(default)]
+    rolling: Vec<RawRolling>,
+    #[serde(default)]
+    differences: BTreeMap<String, Vec<Step>>,
+    #[serde(default)]
+    dew_point: Vec<DewPointParams>,
+    sun: Option<RawSun>,
+    #[serde(default)]
+    forecasts: RawForecasts,
+    #[serde(default)]
+    quality: super::raw_quality::Quality,
+    #[serde(default)]
+    split: RawSplit,
+    #[serde(default)]
+    scaling: RawScaling,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawFill {
+    up_to: Step,
+    #[serde(default)]
+    method: FillMethod,
+    season: Option<Step>,
+    #[serde(default)]
+    mask: Mask,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawRolling {
+    column: String,
+    over: Step,
+    ahead: Option<Step>,
+    stat: Statistic,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawSun {
+    latitude: Option<f64>,
+    longitude: Option<f64>,
+    #[serde(default)]
+    places: BTreeMap<String, Place>,
+    radiation: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawForecasts {
+    delay: Option<Step>,
+    columns: Option<Vec<String>>,
+    wind: Vec<WindPair>,
+    lead: bool,
+}
+
+impl Default for RawForecasts {
+    fn default() -> Self {
+        Self {
+            delay: None,
+            columns: None,
+            wind: Vec::new(),
+            lead: true,
+        }
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawSplit {
+    train: Option<f64>,
+    validation: Option<f64>,
+    test: Option<f64>,
+    validation_from: Option<String>,
+    test_from: Option<String>,
+    purge: Option<Step>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawScaling {
+    default: Scaling,
+    columns: BTreeMap<String, Scaling>,
+}
+
+fn half() -> f64 {
+    0.5
+}
+
+pub(super) fn check(raw: Raw) -> Result<PrepareParams, Invalid> {
+    let key = |name: &str| format!("prepare.{name}");
+    if !(raw.minimum_share > 0.0 && raw.minimum_share <= 1.0) {
+        let expected = "above 0 and at most 1";
+        return Err(invalid(key("minimum_share"), expected, raw.minimum_share));
+    }
+    if let Some(raw_step) = raw.raw_step
+        && (raw_step > raw.step || raw.step.seconds() % raw_step.seconds() != 0)
+    {
+        let expected = format!("a divisor of prepare.step ({})", raw.step);
+        return Err(invalid(key("raw_step"), expected, raw_step));
+    }
+    for (name, lags) in &raw.lags {
+        for lag in lags {
+            whole_steps(&key(&format!("lags.{name}")), lag.seconds(), raw.step, lag)?;
+        }
+    }
+    for (name, lengths) in &raw.differences {
+        for length in lengths {
+            let key = key(&format!("differences.{name}"));
+            whole_steps(&key, length.seconds(), raw.step, length)?;
+        }
+    }
+    for rolling in &raw.rolling {
+        for length in [Some(rolling.over), rolling.ahead].into_iter().flatten() {
+            whole_steps(&key("rolling"), length.seconds(), raw.step, length)?;
+        }
+    }
+    Ok(PrepareParams {
+        fill: raw.fill.map(|fill| check_fill(&fill, raw.step)).transpose()?,
+        sun: raw.sun.map(check_sun).transpose()?,
+        split: check_split(&raw.split)?,
+        quality: super::quality::check_quality(raw.quality)?,
+        forecasts: ForecastParams {
+            delay_s: raw.forecasts.delay.map_or(0, Step::seconds),
+            columns: raw.forecasts.columns,
+            wind: raw.forecasts.wind,
+            lead: raw.forecasts.lead,
+        },
+        rolling: raw
+            .rolling
+            .into_iter()
+            .map(|rolling| RollingParams {
+                column: rolling.column,
+                over: rolling.over,
+                ahead: rolling.ahead,
+                stat: rolling.stat,
+            })
+            .collect(),
+        target: raw.target,
+        step: raw.step,
+        raw_step: raw.raw_step,
+        columns: raw.columns,
+        known: raw.known,
+        wind: raw.wind,
+        aggregate: raw.aggregate,
+        minimum_share: raw.minimum_share,
+        calendar: raw.calendar,
+        calendar_zone: raw.calendar_zone,
+        lags: raw.lags,
+        differences: raw.differences,
+        dew_point: raw.dew_point,
+        scaling: raw.scaling.default,
+        scaling_of: raw.scaling.columns,
+    })
+}
+
+/// Features reach over whole rows.
+fn whole_steps(
+    key: &str,
+    seconds: i64,
+    step: Step,
+    found: impl std::fmt::Display,
+) -> Result<(), Invalid> {
+    if seconds % step.seconds() == 0 {
+        return Ok(());
+    }
+    Err(invalid(key, format!("multiples of prepare.step ({step})"), found))
+}
+
+fn check_fill(raw: &RawFill, step: Step) -> Result<FillParams, Invalid> {
+    let season = raw.season.unwrap_or(Step::DAY);
+    if raw.season.is_some() && raw.method != FillMethod::Seasonal {
+        let found = "it beside another method";
+        return Err(invalid("prepare.fill.season", "absent", found));
+    }
+    if raw.method == FillMethod::Seasonal {
+        whole_steps("prepare.fill.season", season.seconds(), step, season)?;
+    }
+    Ok(FillParams {
+        up_to: raw.up_to,
+        method: raw.method,
+        season,
+        mask: raw.mask,
+    })
+}
+
+fn check_sun(raw: RawSun) -> Result<SunParams, Invalid> {
+    let mut places = raw.places;
+    match (raw.latitude, raw.longitude) {
+        (Some(latitude), Some(longitude)) => {
+            let place = Place {
+                latitude,
+                longitude,
+            };
+            places.insert(String::new(), place);
+        }
+        (None, None) => {}
+        _ => {
+            let expected = "both `latitude` and `longitude`";
+            return Err(invalid("prepare.sun", expected, "one of them"));
+        }
+    }
+    if places.is_empty() {
+        let expected = "`latitude` and `longitude`, or `places`";
+        return Err(invalid("prepare.sun", expected, "neither"));
+    }
+    for (name, place) in &places {
+        let expected = "latitudes from -90 to 90 and longitudes from -180 to 180";
+        let on_earth = (-90.0..=90.0).contains(&place.latitude)
+            && (-180.0..=180.0).contains(&place.longitude);
+        if !on_earth {
+            let found = format!("{} and {} {name}", place.latitude, place.longitude);
+            return Err(invalid("prepare.sun", expected, found.trim_end()));
+        }
+    }
+    Ok(SunParams {
+        places,
+        radiation: raw.radiation,
+    })
+}
+
+fn check_split(raw: &RawSplit) -> Result<SplitParams, Invalid> {
+    let purge_s = raw.purge.map_or(0, Step::seconds);
+    let shares = [raw.train, raw.validation, raw.test];
+    match (&raw.validation_from, &raw.test_from) {
+        (Some(validation), Some(test)) if shares.iter().all(Option::is_none) => {
+            let time = |name: &str, text: &str| {
+                parse_time(text, None, 0).ok_or_else(|| {
+                    let key = format!("prepare.split.{name}");
+                    invalid(key, "a time such as 2024-06-01", text)
+                })
+            };
+            let validation_from = time("validation_from", validation)?;
+            let test_from = time("test_from", test)?;
+            if test_from <= validation_from {
+                let expected = format!("a time after {validation}");
+                return Err(invalid("prepare.split.test_from", expected, test));
+            }
+            Ok(SplitParams::Dates {
+                validation_from,
+                test_from,
+                purge_s,
+            })
+        }
+        (None, None) => Ok(SplitParams::Shares {
+            shares: check_shares(shares)?,
+            purge_s,
+        }),
+        _ => Err(invalid(
+            "prepare.split",
+            "three shares, or `validation_from` and `test_from`",
+            "something between",
+        )),
+    }
+}
+
+fn check_shares(raw: [Option<f64>; 3]) -> Result<SplitShares, Invalid> {
+    let [train, validation, test] = match raw {
+        [None, None, None] => [0.7, 0.1, 0.2],
+        [Some(train), Some(validation), Some(test)] => [train, validation, test],
+        _ => {
+            let expected = "`train`, `validation` and `test`";
+            return Err(invalid("prepare.split", expected, "some of them"));
+        }
+    };
+    for (name, share) in [("train", train), ("validation", validation), ("test", test)] {
+        if !(share > 0.0 && share <= 1.0) {
+            let key = format!("prepare.split.{name}");
+            return Err(invalid(key, "above 0 and at most 1", share));
+        }
+    }
+    let sum = train + validation + test;
+    if (sum - 1.0).abs() > 1e-9 {
+        return Err(invalid("prepare.split", "shares that add up to 1", sum));
+    }
+    Ok(SplitShares {
+        train,
+        validation,
+        test,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn checked(change: &str) -> Result<PrepareParams, String> {
+        let text = format!("target: t\nstep: 1h\n{change}\n");
+        let raw = serde_yaml::from_str(&text).map_err(|error| error.to_string())?;
+        check(raw).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn what_cannot_be_prepared_is_told_by_its_key() {
+        for (change, told) in [
+            ("minimum_share: 0", "minimum_share: expected above 0"),
+            ("raw_step: 7min", "raw_step: expected a divisor of prepare.step (1h), found 7min"),
+            ("raw_step: 2h", "raw_step"),
+            ("lags: {t: [90min]}", "lags.t: expected multiples of prepare.step (1h), found 90min"),
+            ("lags: {t: [soon]}", "length of time"),
+            ("differences: {t: [1min]}", "differences.t"),
+            ("rolling: [{column: t, over: 90min, stat: mean}]", "rolling"),
+            ("rolling: [{column: t, over: 2h, stat: middle}]", "middle"),
+            ("fill: {up_to: 3h, season: 1d}", "fill.season"),
+            ("fill: {up_to: 3h, method: guess}", "guess"),
+            ("sun: {latitude: 50}", "sun: expected both"),
+            ("sun: {}", "sun: expected `latitude`"),
+            ("sun: {latitude: 91, longitude: 0}", "found 91 and 0"),
+            ("split: {train: 0.7, validation: 0.1}", "split: expected `train`"),
+            ("split: {train: 0.7, validation: 0.1, test: 0.1}", "add up to 1"),
+            ("split: {train: 0, validation: 0.5, test: 0.5}", "split.train"),
+            ("split: {validation_from: 2024-01-01}", "something between"),
+            ("split: {validation_from: 2024-01-01, test_from: 2023-01-01}", "split.test_from"),
+            ("split: {validation_from: soon, test_from: 2023-01-01}", "split.validation_from"),
+            ("scaling: {default: none_at_all}", "none_at_all"),
+        ] {
+            let error = checked(change).unwrap_err();
+            assert!(error.contains(told), "{change}: {error}");
+        }
+    }
+
+    #[test]
+    fn what_is_written_becomes_what_is_meant() {
+        let params = checked(
+            "lags: {t: [24h, -1h]}\nsun: {latitude: 50, longitude: 2}\n\
+             split: {validation_from: 2024-01-01, test_from: 2024-07-01T00:00Z, purge: 2d}",
+        )
+        .unwrap();
+        let lags: Vec<String> = params.lags["t"].iter().map(ToString::to_string).collect();
+        assert_eq!(lags, ["1d", "-1h"]);
+        assert_eq!(params.lags["t"][1].seconds(), -3600);
+        assert_eq!(params.sun.unwrap().places[""].latitude, 50.0);
+        let SplitParams::Dates {
+            validation_from,
+            purge_s,
+            ..
+        } = params.split
+        else {
+            panic!("{:?}", params.split)
+        };
+        assert_eq!((validation_from, purge_s), (1_704_067_200, 172_800));
+        assert!((params.split.train_share(validation_from - 30, validation_from + 10) - 0.75).abs() < 1e-12);
+        assert_eq!(params.forecasts.delay_s, 0);
+        assert!(params.forecasts.lead);
+    }
+}
