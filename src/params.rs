@@ -9,6 +9,7 @@ mod checked;
 mod quality;
 mod raw;
 mod raw_quality;
+mod resample;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -24,6 +25,7 @@ pub use checked::{
     TuneParams, WindPair,
 };
 pub use quality::{Action, ColumnQuality, Conflicts, OrderedPair, QualityParams, Quantity};
+pub use resample::{Aggregate, Statistic};
 
 /// A parameter that does not hold.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -7,11 +7,14 @@
 //! polars stays in here (Parquet in and out); what leaves for a model is flat `f32` with a shape.
 //! No files, no clock, no terminal.
 
+pub mod aggregate;
 mod dataset;
 pub mod features;
+pub mod fill;
 mod frame;
 mod parquet;
 pub mod quality;
+pub mod rolling;
 mod scaler;
 mod series;
 mod split;

@@ -93,7 +93,7 @@ pub(super) fn limits(quantity: Quantity, unit: &str) -> Limits {
 }
 
 /// What a column measures, as far as its unit and name tell.
-pub(super) fn quantity(column: &Column) -> Quantity {
+pub fn quantity(column: &Column) -> Quantity {
     let name = column.name.to_lowercase();
     let has = |part: &str| name.contains(part);
     let word = |word: &str| {
