@@ -293,10 +293,7 @@ mod tests {
         let up = |time: &i64| position(place, *time).elevation_deg > -0.833;
         let mut minutes = (day..day + DAY).step_by(60).filter(up);
         let first = minutes.next().unwrap();
-        (
-            (first - day) / 60,
-            (minutes.last().unwrap() - day) / 60,
-        )
+        ((first - day) / 60, (minutes.last().unwrap() - day) / 60)
     }
 
     #[test]
