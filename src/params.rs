@@ -28,8 +28,8 @@ pub use prepare::{
     Calendar, DewPointParams, FillMethod, FillParams, ForecastParams, Mask, Place, PrepareParams,
     RollingParams, Scaling, Shift, SplitParams, SplitShares, SunParams, WindPair,
 };
-pub use resample::{Aggregate, Statistic};
 pub use quality::{Action, ColumnQuality, Conflicts, OrderedPair, QualityParams, Quantity};
+pub use resample::{Aggregate, Statistic};
 
 /// A parameter that does not hold.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -118,6 +118,13 @@ pub fn dew_point_c(temperature_c: f64, relative_humidity: f64) -> f64 {
     243.04 * gamma / (17.625 - gamma)
 }
 
+/// The relative humidity in percent, from temperature and dew point in °C: [`dew_point_c`] turned
+/// around.
+pub fn relative_humidity(temperature_c: f64, dew_point_c: f64) -> f64 {
+    let gamma = |celsius: f64| 17.625 * celsius / (243.04 + celsius);
+    100.0 * (gamma(dew_point_c) - gamma(temperature_c)).exp()
+}
+
 /// The vector (u, v) of a wind, in the unit of its speed: u blows to the east, v to the north,
 /// while `direction_deg` says where the wind comes from. u = −s·sin(dir), v = −s·cos(dir).
 pub fn wind_vector(speed: f64, direction_deg: f64) -> (f64, f64) {
@@ -252,6 +259,11 @@ mod tests {
         assert!((dew_point_c(20.0, 52.5) - 10.0).abs() < 0.05);
         assert!((dew_point_c(7.0, 100.0) - 7.0).abs() < 1e-9);
         assert!(dew_point_c(20.0, 0.0).is_nan() && dew_point_c(20.0, -1.0).is_nan());
+        assert!((relative_humidity(20.0, 10.0) - 52.5).abs() < 0.2);
+        assert_eq!(relative_humidity(7.0, 7.0), 100.0);
+        assert!(
+            relative_humidity(f64::NAN, 7.0).is_nan() && relative_humidity(7.0, f64::NAN).is_nan()
+        );
     }
 
     #[test]
@@ -316,6 +328,7 @@ mod tests {
         #[test]
         fn the_dew_point_is_at_most_the_temperature(t in -40.0..50.0_f64, rh in 0.1..100.0_f64) {
             prop_assert!(dew_point_c(t, rh) <= t + 1e-9);
+            prop_assert!((relative_humidity(t, dew_point_c(t, rh)) - rh).abs() < 1e-9);
         }
     }
 }

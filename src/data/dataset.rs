@@ -350,10 +350,15 @@ impl Dataset {
             let column = |name: &str| {
                 let place = self.meta.columns[..c].iter().position(|c| c.name == name);
                 let column = place.and_then(|place| before.get(place));
-                column.map(AsRef::as_ref).ok_or_else(|| SeriesError::NoColumn {
-                    name: name.to_owned(),
-                    there: self.meta.columns[..c].iter().map(|c| c.name.clone()).collect(),
-                })
+                column
+                    .map(AsRef::as_ref)
+                    .ok_or_else(|| SeriesError::NoColumn {
+                        name: name.to_owned(),
+                        there: self.meta.columns[..c]
+                            .iter()
+                            .map(|c| c.name.clone())
+                            .collect(),
+                    })
             };
             if let Some(made) = features::evaluate(&meta.source, layout, &column)? {
                 values = made;
@@ -399,12 +404,18 @@ impl Dataset {
         let rows = runs.rows();
         let mut values = Vec::with_capacity(rows * columns.len());
         for row in 0..rows {
-            values.extend(columns.iter().map(|(v, scaler)| scaler.transform(v[row]) as f32));
+            values.extend(
+                columns
+                    .iter()
+                    .map(|(v, scaler)| scaler.transform(v[row]) as f32),
+            );
         }
         let known = runs.known(layout, meta.delay_s);
         let complete = runs.complete_until(|row| {
             let first = row * columns.len();
-            values[first..first + columns.len()].iter().all(|v| !v.is_nan())
+            values[first..first + columns.len()]
+                .iter()
+                .all(|v| !v.is_nan())
         });
         let reach = (0..layout.rows()).map(|row| runs.reach(&known, row, &complete));
         Outlook {

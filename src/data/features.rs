@@ -379,7 +379,12 @@ mod tests {
     fn the_calendar_of_a_zone_follows_its_clocks() {
         let hours = |start: i64| {
             let layout = Layout::single(start, Step::HOUR, 1);
-            calendar(&layout, Calendar::HourOfDay, Wave::Cos, Some("Europe/Berlin"))[0]
+            calendar(
+                &layout,
+                Calendar::HourOfDay,
+                Wave::Cos,
+                Some("Europe/Berlin"),
+            )[0]
         };
         // Noon in Berlin is 11:00 UTC in winter and 10:00 in summer.
         assert!((hours(1_704_067_200 + 11 * 3600) + 1.0).abs() < 1e-9);

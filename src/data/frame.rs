@@ -98,7 +98,11 @@ impl Frame {
     /// later. Empty where the frame has none, or it was not known.
     pub fn forecast_at(&self, issue: usize, lead: usize) -> &[f32] {
         let width = self.columns_with(Role::Forecast).len();
-        let reach = self.outlook.reach.get(issue).map_or(0, |&reach| reach as usize);
+        let reach = self
+            .outlook
+            .reach
+            .get(issue)
+            .map_or(0, |&reach| reach as usize);
         if lead == 0 || lead > reach {
             return &[];
         }

@@ -120,16 +120,31 @@ mod tests {
 
     #[test]
     fn rows_have_the_times_of_their_series() {
-        let series = [("a".into(), 0, 3), ("b".into(), 7200, 0), ("c".into(), 36_000, 2)];
+        let series = [
+            ("a".into(), 0, 3),
+            ("b".into(), 7200, 0),
+            ("c".into(), 36_000, 2),
+        ];
         let layout = Layout::new(Step::HOUR, series);
         assert_eq!((layout.rows(), layout.blocks().len()), (5, 2));
         let times: Vec<i64> = layout.times().collect();
         assert_eq!(times, [0, 3600, 7200, 36_000, 39_600]);
-        assert!(times.iter().enumerate().all(|(row, &time)| layout.time(row) == time));
+        assert!(
+            times
+                .iter()
+                .enumerate()
+                .all(|(row, &time)| layout.time(row) == time)
+        );
         assert_eq!(layout.time(5), 43_200);
-        assert_eq!(layout.block_of(3).map(|block| block.name.as_str()), Some("c"));
+        assert_eq!(
+            layout.block_of(3).map(|block| block.name.as_str()),
+            Some("c")
+        );
         let longer = layout.extended(1);
-        assert_eq!((longer.rows(), longer.time(3), longer.time(4)), (7, 10_800, 36_000));
+        assert_eq!(
+            (longer.rows(), longer.time(3), longer.time(4)),
+            (7, 10_800, 36_000)
+        );
         let block = &layout.blocks()[1];
         let rows = [-1, 36_000, 36_001, 39_600, 99_999].map(|t| block.row_at(t, Step::HOUR));
         assert_eq!(rows, [3, 3, 4, 4, 5]);

@@ -29,7 +29,9 @@ pub(super) fn check(
     draft: &Draft,
 ) -> Result<(), DatasetError> {
     let reach = draft.columns.iter().map(|made| made.source.reach()).max();
-    let season = params.fill.map_or(0, |fill| fill.season.seconds() + fill.up_to.seconds());
+    let season = params
+        .fill
+        .map_or(0, |fill| fill.season.seconds() + fill.up_to.seconds());
     let rows = 2 * reach.unwrap_or(0) + AROUND;
     let around = rows as i64 * params.step.seconds() + season;
     for issue in issue_times(draft, params) {
@@ -62,7 +64,9 @@ pub(super) fn check(
 /// Times spread over all rows from which a forecast may be issued.
 fn issue_times(draft: &Draft, params: &PrepareParams) -> Vec<i64> {
     let rows = draft.layout.rows();
-    let ahead = params.fill.is_some_and(|fill| fill.method == FillMethod::Linear);
+    let ahead = params
+        .fill
+        .is_some_and(|fill| fill.method == FillMethod::Linear);
     let filled = |row: usize| {
         let is_mask = |made: &&Made| matches!(made.source, super::ColumnSource::Filled { .. });
         let mut masks = draft.columns.iter().filter(is_mask);

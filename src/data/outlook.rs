@@ -73,7 +73,9 @@ impl Runs {
                 for (column, raw) in columns.iter_mut().zip(table.columns()) {
                     let grid = (0..count).map(|row| first + row as i64 * step);
                     let raw = &raw.values[run.clone()];
-                    column.values.extend(on_grid(&times[run.clone()], raw, grid));
+                    column
+                        .values
+                        .extend(on_grid(&times[run.clone()], raw, grid));
                 }
                 if count > 0 {
                     runs.push(Run {
@@ -189,7 +191,9 @@ impl Runs {
     /// The values that speak of times before another one.
     pub(super) fn before(&self, values: &[f64], time: i64) -> Vec<f64> {
         let rows = self.times().zip(values);
-        rows.filter(|(at, _)| *at < time).map(|(_, &value)| value).collect()
+        rows.filter(|(at, _)| *at < time)
+            .map(|(_, &value)| value)
+            .collect()
     }
 
     /// How many rows all runs have.
@@ -322,8 +326,14 @@ mod tests {
             (runs.reach(&known, row, &whole) >= horizon).then(|| runs.columns()[0].values[first])
         };
         // Not yet published; published; and the next one is, but its first lead is at hour 15.
-        assert_eq!([issue(1, 4), issue(2, 4), issue(13, 4)], [None, Some(0.0), Some(0.0)]);
-        assert_eq!([issue(14, 4), issue(25, 4), issue(26, 4)], [Some(12.0), Some(12.0), Some(24.0)]);
+        assert_eq!(
+            [issue(1, 4), issue(2, 4), issue(13, 4)],
+            [None, Some(0.0), Some(0.0)]
+        );
+        assert_eq!(
+            [issue(14, 4), issue(25, 4), issue(26, 4)],
+            [Some(12.0), Some(12.0), Some(24.0)]
+        );
         // The run ends 24 hours after its issue.
         assert_eq!([issue(2, 22), issue(2, 23)], [Some(0.0), None]);
         // A gap ends what can be seen.
@@ -339,7 +349,10 @@ mod tests {
         let shown = known.shown(&runs.columns()[0].values);
         assert!(shown[2].is_nan());
         // At hour 12 the run of that hour is known, but speaks only of hours from 15 on.
-        assert_eq!((shown[3], shown[12], shown[14], shown[15]), (0.0, 0.0, 0.0, 12.0));
+        assert_eq!(
+            (shown[3], shown[12], shown[14], shown[15]),
+            (0.0, 0.0, 0.0, 12.0)
+        );
     }
 
     #[test]

@@ -14,7 +14,9 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::aggregate::{Bins, default_for};
-use super::dataset::{self, ColumnMeta, DatasetMeta, FORMAT, FillMeta, ForecastsMeta, RowCounts, filled_name};
+use super::dataset::{
+    self, ColumnMeta, DatasetMeta, FORMAT, FillMeta, ForecastsMeta, RowCounts, filled_name,
+};
 use super::features::{self, ColumnSource, SunView, Wave};
 use super::fill::{Fill, fill};
 use super::panel::rows_by_series;
@@ -73,7 +75,8 @@ impl Draft {
         params: &PrepareParams,
     ) -> Result<Self, DatasetError> {
         if observed.issues().is_some() {
-            let message = "there are forecasts only: `prepare` needs observations of the target too";
+            let message =
+                "there are forecasts only: `prepare` needs observations of the target too";
             return Err(DatasetError::Kind(message));
         }
         let steps = Steps::new(observed, params)?;
@@ -113,13 +116,19 @@ impl Draft {
             };
             let known = match forecast {
                 Some((column, Some(runs))) => runs.before(&column.values, split.validation_from()),
-                _ => train.iter().flat_map(|rows| &made.column.values[rows.clone()]).copied().collect(),
+                _ => train
+                    .iter()
+                    .flat_map(|rows| &made.column.values[rows.clone()])
+                    .copied()
+                    .collect(),
             };
             metas.push(meta_of(&made, &known, params)?);
             columns.push(made.column);
         }
         if metas[0].role == Role::Target
-            && train.iter().all(|rows| columns[0].values[rows.clone()].iter().all(|v| v.is_nan()))
+            && train
+                .iter()
+                .all(|rows| columns[0].values[rows.clone()].iter().all(|v| v.is_nan()))
         {
             return Err(DatasetError::NoTarget(params.target.clone()));
         }
@@ -150,7 +159,11 @@ impl Draft {
             }),
             columns: metas,
         };
-        Ok(Dataset::new(Panel::new(self.layout, columns)?, self.runs, meta))
+        Ok(Dataset::new(
+            Panel::new(self.layout, columns)?,
+            self.runs,
+            meta,
+        ))
     }
 }
 
@@ -195,13 +208,17 @@ struct Steps<'a> {
 impl<'a> Steps<'a> {
     fn new(table: &'a Table, params: &PrepareParams) -> Result<Self, DatasetError> {
         let step = params.step;
-        let raw_step = params.raw_step.or_else(|| quality::usual_step(table.times()));
+        let raw_step = params
+            .raw_step
+            .or_else(|| quality::usual_step(table.times()));
         let finer = raw_step.is_some_and(|raw| raw < step);
         let times = table.times();
         let mut series = Vec::new();
         for (name, rows) in rows_by_series(table) {
             let times = &times[rows.clone()];
-            let Some(&start) = times.first() else { continue };
+            let Some(&start) = times.first() else {
+                continue;
+            };
             let seconds = step.seconds();
             let phase = if finer { 0 } else { start.rem_euclid(seconds) };
             let off = |time: &&i64| **time != start && (**time - start) % seconds != 0;
@@ -266,7 +283,13 @@ impl<'a> Steps<'a> {
             column: name.to_owned(),
             aggregate: how.filter(|_| self.finer),
         };
-        Ok(made(name.to_owned(), raw.unit.clone(), values, role, source))
+        Ok(made(
+            name.to_owned(),
+            raw.unit.clone(),
+            values,
+            role,
+            source,
+        ))
     }
 
     fn wind(&self, pair: &WindPair) -> Result<[Made; 2], SeriesError> {
@@ -299,7 +322,13 @@ fn vector(pair: &WindPair, unit: &str, u: Vec<f64>, v: Vec<f64>, role: Role) -> 
             speed: pair.speed.clone(),
             direction: pair.direction.clone(),
         };
-        made(format!("{base}_{axis}"), unit.to_owned(), values, role, source)
+        made(
+            format!("{base}_{axis}"),
+            unit.to_owned(),
+            values,
+            role,
+            source,
+        )
     };
     [part("u", u), part("v", v)]
 }
@@ -315,7 +344,13 @@ impl Builder<'_> {
     /// The columns asked for, without wind directions: those become vectors.
     fn observed(&mut self, steps: &Steps<'_>) -> Result<(), SeriesError> {
         let params = self.params;
-        let all = || steps.table.columns().iter().map(|column| column.name.clone());
+        let all = || {
+            steps
+                .table
+                .columns()
+                .iter()
+                .map(|column| column.name.clone())
+        };
         let mut names = params.columns.clone().unwrap_or_else(|| all().collect());
         names.retain(|name| {
             *name != params.target && params.wind.iter().all(|pair| pair.direction != *name)
@@ -326,8 +361,11 @@ impl Builder<'_> {
             .map(|name| steps.observed(name, params))
             .collect();
         self.columns = columns?;
-        let winds: Result<Vec<[Made; 2]>, SeriesError> =
-            params.wind.par_iter().map(|pair| steps.wind(pair)).collect();
+        let winds: Result<Vec<[Made; 2]>, SeriesError> = params
+            .wind
+            .par_iter()
+            .map(|pair| steps.wind(pair))
+            .collect();
         self.columns.extend(winds?.into_iter().flatten());
         Ok(())
     }
@@ -350,7 +388,13 @@ impl Builder<'_> {
             }
         }
         let filled = |name: String, column: Option<String>, values| {
-            made(name, "1".to_owned(), values, Role::Past, ColumnSource::Filled { column })
+            made(
+                name,
+                "1".to_owned(),
+                values,
+                Role::Past,
+                ColumnSource::Filled { column },
+            )
         };
         if params.mask == Mask::Row {
             self.columns.push(filled(FILLED.to_owned(), None, share));
@@ -376,7 +420,12 @@ impl Builder<'_> {
             let views = [
                 ("sun_elevation_sin", "1", SunView::Elevation, None),
                 ("clear_sky_radiation", "W/m²", SunView::ClearSky, None),
-                ("clear_sky_index", "1", SunView::ClearSkyIndex, sun.radiation.clone()),
+                (
+                    "clear_sky_index",
+                    "1",
+                    SunView::ClearSkyIndex,
+                    sun.radiation.clone(),
+                ),
             ];
             for (name, unit, view, radiation) in views {
                 if view == SunView::ClearSkyIndex && radiation.is_none() {
@@ -424,22 +473,34 @@ impl Builder<'_> {
             let source = ColumnSource::Rolling {
                 column: rolling.column.clone(),
                 rows: features::rows_in(rolling.over, step),
-                ahead: rolling.ahead.map_or(0, |ahead| features::rows_in(ahead, step)),
+                ahead: rolling
+                    .ahead
+                    .map_or(0, |ahead| features::rows_in(ahead, step)),
                 stat: rolling.stat,
             };
-            let name = features::name_over(&rolling.column, features::word(rolling.stat), rolling.over);
+            let name =
+                features::name_over(&rolling.column, features::word(rolling.stat), rolling.over);
             self.derive(name, "", source)?;
         }
         Ok(())
     }
 
     /// Adds a column that is made from others; without a unit it has that of the column it is of.
-    fn derive(&mut self, name: String, unit: &str, source: ColumnSource) -> Result<(), SeriesError> {
+    fn derive(
+        &mut self,
+        name: String,
+        unit: &str,
+        source: ColumnSource,
+    ) -> Result<(), SeriesError> {
         let find = |name: &str| {
             let made = self.columns.iter().find(|made| made.column.name == name);
             made.ok_or_else(|| SeriesError::NoColumn {
                 name: name.to_owned(),
-                there: self.columns.iter().map(|made| made.column.name.clone()).collect(),
+                there: self
+                    .columns
+                    .iter()
+                    .map(|made| made.column.name.clone())
+                    .collect(),
             })
         };
         let values = |name: &str| find(name).map(|made| made.column.values.as_slice());
@@ -459,7 +520,9 @@ impl Builder<'_> {
     /// Forecasts from outside, as they were known at each row.
     fn forecasts(&mut self, table: &Table) -> Result<Runs, DatasetError> {
         if table.issues().is_none() {
-            return Err(DatasetError::Kind("forecasts need an issue time in every row"));
+            return Err(DatasetError::Kind(
+                "forecasts need an issue time in every row",
+            ));
         }
         let params = &self.params.forecasts;
         let step = self.layout.step();
@@ -473,7 +536,11 @@ impl Builder<'_> {
         let directions = |name: &String| params.wind.iter().any(|pair| pair.direction == *name);
         let all = || table.columns().iter().map(|column| column.name.clone());
         let names = params.columns.clone().unwrap_or_else(|| all().collect());
-        let mut asked: Vec<String> = names.iter().filter(|name| !directions(name)).cloned().collect();
+        let mut asked: Vec<String> = names
+            .iter()
+            .filter(|name| !directions(name))
+            .cloned()
+            .collect();
         let plain = asked.len();
         for pair in &params.wind {
             for name in [&pair.speed, &pair.direction] {

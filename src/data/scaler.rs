@@ -63,7 +63,10 @@ impl Scaler {
             Scaling::Robust => {
                 present.sort_unstable_by(f64::total_cmp);
                 let range = quantile(&present, 0.75) - quantile(&present, 0.25);
-                (Method::Robust, (quantile(&present, 0.5), range / NORMAL_IQR))
+                (
+                    Method::Robust,
+                    (quantile(&present, 0.5), range / NORMAL_IQR),
+                )
             }
             Scaling::MinMax => {
                 let low = present.iter().copied().fold(f64::INFINITY, f64::min);
@@ -155,7 +158,10 @@ mod tests {
             (at(Scaling::Standard, 2.0), at(Scaling::Standard, 3.0)),
             (0.0, 1.0)
         );
-        assert_eq!((at(Scaling::MinMax, 1.0), at(Scaling::MinMax, 3.0)), (0.0, 1.0));
+        assert_eq!(
+            (at(Scaling::MinMax, 1.0), at(Scaling::MinMax, 3.0)),
+            (0.0, 1.0)
+        );
         // Quartiles 1.5 and 2.5.
         assert!((at(Scaling::Robust, 3.0) - NORMAL_IQR).abs() < 1e-12);
         // ln 2 and ln 4: mean 1.5 ln 2, deviation 0.5 ln 2.

@@ -109,12 +109,17 @@ impl Split {
     /// The rows of a part in each series.
     pub fn ranges(&self, part: Part, layout: &Layout) -> Vec<Range<usize>> {
         let blocks = layout.blocks().iter();
-        blocks.map(|block| self.rows(part, block, layout.step())).collect()
+        blocks
+            .map(|block| self.rows(part, block, layout.step()))
+            .collect()
     }
 
     /// How many rows a part has in all series.
     pub fn count(&self, part: Part, layout: &Layout) -> usize {
-        self.ranges(part, layout).iter().map(ExactSizeIterator::len).sum()
+        self.ranges(part, layout)
+            .iter()
+            .map(ExactSizeIterator::len)
+            .sum()
     }
 
     /// The first time of the rows that a model is not trained on.
@@ -239,7 +244,13 @@ impl<'a> Gaps<'a> {
 
     fn allow(&self, issue: usize, window: Window) -> bool {
         let seen = issue + 1;
-        let reach = || self.frame.outlook.reach.get(issue).map_or(0, |&reach| reach as usize);
+        let reach = || {
+            self.frame
+                .outlook
+                .reach
+                .get(issue)
+                .map_or(0, |&reach| reach as usize)
+        };
         self.past[seen] == self.past[seen - window.lookback]
             && self.ahead[seen + window.horizon] == self.ahead[seen]
             && self.frame.may_issue(issue)
@@ -322,19 +333,35 @@ mod tests {
         let ranges = Split::PARTS.map(|part| split.ranges(part, &layout).remove(0));
         assert_eq!(ranges, [0..50, 50..60, 60..100]);
         let json = serde_json::to_string(&split).expect("JSON");
-        assert_eq!(serde_json::from_str::<Split>(&json).expect("a split"), split);
+        assert_eq!(
+            serde_json::from_str::<Split>(&json).expect("a split"),
+            split
+        );
         let odd = json.replace("1970-01-03T02:00:00Z", "1970-01-03T11:00:00Z");
         assert!(serde_json::from_str::<Split>(&odd).is_err());
     }
 
     #[test]
     fn borders_are_the_same_time_for_every_series() {
-        let series = [("a".into(), 0, 100), ("b".into(), 3600 * 60, 40), ("c".into(), 0, 5)];
+        let series = [
+            ("a".into(), 0, 100),
+            ("b".into(), 3600 * 60, 40),
+            ("c".into(), 0, 5),
+        ];
         let layout = Layout::new(Step::HOUR, series);
         let split = Split::new(&layout, &shares(0)).expect("three parts");
-        assert_eq!(split.ranges(Part::Train, &layout), [0..70, 100..110, 140..145]);
-        assert_eq!(split.ranges(Part::Validation, &layout), [70..80, 110..120, 145..145]);
-        assert_eq!(split.ranges(Part::Test, &layout), [80..100, 120..140, 145..145]);
+        assert_eq!(
+            split.ranges(Part::Train, &layout),
+            [0..70, 100..110, 140..145]
+        );
+        assert_eq!(
+            split.ranges(Part::Validation, &layout),
+            [70..80, 110..120, 145..145]
+        );
+        assert_eq!(
+            split.ranges(Part::Test, &layout),
+            [80..100, 120..140, 145..145]
+        );
     }
 
     proptest! {

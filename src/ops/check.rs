@@ -6,8 +6,8 @@ use anyhow::{Context as _, Result};
 
 use super::quality::{tell, train_share};
 use super::{QualityFailed, dataset};
-use crate::data::quality::{self, Setting};
 use crate::data::Table;
+use crate::data::quality::{self, Setting};
 use crate::event::Observer;
 use crate::fs;
 use crate::params::{Params, QualityParams};

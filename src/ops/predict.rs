@@ -53,7 +53,10 @@ pub fn predict(mut context: Context<'_>) -> Result<()> {
         staged.write(&name, svg.as_bytes())?;
         plots.push(context.out.join(name).display().to_string());
     }
-    let forecasts: Vec<Forecast> = forecasts.into_iter().map(|(forecast, _)| forecast).collect();
+    let forecasts: Vec<Forecast> = forecasts
+        .into_iter()
+        .map(|(forecast, _)| forecast)
+        .collect();
     let json = match forecasts.as_slice() {
         [only] if only.series.is_empty() => serde_json::to_value(only)?,
         several => serde_json::to_value(several)?,
@@ -85,7 +88,10 @@ fn plot_name(series: &str) -> String {
     };
     match series {
         "" => "forecast.svg".to_owned(),
-        name => format!("forecast-{}.svg", name.chars().map(plain).collect::<String>()),
+        name => format!(
+            "forecast-{}.svg",
+            name.chars().map(plain).collect::<String>()
+        ),
     }
 }
 
@@ -268,7 +274,9 @@ fn plot(forecast: &Forecast, dataset: &Dataset, series: &Newest) -> ForecastPlot
     let shown = (PLOTTED_HOURS / panel.layout().step().hours()) as usize;
     // The rows of the data set up to the one that the forecast is issued from.
     let end = series.observed.rows.start + series.issue - series.first + 1;
-    let rows = end.saturating_sub(shown.max(1)).max(series.observed.rows.start)..end;
+    let rows = end
+        .saturating_sub(shown.max(1))
+        .max(series.observed.rows.start)..end;
     let observed = panel
         .column(&forecast.target)
         .map(|column| column.values.as_slice())

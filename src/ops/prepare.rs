@@ -24,7 +24,10 @@ pub fn prepare(mut context: Context<'_>) -> Result<()> {
     let inputs = inputs.join(", ");
     let (observed, forecasts) = read(&context)?;
     let observed = observed.with_context(|| {
-        format!("{inputs}: there are forecasts only, and no observations of {}", params.target)
+        format!(
+            "{inputs}: there are forecasts only, and no observations of {}",
+            params.target
+        )
     })?;
     let raw_step = params
         .raw_step
@@ -61,8 +64,7 @@ pub fn prepare(mut context: Context<'_>) -> Result<()> {
         ..RowCounts::default()
     };
     let known = forecasts.as_ref().map(|forecasts| &forecasts.kept);
-    let prepared =
-        Dataset::prepare(&assessed.kept, known, params, rows).with_context(|| inputs)?;
+    let prepared = Dataset::prepare(&assessed.kept, known, params, rows).with_context(|| inputs)?;
     dataset::write_dataset(&staged, &prepared)?;
     staged.commit()?;
 
@@ -116,7 +118,9 @@ fn read(context: &Context<'_>) -> Result<(Option<Table>, Option<Table>)> {
             None => &mut observed,
         };
         *slot = Some(match slot.take() {
-            Some(table) => table.append(&more).with_context(|| path.display().to_string())?,
+            Some(table) => table
+                .append(&more)
+                .with_context(|| path.display().to_string())?,
             None => more,
         });
     }
@@ -124,7 +128,11 @@ fn read(context: &Context<'_>) -> Result<(Option<Table>, Option<Table>)> {
 }
 
 /// What the checks must know. Forecasts are not asked for the columns that observations must have.
-fn setting<'a>(params: &'a PrepareParams, step: Step, forecasts: Option<&'a [String]>) -> Setting<'a> {
+fn setting<'a>(
+    params: &'a PrepareParams,
+    step: Step,
+    forecasts: Option<&'a [String]>,
+) -> Setting<'a> {
     Setting {
         params: &params.quality,
         step,

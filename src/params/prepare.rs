@@ -412,7 +412,10 @@ pub(super) fn check(raw: Raw) -> Result<PrepareParams, Invalid> {
         }
     }
     Ok(PrepareParams {
-        fill: raw.fill.map(|fill| check_fill(&fill, raw.step)).transpose()?,
+        fill: raw
+            .fill
+            .map(|fill| check_fill(&fill, raw.step))
+            .transpose()?,
         sun: raw.sun.map(check_sun).transpose()?,
         split: check_split(&raw.split)?,
         quality: super::quality::check_quality(raw.quality)?,
@@ -460,7 +463,11 @@ fn whole_steps(
     if seconds % step.seconds() == 0 {
         return Ok(());
     }
-    Err(invalid(key, format!("multiples of prepare.step ({step})"), found))
+    Err(invalid(
+        key,
+        format!("multiples of prepare.step ({step})"),
+        found,
+    ))
 }
 
 fn check_fill(raw: &RawFill, step: Step) -> Result<FillParams, Invalid> {
@@ -502,8 +509,8 @@ fn check_sun(raw: RawSun) -> Result<SunParams, Invalid> {
     }
     for (name, place) in &places {
         let expected = "latitudes from -90 to 90 and longitudes from -180 to 180";
-        let on_earth = (-90.0..=90.0).contains(&place.latitude)
-            && (-180.0..=180.0).contains(&place.longitude);
+        let on_earth =
+            (-90.0..=90.0).contains(&place.latitude) && (-180.0..=180.0).contains(&place.longitude);
         if !on_earth {
             let found = format!("{} and {} {name}", place.latitude, place.longitude);
             return Err(invalid("prepare.sun", expected, found.trim_end()));
@@ -590,9 +597,15 @@ mod tests {
     fn what_cannot_be_prepared_is_told_by_its_key() {
         for (change, told) in [
             ("minimum_share: 0", "minimum_share: expected above 0"),
-            ("raw_step: 7min", "raw_step: expected a divisor of prepare.step (1h), found 7min"),
+            (
+                "raw_step: 7min",
+                "raw_step: expected a divisor of prepare.step (1h), found 7min",
+            ),
             ("raw_step: 2h", "raw_step"),
-            ("lags: {t: [90min]}", "lags.t: expected multiples of prepare.step (1h), found 90min"),
+            (
+                "lags: {t: [90min]}",
+                "lags.t: expected multiples of prepare.step (1h), found 90min",
+            ),
             ("lags: {t: [soon]}", "length of time"),
             ("differences: {t: [1min]}", "differences.t"),
             ("rolling: [{column: t, over: 90min, stat: mean}]", "rolling"),
@@ -602,12 +615,27 @@ mod tests {
             ("sun: {latitude: 50}", "sun: expected both"),
             ("sun: {}", "sun: expected `latitude`"),
             ("sun: {latitude: 91, longitude: 0}", "found 91 and 0"),
-            ("split: {train: 0.7, validation: 0.1}", "split: expected `train`"),
-            ("split: {train: 0.7, validation: 0.1, test: 0.1}", "add up to 1"),
-            ("split: {train: 0, validation: 0.5, test: 0.5}", "split.train"),
+            (
+                "split: {train: 0.7, validation: 0.1}",
+                "split: expected `train`",
+            ),
+            (
+                "split: {train: 0.7, validation: 0.1, test: 0.1}",
+                "add up to 1",
+            ),
+            (
+                "split: {train: 0, validation: 0.5, test: 0.5}",
+                "split.train",
+            ),
             ("split: {validation_from: 2024-01-01}", "something between"),
-            ("split: {validation_from: 2024-01-01, test_from: 2023-01-01}", "split.test_from"),
-            ("split: {validation_from: soon, test_from: 2023-01-01}", "split.validation_from"),
+            (
+                "split: {validation_from: 2024-01-01, test_from: 2023-01-01}",
+                "split.test_from",
+            ),
+            (
+                "split: {validation_from: soon, test_from: 2023-01-01}",
+                "split.validation_from",
+            ),
             ("scaling: {default: none_at_all}", "none_at_all"),
         ] {
             let error = checked(change).unwrap_err();
@@ -635,7 +663,14 @@ mod tests {
             panic!("{:?}", params.split)
         };
         assert_eq!((validation_from, purge_s), (1_704_067_200, 172_800));
-        assert!((params.split.train_share(validation_from - 30, validation_from + 10) - 0.75).abs() < 1e-12);
+        assert!(
+            (params
+                .split
+                .train_share(validation_from - 30, validation_from + 10)
+                - 0.75)
+                .abs()
+                < 1e-12
+        );
         assert_eq!(params.forecasts.delay_s, 0);
         assert!(params.forecasts.lead);
     }

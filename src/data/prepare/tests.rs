@@ -83,7 +83,11 @@ fn columns_have_their_roles_and_the_target_comes_first() {
 
 #[test]
 fn a_mask_for_each_column_where_that_is_asked_for() {
-    let dataset = prepare(&table(100), "  fill: {up_to: 1h, method: last, mask: columns}\n").unwrap();
+    let dataset = prepare(
+        &table(100),
+        "  fill: {up_to: 1h, method: last, mask: columns}\n",
+    )
+    .unwrap();
     let names: Vec<&str> = roles(&dataset).into_iter().map(|(name, _)| name).collect();
     assert_eq!(names[3..], ["t_filled", "speed_filled", "direction_filled"]);
     assert_eq!(values(&dataset, "t")[3], values(&dataset, "t")[2]);
@@ -96,7 +100,9 @@ fn scaling_sees_the_training_part_only() {
     let mut other = table(100);
     let changed = other.columns().iter().map(|column| {
         let mut column = column.clone();
-        column.values[70..].iter_mut().for_each(|value| *value += 1000.0);
+        column.values[70..]
+            .iter_mut()
+            .for_each(|value| *value += 1000.0);
         column
     });
     other = Table::new(other.times().to_vec(), changed.collect()).unwrap();
@@ -117,7 +123,10 @@ fn rows_ahead_hold_what_is_known_and_nothing_else() {
         let known = role == Role::Future;
         assert_eq!(frame.at(104, c).is_nan(), !known, "{name}");
         if name.starts_with("hour_of_day") {
-            assert!((frame.at(104, c) - frame.at(104 - 24, c)).abs() < 1e-6, "{name}");
+            assert!(
+                (frame.at(104, c) - frame.at(104 - 24, c)).abs() < 1e-6,
+                "{name}"
+            );
         }
     }
     assert!(roles(&dataset).contains(&("hour_of_day_sin_lag_1h", Role::Future)));
@@ -133,7 +142,11 @@ fn finer_observations_become_one_row() {
         column("t", "°C", (0..rows).map(|row| row as f64)),
         column("wind_gust", "m/s", (0..rows).map(|row| row as f64)),
         column("rain", "mm", (0..rows).map(|_| 1.0)),
-        column("wind_direction", "°", (0..rows).map(|row| if row % 2 == 0 { 350.0 } else { 10.0 })),
+        column(
+            "wind_direction",
+            "°",
+            (0..rows).map(|row| if row % 2 == 0 { 350.0 } else { 10.0 }),
+        ),
     ];
     let dataset = prepare(&Table::new(times, columns).unwrap(), "").unwrap();
     let row = 2;
@@ -144,15 +157,32 @@ fn finer_observations_become_one_row() {
     assert_eq!(values(&dataset, "rain")[row], 6.0);
     let direction = values(&dataset, "wind_direction")[row];
     assert!(!(1e-6..=360.0 - 1e-6).contains(&direction), "{direction}");
-    let gust = dataset.meta().columns.iter().find(|c| c.name == "wind_gust").unwrap();
-    assert!(matches!(&gust.source, ColumnSource::Observed { aggregate: Some(Aggregate::Max), .. }));
+    let gust = dataset
+        .meta()
+        .columns
+        .iter()
+        .find(|c| c.name == "wind_gust")
+        .unwrap();
+    assert!(matches!(
+        &gust.source,
+        ColumnSource::Observed {
+            aggregate: Some(Aggregate::Max),
+            ..
+        }
+    ));
 }
 
 #[test]
 fn series_have_gaps_of_their_own_and_one_split() {
     let names = (0..200).map(|row| if row < 120 { "a" } else { "b" });
     let times = (0..120).chain(40..120).map(|row| row * HOUR).collect();
-    let t = (0..200).map(|row| if row == 119 || row == 120 { f64::NAN } else { noise(row, 0) });
+    let t = (0..200).map(|row| {
+        if row == 119 || row == 120 {
+            f64::NAN
+        } else {
+            noise(row, 0)
+        }
+    });
     let table = Table::new(times, vec![column("t", "°C", t)])
         .and_then(|table| table.with_series(RowSeries::from_names(names)))
         .unwrap();
@@ -195,18 +225,32 @@ fn forecasts_are_joined_as_they_were_known() {
     let params = params("  forecasts: {delay: 3h}\n");
     let (table, known) = (table(240), forecasts(10));
     let dataset = Dataset::prepare(&table, Some(&known), &params, RowCounts::default()).unwrap();
-    let forecast: Vec<(&str, Role)> = roles(&dataset).into_iter().filter(|c| c.1 == Role::Forecast).collect();
-    assert_eq!(forecast, [("forecast_ws", Role::Forecast), ("forecast_lead", Role::Forecast)]);
+    let forecast: Vec<(&str, Role)> = roles(&dataset)
+        .into_iter()
+        .filter(|c| c.1 == Role::Forecast)
+        .collect();
+    assert_eq!(
+        forecast,
+        [
+            ("forecast_ws", Role::Forecast),
+            ("forecast_lead", Role::Forecast)
+        ]
+    );
     let frame = frame(&dataset, 0);
     let scaler = &dataset.scalers()[dataset.meta().columns.len() - 2..];
     let seen = |issue: usize, lead: usize| {
         let values = frame.forecast_at(issue, lead);
         let pairs = values.iter().zip(scaler);
-        pairs.map(|(&v, scaler)| scaler.inverse(f64::from(v))).collect::<Vec<f64>>()
+        pairs
+            .map(|(&v, scaler)| scaler.inverse(f64::from(v)))
+            .collect::<Vec<f64>>()
     };
     let close = |found: &[f64], expected: [f64; 2]| {
         let pairs = found.iter().zip(&expected);
-        assert!(found.len() == 2 && pairs.into_iter().all(|(a, b)| (a - b).abs() < 1e-3), "{found:?} {expected:?}");
+        assert!(
+            found.len() == 2 && pairs.into_iter().all(|(a, b)| (a - b).abs() < 1e-3),
+            "{found:?} {expected:?}"
+        );
     };
     // At 14:00 the run of 00:00 is the newest, at 15:00 that of noon is out.
     let value = |run: usize, lead: usize| known.columns()[0].values[run * 36 + lead - 1];
@@ -218,7 +262,10 @@ fn forecasts_are_joined_as_they_were_known() {
     assert_eq!(values(&dataset, "forecast_ws")[15], value(1, 3));
     assert_eq!(values(&dataset, "forecast_ws")[14], value(0, 14));
     let back = round_trip(&dataset);
-    assert_eq!(back.frame(&back.scalers(), 4), dataset.frame(&dataset.scalers(), 4));
+    assert_eq!(
+        back.frame(&back.scalers(), 4),
+        dataset.frame(&dataset.scalers(), 4)
+    );
     assert_eq!(back.meta().forecasts.as_ref().unwrap().runs, 20);
 }
 
@@ -226,7 +273,10 @@ fn forecasts_are_joined_as_they_were_known() {
 fn features_that_look_ahead_are_refused() {
     let refused = |change: &str| {
         let error = prepare(&table(400), change).unwrap_err();
-        assert!(matches!(error, DatasetError::Leak { .. }), "{change}: {error}");
+        assert!(
+            matches!(error, DatasetError::Leak { .. }),
+            "{change}: {error}"
+        );
         error.to_string()
     };
     let told = refused("  lags: {t: [-1h]}\n");
@@ -248,15 +298,26 @@ fn what_cannot_become_a_data_set_is_told() {
     let told = |table: &Table, change: &str| prepare(table, change).unwrap_err().to_string();
     assert!(told(&table(2), "").contains("2 rows"));
     assert!(told(&table(60), "  lags: {x: [1h]}\n").contains("no column x; there are t, speed"));
-    let logarithm = told(&table(60), "  scaling: {columns: {cold: log1p}}\n  columns: [cold]\n");
+    let logarithm = told(
+        &table(60),
+        "  scaling: {columns: {cold: log1p}}\n  columns: [cold]\n",
+    );
     assert!(logarithm.contains("no column cold"), "{logarithm}");
     let empty = Table::new(vec![], vec![]).unwrap();
     assert!(prepare(&empty, "").is_err());
     let forecasts = forecasts(3);
     assert!(told(&forecasts, "").contains("forecasts only"));
-    let silent = Table::new(table(60).times().to_vec(), vec![column("t", "°C", (0..60).map(|_| f64::NAN))]).unwrap();
+    let silent = Table::new(
+        table(60).times().to_vec(),
+        vec![column("t", "°C", (0..60).map(|_| f64::NAN))],
+    )
+    .unwrap();
     assert!(told(&silent, "").contains("no value in the training part"));
-    let off = Table::new(vec![0, 3600, 5400, 7200, 10_800], vec![column("t", "°C", (0..5).map(f64::from))]).unwrap();
+    let off = Table::new(
+        vec![0, 3600, 5400, 7200, 10_800],
+        vec![column("t", "°C", (0..5).map(f64::from))],
+    )
+    .unwrap();
     assert!(told(&off, "  raw_step: 1h\n").contains("not on the step"));
 }
 
@@ -265,11 +326,20 @@ fn files_that_do_not_belong_together_are_refused() {
     let dataset = prepare(&table(100), WIND).unwrap();
     let meta = dataset.meta().clone();
     let parts = |table: &Table, meta: DatasetMeta| Dataset::from_parts(table, None, meta);
-    assert_eq!(parts(&dataset.panel().to_table(), meta.clone()).unwrap(), dataset);
+    assert_eq!(
+        parts(&dataset.panel().to_table(), meta.clone()).unwrap(),
+        dataset
+    );
     assert!(parts(&table(100), meta.clone()).is_err());
-    let shorter = dataset.panel().to_table().take_rows(&(0..99).collect::<Vec<_>>());
+    let shorter = dataset
+        .panel()
+        .to_table()
+        .take_rows(&(0..99).collect::<Vec<_>>());
     let told = parts(&shorter, meta.clone()).unwrap_err().to_string();
-    assert!(told.contains("99 rows, dataset.json speaks of 100"), "{told}");
+    assert!(
+        told.contains("99 rows, dataset.json speaks of 100"),
+        "{told}"
+    );
     let old = DatasetMeta { format: 1, ..meta };
     assert!(parts(&dataset.panel().to_table(), old).is_err());
 }
