@@ -217,7 +217,7 @@ mod tests {
             mean: vec![0.0, 1.0],
             quantiles: vec![-1.0, 0.0, 1.0, 0.0, 1.0, 2.0],
         };
-        let scaler = Scaler::fit(&[8.0, 12.0]);
+        let scaler = Scaler::fit(crate::params::Scaling::Standard, &[8.0, 12.0]).unwrap();
         Forecast::new("t", "°C", 0, Step::HOUR, scaler, &predictions)
     }
 
@@ -230,7 +230,7 @@ mod tests {
         );
         assert_eq!(forecast.leads[1].quantiles, [10.0, 12.0, 14.0]);
         assert_eq!(forecast.leads[1].valid_time, "1970-01-01T02:00:00Z");
-        let csv = String::from_utf8(forecast.to_csv().unwrap()).unwrap();
+        let csv = String::from_utf8(to_csv(&[forecast]).unwrap()).unwrap();
         assert_eq!(
             csv.lines().next(),
             Some("valid_time,lead_h,mean [°C],q0.1 [°C],q0.5 [°C],q0.9 [°C]")

@@ -197,6 +197,12 @@ mod tests {
     use super::*;
     use crate::params::Architecture;
 
+    /// Of values from 1970 on.
+    fn fitted(step: Step, values: &[f32]) -> Climatology {
+        let times = (0..).map(|row| row * step.seconds());
+        Climatology::fit(step, times.zip(values.iter().copied()))
+    }
+
     const YEAR_ROWS: usize = 365 * 24;
 
     fn step(text: &str) -> Step {
@@ -206,7 +212,7 @@ mod tests {
     #[test]
     fn a_daily_cycle_is_found_again() {
         let hours: Vec<f32> = (0..2 * YEAR_ROWS).map(|row| (row % 24) as f32).collect();
-        let climatology = Climatology::fit(0, Step::HOUR, &hours);
+        let climatology = fitted(Step::HOUR, &hours);
         for time in [0_i64, 3600 * 5, 1_577_829_600, -3600] {
             let hour = time.rem_euclid(86_400) / 3600;
             assert_eq!(climatology.value(time), hour as f32, "{time}");
@@ -218,7 +224,7 @@ mod tests {
         // Ten values, one a day from 1 January 1970; only the last is not zero.
         let mut values = [0.0; 10];
         values[9] = 1.0;
-        let climatology = Climatology::fit(0, Step::DAY, &values);
+        let climatology = fitted(Step::DAY, &values);
         let total: usize = (0..10).map(|day| 16 - (9 - day)).sum();
         assert!((climatology.value(9 * 86_400) - 16.0 / total as f32).abs() < 1e-6);
         // 20 January reaches back to the 5th and sees the 10th ten days before it.
@@ -237,31 +243,24 @@ mod tests {
         let mut values = vec![f32::NAN; 8];
         values[0] = 2.0;
         values[2] = 4.0;
-        let climatology = Climatology::fit(0, step, &values);
+        let climatology = fitted(step, &values);
         assert_eq!(climatology.value(43_200), 3.0);
     }
 
     #[test]
     fn without_any_value_all_is_missing() {
-        assert!(Climatology::fit(0, Step::HOUR, &[]).value(0).is_nan());
-        assert!(
-            Climatology::fit(0, Step::HOUR, &[f32::NAN])
-                .value(0)
-                .is_nan()
-        );
-        assert_eq!(
-            Climatology::fit(0, Step::HOUR, &[2.5]).value(1_600_000_000),
-            2.5
-        );
+        assert!(fitted(Step::HOUR, &[]).value(0).is_nan());
+        assert!(fitted(Step::HOUR, &[f32::NAN]).value(0).is_nan());
+        assert_eq!(fitted(Step::HOUR, &[2.5]).value(1_600_000_000), 2.5);
     }
 
     #[test]
     fn steps_that_do_not_divide_a_day_use_the_hour() {
-        assert_eq!(Climatology::fit(0, step("7h"), &[1.0]).slots, 24);
-        assert_eq!(Climatology::fit(0, step("10s"), &[1.0]).slots, 24);
-        assert_eq!(Climatology::fit(0, step("7d"), &[1.0]).slots, 24);
-        assert_eq!(Climatology::fit(0, step("10min"), &[1.0]).slots, 144);
-        assert_eq!(Climatology::fit(0, Step::DAY, &[1.0]).slots, 1);
+        assert_eq!(fitted(step("7h"), &[1.0]).slots, 24);
+        assert_eq!(fitted(step("10s"), &[1.0]).slots, 24);
+        assert_eq!(fitted(step("7d"), &[1.0]).slots, 24);
+        assert_eq!(fitted(step("10min"), &[1.0]).slots, 144);
+        assert_eq!(fitted(Step::DAY, &[1.0]).slots, 1);
     }
 
     #[test]
@@ -317,7 +316,7 @@ mod tests {
             start in -4_000_000_000..4_000_000_000_i64,
             time in -4_000_000_000..4_000_000_000_i64,
         ) {
-            let value = Climatology::fit(start, Step::HOUR, &values).value(time);
+            let value = Climatology::fit(Step::HOUR, (0..).map(|row| start + row * 3600).zip(values.iter().copied())).value(time);
             let low = values.iter().copied().fold(f32::INFINITY, f32::min);
             let high = values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
             prop_assert!(low - 1e-3 <= value && value <= high + 1e-3);

@@ -265,11 +265,12 @@ pub(super) mod testing {
             threads: 1,
             device: Device::Cpu,
         };
+        let train_part = 0..train_rows;
         let task = FitTask {
             frame,
             train: &windows(0, train_rows),
             validation: &windows(train_rows, frame.rows()),
-            train_rows: std::slice::from_ref(&(0..train_rows)),
+            train_rows: std::slice::from_ref(&train_part),
             model,
             train_params: &train_params,
         };
