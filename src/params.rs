@@ -9,6 +9,7 @@ mod checked;
 mod quality;
 mod raw;
 mod raw_quality;
+mod source;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -22,6 +23,9 @@ pub use checked::{
     FileColumn, FileSource, LstmParams, ModelParams, OpenMeteoSource, Params, PredictParams,
     PrepareParams, RidgeParams, Sampler, SourceParams, SplitShares, Token, TokenPlace, TrainParams,
     TuneParams, WindPair,
+};
+pub use source::times::{
+    Ambiguous, Clock, Nonexistent, Notation, SourceTime, TimeFormat, TimeParts, TimePlace,
 };
 pub use quality::{Action, ColumnQuality, Conflicts, OrderedPair, QualityParams, Quantity};
 

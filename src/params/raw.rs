@@ -26,7 +26,7 @@ pub(super) struct Params {
 pub(super) enum Source {
     File {
         path: String,
-        time: SourceTime,
+        time: super::source::times::RawTime,
         columns: BTreeMap<String, SourceColumn>,
         #[serde(default = "comma")]
         delimiter: char,
@@ -62,15 +62,6 @@ pub(super) struct Token {
     pub(super) env: Option<String>,
     pub(super) file: Option<String>,
     pub(super) header: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct SourceTime {
-    pub(super) column: String,
-    pub(super) format: Option<String>,
-    #[serde(default)]
-    pub(super) utc_offset_h: f64,
 }
 
 #[derive(Debug, Deserialize)]

@@ -5,6 +5,7 @@ mod http;
 mod open_meteo;
 mod responses;
 mod secret;
+mod times;
 
 use std::path::Path;
 

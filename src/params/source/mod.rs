@@ -1,0 +1,3 @@
+//! The parameters of sources: for each kind what a person wrote, and what holds after a check.
+
+pub(super) mod times;
