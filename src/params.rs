@@ -20,14 +20,17 @@ use crate::yaml;
 
 pub use checked::{
     Architecture, Calendar, Days, Device, Dimension, EvaluateParams, Fallback, FeelsLike,
-    FileColumn, FileSource, LstmParams, ModelParams, OpenMeteoSource, Params, PredictParams,
-    PrepareParams, RidgeParams, Sampler, SourceParams, SplitShares, Token, TokenPlace, TrainParams,
-    TuneParams, WindPair,
+    LstmParams, ModelParams, OpenMeteoSource, Params, PredictParams, PrepareParams, RidgeParams,
+    Sampler, SourceParams, SplitShares, Token, TokenPlace, TrainParams, TuneParams, WindPair,
 };
+pub use quality::{Action, ColumnQuality, Conflicts, OrderedPair, QualityParams, Quantity};
+pub use source::file::{
+    FileColumn, FileFormat, FileSeries, FileSource, Reading, RowTime, TextFormat, ValidTime,
+};
+pub use source::noaa_co2::{Co2Column, Interval, NoaaCo2Source, NoaaPlace};
 pub use source::times::{
     Ambiguous, Clock, Nonexistent, Notation, SourceTime, TimeFormat, TimeParts, TimePlace,
 };
-pub use quality::{Action, ColumnQuality, Conflicts, OrderedPair, QualityParams, Quantity};
 
 /// A parameter that does not hold.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::time::Step;
 
+use super::source::file::FileSource;
+use super::source::noaa_co2::NoaaCo2Source;
+
 pub use super::raw::Calendar;
 
 /// All of `params.yaml`, checked.
@@ -30,8 +33,10 @@ pub struct Params {
 /// A source of observations.
 #[derive(Clone, Debug, PartialEq)]
 pub enum SourceParams {
-    /// A CSV file, plain or gzipped.
+    /// Files of the project.
     File(FileSource),
+    /// CO2 at Mauna Loa.
+    NoaaCo2(NoaaCo2Source),
     /// The service of open-meteo.com, or a mirror of it.
     OpenMeteo(OpenMeteoSource),
 }
@@ -93,30 +98,6 @@ pub enum TokenPlace {
     Env(String),
     /// In a file, relative to the project.
     File(String),
-}
-
-/// How to read a file of observations.
-#[derive(Clone, Debug, PartialEq)]
-pub struct FileSource {
-    /// The file, relative to the project.
-    pub path: String,
-    /// The time of a row.
-    pub time: super::SourceTime,
-    /// Name in the data → column of the file and its unit.
-    pub columns: BTreeMap<String, FileColumn>,
-    /// One ASCII character.
-    pub delimiter: u8,
-    /// Texts that mean "no value", besides the empty one.
-    pub missing: Vec<String>,
-}
-
-/// One column of a file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FileColumn {
-    /// Its name in the file.
-    pub from: String,
-    /// Its unit, as in the file.
-    pub unit: String,
 }
 
 /// How a data set is made.

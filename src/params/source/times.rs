@@ -3,12 +3,14 @@
 use serde::Deserialize;
 
 use super::super::{Invalid, invalid};
+use super::file::{name, some_name};
 use crate::time::{Pattern, Zone};
 
 /// As a person wrote it.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(in crate::params) struct RawTime {
+    #[serde(deserialize_with = "some_name")]
     pub(super) column: Option<String>,
     pub(super) columns: Option<TimeParts>,
     pub(super) format: Option<String>,
@@ -41,16 +43,22 @@ pub enum TimePlace {
 #[serde(deny_unknown_fields)]
 pub struct TimeParts {
     /// The year with its century.
+    #[serde(deserialize_with = "name")]
     pub year: String,
     /// From 1.
+    #[serde(deserialize_with = "name")]
     pub month: String,
     /// From 1; the first where absent.
+    #[serde(default, deserialize_with = "some_name")]
     pub day: Option<String>,
     /// 0 to 24; 0 where absent.
+    #[serde(default, deserialize_with = "some_name")]
     pub hour: Option<String>,
     /// 0 where absent.
+    #[serde(default, deserialize_with = "some_name")]
     pub minute: Option<String>,
     /// 0 where absent.
+    #[serde(default, deserialize_with = "some_name")]
     pub second: Option<String>,
 }
 
