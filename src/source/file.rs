@@ -83,7 +83,8 @@ impl File<'_> {
         if format == Some(FileFormat::Parquet) {
             return parquet::read(fs::open(&path)?, file, rows);
         }
-        let mut text = Text::open(&path, file, self.params.text.encoding)?;
+        let open = || Text::open(&path, file, self.params.text.encoding);
+        let mut text = open()?;
         let is_jsonl = match format {
             Some(format) => format == FileFormat::Jsonl,
             None => text.peek()?.trim_ascii_start().starts_with(b"{"),
@@ -91,7 +92,7 @@ impl File<'_> {
         if is_jsonl {
             jsonl::read(text, file, rows)
         } else {
-            csv::read(text, file, &self.params.text, rows)
+            csv::read(text, &open, file, &self.params.text, rows)
         }
     }
 }

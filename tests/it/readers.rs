@@ -174,7 +174,7 @@ columns:
         .fails(1, &["no column `time`", "local"]);
     read("{column: station}")
         .run(&["run", "fetch"])
-        .fails(1, &["pandas.parquet, line 1: expected a time", "found `a`"]);
+        .fails(1, &["pandas.parquet: row 1: expected a time", "found `a`"]);
 }
 
 // What is no file at all.

@@ -1,8 +1,12 @@
 //! Rows of fields with a delimiter between them.
+//!
+//! The line of a bad row is found by counting once more from the beginning: the position that the
+//! csv crate tells is that of the line before where lines end in `\r\n`, and that of a comment
+//! where one stands above the row.
 
-use std::io::BufRead;
+use std::io::{self, BufRead, Read};
 
-use csv::{ByteRecord, Position};
+use csv::{ByteRecord, Reader};
 
 use super::rows::{Field, Row, Rows};
 use super::text::Text;
@@ -10,7 +14,7 @@ use super::{bad_row, some_of, wrong};
 use crate::params::TextFormat;
 use crate::source::SourceError;
 
-/// Bytes of a field or a line that may be read before it is broken for sure.
+/// How much text is taken at a time.
 const BUFFER: usize = 1 << 16;
 
 /// The fields that are wanted, in a record.
@@ -26,15 +30,48 @@ impl Row for CsvRow<'_> {
     }
 }
 
-pub(super) fn read(
-    mut text: Text<'_>,
+/// What is wrong with a file: as a whole, or with the row that ends before a byte of it.
+enum Fault {
+    Whole(SourceError),
+    Row { end: u64, message: String },
+}
+
+impl From<SourceError> for Fault {
+    fn from(error: SourceError) -> Self {
+        Self::Whole(error)
+    }
+}
+
+/// Reads a file, which can be opened as often as it takes.
+pub(super) fn read<'a>(
+    text: Text<'a>,
+    open: &dyn Fn() -> Result<Text<'a>, SourceError>,
     file: &str,
     format: &TextFormat,
     rows: &mut Rows<'_>,
 ) -> Result<(), SourceError> {
+    match read_rows(text, file, format, rows) {
+        Ok(()) => Ok(()),
+        Err(Fault::Whole(error)) => Err(error),
+        Err(Fault::Row { end, message }) => {
+            let line = line_before(open()?, end);
+            let line = line.map_err(|error| wrong(file, error.to_string()))?;
+            Err(bad_row(file, line, message))
+        }
+    }
+}
+
+fn read_rows(
+    mut text: Text<'_>,
+    file: &str,
+    format: &TextFormat,
+    rows: &mut Rows<'_>,
+) -> Result<(), Fault> {
     let is_packed = text.is_packed();
+    let fault = |error: &io::Error| Text::fault(file, is_packed, error);
+    let mut above = 0;
     for _ in 0..format.skip_rows {
-        skip_line(&mut text).map_err(|error| Text::fault(file, is_packed, &error))?;
+        above += skip_line(&mut text).map_err(|error| fault(&error))?;
     }
     let mut reader = csv::ReaderBuilder::new()
         .delimiter(format.delimiter)
@@ -43,21 +80,24 @@ pub(super) fn read(
         .flexible(true)
         .buffer_capacity(BUFFER)
         .from_reader(text);
-    let mut record = ByteRecord::new();
-    let mut next = |record: &mut ByteRecord| {
+    let next = |reader: &mut Reader<Text<'_>>, record: &mut ByteRecord| {
         reader
             .read_byte_record(record)
             .map_err(|error| match error.into_kind() {
-                csv::ErrorKind::Io(error) => Text::fault(file, is_packed, &error),
+                csv::ErrorKind::Io(error) => fault(&error),
                 other => wrong(file, format!("{other:?}")),
             })
     };
-    let line = |record: &ByteRecord| format.skip_rows + record.position().map_or(0, Position::line);
-    let mut is_there = next(&mut record)?;
-    let header = Header::new(format, &record, file, line(&record))?;
+    let bad = |reader: &Reader<Text<'_>>, message: String| Fault::Row {
+        end: above + reader.position().byte(),
+        message,
+    };
+    let mut record = ByteRecord::new();
+    let mut is_there = next(&mut reader, &mut record)?;
+    let header = Header::new(format, &record).map_err(|message| bad(&reader, message))?;
     let places = header.places(rows.wanted(), file)?;
     if format.header {
-        is_there = next(&mut record)?;
+        is_there = next(&mut reader, &mut record)?;
     }
     while is_there {
         let is_whole = record.len() == header.width
@@ -66,28 +106,44 @@ pub(super) fn read(
         if !is_whole {
             let (expected, found) = (header.width, record.len());
             let message = format!("expected {expected} fields, found {found}");
-            return Err(bad_row(file, line(&record), message));
+            return Err(bad(&reader, message));
         }
         let row = CsvRow {
             record: &record,
             places: &places,
         };
-        rows.add(&row)
-            .map_err(|message| bad_row(file, line(&record), message))?;
-        is_there = next(&mut record)?;
+        rows.add(&row).map_err(|message| bad(&reader, message))?;
+        is_there = next(&mut reader, &mut record)?;
     }
     Ok(())
 }
 
-/// Takes a line away without keeping it.
-fn skip_line(text: &mut Text<'_>) -> std::io::Result<()> {
+/// Takes a line away without keeping it, and tells its length.
+fn skip_line(text: &mut Text<'_>) -> io::Result<u64> {
+    let mut skipped = 0;
     loop {
         let buffer = text.fill_buf()?;
         let end = buffer.iter().position(|byte| *byte == b'\n');
-        let (length, is_over) = (buffer.len(), buffer.is_empty());
-        text.consume(end.map_or(length, |end| end + 1));
-        if end.is_some() || is_over {
-            return Ok(());
+        let taken = end.map_or(buffer.len(), |end| end + 1);
+        text.consume(taken);
+        skipped += taken as u64;
+        if end.is_some() || taken == 0 {
+            return Ok(skipped);
+        }
+    }
+}
+
+/// The number of the line with the last byte before `end`.
+fn line_before(text: Text<'_>, end: u64) -> io::Result<u64> {
+    let mut text = text.take(end.saturating_sub(1));
+    let mut line = 1;
+    loop {
+        let buffer = text.fill_buf()?;
+        let taken = buffer.len();
+        line += buffer.iter().filter(|byte| **byte == b'\n').count() as u64;
+        text.consume(taken);
+        if taken == 0 {
+            return Ok(line);
         }
     }
 }
@@ -100,24 +156,22 @@ struct Header {
 
 impl Header {
     /// From the first record, which is the header where there is one.
-    fn new(
-        format: &TextFormat,
-        first: &ByteRecord,
-        file: &str,
-        line: u64,
-    ) -> Result<Self, SourceError> {
+    fn new(format: &TextFormat, first: &ByteRecord) -> Result<Self, String> {
         let mut found: Vec<Vec<u8>> = first.iter().map(<[u8]>::to_vec).collect();
-        // A delimiter at the end of the line.
-        if found.len() > 1 && found.last().is_some_and(Vec::is_empty) {
+        let ends_empty = found.len() > 1 && found.last().is_some_and(Vec::is_empty);
+        let named = format.names.as_ref().map(Vec::len);
+        // A delimiter at the end of the line; without a header it may be a missing value.
+        if ends_empty && named.map_or(format.header, |named| named < found.len()) {
             found.pop();
         }
-        let names = match &format.names {
+        let names: Vec<Vec<u8>> = match &format.names {
             Some(names) => {
-                if names.len() != found.len() && !(found.is_empty() && !format.header) {
+                let is_nothing = first.is_empty();
+                if names.len() != found.len() && !is_nothing {
                     let (expected, there) = (names.len(), found.len());
-                    let message =
-                        format!("expected {expected} fields as in `names`, found {there}");
-                    return Err(bad_row(file, line, message));
+                    return Err(format!(
+                        "expected {expected} fields as in `names`, found {there}"
+                    ));
                 }
                 names.iter().map(|name| name.clone().into_bytes()).collect()
             }
@@ -131,7 +185,6 @@ impl Header {
     }
 
     fn places(&self, wanted: &[&str], file: &str) -> Result<Vec<usize>, SourceError> {
-        // A file without anything in it has no columns to miss.
         wanted.iter().map(|name| self.place(name, file)).collect()
     }
 

@@ -8,7 +8,7 @@ use polars::prelude::{
 };
 
 use super::rows::{Field, Row, Rows};
-use super::{bad_row, some_of, wrong};
+use super::{some_of, wrong};
 use crate::source::SourceError;
 use crate::time::Stamp;
 
@@ -42,7 +42,7 @@ pub(super) fn read(from: File, file: &str, rows: &mut Rows<'_>) -> Result<(), So
             row,
         };
         rows.add(&fields)
-            .map_err(|message| bad_row(file, row as u64 + 1, message))?;
+            .map_err(|message| wrong(file, format!("row {}: {message}", row + 1)))?;
     }
     Ok(())
 }

@@ -102,10 +102,6 @@ impl<'a> Rows<'a> {
     }
 
     /// The time and the issue time; none where the row is to be skipped.
-    #[expect(
-        clippy::type_complexity,
-        reason = "a row, its time and its issue time may be absent"
-    )]
     fn read_times(
         &mut self,
         row: &impl Row,
@@ -330,7 +326,7 @@ impl Place<'_> {
         scratch: &mut String,
     ) -> Result<Option<i64>, String> {
         match self {
-            Place::One { slot, name } => {
+            Self::One { slot, name } => {
                 let time = match row.field(*slot) {
                     Field::Text(text) => match std::str::from_utf8(text) {
                         Ok(text) => reader.read(text),
@@ -348,7 +344,7 @@ impl Place<'_> {
                 };
                 time.map_err(|error| in_column(&error, name))
             }
-            Place::Parts(parts) => {
+            Self::Parts(parts) => {
                 let mut fields = [0, 1, 1, 0, 0, 0];
                 for (field, part) in fields.iter_mut().zip(parts) {
                     if let Some((slot, name)) = part {
@@ -409,7 +405,6 @@ impl ColumnPlan<'_> {
 }
 
 /// A number that stands for "no value" is passed on as it is, so that a check finds it.
-#[expect(clippy::float_cmp, reason = "sentinels are written as they are")]
 fn converted(number: f64, conversion: Conversion) -> f64 {
     if SENTINELS.contains(&number) {
         number

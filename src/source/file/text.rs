@@ -40,15 +40,14 @@ impl<'a> Text<'a> {
         let told = |error: &io::Error| wrong(file, reason(is_packed, error));
         let start = plain.fill_buf().map_err(|error| told(&error))?;
         let mark = Encoding::for_bom(start);
-        let inner: Box<dyn Read> = match (encoding, mark) {
-            (None, Some((UTF_8, length))) | (Some(UTF_8), Some((_, length))) => {
-                plain.consume(length);
-                Box::new(plain)
-            }
-            (None, None) | (Some(UTF_8), None) => Box::new(plain),
-            (Some(encoding), _) | (None, Some((encoding, _))) => {
-                Box::new(Decoded::new(plain, encoding))
-            }
+        let marked = mark.map(|(encoding, _)| encoding);
+        let encoding = encoding.or(marked).unwrap_or(UTF_8);
+        let inner: Box<dyn Read> = if encoding == UTF_8 {
+            let length = mark.filter(|(encoding, _)| *encoding == UTF_8);
+            plain.consume(length.map_or(0, |(_, length)| length));
+            Box::new(plain)
+        } else {
+            Box::new(Decoded::new(plain, encoding))
         };
         Ok(Self {
             file,
@@ -137,7 +136,8 @@ impl<R: BufRead> Decoded<R> {
     fn new(from: R, encoding: &'static Encoding) -> Self {
         Self {
             from,
-            decoder: encoding.new_decoder_with_bom_removal(),
+            // A byte order mark knows better.
+            decoder: encoding.new_decoder(),
             ready: Vec::new(),
             taken: 0,
             is_over: false,
