@@ -44,7 +44,10 @@ fn check_source(key: &str, raw: raw::Source) -> Result<SourceParams, Invalid> {
         return Err(invalid(key, "a name without dots", name));
     }
     match raw {
-        raw::Source::File(raw) => source::file::check(key, raw).map(SourceParams::File),
+        raw::Source::File(raw) => {
+            let source = source::file::check(key, *raw)?;
+            Ok(SourceParams::File(Box::new(source)))
+        }
         raw::Source::NoaaCo2(raw) => source::noaa_co2::check(key, raw).map(SourceParams::NoaaCo2),
         raw::Source::OpenMeteo(raw) => open_meteo::check(key, raw).map(SourceParams::OpenMeteo),
     }

@@ -34,7 +34,7 @@ pub struct Params {
 #[derive(Clone, Debug, PartialEq)]
 pub enum SourceParams {
     /// Files of the project.
-    File(FileSource),
+    File(Box<FileSource>),
     /// CO2 at Mauna Loa.
     NoaaCo2(NoaaCo2Source),
     /// The service of open-meteo.com, or a mirror of it.

@@ -24,7 +24,7 @@ pub(super) struct Params {
 #[derive(Debug, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) enum Source {
-    File(super::source::file::RawFile),
+    File(Box<super::source::file::RawFile>),
     NoaaCo2(super::source::noaa_co2::RawNoaaCo2),
     OpenMeteo(OpenMeteo),
 }

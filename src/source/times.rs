@@ -142,18 +142,20 @@ impl<'a> TimeReader<'a> {
                     });
                 }
             },
-            Instants::Two { first, second } => match ambiguous {
-                Ambiguous::First => Some(first),
-                Ambiguous::Last => Some(second),
-                Ambiguous::Infer if self.before.is_second(local) => Some(second),
-                Ambiguous::Infer => Some(first),
-                Ambiguous::Fail => {
-                    return Err(BadTime::Ambiguous {
-                        zone: zone.name(),
-                        found: found(),
-                    });
-                }
-            },
+            Instants::Two { first, second } => {
+                let is_second = match ambiguous {
+                    Ambiguous::Infer => self.before.is_second(local),
+                    Ambiguous::First => false,
+                    Ambiguous::Last => true,
+                    Ambiguous::Fail => {
+                        return Err(BadTime::Ambiguous {
+                            zone: zone.name(),
+                            found: found(),
+                        });
+                    }
+                };
+                Some(if is_second { second } else { first })
+            }
         };
         self.before.last = Some(local);
         self.last = instant;
@@ -186,14 +188,13 @@ fn stamp(notation: &Notation, text: &str) -> Option<Stamp> {
 /// Parts of a second are cut off, towards the past.
 fn unix(text: &str, per_second: i64) -> Option<Stamp> {
     let text = text.trim();
-    let seconds = match text.parse::<i64>() {
-        Ok(number) => number.div_euclid(per_second),
-        Err(_) => {
-            let number: f64 = text.parse().ok()?;
-            let seconds = (number / per_second as f64).floor();
-            // What a cast would bend is outside of the calendar anyway.
-            (seconds.abs() < 1e15).then_some(seconds as i64)?
-        }
+    let seconds = if let Ok(number) = text.parse::<i64>() {
+        number.div_euclid(per_second)
+    } else {
+        let number: f64 = text.parse().ok()?;
+        let seconds = (number / per_second as f64).floor();
+        // What a cast would bend is outside of the calendar anyway.
+        (seconds.abs() < 1e15).then_some(seconds as i64)?
     };
     Some(Stamp {
         local: seconds,
@@ -352,7 +353,7 @@ mod tests {
             Ok(Some(1_600_000_000))
         );
         assert_eq!(read(Notation::UnixMilliseconds, "-1"), Ok(Some(-1)));
-        let pattern = Notation::Pattern(Pattern::new("%Y%m%d%H").unwrap());
+        let pattern = Notation::Pattern(Box::new(Pattern::new("%Y%m%d%H").unwrap()));
         assert_eq!(read(pattern.clone(), "1970010102"), Ok(Some(HOUR)));
         let told = read(pattern, "later").unwrap_err();
         assert_eq!(told, "expected a time (%Y%m%d%H), found `later`");

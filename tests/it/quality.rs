@@ -313,9 +313,9 @@ fn shared(name: &str, source: &str, prepare: &str) -> Option<Sandbox> {
     };
     let sandbox = Sandbox::empty();
     std::fs::write(sandbox.path(name), bytes).unwrap();
-    let source: String = source.lines().map(|line| format!("    {line}\n")).collect();
+    let source = source.trim_end().replace('\n', "\n    ");
     let params =
-        format!("sources:\n  station:\n    path: {name}\n{source}prepare: {{{prepare}}}\n");
+        format!("sources:\n  station:\n    path: {name}\n    {source}\nprepare: {{{prepare}}}\n");
     sandbox.write("params.yaml", &params);
     sandbox.write("pipeline.yaml", "stages: {}\n");
     sandbox

@@ -24,8 +24,8 @@ fn project(source: &str, files: &[&str]) -> Sandbox {
     for file in files {
         std::fs::write(sandbox.path(file), bundled(file)).unwrap();
     }
-    let source: String = source.lines().map(|line| format!("    {line}\n")).collect();
-    sandbox.write("params.yaml", &format!("sources:\n  it:\n{source}"));
+    let source = source.trim_end().replace('\n', "\n    ");
+    sandbox.write("params.yaml", &format!("sources:\n  it:\n    {source}\n"));
     sandbox.write(
         "pipeline.yaml",
         "stages:\n  fetch: {cmd: krammerti fetch it --out raw.parquet}\n",
@@ -286,8 +286,8 @@ fn mutated(dice: &mut Dice, corpus: &[Vec<u8>]) -> Vec<u8> {
 
 /// Reads whatever comes. It is a table that is no larger than what it came from, or it is refused.
 fn fuzz(params: &str, seeds: &[Vec<u8>]) {
-    let indented: String = params.lines().map(|line| format!("    {line}\n")).collect();
-    let text = format!("sources:\n  it:\n{indented}");
+    let indented = params.trim_end().replace('\n', "\n    ");
+    let text = format!("sources:\n  it:\n    {indented}\n");
     let (_, params) = ParamsFile::parse(Path::new("params.yaml"), &text, None, &[]).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("it");

@@ -420,13 +420,13 @@ fn check_unit(key: &str, unit: String, to: Option<String>) -> Result<(Reading, S
         ("compass", Some(to)) if to == "°" => Ok((Reading::Compass, to)),
         (_, None) => Ok((Reading::Number(None), unit)),
         (from, Some(to)) if from == to => Ok((Reading::Number(None), to)),
-        (from, Some(to)) => match Conversion::new(from, &to) {
-            Some(conversion) => Ok((Reading::Number(Some(conversion)), to)),
-            None => {
+        (from, Some(to)) => {
+            let conversion = Conversion::new(from, &to).ok_or_else(|| {
                 let expected = format!("a unit that {from} can become");
-                Err(invalid(format!("{key}.to"), expected, to))
-            }
-        },
+                invalid(format!("{key}.to"), expected, &to)
+            })?;
+            Ok((Reading::Number(Some(conversion)), to))
+        }
     }
 }
 

@@ -35,7 +35,7 @@ pub enum TimePlace {
     /// In one column, or at one JSON pointer.
     Column(String),
     /// In several.
-    Parts(TimeParts),
+    Parts(Box<TimeParts>),
 }
 
 /// The columns that make a time together.
@@ -77,7 +77,7 @@ pub enum Notation {
     /// One of the common ISO forms.
     Iso,
     /// In strftime's notation.
-    Pattern(Pattern),
+    Pattern(Box<Pattern>),
     /// Seconds since 1970 UTC.
     UnixSeconds,
     /// Milliseconds since 1970 UTC.
@@ -132,7 +132,7 @@ pub enum Ambiguous {
 pub(in crate::params) fn check(key: &str, raw: RawTime) -> Result<SourceTime, Invalid> {
     let place = match (&raw.column, &raw.columns) {
         (Some(column), None) => TimePlace::Column(column.clone()),
-        (None, Some(parts)) => TimePlace::Parts(parts.clone()),
+        (None, Some(parts)) => TimePlace::Parts(Box::new(parts.clone())),
         (None, None) => return Err(invalid(key, "`column` or `columns`", "neither")),
         (Some(_), Some(_)) => return Err(invalid(key, "`column` or `columns`", "both")),
     };
@@ -150,11 +150,14 @@ pub(in crate::params) fn check_format(key: &str, raw: RawTime) -> Result<TimeFor
         None | Some("iso") => Notation::Iso,
         Some("unix_s") => Notation::UnixSeconds,
         Some("unix_ms") => Notation::UnixMilliseconds,
-        Some(text) => Notation::Pattern(Pattern::new(text).ok_or_else(|| {
-            let expected =
-                "strftime's notation of a date such as %Y-%m-%d %H:%M, iso, unix_s or unix_ms";
-            invalid(format!("{key}.format"), expected, text)
-        })?),
+        Some(text) => {
+            let pattern = Pattern::new(text).ok_or_else(|| {
+                let expected = "strftime's notation of a date such as %Y-%m-%d %H:%M, iso, \
+                                unix_s or unix_ms";
+                invalid(format!("{key}.format"), expected, text)
+            })?;
+            Notation::Pattern(Box::new(pattern))
+        }
     };
     let clock = match (raw.zone, raw.utc_offset_h) {
         (Some(_), Some(_)) => {

@@ -140,7 +140,7 @@ fn line_before(text: Text<'_>, end: u64) -> io::Result<u64> {
     loop {
         let buffer = text.fill_buf()?;
         let taken = buffer.len();
-        line += buffer.iter().filter(|byte| **byte == b'\n').count() as u64;
+        line += buffer.split(|byte| *byte == b'\n').count() as u64 - 1;
         text.consume(taken);
         if taken == 0 {
             return Ok(line);

@@ -91,10 +91,9 @@ fn read_line(text: &mut Text<'_>, line: &mut Vec<u8>) -> std::io::Result<bool> {
 
 /// The keys of an object, for an error.
 fn keys(line: &[u8]) -> String {
-    let object: Result<std::collections::BTreeMap<String, IgnoredAny>, _> =
-        serde_json::from_slice(line);
-    let names = object.unwrap_or_default().into_keys();
-    some_of(names.map(std::borrow::Cow::Owned))
+    let object = serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(line);
+    let object = object.unwrap_or_default();
+    some_of(object.keys().map(|key| key.as_str().into()))
 }
 
 /// What is wanted of a value.
@@ -261,9 +260,11 @@ impl<'de> Visitor<'de> for Seed<'_> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
         let mut at = 0_usize;
         loop {
-            let child = match self.node.children.is_empty() {
-                true => None,
-                false => self.node.find(&at.to_string()),
+            // Of most lists nothing is wanted.
+            let child = if self.node.children.is_empty() {
+                None
+            } else {
+                self.node.find(&at.to_string())
             };
             let is_there = match child {
                 Some(node) => list

@@ -38,7 +38,7 @@ impl Project {
 }
 
 fn indented(text: &str) -> String {
-    text.lines().map(|line| format!("    {line}\n")).collect()
+    format!("    {}\n", text.trim_end().replace('\n', "\n    "))
 }
 
 /// One file called `station.csv` with one column.
@@ -50,17 +50,17 @@ fn read(bytes: &[u8], more: &str) -> Result<Table, String> {
             .lines()
             .any(|line| line.starts_with(&format!("{key}:")))
     };
-    let rest: String = params
-        .lines()
-        .filter(own)
-        .map(|line| format!("{line}\n"))
-        .collect();
-    Project::new(&[("station.csv", bytes)]).fetch(&format!("{rest}{more}"))
+    let rest: Vec<&str> = params.lines().filter(own).collect();
+    let rest = rest.join(
+        "
+",
+    );
+    Project::new(&[("station.csv", bytes)]).fetch(&format!("{rest}\n{more}"))
 }
 
 /// A row as `time: values`.
 fn rows(table: &Table) -> Vec<String> {
-    let row = |row| {
+    let row = |row: usize| {
         let values = table
             .columns()
             .iter()
@@ -200,12 +200,11 @@ fn other_encodings() {
         );
     }
     // Longer than any buffer, so that letters are cut in two.
-    let lines: String = (0..60_000)
-        .map(|row| format!("1970-01-01,{},°°°°\n", row % 7))
-        .collect();
-    let wide = format!("\u{feff}time,TEMP,x\n{lines}")
-        .encode_utf16()
-        .flat_map(u16::to_le_bytes);
+    let lines = "1970-01-01,5,°°°°
+"
+    .repeat(60_000);
+    let text = format!("\u{feff}time,TEMP,x\n{lines}");
+    let wide = text.encode_utf16().flat_map(u16::to_le_bytes);
     assert_eq!(read(&wide.collect::<Vec<u8>>(), "").unwrap().rows(), 60_000);
 }
 
@@ -319,7 +318,7 @@ fn each_series_has_a_clock_of_its_own() {
     assert_eq!(named.series().unwrap().names(), ["x"]);
 }
 
-/// As the forecasts of GEFCom 2012.
+/// As the forecasts of `GEFCom` 2012.
 #[test]
 fn forecasts_by_issue_and_lead() {
     let text = b"date,hors,TEMP\n2009070100,1,2.5\n2009070100,2,3.5\n2009070112,1,4.5\n";
@@ -351,7 +350,7 @@ fn forecasts_by_issue_and_lead() {
     assert_eq!(hours, [0, 1, 0, 1]);
 }
 
-/// As the farms of GEFCom 2012.
+/// As the farms of `GEFCom` 2012.
 #[test]
 fn a_wide_file_has_a_row_for_each_series() {
     let text = b"date,wp1,wp2,ws\n2009070100,0.1,,5\n2009070101,0.3,0.4,6\n";
