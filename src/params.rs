@@ -11,6 +11,7 @@ mod quality;
 mod raw;
 mod raw_quality;
 mod resample;
+mod source;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -20,9 +21,9 @@ use serde_json::Value;
 use crate::yaml;
 
 pub use checked::{
-    Architecture, Days, Device, Dimension, EvaluateParams, Fallback, FeelsLike, FileColumn,
-    FileSource, LstmParams, ModelParams, OpenMeteoSource, Params, PredictParams, RidgeParams,
-    Sampler, SourceParams, Token, TokenPlace, TrainParams, TuneParams,
+    Architecture, Days, Device, Dimension, EvaluateParams, Fallback, FeelsLike, LstmParams,
+    ModelParams, OpenMeteoSource, Params, PredictParams, RidgeParams, Sampler, SourceParams, Token,
+    TokenPlace, TrainParams, TuneParams,
 };
 pub use prepare::{
     Calendar, DewPointParams, FillMethod, FillParams, ForecastParams, Mask, Place, PrepareParams,
@@ -30,6 +31,13 @@ pub use prepare::{
 };
 pub use quality::{Action, ColumnQuality, Conflicts, OrderedPair, QualityParams, Quantity};
 pub use resample::{Aggregate, Statistic};
+pub use source::file::{
+    FileColumn, FileFormat, FileSeries, FileSource, Reading, RowTime, TextFormat, ValidTime,
+};
+pub use source::noaa_co2::{Co2Column, Interval, NoaaCo2Source, NoaaPlace};
+pub use source::times::{
+    Ambiguous, Clock, Nonexistent, Notation, SourceTime, TimeFormat, TimeParts, TimePlace,
+};
 
 /// A parameter that does not hold.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

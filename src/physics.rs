@@ -7,6 +7,9 @@
 //! feels like must be computed on values that belong together, which only the caller can know.
 
 pub mod sun;
+mod units;
+
+pub use units::Conversion;
 
 /// The largest temperature at which wind chill is defined.
 const WIND_CHILL_MAX_C: f64 = 10.0;

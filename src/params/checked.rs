@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::PrepareParams;
+use super::source::file::FileSource;
+use super::source::noaa_co2::NoaaCo2Source;
 use crate::time::Step;
 
 /// All of `params.yaml`, checked.
@@ -29,8 +31,10 @@ pub struct Params {
 /// A source of observations.
 #[derive(Clone, Debug, PartialEq)]
 pub enum SourceParams {
-    /// A CSV file, plain or gzipped.
-    File(FileSource),
+    /// Files of the project.
+    File(Box<FileSource>),
+    /// CO2 at Mauna Loa.
+    NoaaCo2(NoaaCo2Source),
     /// The service of open-meteo.com, or a mirror of it.
     OpenMeteo(OpenMeteoSource),
 }
@@ -92,34 +96,6 @@ pub enum TokenPlace {
     Env(String),
     /// In a file, relative to the project.
     File(String),
-}
-
-/// How to read a file of observations.
-#[derive(Clone, Debug, PartialEq)]
-pub struct FileSource {
-    /// The file, relative to the project.
-    pub path: String,
-    /// The column that holds the time.
-    pub time_column: String,
-    /// chrono's notation; where absent, the common ISO forms are tried.
-    pub time_format: Option<String>,
-    /// Seconds east of Greenwich for times without an offset of their own.
-    pub utc_offset_s: i64,
-    /// Name in the data → column of the file and its unit.
-    pub columns: BTreeMap<String, FileColumn>,
-    /// One ASCII character.
-    pub delimiter: u8,
-    /// Texts that mean "no value", besides the empty one.
-    pub missing: Vec<String>,
-}
-
-/// One column of a file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FileColumn {
-    /// Its name in the file.
-    pub from: String,
-    /// Its unit, as in the file.
-    pub unit: String,
 }
 
 /// What kind of model, and the shape of its windows.

@@ -24,15 +24,8 @@ pub(super) struct Params {
 #[derive(Debug, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) enum Source {
-    File {
-        path: String,
-        time: SourceTime,
-        columns: BTreeMap<String, SourceColumn>,
-        #[serde(default = "comma")]
-        delimiter: char,
-        #[serde(default)]
-        missing: Vec<String>,
-    },
+    File(Box<super::source::file::RawFile>),
+    NoaaCo2(super::source::noaa_co2::RawNoaaCo2),
     OpenMeteo(OpenMeteo),
 }
 
@@ -62,22 +55,6 @@ pub(super) struct Token {
     pub(super) env: Option<String>,
     pub(super) file: Option<String>,
     pub(super) header: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct SourceTime {
-    pub(super) column: String,
-    pub(super) format: Option<String>,
-    #[serde(default)]
-    pub(super) utc_offset_h: f64,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct SourceColumn {
-    pub(super) unit: String,
-    pub(super) from: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -195,10 +172,6 @@ pub(super) struct FeelsLike {
     pub(super) humidity: Option<String>,
     #[serde(default)]
     pub(super) wind_from: super::Fallback,
-}
-
-fn comma() -> char {
-    ','
 }
 
 fn startup_trials() -> usize {

@@ -14,6 +14,7 @@ mod fetch;
 mod fuzz;
 mod pipeline;
 mod quality;
+mod readers;
 mod sandbox;
 #[allow(dead_code, reason = "the tests of the HTTP client use the rest of it")]
 mod server;

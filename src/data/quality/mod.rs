@@ -32,6 +32,7 @@ use crate::params::{Action, QualityParams};
 use crate::time::Step;
 
 pub use quantity::quantity;
+pub use columns::SENTINELS;
 pub use report::{Check, Example, Finding, QualityReport, RowTotals};
 pub use sieve::Refused;
 

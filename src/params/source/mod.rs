@@ -1,0 +1,5 @@
+//! The parameters of sources: for each kind what a person wrote, and what holds after a check.
+
+pub(super) mod file;
+pub(super) mod noaa_co2;
+pub(super) mod times;
