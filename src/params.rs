@@ -9,6 +9,7 @@ mod checked;
 mod quality;
 mod raw;
 mod raw_quality;
+mod source;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -20,9 +21,10 @@ use crate::yaml;
 pub use checked::{
     Architecture, Calendar, Days, Device, Dimension, EvaluateParams, Fallback, FeelsLike,
     FileColumn, FileSource, LstmParams, ModelParams, OpenMeteoSource, Params, PredictParams,
-    PrepareParams, RidgeParams, Sampler, SourceParams, SplitShares, Token, TokenPlace, TrainParams,
-    TuneParams, WindPair,
+    PrepareParams, RidgeParams, Sampler, SourceParams, SplitShares, TrainParams, TuneParams,
+    WindPair,
 };
+pub use source::requests::{RequestLimits, Token, TokenCarrier, TokenPlace};
 pub use quality::{Action, ColumnQuality, Conflicts, OrderedPair, QualityParams, Quantity};
 
 /// A parameter that does not hold.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::source::requests::{RequestLimits, Token};
 use crate::time::Step;
 
 pub use super::raw::Calendar;
@@ -57,10 +58,8 @@ pub struct OpenMeteoSource {
     pub overlap_s: i64,
     /// What proves who asks.
     pub token: Option<Token>,
-    /// For one request, in seconds.
-    pub request_timeout_s: u64,
-    /// For everything together, in seconds.
-    pub give_up_after_s: u64,
+    /// How long and how often to try.
+    pub requests: RequestLimits,
 }
 
 /// Days as numbers since 1970-01-01.
@@ -75,24 +74,6 @@ pub enum Days {
     },
     /// So many days before today, and today.
     Past(i64),
-}
-
-/// Where a token is found and how it is sent; never the token itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Token {
-    /// Where it is found.
-    pub place: TokenPlace,
-    /// The header that carries it; `Authorization: Bearer` where absent.
-    pub header: Option<String>,
-}
-
-/// Where a token is found.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TokenPlace {
-    /// In an environment variable.
-    Env(String),
-    /// In a file, relative to the project.
-    File(String),
 }
 
 /// How to read a file of observations.

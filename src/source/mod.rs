@@ -3,6 +3,7 @@
 mod file;
 mod http;
 mod open_meteo;
+mod percent;
 mod responses;
 mod secret;
 
@@ -95,6 +96,12 @@ pub enum SourceError {
     /// The token cannot stand in a header. It is not told.
     #[error("the token has a character that no header may have")]
     BadToken,
+    /// A header of the parameters cannot be sent. Its value is not told.
+    #[error("the header {name} or its value has a character that no header may have")]
+    BadHeader {
+        /// Its name.
+        name: String,
+    },
     /// The rows do not make a table.
     #[error("{file}: {source}")]
     Table {
