@@ -24,7 +24,14 @@ pub use checked::{
     PrepareParams, RidgeParams, Sampler, SourceParams, SplitShares, TrainParams, TuneParams,
     WindPair,
 };
+pub use source::http::{
+    AnswerFormat, AnswerParams, Expected, Field, HttpSource, Layout, Paging, Piece, Rounding, Station,
+    Template, TimeText,
+};
 pub use source::requests::{RequestLimits, Token, TokenCarrier, TokenPlace};
+pub use source::times::{
+    Ambiguous, Clock, Nonexistent, Notation, SourceTime, TimeFormat, TimeParts, TimePlace,
+};
 pub use quality::{Action, ColumnQuality, Conflicts, OrderedPair, QualityParams, Quantity};
 
 /// A parameter that does not hold.

@@ -2,21 +2,17 @@
 //!
 //! This module must not read a clock: an artifact holds only times that came from data.
 
+mod pattern;
+mod zone;
+
 use std::fmt;
 use std::time::Duration;
 
-use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime};
+use chrono::DateTime;
 use serde::{Deserialize, Serialize};
 
-/// The formats tried, in this order, where a source names none.
-const FORMATS: [&str; 6] = [
-    "%Y-%m-%dT%H:%M:%S",
-    "%Y-%m-%dT%H:%M",
-    "%Y-%m-%d %H:%M:%S",
-    "%Y-%m-%d %H:%M",
-    "%d.%m.%Y %H:%M:%S",
-    "%Y-%m-%d",
-];
+pub use pattern::{Pattern, Stamp, local_seconds, read_iso};
+pub use zone::{Instants, Zone};
 
 /// Writes an instant as `2025-11-30T21:00:00Z`.
 pub fn format_utc(seconds: i64) -> String {
@@ -37,38 +33,11 @@ pub fn format_short(seconds: i64) -> String {
 /// Reads a time. One that names its offset (`Z`, `+02:00`) is taken at its word, another one is
 /// local to `utc_offset` seconds east of Greenwich.
 pub fn parse_time(text: &str, format: Option<&str>, utc_offset: i64) -> Option<i64> {
-    let text = text.trim();
-    if let Some(format) = format {
-        return parse_with(text, format, utc_offset);
-    }
-    if let Ok(time) = DateTime::parse_from_rfc3339(text) {
-        return Some(time.timestamp());
-    }
-    let (local, offset) = match text.strip_suffix('Z') {
-        Some(rest) => (rest, 0),
-        None => (text, utc_offset),
-    };
-    FORMATS
-        .iter()
-        .find_map(|format| parse_with(local, format, offset))
-}
-
-fn parse_with(text: &str, format: &str, utc_offset: i64) -> Option<i64> {
-    if let Ok(time) = DateTime::parse_from_str(text, format) {
-        return Some(time.timestamp());
-    }
-    let local = NaiveDateTime::parse_from_str(text, format)
-        .or_else(|_| {
-            NaiveDate::parse_from_str(text, format).map(|day| day.and_time(NaiveTime::MIN))
-        })
-        .ok()?;
-    // A literal Z in a format is a letter to chrono; to a person it means UTC.
-    let offset = if format.ends_with('Z') && !format.ends_with("%Z") {
-        0
-    } else {
-        utc_offset
-    };
-    Some(local.and_utc().timestamp() - offset)
+    let stamp = match format {
+        Some(format) => Pattern::new(format)?.read(text.trim()),
+        None => read_iso(text),
+    }?;
+    Some(stamp.local - stamp.offset.unwrap_or(utc_offset))
 }
 
 /// A fixed step between rows: a positive whole number of seconds, written `10min`, `1h`, `1d`.

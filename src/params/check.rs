@@ -76,13 +76,6 @@ fn check_source(key: &str, source: raw::Source) -> Result<SourceParams, Invalid>
             "none",
         ));
     }
-    if !(-14.0..=14.0).contains(&time.utc_offset_h) {
-        return Err(invalid(
-            format!("{key}.time.utc_offset_h"),
-            "between -14 and 14",
-            time.utc_offset_h,
-        ));
-    }
     let columns = columns
         .into_iter()
         .map(|(name, c)| {
@@ -97,9 +90,7 @@ fn check_source(key: &str, source: raw::Source) -> Result<SourceParams, Invalid>
         .collect();
     Ok(SourceParams::File(FileSource {
         path,
-        time_column: time.column,
-        time_format: time.format,
-        utc_offset_s: (time.utc_offset_h * 3600.0).round() as i64,
+        time: super::source::times::check(&format!("{key}.time"), time)?,
         columns,
         delimiter,
         missing,

@@ -81,12 +81,8 @@ pub enum Days {
 pub struct FileSource {
     /// The file, relative to the project.
     pub path: String,
-    /// The column that holds the time.
-    pub time_column: String,
-    /// chrono's notation; where absent, the common ISO forms are tried.
-    pub time_format: Option<String>,
-    /// Seconds east of Greenwich for times without an offset of their own.
-    pub utc_offset_s: i64,
+    /// The time of a row.
+    pub time: super::SourceTime,
     /// Name in the data → column of the file and its unit.
     pub columns: BTreeMap<String, FileColumn>,
     /// One ASCII character.

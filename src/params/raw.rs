@@ -26,7 +26,7 @@ pub(super) struct Params {
 pub(super) enum Source {
     File {
         path: String,
-        time: SourceTime,
+        time: super::source::times::RawTime,
         columns: BTreeMap<String, SourceColumn>,
         #[serde(default = "comma")]
         delimiter: char,
@@ -54,15 +54,6 @@ pub(super) struct OpenMeteo {
     pub(super) token: Option<super::source::requests::RawToken>,
     #[serde(default)]
     pub(super) requests: super::source::requests::RawLimits,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct SourceTime {
-    pub(super) column: String,
-    pub(super) format: Option<String>,
-    #[serde(default)]
-    pub(super) utc_offset_h: f64,
 }
 
 #[derive(Debug, Deserialize)]

@@ -6,7 +6,6 @@ use super::{Asked, Fetched, Source, SourceError};
 use crate::data::{Column, Table};
 use crate::fs;
 use crate::params::FileSource;
-use crate::time::parse_time;
 
 /// The first two bytes of every gzip file.
 const GZIP: [u8; 2] = [0x1f, 0x8b];
@@ -66,7 +65,7 @@ impl File<'_> {
                     ))
                 })
         };
-        let time_place = place(&self.params.time_column)?;
+        let time_place = place(self.time_column())?;
         let mut columns = Vec::new();
         for (name, column) in &self.params.columns {
             let values = Vec::new();
@@ -100,31 +99,21 @@ impl File<'_> {
         })
     }
 
+    fn time_column(&self) -> &str {
+        match &self.params.time.place {
+            crate::params::TimePlace::Column(name) => name,
+            crate::params::TimePlace::Parts(_) => "",
+        }
+    }
+
     fn time(&self, field: &[u8], line: u64) -> Result<i64, SourceError> {
-        std::str::from_utf8(field)
-            .ok()
-            .and_then(|text| {
-                parse_time(
-                    text,
-                    self.params.time_format.as_deref(),
-                    self.params.utc_offset_s,
-                )
-            })
-            .ok_or_else(|| {
-                let expected = self
-                    .params
-                    .time_format
-                    .as_deref()
-                    .unwrap_or("an ISO date and time");
-                let found = String::from_utf8_lossy(field);
-                self.row(
-                    line,
-                    format!(
-                        "expected a time ({expected}) in `{}`, found `{found}`",
-                        self.params.time_column
-                    ),
-                )
-            })
+        let text = String::from_utf8_lossy(field);
+        let mut reader = super::times::TimeReader::new(&self.params.time.format);
+        match reader.read(&text) {
+            Ok(Some(time)) => Ok(time),
+            Ok(None) => Err(self.row(line, "skipped".to_owned())),
+            Err(error) => Err(self.row(line, error.to_string())),
+        }
     }
 
     fn value(&self, field: &[u8], name: &str, line: u64) -> Result<f64, SourceError> {
@@ -181,9 +170,13 @@ mod tests {
         };
         FileSource {
             path: "station.csv".into(),
-            time_column: "time".into(),
-            time_format: None,
-            utc_offset_s: 0,
+            time: crate::params::SourceTime {
+                place: crate::params::TimePlace::Column("time".into()),
+                format: crate::params::TimeFormat {
+                    notation: crate::params::Notation::Iso,
+                    clock: crate::params::Clock::Offset(0),
+                },
+            },
             columns: BTreeMap::from([("t".to_owned(), column("TEMP"))]),
             delimiter: b',',
             missing: vec!["NA".into(), "-9999".into()],

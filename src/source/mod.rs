@@ -6,6 +6,7 @@ mod open_meteo;
 mod percent;
 mod responses;
 mod secret;
+mod times;
 
 use std::path::Path;
 

@@ -1,3 +1,5 @@
-//! Parameters of sources: one file a kind, raw and checked together.
+//! The parameters of sources: for each kind what a person wrote, and what holds after a check.
 
+pub(super) mod http;
 pub(super) mod requests;
+pub(super) mod times;
