@@ -25,14 +25,17 @@ pub use checked::{
     WindPair,
 };
 pub use source::http::{
-    AnswerFormat, AnswerParams, Expected, Field, HttpSource, Layout, Paging, Piece, Rounding, Station,
-    Template, TimeText,
+    AnswerFormat, AnswerParams, Body, Expected, Field, HttpSource, Layout, Paging, Piece, Pointer,
+    Range, Station, Template, TimeText,
 };
 pub use source::requests::{RequestLimits, Token, TokenCarrier, TokenPlace};
 pub use source::times::{
     Ambiguous, Clock, Nonexistent, Notation, SourceTime, TimeFormat, TimeParts, TimePlace,
 };
 pub use quality::{Action, ColumnQuality, Conflicts, OrderedPair, QualityParams, Quantity};
+
+/// Names that no column of a source can have, because the rows themselves are told by them.
+const RESERVED_COLUMNS: [&str; 3] = ["time", "series", "issue_time"];
 
 /// A parameter that does not hold.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

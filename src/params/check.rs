@@ -47,6 +47,11 @@ fn check_source(key: &str, source: raw::Source) -> Result<SourceParams, Invalid>
         raw::Source::OpenMeteo(raw) => {
             return open_meteo::check(key, raw).map(SourceParams::OpenMeteo);
         }
+        raw::Source::Http(raw) => {
+            return super::source::http::check(key, raw)
+                .map(Box::new)
+                .map(SourceParams::Http);
+        }
         raw::Source::File {
             path,
             time,

@@ -35,6 +35,8 @@ pub enum SourceParams {
     File(FileSource),
     /// The service of open-meteo.com, or a mirror of it.
     OpenMeteo(OpenMeteoSource),
+    /// The history API of a station.
+    Http(Box<super::HttpSource>),
 }
 
 /// What to ask Open-Meteo for.

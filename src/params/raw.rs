@@ -34,6 +34,7 @@ pub(super) enum Source {
         missing: Vec<String>,
     },
     OpenMeteo(OpenMeteo),
+    Http(super::source::http::RawHttp),
 }
 
 #[derive(Debug, Deserialize)]

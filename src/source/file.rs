@@ -22,7 +22,11 @@ impl Source for File<'_> {
     fn fetch(&self, asked: &mut Asked<'_>) -> Result<Fetched, SourceError> {
         let bytes = fs::read(&asked.root.join(&self.params.path))?;
         let table = self.parse(&self.unpack(bytes)?)?;
-        Ok(Fetched { table, news: None })
+        Ok(Fetched {
+            table,
+            news: None,
+            warnings: Vec::new(),
+        })
     }
 }
 

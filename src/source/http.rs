@@ -266,6 +266,11 @@ impl<'a> Client<'a> {
         Ok(self)
     }
 
+    /// Whether only what is stored may be used.
+    pub(super) fn is_offline(&self) -> bool {
+        self.offline
+    }
+
     /// How many requests may be under way.
     pub(super) fn at_once(&self) -> usize {
         self.limits.at_once
@@ -276,16 +281,11 @@ impl<'a> Client<'a> {
         self.stopped.store(true, Ordering::Relaxed);
     }
 
-    /// What is stored for a slot, unpacked.
-    pub(super) fn stored(&self, slot: &str) -> Result<Option<Vec<u8>>, SourceError> {
-        Ok(self.find(slot)?.map(|(_, body)| body))
-    }
-
     /// The answer to a request, stored or new, which `accept` has found usable.
     pub(super) fn get(&self, ask: &Ask, accept: Accept<'_>) -> Result<Answer, SourceError> {
-        let stored = self.find(&ask.slot)?;
+        let stored = self.find(&self.redact(&ask.slot))?;
         let settled = stored.as_ref().is_some_and(|(meta, _)| {
-            meta.url == self.redact(&ask.url)
+            self.is_about(meta, ask)
                 && ask.final_since.is_some_and(|since| meta.time >= since)
         });
         match stored {
@@ -299,6 +299,11 @@ impl<'a> Client<'a> {
             }),
             stored => self.ask(ask, stored, accept),
         }
+    }
+
+    /// Whether a stored answer is one to the very same request.
+    fn is_about(&self, meta: &Meta, ask: &Ask) -> bool {
+        meta.url == self.redact(&ask.url) && meta.post == digest_of(ask.post.as_deref())
     }
 
     fn find(&self, slot: &str) -> Result<Option<(Meta, Vec<u8>)>, SourceError> {
@@ -317,7 +322,7 @@ impl<'a> Client<'a> {
         accept: Accept<'_>,
     ) -> Result<Answer, SourceError> {
         let (meta, before) = stored.unzip();
-        let mut known = meta.filter(|meta| meta.url == self.redact(&ask.url) && !ask.fresh);
+        let mut known = meta.filter(|meta| self.is_about(meta, ask) && !ask.fresh);
         let mut attempt = 1;
         loop {
             let (message, told) = match self.attempt(ask, known.as_ref(), accept) {
@@ -425,6 +430,7 @@ impl<'a> Client<'a> {
         let meta = Meta {
             slot: self.redact(&ask.slot),
             url: self.redact(&ask.url),
+            post: digest_of(ask.post.as_deref()),
             time,
             status,
             encoding: encoding.clone(),
@@ -502,22 +508,17 @@ impl<'a> Client<'a> {
 
     /// Where a redirect may lead: never from https to http, and never with what only its home may
     /// see.
-    fn redirected(&self, ask: &Ask, from: &Url, mut to: Url) -> Result<Url, SourceError> {
+    fn redirected(&self, ask: &Ask, from: &Url, to: Url) -> Result<Url, SourceError> {
         if !matches!(to.scheme(), "http" | "https") || (from.scheme(), to.scheme()) == ("https", "http")
         {
             let message = format!("a redirect from {} to {}", from.scheme(), to.scheme());
             return Err(self.error(ask, message));
         }
-        to.set_fragment(None);
-        // Neither fails for these schemes.
-        let _ = (to.set_username(""), to.set_password(None));
-        if let Some(Credential {
-            carrier: TokenCarrier::Query(name),
-            ..
-        }) = &self.credential
-        {
-            to = without_parameter(&to, name);
-        }
+        let token = match self.credential.as_ref().map(|one| &one.carrier) {
+            Some(TokenCarrier::Query(name)) => Some(name.as_str()),
+            _ => None,
+        };
+        let to = cleaned(to, token);
         if self.tells_the_token(to.as_str().as_bytes()) {
             return Err(self.error(ask, "a redirect that tells the token"));
         }
@@ -698,6 +699,10 @@ impl<'a> Client<'a> {
     }
 }
 
+fn digest_of(post: Option<&str>) -> Option<String> {
+    post.map(|text| blake3::hash(text.as_bytes()).to_hex().to_string())
+}
+
 /// Why a packed body cannot be used.
 enum Packed {
     TooLong,
@@ -732,7 +737,7 @@ fn add_to_query(url: &mut Url, credential: &Credential) {
 }
 
 /// The same URL without a parameter of its query; the others stay as they are written.
-pub(super) fn without_parameter(url: &Url, name: &str) -> Url {
+fn without_parameter(url: &Url, name: &str) -> Url {
     let mut url = url.clone();
     if url.query_pairs().any(|(key, _)| key == name) {
         let parts = url.query().unwrap_or_default().split('&');
@@ -745,6 +750,29 @@ pub(super) fn without_parameter(url: &Url, name: &str) -> Url {
         url.set_query(rest.as_deref());
     }
     url
+}
+
+/// Where a link in the answer to a URL leads, without the parameter that carries the token.
+pub(super) fn follow_link(from: &str, link: &str, token: Option<&str>) -> Result<String, String> {
+    let broken = |error| format!("the link to the next page is no URL: {error}");
+    let from = Url::parse(from).map_err(broken)?;
+    let to = from.join(link).map_err(broken)?;
+    let (kind, was) = (to.scheme(), from.scheme());
+    if !matches!(kind, "http" | "https") || (was, kind) == ("https", "http") {
+        return Err(format!("a link to the next page from {was} to {kind}"));
+    }
+    Ok(cleaned(to, token).to_string())
+}
+
+/// A URL of somebody else's without what he must not tell us.
+fn cleaned(mut url: Url, token: Option<&str>) -> Url {
+    url.set_fragment(None);
+    // Neither fails for http and https.
+    let _ = (url.set_username(""), url.set_password(None));
+    match token {
+        Some(name) => without_parameter(&url, name),
+        None => url,
+    }
 }
 
 fn conditions(known: &Meta) -> impl Iterator<Item = (HeaderName, &String)> {

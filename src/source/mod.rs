@@ -1,9 +1,11 @@
 //! Where observations come from. One file a kind; each gives a [`Table`] or says what is wrong and where.
 
 mod file;
+mod history;
 mod http;
 mod open_meteo;
 mod percent;
+mod pool;
 mod responses;
 mod secret;
 mod times;
@@ -39,6 +41,8 @@ pub struct Fetched {
     pub table: Table,
     /// What is new since the last time; none for a source that does not know.
     pub news: Option<News>,
+    /// What a person should know of them, a line each.
+    pub warnings: Vec<String>,
 }
 
 /// Rows that differ from what was stored before.
@@ -117,6 +121,7 @@ pub enum SourceError {
 pub fn source(params: &SourceParams) -> Box<dyn Source + '_> {
     match params {
         SourceParams::File(params) => Box::new(file::File { params }),
+        SourceParams::Http(params) => Box::new(history::History { params }),
         SourceParams::OpenMeteo(params) => Box::new(open_meteo::OpenMeteo { params }),
     }
 }

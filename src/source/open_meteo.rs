@@ -89,7 +89,11 @@ impl OpenMeteo<'_> {
             corrected: got.iter().map(|got| got.corrected).sum(),
         });
         let table = self.join(got)?;
-        Ok(Fetched { table, news })
+        Ok(Fetched {
+            table,
+            news,
+            warnings: Vec::new(),
+        })
     }
 
     /// All parts in their order, a few at once.

@@ -24,6 +24,9 @@ pub(super) struct Meta {
     pub(super) slot: String,
     /// Where it was asked for.
     pub(super) url: String,
+    /// The BLAKE3 digest of what was sent along, where it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) post: Option<String>,
     /// When it was last known to be the answer, in seconds since 1970 UTC.
     pub(super) time: i64,
     /// The status of the answer.
@@ -107,6 +110,7 @@ mod tests {
         let meta = Meta {
             slot: "june".into(),
             url: "http://host/june".into(),
+            post: None,
             time: 5,
             status: 200,
             encoding: None,
