@@ -22,8 +22,8 @@ use crate::yaml;
 
 pub use checked::{
     Architecture, Days, Device, Dimension, EvaluateParams, Fallback, FeelsLike, LstmParams,
-    ModelParams, OpenMeteoSource, Params, PredictParams, RidgeParams, Sampler, SourceParams, Token,
-    TokenPlace, TrainParams, TuneParams,
+    ModelParams, OpenMeteoSource, Params, PredictParams, RidgeParams, Sampler, SourceParams,
+    TrainParams, TuneParams,
 };
 pub use prepare::{
     Calendar, DewPointParams, FillMethod, FillParams, ForecastParams, Mask, Place, PrepareParams,
@@ -35,9 +35,17 @@ pub use source::file::{
     FileColumn, FileFormat, FileSeries, FileSource, Reading, RowTime, TextFormat, ValidTime,
 };
 pub use source::noaa_co2::{Co2Column, Interval, NoaaCo2Source, NoaaPlace};
+pub use source::http::{
+    AnswerFormat, AnswerParams, Body, Expected, Field, HttpSource, Layout, Paging, Piece, Pointer,
+    Range, Station, Template, TimeText,
+};
+pub use source::requests::{RequestLimits, Token, TokenCarrier, TokenPlace};
 pub use source::times::{
     Ambiguous, Clock, Nonexistent, Notation, SourceTime, TimeFormat, TimeParts, TimePlace,
 };
+
+/// Names that no column of a source can have, because the rows themselves are told by them.
+const RESERVED_COLUMNS: [&str; 3] = ["time", "series", "issue_time"];
 
 /// A parameter that does not hold.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

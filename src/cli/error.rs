@@ -241,6 +241,7 @@ impl Report {
                 self.code = USAGE;
                 self.hint = Some("the source's `token` says where it is looked for".to_owned());
             }
+            SourceError::BadHeader { .. } => self.code = USAGE,
             _ => {}
         }
     }

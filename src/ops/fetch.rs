@@ -32,13 +32,20 @@ pub fn fetch(mut context: Context<'_>, name: &str) -> Result<()> {
             message: format!("{rows} rows"),
         });
     };
-    let Fetched { table, news } = source::source(params)
+    let Fetched {
+        table,
+        news,
+        warnings,
+    } = source::source(params)
         .fetch(&mut Asked {
             root: Path::new("."),
             offline: std::env::var_os(OFFLINE).is_some_and(|value| !value.is_empty()),
             progress: &mut progress,
         })
         .with_context(|| format!("source {name}"))?;
+    for warning in warnings {
+        context.warn(format!("source {name}: {warning}"));
+    }
     dataset::write_table(&context.out, &table)?;
     let (first, last) = (table.times().iter().min(), table.times().iter().max());
     let range = match (first, last) {

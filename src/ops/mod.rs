@@ -74,6 +74,10 @@ impl Context<'_> {
         self.observer.event(Event::note(message));
     }
 
+    fn warn(&mut self, message: String) {
+        self.observer.event(Event::warning(message));
+    }
+
     /// The only input of a command that has one; the command line has seen to it.
     fn input(&self) -> anyhow::Result<&PathBuf> {
         self.inputs

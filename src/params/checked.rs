@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::PrepareParams;
 use super::source::file::FileSource;
 use super::source::noaa_co2::NoaaCo2Source;
+use super::source::requests::{RequestLimits, Token};
 use crate::time::Step;
 
 /// All of `params.yaml`, checked.
@@ -37,6 +38,8 @@ pub enum SourceParams {
     NoaaCo2(NoaaCo2Source),
     /// The service of open-meteo.com, or a mirror of it.
     OpenMeteo(OpenMeteoSource),
+    /// The history API of a station.
+    Http(Box<super::HttpSource>),
 }
 
 /// What to ask Open-Meteo for.
@@ -60,10 +63,8 @@ pub struct OpenMeteoSource {
     pub overlap_s: i64,
     /// What proves who asks.
     pub token: Option<Token>,
-    /// For one request, in seconds.
-    pub request_timeout_s: u64,
-    /// For everything together, in seconds.
-    pub give_up_after_s: u64,
+    /// How long and how often to try.
+    pub requests: RequestLimits,
 }
 
 /// Days as numbers since 1970-01-01.
@@ -80,22 +81,6 @@ pub enum Days {
     Past(i64),
 }
 
-/// Where a token is found and how it is sent; never the token itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Token {
-    /// Where it is found.
-    pub place: TokenPlace,
-    /// The header that carries it; `Authorization: Bearer` where absent.
-    pub header: Option<String>,
-}
-
-/// Where a token is found.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TokenPlace {
-    /// In an environment variable.
-    Env(String),
-    /// In a file, relative to the project.
-    File(String),
 }
 
 /// What kind of model, and the shape of its windows.

@@ -27,6 +27,7 @@ pub(super) enum Source {
     File(Box<super::source::file::RawFile>),
     NoaaCo2(super::source::noaa_co2::RawNoaaCo2),
     OpenMeteo(OpenMeteo),
+    Http(super::source::http::RawHttp),
 }
 
 #[derive(Debug, Deserialize)]
@@ -44,17 +45,9 @@ pub(super) struct OpenMeteo {
     pub(super) days_per_request: Option<u32>,
     pub(super) overlap: Option<Step>,
     pub(super) url: Option<String>,
-    pub(super) token: Option<Token>,
-    pub(super) request_timeout: Option<Step>,
-    pub(super) give_up_after: Option<Step>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Token {
-    pub(super) env: Option<String>,
-    pub(super) file: Option<String>,
-    pub(super) header: Option<String>,
+    pub(super) token: Option<super::source::requests::RawToken>,
+    #[serde(default)]
+    pub(super) requests: super::source::requests::RawLimits,
 }
 
 #[derive(Debug, Deserialize)]

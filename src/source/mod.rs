@@ -1,9 +1,12 @@
 //! Where observations come from. One file a kind; each gives a [`Table`] or says what is wrong and where.
 
 mod file;
+mod history;
 mod http;
 mod noaa_co2;
 mod open_meteo;
+mod percent;
+mod pool;
 mod responses;
 mod secret;
 mod times;
@@ -44,6 +47,8 @@ pub struct Fetched {
     pub table: Table,
     /// What is new since the last time; none for a source that does not know.
     pub news: Option<News>,
+    /// What a person should know of them, a line each.
+    pub warnings: Vec<String>,
 }
 
 /// Rows that differ from what was stored before.
@@ -102,6 +107,12 @@ pub enum SourceError {
     /// The token cannot stand in a header. It is not told.
     #[error("the token has a character that no header may have")]
     BadToken,
+    /// A header of the parameters cannot be sent. Its value is not told.
+    #[error("the header {name} or its value has a character that no header may have")]
+    BadHeader {
+        /// Its name.
+        name: String,
+    },
     /// The rows do not make a table.
     #[error("{file}: {source}")]
     Table {
@@ -117,6 +128,7 @@ pub fn source(params: &SourceParams) -> Box<dyn Source + '_> {
     match params {
         SourceParams::File(params) => Box::new(file::File { params }),
         SourceParams::NoaaCo2(params) => Box::new(noaa_co2::NoaaCo2 { params }),
+        SourceParams::Http(params) => Box::new(history::History { params }),
         SourceParams::OpenMeteo(params) => Box::new(open_meteo::OpenMeteo { params }),
     }
 }

@@ -14,13 +14,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde::Deserialize;
 use serde::de::{MapAccess, Visitor};
 
 use super::http::{Answer, Ask, Client, Clock, Credential, Limits, Refused, SystemClock, start_of};
-use super::secret::Secret;
 use super::{Asked, Fetched, News, Source, SourceError};
 use crate::data::{Column, Table};
 use crate::params::{Days, OpenMeteoSource};
@@ -39,17 +38,9 @@ impl Source for OpenMeteo<'_> {
     }
 
     fn fetch(&self, asked: &mut Asked<'_>) -> Result<Fetched, SourceError> {
-        let limits = Limits {
-            request: Duration::from_secs(self.params.request_timeout_s),
-            total: Duration::from_secs(self.params.give_up_after_s),
-            ..Limits::default()
-        };
+        let limits = Limits::from(&self.params.requests);
         let token = self.params.token.as_ref();
-        let credential = token.map(|token| {
-            let secret = Secret::find(token, asked.root)?;
-            let header = token.header.clone();
-            Ok::<_, SourceError>(Credential { header, secret })
-        });
+        let credential = token.map(|token| Credential::find(token, asked.root));
         let clock = SystemClock(Instant::now());
         // Stored answers need no token.
         let credential = credential.filter(|_| !asked.offline).transpose()?;
@@ -98,7 +89,11 @@ impl OpenMeteo<'_> {
             corrected: got.iter().map(|got| got.corrected).sum(),
         });
         let table = self.join(got)?;
-        Ok(Fetched { table, news })
+        Ok(Fetched {
+            table,
+            news,
+            warnings: Vec::new(),
+        })
     }
 
     /// All parts in their order, a few at once.
@@ -203,6 +198,7 @@ impl OpenMeteo<'_> {
             slot,
             url,
             final_since: (settled <= now).then_some(settled),
+            ..Ask::default()
         }
     }
 
@@ -488,8 +484,7 @@ mod tests {
             days_per_request: 1,
             overlap_s: DAY,
             token: None,
-            request_timeout_s: 1,
-            give_up_after_s: 1,
+            requests: crate::params::RequestLimits::default(),
         }
     }
 

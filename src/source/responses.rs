@@ -3,7 +3,9 @@
 //! A body is kept once, under the digest of its bytes; beside the bodies, one small JSON file for
 //! each thing that is asked for (a slot) says which body is the newest answer, to which URL, when
 //! and with which status. Both are written whole or not at all, so a fetch that was killed goes on
-//! where it ended. URLs here never hold a token: it travels in a header.
+//! where it ended. Nothing here ever holds a token: whoever keeps an answer takes it out of the URL,
+//! and out of a body in which a server sends it back (`token_hidden`); all other bodies are as they
+//! came.
 
 use std::path::{Path, PathBuf};
 
@@ -22,6 +24,9 @@ pub(super) struct Meta {
     pub(super) slot: String,
     /// Where it was asked for.
     pub(super) url: String,
+    /// The BLAKE3 digest of what was sent along, where it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) post: Option<String>,
     /// When it was last known to be the answer, in seconds since 1970 UTC.
     pub(super) time: i64,
     /// The status of the answer.
@@ -32,6 +37,9 @@ pub(super) struct Meta {
     pub(super) etag: Option<String>,
     /// In the same way.
     pub(super) last_modified: Option<String>,
+    /// Whether the body told the token and was changed for that; it is unpacked then.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) token_hidden: bool,
     /// The BLAKE3 digest of the body.
     pub(super) body: String,
 }
@@ -102,11 +110,13 @@ mod tests {
         let meta = Meta {
             slot: "june".into(),
             url: "http://host/june".into(),
+            post: None,
             time: 5,
             status: 200,
             encoding: None,
             etag: None,
             last_modified: None,
+            token_hidden: false,
             body: String::new(),
         };
         assert!(responses.find("june")?.is_none());

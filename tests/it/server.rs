@@ -2,20 +2,27 @@
 //!
 //! It answers one connection after the other with what a closure gives, and ends with the value.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+/// Bytes of a body that is called endless.
+const ENDLESS: u64 = 10_000_000_000;
+
 /// A request, as far as a test looks at it.
 #[derive(Clone, Debug)]
 pub(crate) struct Asked {
-    /// Path and query.
+    /// GET or POST.
+    pub(crate) method: String,
+    /// Path and query; all of the URL where a proxy is asked.
     pub(crate) path: String,
     /// Header lines with names in small letters.
     pub(crate) headers: Vec<String>,
+    /// What was sent along.
+    pub(crate) body: String,
 }
 
 impl Asked {
@@ -43,6 +50,10 @@ pub(crate) enum Reply {
     Silence,
     /// A body that comes byte by byte and would go on for long.
     Trickle,
+    /// A head that comes byte by byte and would go on for long.
+    SlowHead,
+    /// A body without an end, as fast as it goes, behind header lines of its own.
+    Endless(Vec<String>),
 }
 
 impl Reply {
@@ -138,18 +149,40 @@ fn serve(
             Reply::Silence => silent.push(stream),
             Reply::Trickle => {
                 let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n");
-                let goes_on = |_: &usize| stream.write_all(b"x").is_ok();
-                let bytes = (0..1000).take_while(goes_on);
-                bytes.for_each(|_| std::thread::sleep(Duration::from_millis(20)));
+                trickle(&mut stream, ending);
+            }
+            Reply::SlowHead => {
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nX-Long: ");
+                trickle(&mut stream, ending);
+            }
+            Reply::Endless(headers) => {
+                let mut head = "HTTP/1.1 200 OK\r\n".to_owned();
+                for line in headers {
+                    head.push_str(&format!("{line}\r\n"));
+                }
+                let _ = stream.write_all(&[head.as_bytes(), b"\r\n["].concat());
+                // More than any client should take.
+                let piece = b"1,".repeat(1 << 15);
+                let goes_on = |_: &u64| stream.write_all(&piece).is_ok();
+                (0..ENDLESS / piece.len() as u64).take_while(goes_on).for_each(drop);
             }
         }
     }
 }
 
+/// One byte after another, for 20 seconds or until somebody goes.
+fn trickle(stream: &mut TcpStream, ending: &AtomicBool) {
+    let goes_on = |_: &usize| stream.write_all(b"x").is_ok() && !ending.load(Ordering::SeqCst);
+    let bytes = (0..1000).take_while(goes_on);
+    bytes.for_each(|_| std::thread::sleep(Duration::from_millis(20)));
+}
+
 fn read(stream: &TcpStream) -> Option<Asked> {
-    let mut lines = BufReader::new(stream).lines();
+    let mut reader = BufReader::new(stream);
+    let mut lines = reader.by_ref().lines();
     let first = lines.next()?.ok()?;
-    let path = first.split(' ').nth(1)?.to_owned();
+    let mut words = first.split(' ').map(str::to_owned);
+    let (method, path) = (words.next()?, words.next()?);
     let mut headers = Vec::new();
     for line in lines {
         let line = line.ok()?;
@@ -159,5 +192,15 @@ fn read(stream: &TcpStream) -> Option<Asked> {
         let (name, value) = line.split_once(": ")?;
         headers.push(format!("{}: {value}", name.to_lowercase()));
     }
-    Some(Asked { path, headers })
+    let mut asked = Asked {
+        method,
+        path,
+        headers,
+        body: String::new(),
+    };
+    let length = asked.header("content-length").map_or(0, |n| n.parse().unwrap_or(0));
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).ok()?;
+    asked.body = String::from_utf8_lossy(&body).into_owned();
+    Some(asked)
 }

@@ -1,6 +1,7 @@
 //! `kind: open-meteo`: from what a person wrote to what can be asked for.
 
-use super::super::checked::{Days, OpenMeteoSource, Token, TokenPlace};
+use super::super::checked::{Days, OpenMeteoSource};
+use super::super::source::requests::{check_limits, check_token};
 use super::super::{Invalid, invalid, raw};
 use super::within;
 use crate::time::{Step, parse_time};
@@ -52,8 +53,6 @@ pub(super) fn check(key: &str, raw: raw::OpenMeteo) -> Result<OpenMeteoSource, I
         let expected = "https://HOST/PATH without a query or a password";
         return Err(invalid(key("url"), expected, "something else"));
     }
-    let seconds =
-        |step: Option<Step>, default: i64| step.map_or(default, Step::seconds).unsigned_abs();
     Ok(OpenMeteoSource {
         days: check_days(&key, raw.from, raw.to, raw.past_days)?,
         token: raw
@@ -67,8 +66,7 @@ pub(super) fn check(key: &str, raw: raw::OpenMeteo) -> Result<OpenMeteoSource, I
         models: raw.models,
         days_per_request: i64::from(days_per_request),
         overlap_s: raw.overlap.map_or(overlap_days * DAY, Step::seconds),
-        request_timeout_s: seconds(raw.request_timeout, 60),
-        give_up_after_s: seconds(raw.give_up_after, 1800),
+        requests: check_limits(&key("requests"), &raw.requests)?,
     })
 }
 
@@ -124,33 +122,6 @@ fn check_days(
             "it alone, or `from` with or without `to`",
             "both",
         )),
-    }
-}
-
-fn check_token(key: &str, token: raw::Token) -> Result<Token, Invalid> {
-    let place = match (token.env, token.file) {
-        (Some(name), None) => TokenPlace::Env(name),
-        (None, Some(path)) => TokenPlace::File(path),
-        // What was found is not told: it might be the token itself.
-        _ => {
-            return Err(invalid(
-                key,
-                "`env: NAME` or `file: PATH`",
-                "both or neither",
-            ));
-        }
-    };
-    let header = token.header;
-    let plain = |name: &String| {
-        !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
-    };
-    match header {
-        Some(name) if !plain(&name) => Err(invalid(
-            format!("{key}.header"),
-            "the name of a header",
-            name,
-        )),
-        header => Ok(Token { place, header }),
     }
 }
 

@@ -50,7 +50,7 @@ fn limits() -> Limits {
     Limits {
         between: Duration::ZERO,
         attempts: 3,
-        ..Limits::default()
+        ..Limits::from(&RequestLimits::default())
     }
 }
 
@@ -75,7 +75,7 @@ fn ask(url: String) -> Ask {
     Ask {
         slot: "slot".into(),
         url,
-        final_since: None,
+        ..Ask::default()
     }
 }
 
@@ -232,11 +232,10 @@ fn redirects_are_followed_and_loops_end() {
 
 #[test]
 fn a_token_does_not_follow_to_another_host() {
-    for header in [None, Some("X-Api-Key".to_owned())] {
-        let name = header
-            .clone()
-            .unwrap_or("Authorization".into())
-            .to_lowercase();
+    for (carrier, name) in [
+        (TokenCarrier::Bearer, "authorization"),
+        (TokenCarrier::Header("X-Api-Key".into()), "x-api-key"),
+    ] {
         let other = Server::new(|_, _| Reply::ok("elsewhere."));
         let to = other.url("/there");
         let first = Server::new(move |number, _| match number {
@@ -246,7 +245,7 @@ fn a_token_does_not_follow_to_another_host() {
         let project = tempfile::tempdir().unwrap();
         let waits = Waits::default();
         let credential = Credential {
-            header,
+            carrier,
             secret: Secret::of("s3cr3t"),
         };
         let client =
@@ -254,14 +253,14 @@ fn a_token_does_not_follow_to_another_host() {
         let answer = client.get(&ask(first.url("/")), &whole).unwrap();
         assert_eq!(answer.body, b"elsewhere.");
         let told: Vec<_> = first.asked();
-        let sent = |asked: &server::Asked| asked.header(&name).map(|v| v.contains("s3cr3t"));
+        let sent = |asked: &server::Asked| asked.header(name).map(|v| v.contains("s3cr3t"));
         assert_eq!(told.iter().map(sent).collect::<Vec<_>>(), [Some(true); 2]);
         assert_eq!(other.asked().iter().map(sent).collect::<Vec<_>>(), [None]);
     }
 }
 
 #[test]
-fn a_token_that_a_server_repeats_is_hidden_and_not_stored() {
+fn a_token_that_a_server_repeats_is_hidden() {
     let server = Server::new(|_, asked| match asked.path.as_str() {
         "/bad" => status(401, "", r#"{"error":true,"reason":"s3cr3t is no key"}"#),
         _ => Reply::ok("your key is s3cr3t."),
@@ -269,7 +268,7 @@ fn a_token_that_a_server_repeats_is_hidden_and_not_stored() {
     let project = tempfile::tempdir().unwrap();
     let waits = Waits::default();
     let credential = Credential {
-        header: None,
+        carrier: TokenCarrier::Bearer,
         secret: Secret::of("s3cr3t"),
     };
     let client = Client::new(project.path(), limits(), &waits, Some(credential), false).unwrap();
@@ -278,8 +277,10 @@ fn a_token_that_a_server_repeats_is_hidden_and_not_stored() {
         error.to_string().contains("status 401: *** is no key"),
         "{error}"
     );
-    client.get(&ask(server.url("/good")), &whole).unwrap();
-    assert!(client.responses.find("slot").unwrap().is_none());
+    let answer = client.get(&ask(server.url("/good")), &whole).unwrap();
+    assert_eq!(answer.body, b"your key is ***.");
+    let (meta, body) = client.responses.find("slot").unwrap().unwrap();
+    assert_eq!((meta.token_hidden, body), (true, answer.body));
 }
 
 #[test]
