@@ -9,6 +9,7 @@ mod checked;
 mod quality;
 mod raw;
 mod raw_quality;
+mod source;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -18,12 +19,14 @@ use serde_json::Value;
 use crate::yaml;
 
 pub use checked::{
-    Architecture, Calendar, Days, Device, Dimension, EvaluateParams, Fallback, FeelsLike,
-    FileColumn, FileSource, LstmParams, ModelParams, OpenMeteoSource, Params, PredictParams,
-    PrepareParams, RidgeParams, Sampler, SourceParams, SplitShares, Token, TokenPlace, TrainParams,
-    TuneParams, WindPair,
+    Architecture, Calendar, Device, Dimension, EvaluateParams, Fallback, FeelsLike, FileColumn,
+    FileSource, LstmParams, ModelParams, Params, PredictParams, PrepareParams, RidgeParams,
+    Sampler, SourceParams, SplitShares, Token, TokenPlace, TrainParams, TuneParams, WindPair,
 };
 pub use quality::{Action, ColumnQuality, Conflicts, OrderedPair, QualityParams, Quantity};
+pub use source::open_meteo::{
+    Days, DaysWanted, ForecastWanted, OpenMeteoSource, Place, Places, Wanted, previous_day,
+};
 
 /// A parameter that does not hold.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

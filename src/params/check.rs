@@ -1,13 +1,12 @@
 //! From `params.yaml` as written to parameters whose ranges hold; the error names the key.
 
-mod open_meteo;
-
 use super::checked::{
     Architecture, Dimension, EvaluateParams, FeelsLike, FileColumn, FileSource, LstmParams,
     ModelParams, Params, PredictParams, PrepareParams, RidgeParams, SourceParams, SplitShares,
     TrainParams, TuneParams, WindPair,
 };
 use super::raw;
+use super::source::open_meteo;
 use super::{Invalid, invalid};
 use crate::time::Step;
 
@@ -439,7 +438,7 @@ fn check_evaluate(raw: raw::Evaluate) -> Result<EvaluateParams, Invalid> {
     })
 }
 
-fn within<T: PartialOrd + std::fmt::Display>(
+pub(super) fn within<T: PartialOrd + std::fmt::Display>(
     key: &str,
     value: T,
     range: std::ops::RangeInclusive<T>,

@@ -33,27 +33,7 @@ pub(super) enum Source {
         #[serde(default)]
         missing: Vec<String>,
     },
-    OpenMeteo(OpenMeteo),
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct OpenMeteo {
-    pub(super) endpoint: String,
-    pub(super) latitude: f64,
-    pub(super) longitude: f64,
-    pub(super) variables: Vec<String>,
-    pub(super) from: Option<String>,
-    pub(super) to: Option<String>,
-    pub(super) past_days: Option<u32>,
-    #[serde(default)]
-    pub(super) models: Vec<String>,
-    pub(super) days_per_request: Option<u32>,
-    pub(super) overlap: Option<Step>,
-    pub(super) url: Option<String>,
-    pub(super) token: Option<Token>,
-    pub(super) request_timeout: Option<Step>,
-    pub(super) give_up_after: Option<Step>,
+    OpenMeteo(super::source::open_meteo::Raw),
 }
 
 #[derive(Debug, Deserialize)]

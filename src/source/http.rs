@@ -195,6 +195,19 @@ impl<'a> Client<'a> {
         self.limits.at_once
     }
 
+    /// What is stored for a slot, unpacked.
+    pub(super) fn stored(&self, slot: &str) -> Result<Option<Vec<u8>>, SourceError> {
+        let Some((meta, raw)) = self.responses.find(slot)? else {
+            return Ok(None);
+        };
+        Ok(self.unpack(meta.encoding.as_deref(), raw).ok())
+    }
+
+    /// The slots of all answers that are stored, sorted, each with the file that speaks of it.
+    pub(super) fn stored_slots(&self) -> Result<Vec<(String, String)>, SourceError> {
+        self.responses.slots()
+    }
+
     /// The answer to a request, stored or new, which `accept` has found usable.
     pub(super) fn get(
         &self,
