@@ -44,7 +44,7 @@ fn check_source(key: &str, source: raw::Source) -> Result<SourceParams, Invalid>
     }
     let (path, time, columns, delimiter, missing) = match source {
         raw::Source::OpenMeteo(raw) => {
-            return open_meteo::check(key, raw).map(SourceParams::OpenMeteo);
+            return open_meteo::check(key, *raw).map(SourceParams::OpenMeteo);
         }
         raw::Source::File {
             path,

@@ -33,7 +33,7 @@ pub(super) enum Source {
         #[serde(default)]
         missing: Vec<String>,
     },
-    OpenMeteo(super::source::open_meteo::Raw),
+    OpenMeteo(Box<super::source::open_meteo::Raw>),
 }
 
 #[derive(Debug, Deserialize)]

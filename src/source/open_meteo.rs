@@ -217,9 +217,12 @@ impl<'a> OpenMeteo<'a> {
             None => self.read_stored(&body, job).map_err(told)?,
         };
         let (mut new, mut corrected) = (0, 0);
-        let before = before.map(|before| match before == body {
-            true => hours.clone(),
-            false => self.read_stored(&before, job).unwrap_or_default(),
+        let before = before.map(|before| {
+            if before == body {
+                hours.clone()
+            } else {
+                self.read_stored(&before, job).unwrap_or_default()
+            }
         });
         for (place, hours) in hours.iter().enumerate().filter(|_| asked) {
             match before.as_ref().and_then(|before| before.get(place)) {

@@ -9,7 +9,11 @@ use crate::params::ForecastWanted;
 use server::{Reply, Server};
 
 #[path = "../../../tests/it/server.rs"]
-#[allow(dead_code, reason = "the end-to-end tests use all of it")]
+#[allow(
+    dead_code,
+    clippy::duplicate_mod,
+    reason = "the end-to-end tests use all of it, those of the client a part of their own"
+)]
 mod server;
 
 const CALAIS: Place = Place {
@@ -104,7 +108,7 @@ fn places_share_requests_and_large_requests_take_their_time() {
     params.calls_per_minute = Some(600);
     assert_eq!(between(&params), Duration::from_millis(100));
     params.places_per_request = 10;
-    assert_eq!(OpenMeteo { params: &params }.groups(), [0..2]);
+    assert_eq!(OpenMeteo { params: &params }.groups()[0], 0..2);
     let url = OpenMeteo { params: &params }.url(&(0..2));
     assert!(
         url.contains("?latitude=50.93,51.12&longitude=1.93,1.31&"),
@@ -160,12 +164,15 @@ fn service(columns: &'static [&'static str]) -> Server {
             let values: Vec<f64> = times.iter().map(value).collect();
             let mut body = serde_json::json!({
                 "utc_offset_seconds": 0,
-                "hourly_units": {"temperature_2m": "°C"},
+                "hourly_units": {},
                 "hourly": {"time": texts},
             });
             let wanted = asked.query("hourly").unwrap().split(',');
             for name in wanted.filter(|name| columns.contains(name)) {
                 body["hourly"][name] = values.clone().into();
+                if name.starts_with("temperature") {
+                    body["hourly_units"][name] = "°C".into();
+                }
             }
             if place > 0 {
                 body["location_id"] = place.into();

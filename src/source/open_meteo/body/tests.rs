@@ -1,6 +1,7 @@
 //! Answers as recorded, and answers with something wrong.
 
 use super::*;
+use crate::fs;
 
 /// What the service answers when it is asked for something else than hours in UTC, and hours in
 /// local time: answers of others.
@@ -160,10 +161,9 @@ fn every_recorded_answer_is_read_or_says_what_it_is() {
         .collect();
     if let Some(folder) = std::env::var_os("KRAMMERTI_DATA") {
         let folder = std::path::Path::new(&folder).join("openmeteo-bodies");
-        for entry in std::fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            let name = path.file_name().unwrap().to_str().unwrap().to_owned();
-            all.push((name, std::fs::read(&path).unwrap()));
+        for name in fs::list(&folder).unwrap() {
+            let body = fs::read(&folder.join(&name)).unwrap();
+            all.push((name.display().to_string(), body));
         }
     }
     for (name, bytes) in all {
