@@ -21,8 +21,8 @@ use serde_json::Value;
 use crate::yaml;
 
 pub use checked::{
-    Architecture, Days, Device, Dimension, EvaluateParams, Fallback, FeelsLike, LstmParams,
-    ModelParams, OpenMeteoSource, Params, PredictParams, RidgeParams, Sampler, SourceParams,
+    Architecture, Device, Dimension, EvaluateParams, Fallback, FeelsLike, LstmParams,
+    ModelParams, Params, PredictParams, RidgeParams, Sampler, SourceParams,
     TrainParams, TuneParams,
 };
 pub use prepare::{
@@ -38,6 +38,9 @@ pub use source::noaa_co2::{Co2Column, Interval, NoaaCo2Source, NoaaPlace};
 pub use source::http::{
     AnswerFormat, AnswerParams, Body, Expected, Field, HttpSource, Layout, Paging, Piece, Pointer,
     Range, Station, Template, TimeText,
+};
+pub use source::open_meteo::{
+    Days, DaysWanted, ForecastWanted, OpenMeteoSource, Places, Wanted, previous_day,
 };
 pub use source::requests::{RequestLimits, Token, TokenCarrier, TokenPlace};
 pub use source::times::{

@@ -69,7 +69,7 @@ impl Source for File<'_> {
             file: path.clone(),
             source,
         })?;
-        Ok(Fetched { table, news: None })
+        Ok(Fetched::of(table, None))
     }
 }
 

@@ -71,6 +71,9 @@ pub(super) struct Limits {
     pub(super) body: u64,
 }
 
+/// Requests a minute where nobody says how many a server bears.
+const USUAL_PER_MINUTE: u32 = 600;
+
 impl From<&RequestLimits> for Limits {
     fn from(params: &RequestLimits) -> Self {
         Self {
@@ -79,7 +82,7 @@ impl From<&RequestLimits> for Limits {
             attempts: params.attempts,
             first_wait: params.first_wait,
             longest_wait: params.first_wait.max(Duration::from_mins(1)),
-            between: Duration::from_mins(1) / params.per_minute,
+            between: Duration::from_mins(1) / params.per_minute.unwrap_or(USUAL_PER_MINUTE),
             at_once: params.at_once,
             body: params.largest_body,
         }
@@ -279,6 +282,19 @@ impl<'a> Client<'a> {
     /// Lets the waits of all requests end, because one has failed for good.
     pub(super) fn stop(&self) {
         self.stopped.store(true, Ordering::Relaxed);
+    }
+
+    /// What is stored for a slot, unpacked.
+    pub(super) fn stored(&self, slot: &str) -> Result<Option<Vec<u8>>, SourceError> {
+        let Some((meta, raw)) = self.responses.find(slot)? else {
+            return Ok(None);
+        };
+        Ok(self.unpack(meta.encoding.as_deref(), raw).ok())
+    }
+
+    /// The slots of all answers that are stored, sorted, each with the file that speaks of it.
+    pub(super) fn stored_slots(&self) -> Result<Vec<(String, String)>, SourceError> {
+        self.responses.slots()
     }
 
     /// The answer to a request, stored or new, which `accept` has found usable.

@@ -51,6 +51,17 @@ pub struct Fetched {
     pub warnings: Vec<String>,
 }
 
+impl Fetched {
+    /// Observations of which there is nothing more to say.
+    pub(crate) fn of(table: Table, news: Option<News>) -> Self {
+        Self {
+            table,
+            news,
+            warnings: Vec::new(),
+        }
+    }
+}
+
 /// Rows that differ from what was stored before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct News {

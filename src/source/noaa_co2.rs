@@ -45,18 +45,15 @@ impl Source for NoaaCo2<'_> {
                     .and_then(|bytes| self.parse(&bytes))
                     .map_err(|wrong| wrong.of_file(path))?;
                 let table = self.table(rows, path)?;
-                Ok(Fetched { table, news: None })
+                Ok(Fetched::of(table, None))
             }
             NoaaPlace::Url {
                 url,
-                request_timeout_s,
-                give_up_after_s,
+                requests,
             } => {
                 let limits = Limits {
-                    request: Duration::from_secs(*request_timeout_s),
-                    total: Duration::from_secs(*give_up_after_s),
                     body: LONGEST,
-                    ..Limits::default()
+                    ..Limits::from(requests)
                 };
                 self.fetch_from(url, limits, asked)
             }
@@ -112,7 +109,7 @@ impl NoaaCo2<'_> {
             slot: url.to_owned(),
             url: url.to_owned(),
             // The newest months are preliminary, and the table grows.
-            final_since: None,
+            ..Ask::default()
         };
         let read = |body: &[u8]| {
             self.parse(body).map_err(|wrong| Refused {
@@ -143,7 +140,7 @@ impl NoaaCo2<'_> {
         let before = before.and_then(|body| self.parse(&body).ok());
         let news = (!asked.offline).then(|| compare(before.as_ref(), &rows));
         let table = self.table(rows, url)?;
-        Ok(Fetched { table, news })
+        Ok(Fetched::of(table, news))
     }
 
     fn table(&self, rows: Rows, file: &str) -> Result<Table, SourceError> {

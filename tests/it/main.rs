@@ -12,6 +12,7 @@ mod failures;
 mod features;
 mod fetch;
 mod fuzz;
+mod open_meteo;
 mod pipeline;
 mod quality;
 mod readers;

@@ -195,7 +195,12 @@ fn series_have_gaps_of_their_own_and_one_split() {
     let longer = frame(&dataset, 7);
     assert_eq!(longer.layout.blocks()[1].rows, 127..214);
     let back = round_trip(&dataset);
-    assert_eq!(back.panel(), dataset.panel());
+    assert_same(back.panel(), dataset.panel());
+}
+
+/// Equal, where two missing values are. The values are too many to be told.
+fn assert_same<T: std::fmt::Debug>(a: &T, b: &T) {
+    assert!(format!("{a:?}") == format!("{b:?}"));
 }
 
 fn round_trip(dataset: &Dataset) -> Dataset {
@@ -262,10 +267,7 @@ fn forecasts_are_joined_as_they_were_known() {
     assert_eq!(values(&dataset, "forecast_ws")[15], value(1, 3));
     assert_eq!(values(&dataset, "forecast_ws")[14], value(0, 14));
     let back = round_trip(&dataset);
-    assert_eq!(
-        back.frame(&back.scalers(), 4),
-        dataset.frame(&dataset.scalers(), 4)
-    );
+    assert_same(&self::frame(&back, 4), &self::frame(&dataset, 4));
     assert_eq!(back.meta().forecasts.as_ref().unwrap().runs, 20);
 }
 
@@ -326,10 +328,8 @@ fn files_that_do_not_belong_together_are_refused() {
     let dataset = prepare(&table(100), WIND).unwrap();
     let meta = dataset.meta().clone();
     let parts = |table: &Table, meta: DatasetMeta| Dataset::from_parts(table, None, meta);
-    assert_eq!(
-        parts(&dataset.panel().to_table(), meta.clone()).unwrap(),
-        dataset
-    );
+    let back = parts(&dataset.panel().to_table(), meta.clone()).unwrap();
+    assert_same(&back, &dataset);
     assert!(parts(&table(100), meta.clone()).is_err());
     let shorter = dataset
         .panel()

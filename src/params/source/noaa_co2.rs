@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::super::{Invalid, invalid};
-use crate::time::Step;
+use super::requests::{RawLimits, RequestLimits, check_limits};
 
 /// As a person wrote it.
 #[derive(Debug, Deserialize)]
@@ -13,8 +13,8 @@ pub(in crate::params) struct RawNoaaCo2 {
     pub(super) path: Option<String>,
     pub(super) url: Option<String>,
     pub(super) columns: Option<Vec<String>>,
-    pub(super) request_timeout: Option<Step>,
-    pub(super) give_up_after: Option<Step>,
+    #[serde(default)]
+    pub(super) requests: RawLimits,
 }
 
 /// A table of CO2 at Mauna Loa.
@@ -37,10 +37,8 @@ pub enum NoaaPlace {
     Url {
         /// Its address.
         url: String,
-        /// For one request, in seconds.
-        request_timeout_s: u64,
-        /// For everything together, in seconds.
-        give_up_after_s: u64,
+        /// How long and how often to try.
+        requests: RequestLimits,
     },
 }
 
@@ -122,13 +120,9 @@ pub(in crate::params) fn check(key: &str, raw: RawNoaaCo2) -> Result<NoaaCo2Sour
                 let expected = "https://HOST/PATH without a password";
                 return Err(invalid(key("url"), expected, "something else"));
             }
-            let seconds = |step: Option<Step>, otherwise: i64| {
-                step.map_or(otherwise, Step::seconds).unsigned_abs()
-            };
             NoaaPlace::Url {
                 url,
-                request_timeout_s: seconds(raw.request_timeout, 60),
-                give_up_after_s: seconds(raw.give_up_after, 1800),
+                requests: check_limits(&key("requests"), &raw.requests)?,
             }
         }
     };
