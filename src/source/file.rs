@@ -17,6 +17,7 @@ mod parquet;
 mod rows;
 mod text;
 
+use std::borrow::Cow;
 use std::io::BufRead;
 use std::path::Path;
 
@@ -131,13 +132,20 @@ fn bad_row(file: &str, line: u64, message: String) -> SourceError {
 }
 
 /// Some of the names that are there, for an error.
-fn some_of<'a>(names: impl Iterator<Item = std::borrow::Cow<'a, str>>) -> String {
-    const TOLD: usize = 30;
-    let names: Vec<_> = names.take(TOLD + 1).collect();
-    match names.len() {
-        0 => "none".to_owned(),
-        n if n > TOLD => format!("{}, …", names[..TOLD].join(", ")),
-        _ => names.join(", "),
+fn some_of<'a>(names: impl Iterator<Item = Cow<'a, str>>) -> String {
+    const NAMES: usize = 30;
+    const LETTERS: usize = 60;
+    let short = |name: Cow<'a, str>| match name.char_indices().nth(LETTERS) {
+        Some((end, _)) => format!("{}…", &name[..end]),
+        None => name.into_owned(),
+    };
+    let mut names: Vec<String> = names.take(NAMES + 1).map(short).collect();
+    if let Some(last) = names.get_mut(NAMES) {
+        "…".clone_into(last);
+    }
+    match names.as_slice() {
+        [] => "none".to_owned(),
+        names => names.join(", "),
     }
 }
 

@@ -433,6 +433,7 @@ columns:
 fn gefcom_forecasts_and_farms_are_read_whole() {
     let forecasts = "\
 kind: file
+missing: [NA]
 issue_time: {column: date, format: '%Y%m%d%H'}
 lead: {column: hors, unit: h}
 columns: {u: {unit: m/s}, v: {unit: m/s}, wind_speed: {unit: m/s, from: ws}, wind_direction: {unit: °, from: wd}}

@@ -139,42 +139,70 @@ fn co2_from_a_server_that_breaks_off_and_corrects() {
 
 #[test]
 fn parquet_of_pandas() {
-    let read = |time: &str| {
+    let read = |time: &str, series: &str, text: &str| {
         let source = format!(
             "\
 kind: file
 path: pandas.parquet
 missing: [NA]
 time: {time}
-series: {{column: station}}
+series: {{column: {series}}}
 columns:
   temperature: {{unit: °C}}
   humidity: {{unit: '%'}}
   pressure: {{unit: hPa}}
-  text: {{unit: '1'}}
+  text: {{unit: '1', from: {text}}}
 "
         );
         project(&source, &["pandas.parquet"])
     };
     let hours = [1_603_582_200, 1_603_585_800, 1_603_589_400, 1_603_593_000];
-    for time in [
-        "{column: local, zone: Europe/Berlin}",
-        "{column: instant}",
-        "{column: unix, format: unix_s}",
-    ] {
-        let table = fetched(&read(time));
+    let local = "{column: local, zone: Europe/Berlin}";
+    for time in [local, "{column: instant}", "{column: unix, format: unix_s}"] {
+        let table = fetched(&read(time, "station", "text"));
         assert_eq!(table.times(), hours, "{time}");
-        let counts =
-            ["temperature", "humidity", "pressure", "text"].map(|name| missing(&table, name));
+        let names = ["temperature", "humidity", "pressure", "text"];
+        let counts = names.map(|name| missing(&table, name));
         assert_eq!(counts, [1, 1, 0, 2]);
         assert_eq!(table.series().unwrap().names(), ["a"]);
     }
-    read("{column: time}")
-        .run(&["run", "fetch"])
-        .fails(1, &["no column `time`", "local"]);
-    read("{column: station}")
-        .run(&["run", "fetch"])
-        .fails(1, &["pandas.parquet: row 1: expected a time", "found `a`"]);
+    let days = fetched(&read("{column: date}", "station", "text"));
+    assert_eq!(days.times(), [1_603_584_000; 4]);
+    for (time, series, text, told) in [
+        (
+            "{column: time}",
+            "station",
+            "text",
+            "no column `time`; there are instant, unix",
+        ),
+        (
+            "{column: station}",
+            "station",
+            "text",
+            "row 1: expected a time",
+        ),
+        (
+            local,
+            "category",
+            "text",
+            "expected numbers of 32 or 64 bits, texts or times in `category`",
+        ),
+        (
+            local,
+            "station",
+            "small",
+            "texts or times in `small`, found Int8",
+        ),
+        (
+            local,
+            "station",
+            "flag",
+            "texts or times in `flag`, found Boolean",
+        ),
+    ] {
+        let ran = read(time, series, text).run(&["run", "fetch"]);
+        ran.fails(1, &["pandas.parquet", told]);
+    }
 }
 
 // What is no file at all.

@@ -3,8 +3,8 @@
 use std::fs::File;
 
 use polars::prelude::{
-    ChunkedArray, DataFrame, DataType, Float64Type, Int64Type, ParquetReader, PolarsError,
-    SerReader, Series, StringChunked, TimeUnit,
+    ArrowDataType, ChunkedArray, DataFrame, DataType, Float64Type, Int64Type, ParquetReader,
+    PolarsError, SerReader, Series, StringChunked, TimeUnit,
 };
 
 use super::rows::{Field, Row, Rows};
@@ -30,6 +30,15 @@ pub(super) fn read(from: File, file: &str, rows: &mut Rows<'_>) -> Result<(), So
             format!("no column `{absent}`; there are {there}"),
         ));
     }
+    for name in &names {
+        let kind = schema.get(name.as_str()).map(|field| &field.dtype);
+        if let Some(kind) = kind.filter(|kind| !is_read(kind)) {
+            let message = format!(
+                "expected numbers of 32 or 64 bits, texts or times in `{name}`, found {kind:?}"
+            );
+            return Err(wrong(file, message));
+        }
+    }
     let frame = reader
         .with_columns(Some(names.clone()))
         .finish()
@@ -45,6 +54,25 @@ pub(super) fn read(from: File, file: &str, rows: &mut Rows<'_>) -> Result<(), So
             .map_err(|message| wrong(file, format!("row {}: {message}", row + 1)))?;
     }
     Ok(())
+}
+
+/// What polars reads with the features that it is built with: whole numbers of 8 and 16 bits and
+/// dictionaries (the categories of pandas) are an error or even a panic of its own.
+fn is_read(kind: &ArrowDataType) -> bool {
+    matches!(
+        kind,
+        ArrowDataType::Float32
+            | ArrowDataType::Float64
+            | ArrowDataType::Int32
+            | ArrowDataType::Int64
+            | ArrowDataType::UInt32
+            | ArrowDataType::UInt64
+            | ArrowDataType::Utf8
+            | ArrowDataType::LargeUtf8
+            | ArrowDataType::Utf8View
+            | ArrowDataType::Timestamp(_, _)
+            | ArrowDataType::Date32
+    )
 }
 
 /// A column by what its values are.
