@@ -21,9 +21,8 @@ use serde_json::Value;
 use crate::yaml;
 
 pub use checked::{
-    Architecture, Device, Dimension, EvaluateParams, Fallback, FeelsLike, LstmParams,
-    ModelParams, Params, PredictParams, RidgeParams, Sampler, SourceParams,
-    TrainParams, TuneParams,
+    Architecture, Device, Dimension, EvaluateParams, Fallback, FeelsLike, LstmParams, ModelParams,
+    Params, PredictParams, RidgeParams, Sampler, SourceParams, TrainParams, TuneParams,
 };
 pub use prepare::{
     Calendar, DewPointParams, FillMethod, FillParams, ForecastParams, Mask, Place, PrepareParams,
@@ -34,11 +33,11 @@ pub use resample::{Aggregate, Statistic};
 pub use source::file::{
     FileColumn, FileFormat, FileSeries, FileSource, Reading, RowTime, TextFormat, ValidTime,
 };
-pub use source::noaa_co2::{Co2Column, Interval, NoaaCo2Source, NoaaPlace};
 pub use source::http::{
     AnswerFormat, AnswerParams, Body, Expected, Field, HttpSource, Layout, Paging, Piece, Pointer,
     Range, Station, Template, TimeText,
 };
+pub use source::noaa_co2::{Co2Column, Interval, NoaaCo2Source, NoaaPlace};
 pub use source::open_meteo::{
     Days, DaysWanted, ForecastWanted, OpenMeteoSource, Places, Wanted, previous_day,
 };

@@ -5,14 +5,13 @@
 //! same rows whether they were observed or lie ahead. So what a data set says of a column is what
 //! made it, and a forecast makes the rows after the last one in the same way.
 
-use chrono::Offset as _;
 use serde::{Deserialize, Serialize};
 
 use super::panel::by_block;
 use super::{Layout, Role, SeriesError, rolling};
 use crate::params::{Aggregate, Calendar, Place, Statistic};
 use crate::physics::{self, sun};
-use crate::time::Step;
+use crate::time::{Step, Zone};
 
 /// What a column was made from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -261,23 +260,12 @@ pub fn calendar_value(calendar: Calendar, wave: Wave, time: i64) -> f64 {
 }
 
 fn calendar(layout: &Layout, cycle: Calendar, wave: Wave, zone: Option<&str>) -> Vec<f64> {
-    let zone = zone.and_then(|zone| zone.parse::<chrono_tz::Tz>().ok());
-    let local = |time: i64| match &zone {
-        Some(zone) => time + offset_s(*zone, time),
-        None => time,
-    };
+    let zone = zone.and_then(Zone::find);
+    let local = |time: i64| time + zone.map_or(0, |zone| zone.offset_at(time));
     layout
         .times()
         .map(|time| calendar_value(cycle, wave, local(time)))
         .collect()
-}
-
-/// What must be added to UTC for the time on the clocks of a zone.
-fn offset_s(zone: chrono_tz::Tz, time: i64) -> i64 {
-    use chrono::TimeZone as _;
-    zone.timestamp_opt(time, 0)
-        .single()
-        .map_or(0, |local| i64::from(local.offset().fix().local_minus_utc()))
 }
 
 /// The name of a calendar column.

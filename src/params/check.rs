@@ -52,7 +52,7 @@ fn check_source(key: &str, raw: raw::Source) -> Result<SourceParams, Invalid> {
         raw::Source::NoaaCo2(raw) => source::noaa_co2::check(key, raw).map(SourceParams::NoaaCo2),
         raw::Source::OpenMeteo(raw) => {
             source::open_meteo::check(key, *raw).map(SourceParams::OpenMeteo)
-        },
+        }
     }
 }
 

@@ -42,8 +42,6 @@ pub enum SourceParams {
     Http(Box<super::HttpSource>),
 }
 
-}
-
 /// What kind of model, and the shape of its windows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ModelParams {

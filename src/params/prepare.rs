@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{Aggregate, Invalid, QualityParams, Statistic, invalid};
-use crate::time::{Step, parse_time};
+use crate::time::{Step, Zone, parse_time};
 
 /// How a data set is made.
 #[derive(Clone, Debug, PartialEq)]
@@ -395,6 +395,12 @@ pub(super) fn check(raw: Raw) -> Result<PrepareParams, Invalid> {
         let expected = format!("a divisor of prepare.step ({})", raw.step);
         return Err(invalid(key("raw_step"), expected, raw_step));
     }
+    if let Some(zone) = &raw.calendar_zone
+        && Zone::find(zone).is_none()
+    {
+        let expected = "a time zone such as Europe/Berlin";
+        return Err(invalid(key("calendar_zone"), expected, zone));
+    }
     for (name, lags) in &raw.lags {
         for lag in lags {
             whole_steps(&key(&format!("lags.{name}")), lag.seconds(), raw.step, lag)?;
@@ -602,6 +608,7 @@ mod tests {
                 "raw_step: expected a divisor of prepare.step (1h), found 7min",
             ),
             ("raw_step: 2h", "raw_step"),
+            ("calendar_zone: Mars", "calendar_zone: expected a time zone"),
             (
                 "lags: {t: [90min]}",
                 "lags.t: expected multiples of prepare.step (1h), found 90min",

@@ -30,8 +30,8 @@ use reqwest::blocking::Response;
 use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, Url};
 
-use super::percent;
 use super::SourceError;
+use super::percent;
 use super::responses::{Meta, Responses};
 use super::secret::Secret;
 use crate::params::{RequestLimits, Token, TokenCarrier};
@@ -289,7 +289,8 @@ impl<'a> Client<'a> {
         let Some((meta, raw)) = self.responses.find(slot)? else {
             return Ok(None);
         };
-        Ok(self.unpack(meta.encoding.as_deref(), raw).ok())
+        let body = self.unpack(meta.encoding.as_deref(), &raw).ok();
+        Ok(body.map(Cow::into_owned))
     }
 
     /// The slots of all answers that are stored, sorted, each with the file that speaks of it.
@@ -301,8 +302,7 @@ impl<'a> Client<'a> {
     pub(super) fn get(&self, ask: &Ask, accept: Accept<'_>) -> Result<Answer, SourceError> {
         let stored = self.find(&self.redact(&ask.slot))?;
         let settled = stored.as_ref().is_some_and(|(meta, _)| {
-            self.is_about(meta, ask)
-                && ask.final_since.is_some_and(|since| meta.time >= since)
+            self.is_about(meta, ask) && ask.final_since.is_some_and(|since| meta.time >= since)
         });
         match stored {
             Some((_, body)) if self.offline || (settled && !ask.fresh) => Ok(Answer {
@@ -383,7 +383,9 @@ impl<'a> Client<'a> {
         attempt: u32,
         told: Option<Duration>,
     ) -> Result<(), SourceError> {
-        let wait = self.backoff(&ask.url, attempt).max(told.unwrap_or_default());
+        let wait = self
+            .backoff(&ask.url, attempt)
+            .max(told.unwrap_or_default());
         let now = self.clock.elapsed();
         if now.saturating_add(wait) >= self.limits.total {
             let (wait, total) = (Span::from(wait), Span::from(self.limits.total));
@@ -525,7 +527,8 @@ impl<'a> Client<'a> {
     /// Where a redirect may lead: never from https to http, and never with what only its home may
     /// see.
     fn redirected(&self, ask: &Ask, from: &Url, to: Url) -> Result<Url, SourceError> {
-        if !matches!(to.scheme(), "http" | "https") || (from.scheme(), to.scheme()) == ("https", "http")
+        if !matches!(to.scheme(), "http" | "https")
+            || (from.scheme(), to.scheme()) == ("https", "http")
         {
             let message = format!("a redirect from {} to {}", from.scheme(), to.scheme());
             return Err(self.error(ask, message));
@@ -567,7 +570,11 @@ impl<'a> Client<'a> {
                 headers.insert(name, value);
             }
         }
-        let method = if post.is_some() { Method::POST } else { Method::GET };
+        let method = if post.is_some() {
+            Method::POST
+        } else {
+            Method::GET
+        };
         let mut request = self.http.request(method, url).timeout(self.time_left(ask)?);
         if let Some(json) = post {
             headers
@@ -824,7 +831,9 @@ fn start_of_error(response: Response, encoding: Option<&str>) -> Vec<u8> {
 }
 
 fn broke_off(error: &std::io::Error) -> String {
-    let cause = error.get_ref().and_then(|e| e.downcast_ref::<reqwest::Error>());
+    let cause = error
+        .get_ref()
+        .and_then(|e| e.downcast_ref::<reqwest::Error>());
     match cause {
         Some(error) if error.is_timeout() => "the answer did not end in time".to_owned(),
         Some(error) => format!("the answer broke off: {}", causes(error)),

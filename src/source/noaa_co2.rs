@@ -11,7 +11,7 @@
 
 use std::collections::HashMap;
 use std::io::Read;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::http::{Answer, Ask, Client, Limits, Refused, SystemClock, start_of};
 use super::{Asked, Fetched, News, Source, SourceError};
@@ -47,10 +47,7 @@ impl Source for NoaaCo2<'_> {
                 let table = self.table(rows, path)?;
                 Ok(Fetched::of(table, None))
             }
-            NoaaPlace::Url {
-                url,
-                requests,
-            } => {
+            NoaaPlace::Url { url, requests } => {
                 let limits = Limits {
                     body: LONGEST,
                     ..Limits::from(requests)

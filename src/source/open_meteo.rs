@@ -371,9 +371,13 @@ impl<'a> OpenMeteo<'a> {
 
     fn limits(&self) -> Limits {
         let params = self.params;
-        let between = params.requests.per_minute.or(params.counted).map_or(Duration::ZERO, |calls| {
-            Duration::from_mins(1).mul_f64(self.weight() / f64::from(calls))
-        });
+        let between = params
+            .requests
+            .per_minute
+            .or(params.counted)
+            .map_or(Duration::ZERO, |calls| {
+                Duration::from_mins(1).mul_f64(self.weight() / f64::from(calls))
+            });
         Limits {
             between,
             ..Limits::from(&params.requests)

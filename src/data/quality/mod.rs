@@ -31,8 +31,8 @@ use super::Table;
 use crate::params::{Action, QualityParams};
 use crate::time::Step;
 
-pub use quantity::quantity;
 pub use columns::SENTINELS;
+pub use quantity::quantity;
 pub use report::{Check, Example, Finding, QualityReport, RowTotals};
 pub use sieve::Refused;
 

@@ -439,10 +439,7 @@ variables: [temperature_2m]
         assert_eq!(days(&good).days, Days::Range { from, to });
         assert_eq!(days(&good).overlap_s, 7 * DAY);
         assert_eq!(days(&good).days_per_request, 30);
-        assert_eq!(
-            (good.places_per_request, good.counted),
-            (1, Some(600))
-        );
+        assert_eq!((good.places_per_request, good.counted), (1, Some(600)));
         for (change, key) in [
             ("endpoint: marine", "endpoint: expected archive"),
             ("latitude: 91", "latitude: expected between -90 and 90"),

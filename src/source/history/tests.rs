@@ -66,7 +66,13 @@ fn a_range_that_grows_keeps_its_slot() {
         let station = Some(&stations[0]);
         history.ask(Part { station, range }, target, None).unwrap()
     };
-    let (one, two) = (Target::default(), Target { number: 1, ..Target::default() });
+    let (one, two) = (
+        Target::default(),
+        Target {
+            number: 1,
+            ..Target::default()
+        },
+    );
     let asked = ask(first + HOUR, &one);
     assert_eq!(
         asked.url,
@@ -74,10 +80,25 @@ fn a_range_that_grows_keeps_its_slot() {
     );
     assert_eq!(asked.slot, ask(first + DAY, &one).slot);
     assert_ne!(asked.slot, ask(first + HOUR, &two).slot);
-    let inside = source(("from", "range_end: inclusive\n    time_format: '%Y-%m-%d'\n    from"));
+    let inside = source((
+        "from",
+        "range_end: inclusive\n    time_format: '%Y-%m-%d'\n    from",
+    ));
     let history = History { params: &inside };
-    let range = Some(Span { from: first, to: first + DAY });
-    let ask = history.ask(Part { station: Some(&stations[1]), range }, &one, None).unwrap();
+    let range = Some(Span {
+        from: first,
+        to: first + DAY,
+    });
+    let ask = history
+        .ask(
+            Part {
+                station: Some(&stations[1]),
+                range,
+            },
+            &one,
+            None,
+        )
+        .unwrap();
     assert_eq!(ask.url, "http://host/S?a=2024-06-01&b=2024-06-01");
 }
 
@@ -92,7 +113,9 @@ fn a_body_has_numbers_where_times_are_numbers() {
     let range = Some(Span { from: 0, to: 60 });
     let station = Some(&params.stations.as_ref().unwrap()[0]);
     let part = Part { station, range };
-    let ask = history.ask(part, &Pages::new(params.paging.as_ref(), 9).first(), None).unwrap();
+    let ask = history
+        .ask(part, &Pages::new(params.paging.as_ref(), 9).first(), None)
+        .unwrap();
     assert_eq!(
         ask.post.as_deref(),
         Some(r#"{"a":0,"b":["to 60",7],"page":1,"s":"N 1"}"#)
