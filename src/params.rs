@@ -24,6 +24,7 @@ pub use checked::{
     PrepareParams, RidgeParams, Sampler, SourceParams, SplitShares, TrainParams, TuneParams,
     WindPair,
 };
+pub use quality::{Action, ColumnQuality, Conflicts, OrderedPair, QualityParams, Quantity};
 pub use source::http::{
     AnswerFormat, AnswerParams, Body, Expected, Field, HttpSource, Layout, Paging, Piece, Pointer,
     Range, Station, Template, TimeText,
@@ -32,7 +33,6 @@ pub use source::requests::{RequestLimits, Token, TokenCarrier, TokenPlace};
 pub use source::times::{
     Ambiguous, Clock, Nonexistent, Notation, SourceTime, TimeFormat, TimeParts, TimePlace,
 };
-pub use quality::{Action, ColumnQuality, Conflicts, OrderedPair, QualityParams, Quantity};
 
 /// Names that no column of a source can have, because the rows themselves are told by them.
 const RESERVED_COLUMNS: [&str; 3] = ["time", "series", "issue_time"];

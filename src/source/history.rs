@@ -157,7 +157,9 @@ impl History<'_> {
         let mut all: Vec<(Part<'p>, Got)> = Vec::new();
         let mut absent: Option<(Option<&Station>, String)> = None;
         for (one, part) in got.into_iter().zip(parts) {
-            let begins = all.last().is_none_or(|(last, _)| last.station != part.station);
+            let begins = all
+                .last()
+                .is_none_or(|(last, _)| last.station != part.station);
             match one {
                 Ok(one) => {
                     if let Some((station, url)) = absent.take()
@@ -238,7 +240,10 @@ impl History<'_> {
                     ..
                 }) if attempt < self.params.requests.attempts && !client.is_offline() => {
                     let ask = self.ask(part, &Target::default(), final_since)?;
-                    if client.wait_to_try_again(&ask, &message, attempt, None).is_err() {
+                    if client
+                        .wait_to_try_again(&ask, &message, attempt, None)
+                        .is_err()
+                    {
                         return Err(error);
                     }
                     attempt += 1;
@@ -365,7 +370,9 @@ impl History<'_> {
                 may_pass: true,
             });
         }
-        let Some(span) = part.range else { return Ok(()) };
+        let Some(span) = part.range else {
+            return Ok(());
+        };
         let inside = |time: &&i64| (span.from..span.to).contains(*time);
         let known = rows.times.iter().filter(inside).count();
         let near = (span.from.saturating_sub(DAY))..span.to.saturating_add(DAY);
@@ -384,7 +391,9 @@ impl History<'_> {
             });
         }
         match self.fewer_than_expected(part, known) {
-            Some(message) if final_since.is_some() && self.params.expected.is_some_and(|e| e.fail) => {
+            Some(message)
+                if final_since.is_some() && self.params.expected.is_some_and(|e| e.fail) =>
+            {
                 Err(Refused {
                     message,
                     may_pass: true,
@@ -399,7 +408,10 @@ impl History<'_> {
         let rows = usize::try_from((span.to - span.from) / expected.step.seconds()).ok()?;
         let step: Step = expected.step;
         (received < rows).then(|| {
-            format!("expected {rows} rows each {step} of {}, received {received}", told(span))
+            format!(
+                "expected {rows} rows each {step} of {}, received {received}",
+                told(span)
+            )
         })
     }
 
@@ -420,8 +432,8 @@ impl History<'_> {
             Some(TokenCarrier::Query(name)) => Some(name.as_str()),
             _ => None,
         };
-        let url = http::follow_link(from, link, query)
-            .map_err(|message| client.error(&ask, message))?;
+        let url =
+            http::follow_link(from, link, query).map_err(|message| client.error(&ask, message))?;
         Ok(Ask {
             home: Some(ask.url),
             url,
@@ -493,7 +505,9 @@ impl History<'_> {
             Body::Text(template) => self.fill_text(template, place),
             Body::List(all) => all.iter().map(|body| self.fill(body, place)).collect(),
             Body::Object(all) => {
-                let fields = all.iter().map(|(key, body)| (key.clone(), self.fill(body, place)));
+                let fields = all
+                    .iter()
+                    .map(|(key, body)| (key.clone(), self.fill(body, place)));
                 serde_json::Value::Object(fields.collect())
             }
             Body::Plain(plain) => plain.clone(),
@@ -501,7 +515,11 @@ impl History<'_> {
     }
 
     /// A text; a number where it is nothing but a time that is told in numbers.
-    fn fill_text(&self, template: &Template, place: &dyn Fn(&Piece) -> String) -> serde_json::Value {
+    fn fill_text(
+        &self,
+        template: &Template,
+        place: &dyn Fn(&Piece) -> String,
+    ) -> serde_json::Value {
         let text = template.fill(place);
         match template.0.as_slice() {
             [Piece::From | Piece::To] if self.params.time_text.is_number() => {
@@ -520,7 +538,9 @@ impl History<'_> {
             ));
         }
         let few = got.iter().filter_map(|(part, got)| {
-            let station = part.station.map_or_else(String::new, |s| format!("{}: ", s.name));
+            let station = part
+                .station
+                .map_or_else(String::new, |s| format!("{}: ", s.name));
             Some(format!("{station}{}", got.warning.as_ref()?))
         });
         let few: Vec<String> = few.collect();
@@ -561,11 +581,17 @@ impl History<'_> {
 }
 
 fn told(span: Span) -> String {
-    format!("{} to {} UTC", format_short(span.from), format_short(span.to))
+    format!(
+        "{} to {} UTC",
+        format_short(span.from),
+        format_short(span.to)
+    )
 }
 
 fn at_end(rows: &Rows, range: Option<Span>) -> usize {
-    range.map_or(0, |span| rows.times.iter().filter(|time| **time == span.to).count())
+    range.map_or(0, |span| {
+        rows.times.iter().filter(|time| **time == span.to).count()
+    })
 }
 
 fn with_parameters(url: String, parameters: &[(String, Value)]) -> String {

@@ -30,8 +30,8 @@ use reqwest::blocking::Response;
 use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, Url};
 
-use super::percent;
 use super::SourceError;
+use super::percent;
 use super::responses::{Meta, Responses};
 use super::secret::Secret;
 use crate::params::{RequestLimits, Token, TokenCarrier};
@@ -285,8 +285,7 @@ impl<'a> Client<'a> {
     pub(super) fn get(&self, ask: &Ask, accept: Accept<'_>) -> Result<Answer, SourceError> {
         let stored = self.find(&self.redact(&ask.slot))?;
         let settled = stored.as_ref().is_some_and(|(meta, _)| {
-            self.is_about(meta, ask)
-                && ask.final_since.is_some_and(|since| meta.time >= since)
+            self.is_about(meta, ask) && ask.final_since.is_some_and(|since| meta.time >= since)
         });
         match stored {
             Some((_, body)) if self.offline || (settled && !ask.fresh) => Ok(Answer {
@@ -352,7 +351,8 @@ impl<'a> Client<'a> {
                 Err(Fault::Passing(message, told)) => (message, told),
             };
             if attempt >= self.limits.attempts {
-                return Err(self.error(ask, format!("{message}, after {attempt} tries")));
+                let tries = if attempt == 1 { "try" } else { "tries" };
+                return Err(self.error(ask, format!("{message}, after {attempt} {tries}")));
             }
             self.wait_to_try_again(ask, &message, attempt, told)?;
             attempt += 1;
@@ -367,7 +367,9 @@ impl<'a> Client<'a> {
         attempt: u32,
         told: Option<Duration>,
     ) -> Result<(), SourceError> {
-        let wait = self.backoff(&ask.url, attempt).max(told.unwrap_or_default());
+        let wait = self
+            .backoff(&ask.url, attempt)
+            .max(told.unwrap_or_default());
         let now = self.clock.elapsed();
         if now.saturating_add(wait) >= self.limits.total {
             let (wait, total) = (Span::from(wait), Span::from(self.limits.total));
@@ -509,7 +511,8 @@ impl<'a> Client<'a> {
     /// Where a redirect may lead: never from https to http, and never with what only its home may
     /// see.
     fn redirected(&self, ask: &Ask, from: &Url, to: Url) -> Result<Url, SourceError> {
-        if !matches!(to.scheme(), "http" | "https") || (from.scheme(), to.scheme()) == ("https", "http")
+        if !matches!(to.scheme(), "http" | "https")
+            || (from.scheme(), to.scheme()) == ("https", "http")
         {
             let message = format!("a redirect from {} to {}", from.scheme(), to.scheme());
             return Err(self.error(ask, message));
@@ -551,7 +554,11 @@ impl<'a> Client<'a> {
                 headers.insert(name, value);
             }
         }
-        let method = if post.is_some() { Method::POST } else { Method::GET };
+        let method = if post.is_some() {
+            Method::POST
+        } else {
+            Method::GET
+        };
         let mut request = self.http.request(method, url).timeout(self.time_left(ask)?);
         if let Some(json) = post {
             headers
@@ -808,7 +815,9 @@ fn start_of_error(response: Response, encoding: Option<&str>) -> Vec<u8> {
 }
 
 fn broke_off(error: &std::io::Error) -> String {
-    let cause = error.get_ref().and_then(|e| e.downcast_ref::<reqwest::Error>());
+    let cause = error
+        .get_ref()
+        .and_then(|e| e.downcast_ref::<reqwest::Error>());
     match cause {
         Some(error) if error.is_timeout() => "the answer did not end in time".to_owned(),
         Some(error) => format!("the answer broke off: {}", causes(error)),

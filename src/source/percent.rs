@@ -45,7 +45,10 @@ mod tests {
 
     #[test]
     fn what_is_encoded_comes_back() {
-        assert_eq!(encode("2024-06-01T00:00+02 é~"), "2024-06-01T00%3A00%2B02%20%C3%A9~");
+        assert_eq!(
+            encode("2024-06-01T00:00+02 é~"),
+            "2024-06-01T00%3A00%2B02%20%C3%A9~"
+        );
         for text in ["", "a b", "%", "%4", "%zz", "é&=?/#", "100%25"] {
             assert_eq!(decode(&encode(text)), text.as_bytes());
         }

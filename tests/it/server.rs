@@ -164,7 +164,9 @@ fn serve(
                 // More than any client should take.
                 let piece = b"1,".repeat(1 << 15);
                 let goes_on = |_: &u64| stream.write_all(&piece).is_ok();
-                (0..ENDLESS / piece.len() as u64).take_while(goes_on).for_each(drop);
+                (0..ENDLESS / piece.len() as u64)
+                    .take_while(goes_on)
+                    .for_each(drop);
             }
         }
     }
@@ -198,7 +200,9 @@ fn read(stream: &TcpStream) -> Option<Asked> {
         headers,
         body: String::new(),
     };
-    let length = asked.header("content-length").map_or(0, |n| n.parse().unwrap_or(0));
+    let length = asked
+        .header("content-length")
+        .map_or(0, |n| n.parse().unwrap_or(0));
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
     asked.body = String::from_utf8_lossy(&body).into_owned();

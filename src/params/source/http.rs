@@ -40,7 +40,10 @@ pub(in crate::params) struct RawHttp {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(untagged, expecting = "a list of station ids, or a map from names to ids")]
+#[serde(
+    untagged,
+    expecting = "a list of station ids, or a map from names to ids"
+)]
 enum RawStations {
     List(Vec<RawId>),
     Map(BTreeMap<String, RawId>),
@@ -325,7 +328,9 @@ impl Body {
     fn parse(value: Value) -> Result<Self, String> {
         Ok(match value {
             Value::String(text) => Self::Text(Template::parse(&text)?),
-            Value::Array(all) => Self::List(all.into_iter().map(Self::parse).collect::<Result<_, _>>()?),
+            Value::Array(all) => {
+                Self::List(all.into_iter().map(Self::parse).collect::<Result<_, _>>()?)
+            }
             Value::Object(map) => {
                 let field = |(key, value)| Ok::<_, String>((key, Self::parse(value)?));
                 Self::Object(map.into_iter().map(field).collect::<Result<_, _>>()?)
@@ -401,7 +406,9 @@ pub(in crate::params) fn check(key: &str, raw: RawHttp) -> Result<HttpSource, In
     let mut pieces: Vec<&Piece> = url.0.iter().collect();
     body.iter().for_each(|body| body.pieces(&mut pieces));
     let has = |piece: &Piece| pieces.contains(&piece);
-    let stations = raw.stations.map(|raw| check_stations(&key("stations"), raw));
+    let stations = raw
+        .stations
+        .map(|raw| check_stations(&key("stations"), raw));
     let stations = stations.transpose()?;
     match (&stations, has(&Piece::Station)) {
         (Some(_), false) => {
@@ -431,7 +438,11 @@ pub(in crate::params) fn check(key: &str, raw: RawHttp) -> Result<HttpSource, In
         let step = raw.step;
         Ok(Expected { step, fail })
     });
-    let pages_at_most = raw.paging.as_ref().and_then(|raw| raw.at_most).unwrap_or(1000);
+    let pages_at_most = raw
+        .paging
+        .as_ref()
+        .and_then(|raw| raw.at_most)
+        .unwrap_or(1000);
     if !(1..=100_000).contains(&pages_at_most) {
         let expected = "between 1 and 100000";
         return Err(invalid(key("paging.at_most"), expected, pages_at_most));
@@ -442,9 +453,16 @@ pub(in crate::params) fn check(key: &str, raw: RawHttp) -> Result<HttpSource, In
     let token = raw.token.map(|token| check_token(&key("token"), token));
     let token = token.transpose()?;
     if let Some(TokenCarrier::Header(name)) = token.as_ref().map(|token| &token.carrier)
-        && raw.headers.keys().any(|header| header.eq_ignore_ascii_case(name))
+        && raw
+            .headers
+            .keys()
+            .any(|header| header.eq_ignore_ascii_case(name))
     {
-        return Err(invalid(key("headers"), "no header that carries the token", name));
+        return Err(invalid(
+            key("headers"),
+            "no header that carries the token",
+            name,
+        ));
     }
     Ok(HttpSource {
         url,
@@ -468,7 +486,14 @@ pub(in crate::params) fn check(key: &str, raw: RawHttp) -> Result<HttpSource, In
 fn looks_secret(name: &str) -> bool {
     let name = name.to_ascii_lowercase().replace(['-', '_'], "");
     let parts = [
-        "auth", "token", "secret", "passw", "apikey", "cookie", "credential", "signature",
+        "auth",
+        "token",
+        "secret",
+        "passw",
+        "apikey",
+        "cookie",
+        "credential",
+        "signature",
     ];
     let whole = ["key", "pwd", "sig", "appid", "xkey", "subscriptionkey"];
     parts.iter().any(|part| name.contains(part)) || whole.contains(&name.as_str())
@@ -489,7 +514,11 @@ fn check_url(key: &str, text: &str) -> Result<Template, Invalid> {
     }
     let query = after.split_once('?').map_or("", |(_, query)| query);
     let name_of = |pair: &str| pair.split('=').next().unwrap_or_default().to_owned();
-    if let Some(name) = query.split('&').map(name_of).find(|name| looks_secret(name)) {
+    if let Some(name) = query
+        .split('&')
+        .map(name_of)
+        .find(|name| looks_secret(name))
+    {
         return Err(invalid(key, USE_TOKEN, format!("`{name}` in the query")));
     }
     Template::parse(text).map_err(|place| no_place(key, &place))
@@ -501,8 +530,15 @@ fn no_place(key: &str, found: &str) -> Invalid {
 
 fn check_headers(key: &str, headers: &BTreeMap<String, String>) -> Result<(), Invalid> {
     const OWN: [&str; 9] = [
-        "host", "content-length", "accept-encoding", "if-none-match", "if-modified-since",
-        "connection", "transfer-encoding", "te", "upgrade",
+        "host",
+        "content-length",
+        "accept-encoding",
+        "if-none-match",
+        "if-modified-since",
+        "connection",
+        "transfer-encoding",
+        "te",
+        "upgrade",
     ];
     for (name, value) in headers {
         let token = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
@@ -542,7 +578,8 @@ fn check_body(
                 return Err(invalid(key("body"), USE_TOKEN, format!("`{name}`")));
             }
             let body = Body::parse(Value::Object(map));
-            body.map(Some).map_err(|place| no_place(&key("body"), &place))
+            body.map(Some)
+                .map_err(|place| no_place(&key("body"), &place))
         }
         Some(_) => Err(invalid(key("body"), "an object", "something else")),
         None => Ok(None),
@@ -558,7 +595,10 @@ fn check_stations(key: &str, raw: RawStations) -> Result<Vec<Station>, Invalid> 
         RawStations::List(ids) => ids
             .into_iter()
             .map(id)
-            .map(|id| Station { name: id.clone(), id })
+            .map(|id| Station {
+                name: id.clone(),
+                id,
+            })
             .collect(),
         RawStations::Map(map) => map
             .into_iter()
@@ -569,11 +609,21 @@ fn check_stations(key: &str, raw: RawStations) -> Result<Vec<Station>, Invalid> 
     if stations.is_empty() {
         return Err(invalid(key, "at least one station", "none"));
     }
-    if stations.iter().any(|s| s.name.is_empty() || s.id.is_empty()) {
+    if stations
+        .iter()
+        .any(|s| s.name.is_empty() || s.id.is_empty())
+    {
         return Err(invalid(key, "names and ids", "an empty one"));
     }
-    match stations.windows(2).find(|pair| pair[0].name == pair[1].name) {
-        Some(pair) => Err(invalid(key, "each station once", format!("{} twice", pair[0].name))),
+    match stations
+        .windows(2)
+        .find(|pair| pair[0].name == pair[1].name)
+    {
+        Some(pair) => Err(invalid(
+            key,
+            "each station once",
+            format!("{} twice", pair[0].name),
+        )),
         None => Ok(stations),
     }
 }
@@ -609,7 +659,11 @@ fn check_range(
     };
     if !has_from {
         if has_to {
-            return Err(invalid(key("url"), "`{from}` beside `{to}`", "`{to}` alone"));
+            return Err(invalid(
+                key("url"),
+                "`{from}` beside `{to}`",
+                "`{to}` alone",
+            ));
         }
         let given = [
             ("from", from.is_some()),
@@ -622,7 +676,11 @@ fn check_range(
         };
     }
     let Some(from) = from else {
-        return Err(invalid(key("from"), "a day or a time to begin with", "none"));
+        return Err(invalid(
+            key("from"),
+            "a day or a time to begin with",
+            "none",
+        ));
     };
     let from = instant("from", from)?;
     let to = to.map(|text| instant("to", text)).transpose()?;
@@ -740,13 +798,17 @@ fn check_answer(
             return Err(invalid(key("layout"), "rows or columns", other));
         }
         (true, _, _, Some(delimiter)) => {
-            return Err(invalid(key("delimiter"), "absent with `format: json`", delimiter));
+            return Err(invalid(
+                key("delimiter"),
+                "absent with `format: json`",
+                delimiter,
+            ));
         }
         (false, None, None, delimiter) => {
             let delimiter = delimiter.unwrap_or(',');
             let ascii = u8::try_from(delimiter).ok().filter(u8::is_ascii);
-            let delimiter = ascii
-                .ok_or_else(|| invalid(key("delimiter"), "one ASCII character", delimiter))?;
+            let delimiter =
+                ascii.ok_or_else(|| invalid(key("delimiter"), "one ASCII character", delimiter))?;
             AnswerFormat::Csv { delimiter }
         }
         (false, ..) => {
@@ -754,7 +816,9 @@ fn check_answer(
             return Err(invalid(key("format"), expected, "one"));
         }
     };
-    if !is_json && (raw.total.is_some() || matches!(paging, Some(Paging::Next(_) | Paging::Cursor { .. }))) {
+    if !is_json
+        && (raw.total.is_some() || matches!(paging, Some(Paging::Next(_) | Paging::Cursor { .. })))
+    {
         let expected = "json, where a pointer leads to a total, a link or a cursor";
         return Err(invalid(key("format"), expected, "csv"));
     }
@@ -767,7 +831,11 @@ fn check_answer(
             let expected = "names other than `time`, `series` and `issue_time`";
             return Err(invalid(key("columns"), expected, name));
         }
-        let otherwise = if is_json { format!("/{name}") } else { name.clone() };
+        let otherwise = if is_json {
+            format!("/{name}")
+        } else {
+            name.clone()
+        };
         columns.push(Field {
             from: column.from.unwrap_or(otherwise),
             unit: column.unit,
@@ -779,7 +847,10 @@ fn check_answer(
     let TimePlace::Column(place) = time.place else {
         return Err(invalid(key("time"), "one `column`", "`columns`"));
     };
-    let total = raw.total.map(|text| check_pointer(&key("total"), text)).transpose()?;
+    let total = raw
+        .total
+        .map(|text| check_pointer(&key("total"), text))
+        .transpose()?;
     let answer = AnswerParams {
         format,
         time: place,
@@ -801,7 +872,10 @@ fn check_places(
     let fields = answer.columns.iter().map(|field| &field.from);
     let fields: Vec<&String> = [&answer.time].into_iter().chain(fields).collect();
     let AnswerFormat::Json(layout) = &answer.format else {
-        let twice = fields.iter().enumerate().find(|(i, name)| fields[..*i].contains(name));
+        let twice = fields
+            .iter()
+            .enumerate()
+            .find(|(i, name)| fields[..*i].contains(name));
         return match twice {
             Some((_, name)) => Err(invalid(key("columns"), "each column once", name)),
             None => Ok(()),
@@ -833,7 +907,11 @@ fn check_apart(key: &str, pointers: &[&Pointer]) -> Result<(), Invalid> {
         };
         if let Some(other) = pointers[..i].iter().find(overlaps) {
             let found = format!("`{}` and `{}`", other.text, one.text);
-            return Err(invalid(key, "pointers of which none leads into another", found));
+            return Err(invalid(
+                key,
+                "pointers of which none leads into another",
+                found,
+            ));
         }
     }
     Ok(())
@@ -884,47 +962,103 @@ answer:
     fn what_cannot_be_is_told_by_its_key() {
         for (from, to, told) in [
             ("https:", "ftp:", "sources.x.url"),
-            ("host/", "user:password@host/", "url: expected https://HOST/PATH"),
+            (
+                "host/",
+                "user:password@host/",
+                "url: expected https://HOST/PATH",
+            ),
             ("host/", "{station}/", "url"),
-            ("?start", "?apikey=1234&start", "url: expected no secret here"),
+            (
+                "?start",
+                "?apikey=1234&start",
+                "url: expected no secret here",
+            ),
             ("{station}", "{place}", "found {place}"),
             ("{station}", "{station", "url"),
             ("{station}", "x}", "url"),
             ("{station}", "x", "a place for the `{station}`"),
-            ("stations: {north: 7, south: s-1}\n", "", "stations: expected ids"),
+            (
+                "stations: {north: 7, south: s-1}\n",
+                "",
+                "stations: expected ids",
+            ),
             ("{north: 7, south: s-1}", "[]", "at least one station"),
             ("{north: 7, south: s-1}", "[a, a]", "a twice"),
             ("{north: 7, south: s-1}", "7", "a list of station ids"),
             ("from: 2024-06-01\n", "", "from: expected a day or a time"),
             ("2024-06-01", "June", "from: expected a day"),
-            ("from:", "to: 2024-05-01\nfrom:", "to: expected a time after"),
+            (
+                "from:",
+                "to: 2024-05-01\nfrom:",
+                "to: expected a time after",
+            ),
             ("start={from}&end={to}", "x=1", "from: expected a place"),
             ("start={from}&", "", "`{from}` beside `{to}`"),
             ("&end={to}", "", "largest_range: expected a place `{to}`"),
             ("from:", "time_format: '%Q'\nfrom:", "time_format"),
             ("from:", "time_format: '%Y-%m'\nfrom:", "time_format"),
-            ("30d", "10h\ntime_format: '%Y-%m-%d'", "largest_range: expected whole days"),
+            (
+                "30d",
+                "10h\ntime_format: '%Y-%m-%d'",
+                "largest_range: expected whole days",
+            ),
             ("from:", "range_end: open\nfrom:", "range_end"),
             ("from:", "method: PUT\nfrom:", "method"),
             ("from:", "method: POST\nfrom:", "body: expected JSON"),
             ("from:", "body: {}\nfrom:", "body: expected absent"),
-            ("from:", "method: POST\nbody: {password: x}\nfrom:", "no secret here"),
-            ("from:", "headers: {authorization: abc}\nfrom:", "no secret here"),
-            ("from:", "headers: {X-Api-Key: abc}\nfrom:", "no secret here"),
+            (
+                "from:",
+                "method: POST\nbody: {password: x}\nfrom:",
+                "no secret here",
+            ),
+            (
+                "from:",
+                "headers: {authorization: abc}\nfrom:",
+                "no secret here",
+            ),
+            (
+                "from:",
+                "headers: {X-Api-Key: abc}\nfrom:",
+                "no secret here",
+            ),
             ("from:", "headers: {Host: a}\nfrom:", "sets itself"),
             ("from:", "headers: {a b: a}\nfrom:", "names of headers"),
             ("from:", "headers: {A: \"a\\nb\"}\nfrom:", "ASCII text"),
-            ("from:", "token: {env: A, header: B, query: C}\nfrom:", "token"),
+            (
+                "from:",
+                "token: {env: A, header: B, query: C}\nfrom:",
+                "token",
+            ),
             ("from:", "requests: {at_once: 0}\nfrom:", "requests.at_once"),
             ("from:", "paging: {next: next}\nfrom:", "paging.next"),
-            ("from:", "paging: {page: p}\nfrom:", "paging: expected `next`"),
-            ("from:", "paging: {next: /n, page: p, of: 3}\nfrom:", "paging: expected"),
+            (
+                "from:",
+                "paging: {page: p}\nfrom:",
+                "paging: expected `next`",
+            ),
+            (
+                "from:",
+                "paging: {next: /n, page: p, of: 3}\nfrom:",
+                "paging: expected",
+            ),
             ("from:", "paging: {page: p, of: 0}\nfrom:", "paging.of"),
-            ("from:", "paging: {next: /data/0}\nfrom:", "none leads into another"),
-            ("from:", "expected: {step: 1h, otherwise: no}\nfrom:", "otherwise"),
+            (
+                "from:",
+                "paging: {next: /data/0}\nfrom:",
+                "none leads into another",
+            ),
+            (
+                "from:",
+                "expected: {step: 1h, otherwise: no}\nfrom:",
+                "otherwise",
+            ),
             ("json", "xml", "answer.format"),
             ("json", "csv", "answer.format"),
-            ("rows: /data", "layout: columns\n  rows: /data", "answer.rows"),
+            (
+                "rows: /data",
+                "layout: columns\n  rows: /data",
+                "answer.rows",
+            ),
             ("rows: /data", "rows: data", "answer.rows"),
             ("/at}", "/air}", "none leads into another"),
             ("/at}", "/at, zone: Mars/Base}", "answer.time.zone"),
@@ -940,7 +1074,10 @@ answer:
     fn a_pointer_is_read_as_its_rfc_says() {
         let parts = |text: &str| Pointer::parse(text).map(|pointer| pointer.parts);
         assert_eq!(parts(""), Some(vec![]));
-        assert_eq!(parts("/a~1b/~01/0"), Some(vec!["a/b".into(), "~1".into(), "0".into()]));
+        assert_eq!(
+            parts("/a~1b/~01/0"),
+            Some(vec!["a/b".into(), "~1".into(), "0".into()])
+        );
         assert_eq!(parts("a/b"), None);
     }
 }

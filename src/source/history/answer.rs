@@ -128,7 +128,10 @@ impl<'a> Reader<'a> {
         let lists = outer.len();
         outer.extend(&params.total);
         outer.extend(next);
-        let numbers = params.missing.iter().filter_map(|text| text.trim().parse().ok());
+        let numbers = params
+            .missing
+            .iter()
+            .filter_map(|text| text.trim().parse().ok());
         Self {
             params,
             outer: Tree::new(outer),
@@ -181,7 +184,10 @@ impl<'a> Reader<'a> {
                 number.ok_or_else(|| format!("expected a number, found `{}`", told(text)))?
             }
         };
-        #[expect(clippy::float_cmp, reason = "a mark for no value is one number exactly")]
+        #[expect(
+            clippy::float_cmp,
+            reason = "a mark for no value is one number exactly"
+        )]
         let is_missing = self.missing.iter().any(|missing| *missing == number);
         Ok(if is_missing { f64::NAN } else { number })
     }
@@ -249,7 +255,10 @@ impl<'a> Reader<'a> {
             ..Page::default()
         };
         let mut row = csv::ByteRecord::new();
-        while reader.read_byte_record(&mut row).map_err(|error| refuse_csv(&error))? {
+        while reader
+            .read_byte_record(&mut row)
+            .map_err(|error| refuse_csv(&error))?
+        {
             page.received += 1;
             let line = row.position().map_or(0, csv::Position::line);
             let text = |place: usize| std::str::from_utf8(&row[place]).unwrap_or("\u{fffd}");
@@ -266,7 +275,8 @@ impl<'a> Reader<'a> {
                 .zip(&self.params.columns)
                 .zip(&mut page.rows.columns)
             {
-                let value = place.map_or(Ok(f64::NAN), |place| self.value(Scalar::Text(text(place))));
+                let value =
+                    place.map_or(Ok(f64::NAN), |place| self.value(Scalar::Text(text(place))));
                 column.push(value.map_err(|message| wrong(&field.from, message))?);
             }
         }
@@ -377,17 +387,20 @@ impl<'r, 'a> State<'r, 'a> {
     }
 
     fn finish(mut self, layout: &Layout, body: &[u8]) -> Result<Page, Refused> {
-        let lacks = |what: String| {
-            final_refusal(format!("expected {what}, received: {}", start_of(body)))
-        };
+        let lacks =
+            |what: String| final_refusal(format!("expected {what}, received: {}", start_of(body)));
         if matches!(layout, Layout::Columns) {
             self.finish_columns(&lacks)?;
         } else if !self.rows_seen {
-            let Layout::Rows(at) = layout else { return Ok(self.page) };
+            let Layout::Rows(at) = layout else {
+                return Ok(self.page);
+            };
             return Err(lacks(format!("a list of rows at {}", at.as_str())));
         }
         let fields = self.reader.params.columns.iter().zip(&self.seen);
-        let lost = fields.into_iter().find(|(field, seen)| !**seen && !field.optional);
+        let lost = fields
+            .into_iter()
+            .find(|(field, seen)| !**seen && !field.optional);
         if let (Some((field, _)), true) = (lost, self.page.received > 0) {
             return Err(lacks(format!("{} in some row", field.from)));
         }
@@ -404,7 +417,13 @@ impl<'r, 'a> State<'r, 'a> {
         let rows = self.row_times.len();
         self.page.received = rows;
         let is_kept: Vec<bool> = self.row_times.iter().map(Option::is_some).collect();
-        for (field, column) in self.reader.params.columns.iter().zip(&mut self.page.rows.columns) {
+        for (field, column) in self
+            .reader
+            .params
+            .columns
+            .iter()
+            .zip(&mut self.page.rows.columns)
+        {
             // A list that is null or not there has no values.
             if column.is_empty() {
                 column.resize(rows, f64::NAN);
@@ -471,7 +490,10 @@ impl Leaves for State<'_, '_> {
             self.page.next = ScalarTo { expected, take }.deserialize(from)?;
             return Ok(());
         }
-        if matches!(self.reader.params.format, AnswerFormat::Json(Layout::Columns)) {
+        if matches!(
+            self.reader.params.format,
+            AnswerFormat::Json(Layout::Columns)
+        ) {
             return self.read_column(leaf, from);
         }
         // A key that comes twice means what it says last.

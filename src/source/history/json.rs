@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{
+    DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor,
+};
 
 use crate::params::Pointer;
 
@@ -26,7 +28,10 @@ impl Tree {
                     Some(place) => place,
                     None => {
                         let at = format!("{}/{part}", node.at);
-                        let child = Self { at, ..Self::default() };
+                        let child = Self {
+                            at,
+                            ..Self::default()
+                        };
                         node.children.push((part.clone(), child));
                         node.children.len() - 1
                     }
@@ -40,7 +45,9 @@ impl Tree {
 
     fn leaves(&self, tell: &mut dyn FnMut(usize)) {
         self.leaf.iter().for_each(|&leaf| tell(leaf));
-        self.children.iter().for_each(|(_, child)| child.leaves(tell));
+        self.children
+            .iter()
+            .for_each(|(_, child)| child.leaves(tell));
     }
 }
 
@@ -195,15 +202,24 @@ impl<'de, T, F: FnOnce(Scalar<'_>) -> Result<T, String>> Visitor<'de> for Scalar
     }
 
     fn visit_bool<E: serde::de::Error>(self, value: bool) -> Result<T, E> {
-        Err(E::custom(format!("expected {}, found {value}", self.expected)))
+        Err(E::custom(format!(
+            "expected {}, found {value}",
+            self.expected
+        )))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, _: A) -> Result<T, A::Error> {
-        Err(A::Error::custom(format!("expected {}, found a list", self.expected)))
+        Err(A::Error::custom(format!(
+            "expected {}, found a list",
+            self.expected
+        )))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, _: A) -> Result<T, A::Error> {
-        Err(A::Error::custom(format!("expected {}, found an object", self.expected)))
+        Err(A::Error::custom(format!(
+            "expected {}, found an object",
+            self.expected
+        )))
     }
 }
 

@@ -118,9 +118,13 @@ impl<'a> Pages<'a> {
                 first,
             }) => {
                 let number = first.saturating_add(number as u64);
-                target.parameters.push((page.clone(), Value::Number(number)));
+                target
+                    .parameters
+                    .push((page.clone(), Value::Number(number)));
                 if let Some(size) = size {
-                    target.parameters.push((size.clone(), Value::Number(*of as u64)));
+                    target
+                        .parameters
+                        .push((size.clone(), Value::Number(*of as u64)));
                 }
             }
             None => {}
@@ -195,14 +199,20 @@ mod tests {
         let mut pages = Pages::new(Some(&paging), 10);
         assert_eq!(pages.first(), Target::default());
         let second = pages.next(&page(2, 1.0, Some("c1"))).unwrap().unwrap();
-        assert_eq!((second.number, asked(&second)), (1, vec!["cursor=c1".to_owned()]));
+        assert_eq!(
+            (second.number, asked(&second)),
+            (1, vec!["cursor=c1".to_owned()])
+        );
         assert_eq!(pages.next(&page(2, 1.0, None)), Ok(None));
 
         let paging = links();
         let mut pages = Pages::new(Some(&paging), 10);
         let second = pages.next(&page(0, 1.0, Some("/p2"))).unwrap().unwrap();
         assert_eq!(second.link.as_deref(), Some("/p2"));
-        assert_eq!(Pages::new(None, 10).next(&page(5, 1.0, Some("/p2"))), Ok(None));
+        assert_eq!(
+            Pages::new(None, 10).next(&page(5, 1.0, Some("/p2"))),
+            Ok(None)
+        );
     }
 
     #[test]
@@ -210,8 +220,13 @@ mod tests {
         let (paging, full) = (number(), page(2, 1.0, None));
         let mut pages = Pages::new(Some(&paging), 10);
         pages.next(&full).unwrap();
-        assert_eq!(pages.next(&full).unwrap_err(), "a page with the rows of an earlier page");
-        let error = Pages::new(Some(&paging), 10).next(&page(3, 1.0, None)).unwrap_err();
+        assert_eq!(
+            pages.next(&full).unwrap_err(),
+            "a page with the rows of an earlier page"
+        );
+        let error = Pages::new(Some(&paging), 10)
+            .next(&page(3, 1.0, None))
+            .unwrap_err();
         assert_eq!(error, "expected at most 2 rows on a page, received 3");
         for paging in [cursor(), links()] {
             let mut pages = Pages::new(Some(&paging), 10);

@@ -37,7 +37,7 @@ fn days(params: &HttpSource, now: i64) -> Vec<(i64, i64)> {
 #[test]
 fn a_range_is_split_on_one_grid() {
     let first = 19_875 * DAY;
-    let params = source(("from", "from"));
+    let params = source(("10d", "10d"));
     // The grid has its lines every ten days since 1970.
     let now = first + 12 * DAY + HOUR + 30;
     assert_eq!(
@@ -45,12 +45,12 @@ fn a_range_is_split_on_one_grid() {
         [(first, first + 5 * DAY), (first + 5 * DAY, now - 30)]
     );
     assert_eq!(days(&params, first), []);
-    let params = source(("from", "to: 2024-06-03T12:00\n    from"));
+    let params = source(("    from:", "    to: 2024-06-03T12:00\n    from:"));
     let end = first + 2 * DAY + 12 * HOUR;
     assert_eq!(days(&params, now), [(first, end)]);
     assert_eq!(days(&params, first + HOUR), [(first, first + HOUR)]);
     // Where only days are told, today is asked for whole.
-    let params = source(("from", "time_format: '%Y%m%d'\n    from"));
+    let params = source(("    from:", "    time_format: '%Y%m%d'\n    from:"));
     assert_eq!(days(&params, first + HOUR), [(first, first + DAY)]);
     let params = source(("    largest_range: 10d\n", ""));
     assert_eq!(days(&params, now), [(first, now - 30)]);
@@ -58,7 +58,7 @@ fn a_range_is_split_on_one_grid() {
 
 #[test]
 fn a_range_that_grows_keeps_its_slot() {
-    let params = source(("from", "from"));
+    let params = source(("10d", "10d"));
     let (history, first) = (History { params: &params }, 19_875 * DAY);
     let stations = params.stations.as_ref().unwrap();
     let ask = |to: i64, target: &Target| {
@@ -66,7 +66,13 @@ fn a_range_that_grows_keeps_its_slot() {
         let station = Some(&stations[0]);
         history.ask(Part { station, range }, target, None).unwrap()
     };
-    let (one, two) = (Target::default(), Target { number: 1, ..Target::default() });
+    let (one, two) = (
+        Target::default(),
+        Target {
+            number: 1,
+            ..Target::default()
+        },
+    );
     let asked = ask(first + HOUR, &one);
     assert_eq!(
         asked.url,
@@ -74,25 +80,42 @@ fn a_range_that_grows_keeps_its_slot() {
     );
     assert_eq!(asked.slot, ask(first + DAY, &one).slot);
     assert_ne!(asked.slot, ask(first + HOUR, &two).slot);
-    let inside = source(("from", "range_end: inclusive\n    time_format: '%Y-%m-%d'\n    from"));
+    let inside = source((
+        "    from:",
+        "    range_end: inclusive\n    time_format: '%Y-%m-%d'\n    from:",
+    ));
     let history = History { params: &inside };
-    let range = Some(Span { from: first, to: first + DAY });
-    let ask = history.ask(Part { station: Some(&stations[1]), range }, &one, None).unwrap();
+    let range = Some(Span {
+        from: first,
+        to: first + DAY,
+    });
+    let ask = history
+        .ask(
+            Part {
+                station: Some(&stations[1]),
+                range,
+            },
+            &one,
+            None,
+        )
+        .unwrap();
     assert_eq!(ask.url, "http://host/S?a=2024-06-01&b=2024-06-01");
 }
 
 #[test]
 fn a_body_has_numbers_where_times_are_numbers() {
     let params = source((
-        "from",
-        "time_format: unix_s\n    method: POST\n    body: {a: '{from}', b: ['to {to}', 7], s: '{station}'}\n    \
-         paging: {page: page, of: 5}\n    from",
+        "    from:",
+        "    time_format: unix_s\n    method: POST\n    body: {a: '{from}', b: ['to {to}', 7], s: '{station}'}\n    \
+         paging: {page: page, of: 5}\n    from:",
     ));
     let history = History { params: &params };
     let range = Some(Span { from: 0, to: 60 });
     let station = Some(&params.stations.as_ref().unwrap()[0]);
     let part = Part { station, range };
-    let ask = history.ask(part, &Pages::new(params.paging.as_ref(), 9).first(), None).unwrap();
+    let ask = history
+        .ask(part, &Pages::new(params.paging.as_ref(), 9).first(), None)
+        .unwrap();
     assert_eq!(
         ask.post.as_deref(),
         Some(r#"{"a":0,"b":["to 60",7],"page":1,"s":"N 1"}"#)

@@ -42,7 +42,11 @@ fn told(page: &Page) -> String {
     let rows = &page.rows;
     let row = |row: usize| {
         let values = rows.columns.iter().map(|column| column[row].to_string());
-        format!("{}:{}", rows.times[row], values.collect::<Vec<_>>().join(","))
+        format!(
+            "{}:{}",
+            rows.times[row],
+            values.collect::<Vec<_>>().join(",")
+        )
     };
     (0..rows.len()).map(row).collect::<Vec<_>>().join(" ")
 }
@@ -60,11 +64,17 @@ fn rows_are_found_at_their_pointers_wherever_they_stand() {
         ]}, "after": true}"#,
     );
     let page = page.unwrap();
-    assert_eq!(told(&page), "3600:NaN,NaN 7200:1.5,2.5 10800:NaN,NaN 10801:NaN,NaN");
+    assert_eq!(
+        told(&page),
+        "3600:NaN,NaN 7200:1.5,2.5 10800:NaN,NaN 10801:NaN,NaN"
+    );
     assert_eq!(page.received, 4);
     // Rows that are lists, in an answer that is one.
     let mut lists = super::tests::params(rows_at(""), "/0", &["/2"]);
-    assert_eq!(told(&read(&lists, "\u{feff}[[60, 9, 1], [0, 9, 2e1]]").unwrap()), "0:20 60:1");
+    assert_eq!(
+        told(&read(&lists, "\u{feff}[[60, 9, 1], [0, 9, 2e1]]").unwrap()),
+        "0:20 60:1"
+    );
     assert_eq!(read(&lists, "[]").unwrap().received, 0);
     lists.columns[0].optional = true;
     assert_eq!(told(&read(&lists, "[[60, 9]]").unwrap()), "60:NaN");
@@ -72,18 +82,37 @@ fn rows_are_found_at_their_pointers_wherever_they_stand() {
 
 #[test]
 fn lists_for_columns_have_one_length() {
-    let mut params = params(AnswerFormat::Json(Layout::Columns), "/h/time", &["/h/t", "/x/0"]);
+    let mut params = params(
+        AnswerFormat::Json(Layout::Columns),
+        "/h/time",
+        &["/h/t", "/x/0"],
+    );
     params.columns[1].optional = true;
-    let good = read(&params, r#"{"h": {"t": [1, null, "3"], "time": [20, 10, 30]}, "x": [[4, 5, 6]]}"#);
+    let good = read(
+        &params,
+        r#"{"h": {"t": [1, null, "3"], "time": [20, 10, 30]}, "x": [[4, 5, 6]]}"#,
+    );
     assert_eq!(told(&good.unwrap()), "10:NaN,5 20:1,4 30:3,6");
     let good = read(&params, r#"{"h": {"t": [1], "time": [20]}, "x": [null]}"#);
     assert_eq!(told(&good.unwrap()), "20:1,NaN");
     for (body, says) in [
-        (r#"{"h": {"t": [1, 2], "time": [1]}}"#, "expected 1 values at /h/t, not 2"),
+        (
+            r#"{"h": {"t": [1, 2], "time": [1]}}"#,
+            "expected 1 values at /h/t, not 2",
+        ),
         (r#"{"h": {"time": [1]}}"#, "expected /h/t in some row"),
-        (r#"{"h": {"t": [1]}}"#, "expected a list of times at /h/time"),
-        (r#"{"h": {"t": [1], "time": null}}"#, "expected a list, found null"),
-        (r#"{"h": {"t": [1, true], "time": [1, 2]}}"#, "row 1, /h/t: expected a number, found true"),
+        (
+            r#"{"h": {"t": [1]}}"#,
+            "expected a list of times at /h/time",
+        ),
+        (
+            r#"{"h": {"t": [1], "time": null}}"#,
+            "expected a list, found null",
+        ),
+        (
+            r#"{"h": {"t": [1, true], "time": [1, 2]}}"#,
+            "row 1, /h/t: expected a number, found true",
+        ),
         (r#"{"h": {"t": 1, "time": [1]}}"#, "expected a list"),
     ] {
         let error = read(&params, body).unwrap_err();
@@ -95,23 +124,53 @@ fn lists_for_columns_have_one_length() {
 fn what_is_not_the_answer_is_told_with_its_place() {
     let params = params(rows_at("/rows"), "/at", &["/t"]);
     for (body, says) in [
-        (r#"{"rows": [{"at": 1, "t": 1}, {"at": 2, "t": "warm"}]}"#, "row 1, /t: expected a number, found `warm` at line 1 column"),
-        (r#"{"rows": [{"at": 1, "t": {"value": 1}}]}"#, "row 0, /t: expected a number, found an object"),
-        (r#"{"rows": [{"at": 1, "t": [1]}]}"#, "row 0, /t: expected a number, found a list"),
+        (
+            r#"{"rows": [{"at": 1, "t": 1}, {"at": 2, "t": "warm"}]}"#,
+            "row 1, /t: expected a number, found `warm` at line 1 column",
+        ),
+        (
+            r#"{"rows": [{"at": 1, "t": {"value": 1}}]}"#,
+            "row 0, /t: expected a number, found an object",
+        ),
+        (
+            r#"{"rows": [{"at": 1, "t": [1]}]}"#,
+            "row 0, /t: expected a number, found a list",
+        ),
         (r#"{"rows": [{"at": 1, "t": "inf"}]}"#, "found `inf`"),
         (r#"{"rows": [{"at": 1, "t": false}]}"#, "found false"),
-        (r#"{"rows": [{"at": "noon", "t": 1}]}"#, "row 0, /at: expected a time (seconds since 1970), found `noon`"),
-        (r#"{"rows": [{"at": null, "t": 1}]}"#, "row 0, /at: expected a time, found null"),
-        (r#"{"rows": [{"t": 1}]}"#, "row 0, /at: expected a time, found none"),
+        (
+            r#"{"rows": [{"at": "noon", "t": 1}]}"#,
+            "row 0, /at: expected a time (seconds since 1970), found `noon`",
+        ),
+        (
+            r#"{"rows": [{"at": null, "t": 1}]}"#,
+            "row 0, /at: expected a time, found null",
+        ),
+        (
+            r#"{"rows": [{"t": 1}]}"#,
+            "row 0, /at: expected a time, found none",
+        ),
         (r#"{"rows": [7]}"#, "row 0: "),
-        (r#"{"rows": [null]}"#, "row 0, /at: expected a time, found none"),
-        (r#"{"rows": [{"at": 1}]}"#, "expected /t in some row, received: {\"rows\""),
+        (
+            r#"{"rows": [null]}"#,
+            "row 0, /at: expected a time, found none",
+        ),
+        (
+            r#"{"rows": [{"at": 1}]}"#,
+            "expected /t in some row, received: {\"rows\"",
+        ),
         (r#"{"rows": {}}"#, "expected a list"),
         (r#"{"rows": null}"#, "expected a list, found null"),
-        (r#"{"error": "no such station"}"#, "expected a list of rows at /rows, received: {\"error\": \"no such station\"}"),
+        (
+            r#"{"error": "no such station"}"#,
+            "expected a list of rows at /rows, received: {\"error\": \"no such station\"}",
+        ),
         ("[]", "expected a list of rows at /rows"),
         ("7", "expected an object or a list"),
-        ("<html>Log in</html>", "expected JSON (expected value at line 1 column 1), received: <html>Log in</html>"),
+        (
+            "<html>Log in</html>",
+            "expected JSON (expected value at line 1 column 1), received: <html>Log in</html>",
+        ),
         (r#"{"rows": []} {"rows": []}"#, "trailing characters"),
     ] {
         let error = read(&params, body).unwrap_err();
@@ -125,19 +184,39 @@ fn a_total_and_a_way_on_are_read_before_and_after_the_rows() {
     params.total = Pointer::parse("/meta/total");
     let paging = Paging::Next(Pointer::parse("/meta/next").unwrap());
     let reader = Reader::new(&params, Some(&paging));
-    let read = |body: &str| reader.read(body.as_bytes()).map_err(|refused| refused.message);
-    let page = read(r#"{"meta": {"total": "12", "next": "/p2"}, "rows": [{"at": 1, "t": 2}]}"#).unwrap();
+    let read = |body: &str| {
+        reader
+            .read(body.as_bytes())
+            .map_err(|refused| refused.message)
+    };
+    let page =
+        read(r#"{"meta": {"total": "12", "next": "/p2"}, "rows": [{"at": 1, "t": 2}]}"#).unwrap();
     assert_eq!((page.total, page.next.as_deref()), (Some(12), Some("/p2")));
     for next in ["null", "\"\"", "\" \""] {
         let body = format!(r#"{{"rows": [], "meta": {{"next": {next}, "total": 0}}}}"#);
         assert_eq!(read(&body).unwrap().next, None);
     }
-    assert_eq!(read(r#"{"rows": [], "meta": {"next": 7, "total": 0}}"#).unwrap().next.as_deref(), Some("7"));
+    assert_eq!(
+        read(r#"{"rows": [], "meta": {"next": 7, "total": 0}}"#)
+            .unwrap()
+            .next
+            .as_deref(),
+        Some("7")
+    );
     for (body, says) in [
         (r#"{"rows": []}"#, "expected the number of all rows"),
-        (r#"{"rows": [], "meta": {"total": "many"}}"#, "expected the number of all rows"),
-        (r#"{"rows": [], "meta": {"total": -1}}"#, "expected the number of all rows"),
-        (r#"{"rows": [], "meta": {"total": 0, "next": {}}}"#, "expected a link or a cursor, found an object"),
+        (
+            r#"{"rows": [], "meta": {"total": "many"}}"#,
+            "expected the number of all rows",
+        ),
+        (
+            r#"{"rows": [], "meta": {"total": -1}}"#,
+            "expected the number of all rows",
+        ),
+        (
+            r#"{"rows": [], "meta": {"total": 0, "next": {}}}"#,
+            "expected a link or a cursor, found an object",
+        ),
     ] {
         let error = read(body).unwrap_err();
         assert!(error.contains(says), "{body}: {error}");
@@ -174,9 +253,15 @@ fn csv_is_told_by_line_and_column() {
     let page = read(&params, "t, at ,x\r\n1.5,60,a\r\nNA,0,\"b,c\"\r\n").unwrap();
     assert_eq!(told(&page), "0:NaN,NaN 60:1.5,NaN");
     for (body, says) in [
-        ("at,t\n1,warm\n", "line 2, `t`: expected a number, found `warm`"),
+        (
+            "at,t\n1,warm\n",
+            "line 2, `t`: expected a number, found `warm`",
+        ),
         ("at,t\nnoon,1\n", "line 2, `at`: expected a time"),
-        ("at,temp\n1,1\n", "expected a column `t`, received: at,temp 1,1"),
+        (
+            "at,temp\n1,1\n",
+            "expected a column `t`, received: at,temp 1,1",
+        ),
         ("at,t\n1,2,3\n", "line 2: expected 2 fields, found 3"),
         ("<html>Log in</html>\n", "expected a column `at`"),
         ("at,t\n1,2", "the answer ends early"),
@@ -208,8 +293,9 @@ fn any_json() -> impl Strategy<Value = serde_json::Value> {
     leaf.prop_recursive(5, 60, 6, move |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..6).prop_map(Into::into),
-            prop::collection::btree_map(key.clone(), inner, 0..6)
-                .prop_map(|map: BTreeMap<_, _>| serde_json::Value::Object(map.into_iter().collect())),
+            prop::collection::btree_map(key.clone(), inner, 0..6).prop_map(
+                |map: BTreeMap<_, _>| serde_json::Value::Object(map.into_iter().collect())
+            ),
         ]
     })
 }
@@ -224,18 +310,28 @@ fn check_any(body: &[u8]) {
     rows.columns[1].optional = true;
     let mut with_total = rows.clone();
     with_total.total = Pointer::parse("/total");
-    let columns = params(AnswerFormat::Json(Layout::Columns), "/rows/at", &["/rows/t"]);
+    let columns = params(
+        AnswerFormat::Json(Layout::Columns),
+        "/rows/at",
+        &["/rows/t"],
+    );
     let top = params(rows_at(""), "/0", &["/1"]);
     let csv = params(AnswerFormat::Csv { delimiter: b',' }, "at", &["t"]);
     for params in [&rows, &with_total, &columns, &top, &csv] {
-        let paged = !matches!(params.format, AnswerFormat::Csv { .. }) && !std::ptr::eq(params, &top);
+        let paged =
+            !matches!(params.format, AnswerFormat::Csv { .. }) && !std::ptr::eq(params, &top);
         let reader = Reader::new(params, paged.then_some(&paging));
         match reader.read(body) {
             Ok(page) => {
                 let rows = page.rows;
                 assert!(rows.times.is_sorted() && rows.len() <= page.received);
                 assert!(rows.columns.iter().all(|column| column.len() == rows.len()));
-                assert!(rows.columns.iter().flatten().all(|value| !value.is_infinite()));
+                assert!(
+                    rows.columns
+                        .iter()
+                        .flatten()
+                        .all(|value| !value.is_infinite())
+                );
             }
             Err(refused) => {
                 assert!(!refused.message.is_empty() && refused.message.len() < 2000);
@@ -285,7 +381,11 @@ proptest! {
 
 #[test]
 fn nesting_without_end_is_refused() {
-    for deep in ["[".repeat(200_000), "{\"x\":".repeat(200_000), "{\"rows\":[".repeat(100_000)] {
+    for deep in [
+        "[".repeat(200_000),
+        "{\"x\":".repeat(200_000),
+        "{\"rows\":[".repeat(100_000),
+    ] {
         check_any(deep.as_bytes());
     }
 }
