@@ -337,7 +337,7 @@ mod tests {
             serde_json::from_str::<Split>(&json).expect("a split"),
             split
         );
-        let odd = json.replacen("1970-01-03T02:00:00Z", "1970-01-03T11:00:00Z", 1);
+        let odd = json.replacen("1970-01-03T01:59:59Z", "1970-01-03T11:00:00Z", 1);
         assert!(serde_json::from_str::<Split>(&odd).is_err());
     }
 

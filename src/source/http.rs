@@ -368,7 +368,8 @@ impl<'a> Client<'a> {
                 Err(Fault::Passing(message, told)) => (message, told),
             };
             if attempt >= self.limits.attempts {
-                return Err(self.error(ask, format!("{message}, after {attempt} tries")));
+                let tries = if attempt == 1 { "try" } else { "tries" };
+                return Err(self.error(ask, format!("{message}, after {attempt} {tries}")));
             }
             self.wait_to_try_again(ask, &message, attempt, told)?;
             attempt += 1;

@@ -13,7 +13,7 @@ use crate::server::{Asked, Reply, Server};
 const TOKEN: &str = "t0ken-that-nobody-may-see";
 
 /// What the service answers for the days asked for, from a recorded body.
-fn recorded(asked: &Asked) -> Value {
+pub(crate) fn recorded(asked: &Asked) -> Value {
     let text = include_str!("../data/open-meteo-calais-2024-06.json");
     let mut body: Value = serde_json::from_str(text).unwrap();
     let (start, end) = (asked.query("start_date"), asked.query("end_date"));

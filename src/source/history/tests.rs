@@ -37,7 +37,7 @@ fn days(params: &HttpSource, now: i64) -> Vec<(i64, i64)> {
 #[test]
 fn a_range_is_split_on_one_grid() {
     let first = 19_875 * DAY;
-    let params = source(("from", "from"));
+    let params = source(("10d", "10d"));
     // The grid has its lines every ten days since 1970.
     let now = first + 12 * DAY + HOUR + 30;
     assert_eq!(
@@ -45,12 +45,12 @@ fn a_range_is_split_on_one_grid() {
         [(first, first + 5 * DAY), (first + 5 * DAY, now - 30)]
     );
     assert_eq!(days(&params, first), []);
-    let params = source(("from", "to: 2024-06-03T12:00\n    from"));
+    let params = source(("    from:", "    to: 2024-06-03T12:00\n    from:"));
     let end = first + 2 * DAY + 12 * HOUR;
     assert_eq!(days(&params, now), [(first, end)]);
     assert_eq!(days(&params, first + HOUR), [(first, first + HOUR)]);
     // Where only days are told, today is asked for whole.
-    let params = source(("from", "time_format: '%Y%m%d'\n    from"));
+    let params = source(("    from:", "    time_format: '%Y%m%d'\n    from:"));
     assert_eq!(days(&params, first + HOUR), [(first, first + DAY)]);
     let params = source(("    largest_range: 10d\n", ""));
     assert_eq!(days(&params, now), [(first, now - 30)]);
@@ -58,7 +58,7 @@ fn a_range_is_split_on_one_grid() {
 
 #[test]
 fn a_range_that_grows_keeps_its_slot() {
-    let params = source(("from", "from"));
+    let params = source(("10d", "10d"));
     let (history, first) = (History { params: &params }, 19_875 * DAY);
     let stations = params.stations.as_ref().unwrap();
     let ask = |to: i64, target: &Target| {
@@ -81,8 +81,8 @@ fn a_range_that_grows_keeps_its_slot() {
     assert_eq!(asked.slot, ask(first + DAY, &one).slot);
     assert_ne!(asked.slot, ask(first + HOUR, &two).slot);
     let inside = source((
-        "from",
-        "range_end: inclusive\n    time_format: '%Y-%m-%d'\n    from",
+        "    from:",
+        "    range_end: inclusive\n    time_format: '%Y-%m-%d'\n    from:",
     ));
     let history = History { params: &inside };
     let range = Some(Span {
@@ -105,9 +105,9 @@ fn a_range_that_grows_keeps_its_slot() {
 #[test]
 fn a_body_has_numbers_where_times_are_numbers() {
     let params = source((
-        "from",
-        "time_format: unix_s\n    method: POST\n    body: {a: '{from}', b: ['to {to}', 7], s: '{station}'}\n    \
-         paging: {page: page, of: 5}\n    from",
+        "    from:",
+        "    time_format: unix_s\n    method: POST\n    body: {a: '{from}', b: ['to {to}', 7], s: '{station}'}\n    \
+         paging: {page: page, of: 5}\n    from:",
     ));
     let history = History { params: &params };
     let range = Some(Span { from: 0, to: 60 });

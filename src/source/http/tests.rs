@@ -204,7 +204,8 @@ fn an_answer_counts_only_whole_and_accepted() {
         attempts: 1,
         ..limits()
     };
-    tried(soon, |_| Reply::Trickle).fails("the answer broke off");
+    tried(soon.clone(), |_| Reply::Trickle).fails("the answer did not end in time, after 1 try");
+    tried(soon, |_| Reply::SlowHead).fails("no answer in time, after 1 try");
 }
 
 #[test]
