@@ -43,7 +43,8 @@ fn answer(start: &str, end: &str) -> String {
     let mut body: Value = serde_json::from_str(RECORDED).unwrap();
     let day = |text: &str| parse_time(text, Some("%Y-%m-%d"), 0).unwrap();
     let hours = (day(end) - day(start)) / 3600 + 24;
-    let times = (0..hours).map(|hour| format_utc(day(start) + hour * 3600)[..16].into());
+    let time = |hour: i64| format_utc(day(start) + hour * 3600);
+    let times = (0..hours).map(|hour| Value::from(&time(hour)[..16]));
     let recorded = body["hourly"].clone();
     let units = body["hourly_units"].clone();
     for (i, name) in VARIABLES.into_iter().enumerate() {

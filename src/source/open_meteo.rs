@@ -131,7 +131,7 @@ impl<'a> OpenMeteo<'a> {
         }
         let names: Vec<String> = self.expected().into_iter().map(|e| e.name).collect();
         let table = if wanted.by_issue {
-            rows::by_issue(&places, &names, &self.leads())
+            rows::by_issue(&places, &names, &self.leads(), wanted.issued_every_s)
         } else {
             rows::of_days(&places, &names)
         };

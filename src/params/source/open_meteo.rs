@@ -92,6 +92,8 @@ pub struct DaysWanted {
     pub overlap_s: i64,
     /// Whether each variable is one of [`previous_day`], to become rows with issue times.
     pub by_issue: bool,
+    /// Then the grid of these in seconds, for whole forecasts; none for one lead a variable.
+    pub issued_every_s: Option<i64>,
 }
 
 /// Days as numbers since 1970-01-01.
@@ -280,7 +282,7 @@ fn check_range(
 ) -> Result<DaysWanted, Invalid> {
     let unused = [
         ("forecast_days", raw.forecast_days.is_some()),
-        ("issued_every", raw.issued_every.is_some()),
+        ("issued_every", raw.issued_every.is_some() && !raw.by_issue),
         ("earlier", raw.earlier.is_some()),
         ("by_issue", raw.by_issue && raw.endpoint != "previous-runs"),
     ];
@@ -303,6 +305,10 @@ fn check_range(
         days_per_request: i64::from(days_per_request),
         overlap_s: raw.overlap.map_or(overlap_s, Step::seconds),
         by_issue: raw.by_issue,
+        issued_every_s: raw
+            .issued_every
+            .map(|step| check_grid(key, step, 3600))
+            .transpose()?,
     })
 }
 
@@ -322,12 +328,7 @@ fn check_forecast(key: &dyn Fn(&str) -> String, raw: &Raw) -> Result<ForecastWan
     let least = u32::from(past_days == 0);
     let expected = format!("between {least} and 16");
     within(&key("forecast_days"), forecast_days, least..=16, &expected)?;
-    let issued_every_s = raw.issued_every.map_or(3600, Step::seconds);
-    if issued_every_s < 60 || DAY % issued_every_s != 0 {
-        let found = format!("{issued_every_s} s");
-        let expected = "a divisor of 1d, such as 1h or 6h, and at least 1min";
-        return Err(invalid(key("issued_every"), expected, found));
-    }
+    let issued_every_s = check_grid(key, raw.issued_every.unwrap_or(Step::HOUR), 60)?;
     if raw.earlier.as_ref().is_some_and(String::is_empty) {
         return Err(invalid(key("earlier"), "a file", "nothing"));
     }
@@ -337,6 +338,16 @@ fn check_forecast(key: &dyn Fn(&str) -> String, raw: &Raw) -> Result<ForecastWan
         issued_every_s,
         earlier: raw.earlier.clone(),
     })
+}
+
+/// A grid of issue times has one at each midnight.
+fn check_grid(key: &dyn Fn(&str) -> String, step: Step, least_s: i64) -> Result<i64, Invalid> {
+    let seconds = step.seconds();
+    if seconds >= least_s && DAY % seconds == 0 {
+        return Ok(seconds);
+    }
+    let expected = format!("a divisor of 1d, such as 1h or 6h, and at least {least_s} s");
+    Err(invalid(key("issued_every"), expected, format!("{seconds} s")))
 }
 
 /// Names go into a URL as they are, and each into a column of its own.
@@ -455,6 +466,7 @@ variables: [temperature_2m]
             ("past_days: 3", "past_days"),
             ("forecast_days: 3", "forecast_days: expected none"),
             ("by_issue: true", "by_issue: expected none"),
+            ("issued_every: 6h", "issued_every: expected none"),
             ("days_per_request: 0", "days_per_request"),
             ("places_per_request: 0", "places_per_request"),
             ("requests: {per_minute: 0}", "requests.per_minute"),
@@ -520,8 +532,14 @@ variables: [temperature_2m]
     #[test]
     fn only_variables_of_earlier_runs_have_an_issue_time() {
         let runs = "endpoint: previous-runs\nby_issue: true";
-        let of = |variables: &str| checked(RANGE, &format!("{runs}\nvariables: [{variables}]"));
-        assert!(days(&of("t_previous_day1, t_previous_day7").unwrap()).by_issue);
+        let of = |variables: &str| {
+            let (variables, more) = variables.split_once('\n').unwrap_or((variables, ""));
+            checked(RANGE, &format!("{runs}\nvariables: [{variables}]\n{more}"))
+        };
+        let good = of("t_previous_day1, t_previous_day7\nissued_every: 6h").unwrap();
+        assert!(days(&good).by_issue && days(&good).issued_every_s == Some(6 * 3600));
+        let error = of("t_previous_day1\nissued_every: 30min").unwrap_err();
+        assert!(error.contains("issued_every: expected a divisor of 1d"), "{error}");
         for bad in [
             "t",
             "t_previous_day1, t",

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::body::{HOUR, Hours};
+use super::body::{DAY, Hours};
 use crate::data::{Column, RowSeries, SeriesError, Table};
 use crate::params::previous_day;
 
@@ -147,12 +147,14 @@ pub(super) fn lead(variable: &str, model: Option<&str>) -> Lead {
 }
 
 /// The same hours as forecasts: what `X_previous_dayN` says of a time was forecast N days before
-/// it. So a column becomes rows of its variable with one lead, and rows without a value are left
-/// out.
+/// it. So a column becomes rows of its variable with one lead; or, on a grid of issue times, whole
+/// forecasts of what was known at each of them, for a lead of up to 24 h by N = 1, up to 48 h by
+/// N = 2 and so on. Rows without a value are left out.
 pub(super) fn by_issue(
     places: &[(Option<&str>, Vec<Hours>)],
     names: &[String],
     leads: &[Lead],
+    grid_s: Option<i64>,
 ) -> Result<Table, SeriesError> {
     let mut found: Vec<&str> = Vec::new();
     let mut days: BTreeMap<i64, Vec<(usize, usize)>> = BTreeMap::new();
@@ -178,12 +180,11 @@ pub(super) fn by_issue(
         }
         let mut order = Vec::new();
         for (row, &time) in whole.times.iter().enumerate() {
-            for (&days, moves) in &days {
-                let known = |&(from, _): &(usize, usize)| !whole.columns[from].values[row].is_nan();
-                if moves.iter().any(known) {
-                    order.push((time - days * 24 * HOUR, time, row, days));
-                }
-            }
+            let known = |&(from, _): &(usize, usize)| !whole.columns[from].values[row].is_nan();
+            let there = |lead: &i64| days[lead].iter().any(known);
+            let issued = issues_of(time, &days, grid_s);
+            let issued = issued.into_iter().filter(|(_, lead)| there(lead));
+            order.extend(issued.map(|(issue, lead)| (issue, time, row, lead)));
         }
         order.sort_unstable();
         rows.series.extend(place.map(|name| (name, order.len())));
@@ -204,6 +205,22 @@ pub(super) fn by_issue(
         }
     }
     rows.table(true)
+}
+
+/// The issues that speak of a time, each with the days before it of the column that does so: those
+/// days themselves, or the fewest that do not reach beyond the issue.
+fn issues_of<T>(time: i64, days: &BTreeMap<i64, T>, grid_s: Option<i64>) -> Vec<(i64, i64)> {
+    let Some(grid) = grid_s else {
+        return days.keys().map(|&days| (time - days * DAY, days)).collect();
+    };
+    let longest = days.keys().last().copied().unwrap_or(0) * DAY;
+    let first = (time - longest + grid - 1).div_euclid(grid) * grid;
+    let issues = (first..time).step_by(grid as usize);
+    let with_days = |issue: i64| {
+        let (&days, _) = days.iter().find(|(days, _)| time - **days * DAY <= issue)?;
+        Some((issue, days))
+    };
+    issues.filter_map(with_days).collect()
 }
 
 #[cfg(test)]
@@ -270,12 +287,49 @@ mod tests {
                 (&names[2], "hPa", &[5.0, NAN]),
             ],
         );
-        let table = by_issue(&[(None, vec![part])], &names, &leads).unwrap();
+        let table = by_issue(&[(None, vec![part])], &names, &leads, None).unwrap();
         assert_eq!(table.issues(), Some(&[0, D, D + 3600][..]));
         assert_eq!(table.times(), [2 * D, 2 * D, 2 * D + 3600]);
         assert_eq!(values(&table, "t"), [Some(3.0), Some(1.0), Some(2.0)]);
         assert_eq!(values(&table, "p"), [Some(5.0), None, None]);
         assert_eq!(table.column("p").unwrap().unit, "hPa");
         assert_eq!(lead("t_previous_day3", Some("gfs")).name, "t_gfs");
+    }
+
+    #[test]
+    fn on_a_grid_each_issue_is_a_whole_forecast_of_what_was_known() {
+        let names = ["t_previous_day1", "t_previous_day2"].map(str::to_owned);
+        let leads = names.each_ref().map(|name| lead(name, None));
+        let part = || {
+            let values = |of: f64| (0..96).map(|hour| of + f64::from(hour)).collect::<Vec<_>>();
+            let (one, two) = (values(1000.0), values(2000.0));
+            hours(0, &[(&names[0], "°C", &one), (&names[1], "°C", &two)])
+        };
+        let six = Some(6 * 3600);
+        let table = by_issue(&[(Some("a"), vec![part()])], &names, &leads, six).unwrap();
+        let issues = table.issues().unwrap();
+        let run: Vec<usize> = (0..table.rows()).filter(|&row| issues[row] == 6 * 3600).collect();
+        assert_eq!(run.len(), 48);
+        for (lead, &row) in (1..).zip(&run) {
+            assert_eq!(table.times()[row], (6 + lead) * 3600);
+            let days = if lead <= 24 { 1 } else { 2 };
+            let value = (1000 * days + 6 + lead) as f64;
+            assert!((table.columns()[0].values[row] - value).abs() < 1e-9);
+        }
+        // Nothing is known of a time that had not been forecast by then.
+        let values = table.columns()[0].values.iter().zip(table.times());
+        for ((value, time), issue) in values.zip(issues) {
+            let days = (*value as i64 - time / 3600) / 1000;
+            assert!(time - days * DAY <= *issue);
+        }
+        let keys: Vec<_> = (0..table.rows()).map(|row| table.key(row)).collect();
+        assert!(keys.is_sorted());
+        // Without the first column its hours are told by the second.
+        let mut second = part();
+        second.columns.remove(0);
+        let table = by_issue(&[(None, vec![second])], &names[1..], &leads[1..], six).unwrap();
+        let of_first = |row: &usize| table.issues().unwrap()[*row] == 6 * 3600;
+        assert_eq!((0..table.rows()).filter(of_first).count(), 48);
+        assert!((table.columns()[0].values[0] - 2000.0).abs() < 1e-9);
     }
 }

@@ -36,6 +36,7 @@ fn params(models: &[&str]) -> OpenMeteoSource {
             days_per_request: 1,
             overlap_s: DAY,
             by_issue: false,
+            issued_every_s: None,
         }),
         places_per_request: 1,
         counted: None,
@@ -442,6 +443,7 @@ fn days_of_several_places_and_of_earlier_runs() {
             days_per_request: 2,
             overlap_s: DAY,
             by_issue,
+            issued_every_s: None,
         })
     };
     station.params.wanted = days(false);
