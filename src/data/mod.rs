@@ -19,7 +19,10 @@ mod table;
 
 pub use dataset::{CalendarName, ColumnMeta, ColumnSource, Dataset, DatasetError, DatasetMeta};
 pub use frame::{Frame, FrameColumn, Role, columns_with, target_of};
-pub use parquet::{ParquetError, from_parquet, refused_to_parquet, to_parquet};
+pub use parquet::{
+    ParquetError, from_parquet, parquet_columns, read_parquet, refused_to_parquet, to_parquet,
+    write_parquet,
+};
 pub use scaler::Scaler;
 pub use series::{RowCounts, Series, SeriesError, fill_gaps};
 pub use split::{Part, Split, Window};

@@ -5,11 +5,21 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 
 use super::to_json;
-use crate::data::{Dataset, Table, from_parquet, to_parquet};
+use crate::data::{Dataset, Table, parquet_columns, read_parquet, to_parquet};
 use crate::fs::{self, StagedFolder};
 
 pub(super) fn read_table(path: &Path) -> Result<Table> {
-    from_parquet(fs::read(path)?).with_context(|| path.display().to_string())
+    read_columns(path, None)
+}
+
+/// The same, with some of its columns only.
+pub(super) fn read_columns(path: &Path, columns: Option<&[String]>) -> Result<Table> {
+    read_parquet(fs::open(path)?, columns).with_context(|| path.display().to_string())
+}
+
+/// The names of its columns.
+pub(super) fn columns_of(path: &Path) -> Result<Vec<String>> {
+    parquet_columns(fs::open(path)?).with_context(|| path.display().to_string())
 }
 
 pub(super) fn write_table(path: &Path, table: &Table) -> Result<()> {
