@@ -34,7 +34,10 @@ pub use frame::{Frame, FrameColumn, Outlook, Role, columns_with, target_of};
 pub use layout::{Block, Layout};
 pub use outlook::{Run, Runs};
 pub use panel::Panel;
-pub use parquet::{ParquetError, from_parquet, refused_to_parquet, to_parquet};
+pub use parquet::{
+    ParquetError, from_parquet, parquet_columns, parquet_is_forecast, read_parquet,
+    refused_to_parquet, to_parquet, write_parquet,
+};
 pub use scaler::Scaler;
 pub use split::{Part, Split, Window};
 pub use table::{Column, RESERVED, RowSeries, Table};

@@ -4,14 +4,19 @@
 //! needed to read it.
 
 use std::collections::BTreeMap;
-use std::io::Cursor;
+use std::fs::File;
+use std::io::{Cursor, Read, Seek, SeekFrom, Write};
+use std::ops::Range;
 
+use polars::io::mmap::MmapBytesReader;
 use polars::prelude::{
-    DataFrame, DataType, IntoColumn, KeyValueMetadata, NamedFrom, ParquetCompression,
-    ParquetReader, ParquetWriter, PolarsError, SerReader, Series as PolarsSeries, TimeUnit,
-    TimeZone,
+    DataFrame, DataType, Float64Chunked, IntoColumn, KeyValueMetadata, NamedFrom,
+    ParquetCompression, ParquetReader, ParquetWriter, PolarsError, SerReader,
+    Series as PolarsSeries, TimeUnit, TimeZone,
 };
+use rayon::prelude::*;
 
+use super::table::RESERVED;
 use super::{Column, RowSeries, SeriesError, Table};
 
 const TIME: &str = "time";
@@ -20,12 +25,18 @@ const ISSUE_TIME: &str = "issue_time";
 const REASONS: &str = "reasons";
 const UNITS: &str = "krammerti.units";
 
+/// Rows that are encoded at once. So much more memory than the table itself is needed for each core.
+const ROW_GROUP: usize = 512 * 512;
+
 /// A file that is no table of ours.
 #[derive(Debug, thiserror::Error)]
 pub enum ParquetError {
     /// Not Parquet, or damaged.
     #[error("not a readable Parquet file: {0}")]
     Polars(#[from] PolarsError),
+    /// It cannot be read or written.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
     /// Parquet, but not as this module writes it.
     #[error("{0}")]
     Schema(String),
@@ -36,35 +47,33 @@ pub enum ParquetError {
 
 /// Writes a table. Equal tables give equal bytes.
 pub fn to_parquet(table: &Table) -> Result<Vec<u8>, ParquetError> {
-    write(table, None)
+    let mut bytes = Vec::new();
+    write_parquet(table, &mut bytes)?;
+    Ok(bytes)
+}
+
+/// The same to a file or the like, without the bytes in memory.
+pub fn write_parquet(table: &Table, to: impl Write + Send) -> Result<(), ParquetError> {
+    write::<&str>(table, None, to)
 }
 
 /// Writes rows with a text for each of them in a last column: why they were refused.
-pub fn refused_to_parquet(table: &Table, reasons: &[String]) -> Result<Vec<u8>, ParquetError> {
-    write(table, Some(reasons))
+pub fn refused_to_parquet(
+    table: &Table,
+    reasons: &[impl AsRef<str> + Sync],
+) -> Result<Vec<u8>, ParquetError> {
+    let mut bytes = Vec::new();
+    write(table, Some(reasons), &mut bytes)?;
+    Ok(bytes)
 }
 
-fn write(table: &Table, reasons: Option<&[String]>) -> Result<Vec<u8>, ParquetError> {
-    let mut columns = vec![times_to_write(TIME, table.times())?.into_column()];
-    if let Some(series) = table.series() {
-        let names: Vec<&str> = (0..table.rows()).map(|row| series.name(row)).collect();
-        columns.push(PolarsSeries::new(SERIES.into(), names).into_column());
-    }
-    if let Some(issues) = table.issues() {
-        columns.push(times_to_write(ISSUE_TIME, issues)?.into_column());
-    }
-    for column in table.columns() {
-        let values: Vec<Option<f64>> = column
-            .values
-            .iter()
-            .map(|&v| (!v.is_nan()).then_some(v))
-            .collect();
-        columns.push(PolarsSeries::new(column.name.as_str().into(), values).into_column());
-    }
-    if let Some(reasons) = reasons {
-        columns.push(PolarsSeries::new(REASONS.into(), reasons).into_column());
-    }
-    let mut frame = DataFrame::new(table.times().len(), columns)?;
+/// Row group by row group, as many at a time as there are cores. What comes out does not depend on
+/// how many that are.
+fn write<S: AsRef<str> + Sync>(
+    table: &Table,
+    reasons: Option<&[S]>,
+    to: impl Write + Send,
+) -> Result<(), ParquetError> {
     let units: BTreeMap<&str, &str> = table
         .columns()
         .iter()
@@ -72,16 +81,57 @@ fn write(table: &Table, reasons: Option<&[String]>) -> Result<Vec<u8>, ParquetEr
         .collect();
     let units =
         serde_json::to_string(&units).map_err(|error| ParquetError::Schema(error.to_string()))?;
-    let mut bytes = Vec::new();
-    ParquetWriter::new(&mut bytes)
+    let schema = frame(table, reasons, 0..0)?.schema().clone();
+    let writer = ParquetWriter::new(to)
         .with_compression(ParquetCompression::Zstd(None))
         .with_key_value_metadata(Some(KeyValueMetadata::from_static(vec![(
             UNITS.to_owned(),
             units,
         )])))
-        .set_parallel(false)
-        .finish(&mut frame)?;
-    Ok(bytes)
+        .batched(&schema)?;
+    let groups: Vec<Range<usize>> = (0..table.rows())
+        .step_by(ROW_GROUP)
+        .map(|start| start..table.rows().min(start + ROW_GROUP))
+        .collect();
+    for wave in groups.chunks(rayon::current_num_threads()) {
+        let encode = |rows: &Range<usize>| {
+            let frame = frame(table, reasons, rows.clone())?;
+            let encoded = writer.encode_and_compress(&frame);
+            encoded.collect::<Result<Vec<_>, PolarsError>>()
+        };
+        let encoded: Vec<_> = wave.par_iter().map(encode).collect::<Result<_, _>>()?;
+        for groups in encoded {
+            writer.write_row_groups(groups)?;
+        }
+    }
+    writer.finish()?;
+    Ok(())
+}
+
+/// Some rows of a table as polars has them.
+fn frame<S: AsRef<str>>(
+    table: &Table,
+    reasons: Option<&[S]>,
+    rows: Range<usize>,
+) -> Result<DataFrame, PolarsError> {
+    let mut columns = vec![times_to_write(TIME, &table.times()[rows.clone()])?.into_column()];
+    if let Some(series) = table.series() {
+        let names: Vec<&str> = rows.clone().map(|row| series.name(row)).collect();
+        columns.push(PolarsSeries::new(SERIES.into(), names).into_column());
+    }
+    if let Some(issues) = table.issues() {
+        columns.push(times_to_write(ISSUE_TIME, &issues[rows.clone()])?.into_column());
+    }
+    for column in table.columns() {
+        let values = column.values[rows.clone()].iter();
+        let values: Float64Chunked = values.map(|&v| (!v.is_nan()).then_some(v)).collect();
+        columns.push(values.with_name(column.name.as_str().into()).into_column());
+    }
+    if let Some(reasons) = reasons {
+        let texts: Vec<&str> = reasons[rows.clone()].iter().map(AsRef::as_ref).collect();
+        columns.push(PolarsSeries::new(REASONS.into(), texts).into_column());
+    }
+    DataFrame::new(rows.len(), columns)
 }
 
 fn times_to_write(name: &str, seconds: &[i64]) -> Result<PolarsSeries, PolarsError> {
@@ -94,42 +144,128 @@ fn times_to_write(name: &str, seconds: &[i64]) -> Result<PolarsSeries, PolarsErr
 
 /// Reads a table.
 pub fn from_parquet(bytes: Vec<u8>) -> Result<Table, ParquetError> {
-    let mut reader = ParquetReader::new(Cursor::new(bytes));
-    let units = read_units(&mut reader)?;
-    let frame = reader.finish()?;
-    let (mut times, mut series, mut issues) = (None, None, None);
-    let mut columns = Vec::new();
-    for column in frame.columns() {
-        let name = column.name().as_str();
-        let column = column.as_materialized_series();
-        if name == TIME {
-            times = Some(read_times(column)?);
-        } else if name == ISSUE_TIME {
-            issues = Some(read_times(column)?);
-        } else if name == SERIES {
-            series = Some(read_series(column)?);
-        } else {
-            let values = column.cast(&DataType::Float64)?;
-            columns.push(Column {
-                name: name.to_owned(),
-                unit: units.get(name).cloned().unwrap_or_else(|| "1".to_owned()),
-                values: values
-                    .f64()?
-                    .iter()
-                    .map(|value| value.unwrap_or(f64::NAN))
-                    .collect(),
-            });
-        }
+    read(Cursor::new(bytes), None)
+}
+
+/// Reads a table, or those columns of it that are named, in that order; times, series and issue
+/// times come with them in any case. Of the file only these columns are read, one after the other.
+pub fn read_parquet(file: File, columns: Option<&[String]>) -> Result<Table, ParquetError> {
+    read(file, columns)
+}
+
+/// The names of the columns of a table, but for those by which its rows are told.
+pub fn parquet_columns(file: File) -> Result<Vec<String>, ParquetError> {
+    Ok(value_columns(&column_names(&mut ParquetReader::new(file))?))
+}
+
+/// Whether its rows are forecasts, which have an issue time.
+pub fn parquet_is_forecast(file: File) -> Result<bool, ParquetError> {
+    let names = column_names(&mut ParquetReader::new(file))?;
+    Ok(names.iter().any(|name| name == ISSUE_TIME))
+}
+
+fn read<R: MmapBytesReader>(
+    mut input: R,
+    columns: Option<&[String]>,
+) -> Result<Table, ParquetError> {
+    let (names, units) = {
+        let mut reader = ParquetReader::new(&mut input);
+        (column_names(&mut reader)?, read_units(&mut reader)?)
+    };
+    let there = value_columns(&names);
+    let wanted = columns.map_or_else(|| there.clone(), <[String]>::to_vec);
+    if let Some(name) = wanted.iter().find(|name| !there.contains(name)) {
+        let name = name.clone();
+        return Err(SeriesError::NoColumn { name, there }.into());
     }
-    let times = times.ok_or_else(|| ParquetError::Schema("it has no column `time`".to_owned()))?;
-    let mut table = Table::new(times, columns)?;
-    if let Some(series) = series {
-        table = table.with_series(series)?;
+    let has = |name: &str| names.iter().any(|other| other == name);
+    if !has(TIME) {
+        return Err(ParquetError::Schema("it has no column `time`".to_owned()));
     }
-    if let Some(issues) = issues {
-        table = table.with_issues(issues)?;
+    let times = read_times(&read_column(&mut input, TIME)?)?;
+    let mut values = Vec::with_capacity(wanted.len());
+    for name in wanted {
+        values.push(Column {
+            unit: units.get(&name).cloned().unwrap_or_else(|| "1".to_owned()),
+            values: read_values(&read_column(&mut input, &name)?)?,
+            name,
+        });
+    }
+    let mut table = Table::new(times, values)?;
+    if has(SERIES) {
+        table = table.with_series(read_series(&read_column(&mut input, SERIES)?)?)?;
+    }
+    if has(ISSUE_TIME) {
+        table = table.with_issues(read_times(&read_column(&mut input, ISSUE_TIME)?)?)?;
     }
     Ok(table)
+}
+
+fn column_names<R: MmapBytesReader>(
+    reader: &mut ParquetReader<R>,
+) -> Result<Vec<String>, ParquetError> {
+    let schema = reader.schema()?;
+    Ok(schema.iter_names().map(ToString::to_string).collect())
+}
+
+fn value_columns(names: &[String]) -> Vec<String> {
+    let values = names
+        .iter()
+        .filter(|name| !RESERVED.contains(&name.as_str()));
+    values.cloned().collect()
+}
+
+/// One column. Nothing else of the file is in memory then: not its other columns, and not its bytes
+/// besides what became of them.
+fn read_column<R: MmapBytesReader>(
+    input: &mut R,
+    name: &str,
+) -> Result<PolarsSeries, ParquetError> {
+    let metadata = ParquetReader::new(&mut *input).get_metadata()?.clone();
+    let mut parts = Vec::new();
+    for group in &metadata.row_groups {
+        for chunk in group.columns_under_root_iter(name).into_iter().flatten() {
+            parts.push(chunk.byte_range());
+        }
+    }
+    let bytes = read_parts(input, parts)?;
+    let mut reader = ParquetReader::new(Cursor::new(bytes));
+    reader.set_metadata(metadata);
+    let frame = reader.with_columns(Some(vec![name.to_owned()])).finish()?;
+    Ok(frame.column(name)?.as_materialized_series().clone())
+}
+
+/// A file of which only some parts are read. The reader wants all of it in one piece: what is not
+/// read stays as zeros, for which the system spends no memory. A mapped file would do as well, but
+/// for the signal that ends the process where somebody cuts the file short.
+fn read_parts(
+    input: &mut (impl Read + Seek),
+    parts: Vec<Range<u64>>,
+) -> Result<Vec<u8>, ParquetError> {
+    let length = input.seek(SeekFrom::End(0))?;
+    let mut bytes = vec![0; length as usize];
+    for part in parts {
+        let into = bytes.get_mut(part.start as usize..part.end as usize);
+        let into = into.ok_or_else(|| {
+            let message = "it is damaged: a column lies beyond its end".to_owned();
+            ParquetError::Schema(message)
+        })?;
+        input.seek(SeekFrom::Start(part.start))?;
+        input.read_exact(into)?;
+    }
+    Ok(bytes)
+}
+
+fn read_values(series: &PolarsSeries) -> Result<Vec<f64>, ParquetError> {
+    let series = series.cast(&DataType::Float64)?;
+    let mut values = Vec::with_capacity(series.len());
+    for part in series.f64()?.downcast_iter() {
+        match part.validity() {
+            None => values.extend_from_slice(part.values()),
+            Some(_) => values.extend(part.iter().map(|v| v.copied().unwrap_or(f64::NAN))),
+        }
+    }
+    Ok(values)
 }
 
 fn read_series(series: &PolarsSeries) -> Result<RowSeries, ParquetError> {
@@ -142,8 +278,8 @@ fn read_series(series: &PolarsSeries) -> Result<RowSeries, ParquetError> {
     Ok(RowSeries::from_names(names.iter().flatten()))
 }
 
-fn read_units(
-    reader: &mut ParquetReader<Cursor<Vec<u8>>>,
+fn read_units<R: MmapBytesReader>(
+    reader: &mut ParquetReader<R>,
 ) -> Result<BTreeMap<String, String>, ParquetError> {
     let metadata = reader.get_metadata()?;
     let entries = metadata.key_value_metadata().as_ref();
@@ -169,18 +305,17 @@ fn read_times(series: &PolarsSeries) -> Result<Vec<i64>, ParquetError> {
             )));
         }
     };
-    milliseconds
-        .cast(&DataType::Int64)?
-        .i64()?
-        .iter()
-        .enumerate()
-        .map(|(row, time)| {
-            time.map(|ms| ms.div_euclid(1000)).ok_or_else(|| {
-                let name = series.name();
-                ParquetError::Schema(format!("its column `{name}` is empty in row {row}"))
-            })
-        })
-        .collect()
+    let milliseconds = milliseconds.cast(&DataType::Int64)?;
+    let mut seconds = Vec::with_capacity(milliseconds.len());
+    for part in milliseconds.i64()?.downcast_iter() {
+        if let Some(row) = part.iter().position(|time| time.is_none()) {
+            let (name, row) = (series.name(), seconds.len() + row);
+            let message = format!("its column `{name}` is empty in row {row}");
+            return Err(ParquetError::Schema(message));
+        }
+        seconds.extend(part.values().iter().map(|ms| ms.div_euclid(1000)));
+    }
+    Ok(seconds)
 }
 
 #[cfg(test)]
@@ -261,6 +396,60 @@ mod tests {
         let text: Vec<Option<&str>> = text.str().unwrap().iter().collect();
         assert_eq!(text, [Some("range of a"), Some("order")]);
         assert_eq!(frame.column("a").unwrap().null_count(), 1);
+    }
+
+    /// A file of some row groups, with missing values.
+    fn large() -> Table {
+        let rows = 2 * ROW_GROUP + 5;
+        let column = |name: &str, every: usize| Column {
+            name: name.into(),
+            unit: "m/s".into(),
+            values: (0..rows)
+                .map(|row| {
+                    if row % every == 0 {
+                        f64::NAN
+                    } else {
+                        row as f64
+                    }
+                })
+                .collect(),
+        };
+        Table::new(
+            (0..rows as i64).map(|row| row * 60).collect(),
+            vec![column("a", 7), column("b", rows)],
+        )
+        .unwrap()
+    }
+
+    fn bits(table: &Table) -> Vec<Vec<u64>> {
+        let of = |column: &Column| column.values.iter().map(|value| value.to_bits()).collect();
+        table.columns().iter().map(of).collect()
+    }
+
+    #[test]
+    fn large_tables_are_written_in_parts_and_read_by_column() {
+        let table = large();
+        let bytes = to_parquet(&table).unwrap();
+        assert_eq!(bytes, to_parquet(&table).unwrap());
+        let whole = from_parquet(bytes.clone()).unwrap();
+        assert_eq!((whole.times(), bits(&whole)), (table.times(), bits(&table)));
+
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&bytes).unwrap();
+        let open = || file.try_clone().unwrap();
+        assert_eq!(parquet_columns(open()).unwrap(), ["a", "b"]);
+        let part = read_parquet(open(), Some(&["b".to_owned()])).unwrap();
+        assert_eq!(part.columns().len(), 1);
+        assert_eq!(part.columns()[0].unit, "m/s");
+        assert_eq!(bits(&part)[0], bits(&table)[1]);
+        let none = read_parquet(open(), Some(&[])).unwrap();
+        assert_eq!((none.times(), none.columns().len()), (table.times(), 0));
+        let error = read_parquet(open(), Some(&["c".to_owned()])).unwrap_err();
+        assert_eq!(error.to_string(), "no column c; there are a, b");
+        // Cut short after its parts were named, which are at the end.
+        let whole = bytes.len();
+        let cut = [&bytes[..1000], &bytes[whole - 2000..]].concat();
+        assert!(from_parquet(cut).is_err());
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Tables of observations and of forecasts, as they come.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+use rayon::prelude::*;
 
 use super::SeriesError;
 
@@ -27,13 +29,18 @@ impl RowSeries {
     pub fn from_names<'a>(rows: impl Iterator<Item = &'a str>) -> Self {
         let mut places: BTreeMap<String, u32> = BTreeMap::new();
         let mut of = Vec::with_capacity(rows.size_hint().0);
+        let mut last: Option<(&str, u32)> = None;
         for name in rows {
             // Rows of one series mostly stand together, and a look-up costs no allocation.
             let next = places.len() as u32;
-            let place = match places.get(name) {
-                Some(&place) => place,
-                None => *places.entry(name.to_owned()).or_insert(next),
+            let place = match last {
+                Some((before, place)) if before == name => place,
+                _ => match places.get(name) {
+                    Some(&place) => place,
+                    None => *places.entry(name.to_owned()).or_insert(next),
+                },
             };
+            last = Some((name, place));
             of.push(place);
         }
         // From the order in which they came to that of their names.
@@ -77,18 +84,57 @@ impl RowSeries {
         &self.names[self.of[row] as usize]
     }
 
-    fn rows(&self) -> impl ExactSizeIterator<Item = &str> {
-        self.of
-            .iter()
-            .map(|&place| self.names[place as usize].as_str())
-    }
-
     fn take(&self, rows: &[usize]) -> Self {
-        Self::from_names(rows.iter().map(|&row| self.name(row)))
+        let series = Self {
+            names: self.names.clone(),
+            of: rows.iter().map(|&row| self.of[row]).collect(),
+        };
+        series.without_unused()
     }
 
     fn join(&self, other: &Self) -> Self {
-        Self::from_names(self.rows().chain(other.rows()))
+        let names: BTreeSet<&String> = self.names.iter().chain(&other.names).collect();
+        let places: BTreeMap<&String, u32> = names.iter().copied().zip(0..).collect();
+        let moved = |series: &Self| {
+            let to: Vec<u32> = series.names.iter().map(|name| places[name]).collect();
+            series
+                .of
+                .iter()
+                .map(move |&place| to[place as usize])
+                .collect::<Vec<_>>()
+        };
+        let mut of = moved(self);
+        of.extend(moved(other));
+        Self {
+            names: names.into_iter().cloned().collect(),
+            of,
+        }
+    }
+
+    /// Without the names that no row has.
+    fn without_unused(mut self) -> Self {
+        let mut used = vec![false; self.names.len()];
+        for &place in &self.of {
+            used[place as usize] = true;
+        }
+        if used.iter().all(|used| *used) {
+            return self;
+        }
+        let mut next = 0;
+        let place = |&used: &bool| {
+            let place = next;
+            next += u32::from(used);
+            place
+        };
+        let moved: Vec<u32> = used.iter().map(place).collect();
+        for place in &mut self.of {
+            *place = moved[*place as usize];
+        }
+        let names = self.names.into_iter().zip(used);
+        self.names = names
+            .filter_map(|(name, used)| used.then_some(name))
+            .collect();
+        self
     }
 }
 
@@ -113,14 +159,24 @@ pub(super) fn check(rows: usize, columns: &[Column]) -> Result<(), SeriesError> 
         {
             return Err(SeriesError::DuplicateColumn(column.name.clone()));
         }
-        if let Some(row) = column.values.iter().position(|value| value.is_infinite()) {
-            return Err(SeriesError::Infinite {
-                column: column.name.clone(),
-                row,
-            });
-        }
     }
-    Ok(())
+    let infinite = |column: &Column| Some((column.name.clone(), first_infinite(&column.values)?));
+    match columns.par_iter().find_map_first(infinite) {
+        Some((column, row)) => Err(SeriesError::Infinite { column, row }),
+        None => Ok(()),
+    }
+}
+
+/// Whole blocks are looked at without a branch a value, which the compiler turns into vector
+/// instructions: a table of gigabytes is read once more for this.
+fn first_infinite(values: &[f64]) -> Option<usize> {
+    const BLOCK: usize = 1024;
+    let any = |block: &[f64]| (block.iter()).fold(false, |any, value| any | value.is_infinite());
+    let start = values.chunks(BLOCK).position(any)? * BLOCK;
+    let row = values[start..]
+        .iter()
+        .position(|value| value.is_infinite())?;
+    Some(start + row)
 }
 
 fn require_length(column: &str, expected: usize, found: usize) -> Result<(), SeriesError> {
@@ -261,12 +317,66 @@ impl Table {
         }
     }
 
-    /// The same rows without some values of a column.
-    pub(super) fn mask(&mut self, column: usize, rows: &[usize]) {
+    /// Whether the rows stand in the order of their keys.
+    pub(super) fn is_in_order(&self) -> bool {
+        if self.series.is_none() && self.issues.is_none() {
+            return self.times.is_sorted();
+        }
+        (1..self.rows()).all(|row| self.key(row - 1) <= self.key(row))
+    }
+
+    /// Puts the rows in the order of their keys; rows of one key stay as they stood. Tells for each
+    /// row where it stood, if that changed. Of the rows that move, one column at a time is held twice,
+    /// for each core.
+    pub(super) fn sort_rows(&mut self) -> Option<Vec<usize>> {
+        if self.is_in_order() {
+            return None;
+        }
+        let mut order: Vec<usize> = (0..self.rows()).collect();
+        match (&self.series, &self.issues) {
+            (None, None) => order.sort_by_key(|&row| self.times[row]),
+            _ => order.sort_by_key(|&row| self.key(row)),
+        }
+        let moves: Vec<Move> = (order.iter().enumerate())
+            .filter(|&(to, &from)| to != from)
+            .map(|(to, &from)| Move { to, from })
+            .collect();
+        carry_out(&moves, &mut self.times);
+        if let Some(series) = &mut self.series {
+            carry_out(&moves, &mut series.of);
+        }
+        if let Some(issues) = &mut self.issues {
+            carry_out(&moves, issues);
+        }
+        (self.columns.par_iter_mut()).for_each(|column| carry_out(&moves, &mut column.values));
+        Some(order)
+    }
+
+    /// Takes rows out, in place. Their numbers must be in order, each once.
+    pub(super) fn remove_rows(&mut self, rows: &[usize]) {
+        if rows.is_empty() {
+            return;
+        }
+        remove(&mut self.times, rows);
+        if let Some(mut series) = self.series.take() {
+            remove(&mut series.of, rows);
+            self.series = Some(series.without_unused());
+        }
+        if let Some(issues) = &mut self.issues {
+            remove(issues, rows);
+        }
+        (self.columns.par_iter_mut()).for_each(|column| remove(&mut column.values, rows));
+    }
+
+    /// Makes some values of a column missing. Returns how many were not.
+    pub(super) fn mask(&mut self, column: usize, rows: impl Iterator<Item = usize>) -> usize {
         let values = &mut self.columns[column].values;
-        for &row in rows {
+        let mut present = 0;
+        for row in rows {
+            present += usize::from(!values[row].is_nan());
             values[row] = f64::NAN;
         }
+        present
     }
 
     /// The rows of this table, then those of another that came from the same one.
@@ -316,6 +426,35 @@ impl Table {
         }
         Ok(self)
     }
+}
+
+/// An item that goes to another place.
+#[derive(Clone, Copy)]
+struct Move {
+    to: usize,
+    from: usize,
+}
+
+/// Carries out moves that belong together: mostly a few rows came late, and all others stay.
+fn carry_out<T: Copy>(moves: &[Move], items: &mut [T]) {
+    let moved: Vec<T> = moves.iter().map(|step| items[step.from]).collect();
+    for (step, item) in moves.iter().zip(moved) {
+        items[step.to] = item;
+    }
+}
+
+/// Closes the ranks over some items, whose places are in order.
+fn remove<T: Copy>(items: &mut Vec<T>, places: &[usize]) {
+    let Some(&first) = places.first() else {
+        return;
+    };
+    let ends = places[1..].iter().copied().chain([items.len()]);
+    let mut to = first;
+    for (&place, end) in places.iter().zip(ends) {
+        items.copy_within(place + 1..end, to);
+        to += end - place - 1;
+    }
+    items.truncate(to);
 }
 
 #[cfg(test)]
@@ -375,12 +514,9 @@ mod tests {
         assert_eq!(series.places(), [1, 1, 0, 2]);
         let table = table(&[0, 1, 2, 3], &[0.0, 1.0, 2.0, 3.0])?.with_series(series)?;
         let part = table.take_rows(&[3, 0]);
-        let names: Vec<&str> = part
-            .series()
-            .into_iter()
-            .flat_map(RowSeries::rows)
-            .collect();
-        assert_eq!(names, ["c", "b"]);
+        let of_part = part.series().expect("several series");
+        assert_eq!((of_part.name(0), of_part.name(1)), ("c", "b"));
+        assert_eq!(of_part.names(), ["b", "c"]);
         let whole = part.append(&table.take_rows(&[2]))?;
         let series = whole.series().expect("several series");
         assert_eq!((series.names().len(), series.name(2)), (3, "a"));
@@ -388,6 +524,38 @@ mod tests {
         assert!(table.with_series(RowSeries::one("x", 2)).is_err());
         assert!(RowSeries::one("x", 0).names().is_empty());
         Ok(())
+    }
+
+    #[test]
+    fn rows_are_sorted_by_series_issue_and_time_and_taken_out_in_place() -> Result<(), SeriesError>
+    {
+        let series = RowSeries::from_names(["b", "a", "b", "a", "a"].into_iter());
+        let mut table = table(&[0, 60, 0, 0, 60], &[0.0, 1.0, 2.0, 3.0, 4.0])?
+            .with_series(series)?
+            .with_issues(vec![-10, -10, -20, -10, -10])?;
+        assert_eq!(table.sort_rows(), Some(vec![3, 1, 4, 2, 0]));
+        assert_eq!(table.columns()[0].values, [3.0, 1.0, 4.0, 2.0, 0.0]);
+        assert_eq!(table.issues(), Some(&[-10, -10, -10, -20, -10][..]));
+        assert_eq!(table.sort_rows(), None);
+        table.remove_rows(&[]);
+        table.remove_rows(&[0, 1, 2]);
+        assert_eq!(table.columns()[0].values, [2.0, 0.0]);
+        assert_eq!(table.series().expect("one series").names(), ["b"]);
+        assert_eq!(table.mask(0, [1, 1].into_iter()), 1);
+        table.remove_rows(&[0, 1]);
+        assert_eq!(table.rows(), 0);
+        Ok(())
+    }
+
+    #[test]
+    fn an_infinite_value_is_found_wherever_it_stands() {
+        for row in [0, 1023, 1024, 3000] {
+            let mut values = vec![f64::NAN; 3001];
+            values[row] = f64::NEG_INFINITY;
+            values.push(f64::INFINITY);
+            assert_eq!(first_infinite(&values), Some(row));
+        }
+        assert_eq!(first_infinite(&[f64::NAN, f64::MAX]), None);
     }
 
     #[test]

@@ -4,13 +4,13 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 
-use super::quality::{tell, train_share};
+use super::quality::{columns_in_use, raw_step, tell, train_share};
 use super::{QualityFailed, dataset};
 use crate::data::Table;
 use crate::data::quality::{self, Setting};
 use crate::event::Observer;
 use crate::fs;
-use crate::params::{Params, QualityParams};
+use crate::params::{Params, PrepareParams, QualityParams};
 use crate::time::Step;
 
 /// Checks a fetched file or the series of a data set, and tells what it finds. `now` is the
@@ -23,7 +23,7 @@ pub fn check(
     observer: &mut dyn Observer,
 ) -> Result<()> {
     let prepare = params.prepare.as_ref();
-    let (table, step) = read(&root.join(path), prepare.map(|prepare| prepare.step))?;
+    let (table, step) = read(&root.join(path), prepare)?;
     let defaults = QualityParams::default();
     let required: Vec<String> = prepare
         .iter()
@@ -41,16 +41,23 @@ pub fn check(
     QualityFailed::unless_it_holds(&report, &path.display().to_string())
 }
 
-/// A table and its step: that of a data set, that of the parameters, or what most rows have.
-fn read(path: &Path, step: Option<Step>) -> Result<(Table, Step)> {
+/// A table and its step: that of a data set, that of the parameters, or what most rows have. Of
+/// another file only the columns that `prepare` would use.
+fn read(path: &Path, prepare: Option<&PrepareParams>) -> Result<(Table, Step)> {
     if fs::exists(&path.join("dataset.json")) {
         let prepared = dataset::read_dataset(path)?;
         let panel = prepared.panel();
         return Ok((panel.to_table(), panel.layout().step()));
     }
-    let table = dataset::read_table(path)?;
-    let step = step
-        .or_else(|| quality::usual_step(table.times()))
+    let prepare = prepare.filter(|_| !matches!(dataset::is_forecast(path), Ok(true)));
+    let columns = match prepare {
+        Some(prepare) => columns_in_use(prepare, &dataset::columns_of(path)?),
+        None => None,
+    };
+    let table = dataset::read_columns(path, columns.as_deref())?;
+    let step = prepare
+        .map(|prepare| raw_step(prepare, &table))
+        .or_else(|| quality::usual_step_of(&table))
         .with_context(|| {
             format!(
                 "{}: the rows are too few to tell their step",

@@ -5,14 +5,31 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 
 use super::to_json;
-use crate::data::{Dataset, Table, from_parquet, to_parquet};
+use crate::data::{
+    Dataset, Table, parquet_columns, parquet_is_forecast, read_parquet, to_parquet,
+};
 use crate::fs::{self, StagedFolder};
 
 /// The forecasts from outside, in the folder of a data set.
 const FORECASTS: &str = "forecasts.parquet";
 
 pub(super) fn read_table(path: &Path) -> Result<Table> {
-    from_parquet(fs::read(path)?).with_context(|| path.display().to_string())
+    read_columns(path, None)
+}
+
+/// The same, with some of its columns only.
+pub(super) fn read_columns(path: &Path, columns: Option<&[String]>) -> Result<Table> {
+    read_parquet(fs::open(path)?, columns).with_context(|| path.display().to_string())
+}
+
+/// The names of its columns.
+pub(super) fn columns_of(path: &Path) -> Result<Vec<String>> {
+    parquet_columns(fs::open(path)?).with_context(|| path.display().to_string())
+}
+
+/// Whether its rows are forecasts.
+pub(super) fn is_forecast(path: &Path) -> Result<bool> {
+    parquet_is_forecast(fs::open(path)?).with_context(|| path.display().to_string())
 }
 
 pub(super) fn write_table(path: &Path, table: &Table) -> Result<()> {

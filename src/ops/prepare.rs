@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
-use super::quality::{tell, write};
+use super::quality::{columns_in_use, raw_step, tell, write};
 use super::{Context, QualityFailed, dataset};
 use crate::data::quality::{self, Setting};
 use crate::data::{Dataset, Part, RowCounts, Table};
@@ -22,20 +22,17 @@ pub fn prepare(mut context: Context<'_>) -> Result<()> {
         .map(|path| path.display().to_string())
         .collect();
     let inputs = inputs.join(", ");
-    let (observed, forecasts) = read(&context)?;
+    let (observed, forecasts) = read(&context, params)?;
     let observed = observed.with_context(|| {
         format!(
             "{inputs}: there are forecasts only, and no observations of {}",
             params.target
         )
     })?;
-    let raw_step = params
-        .raw_step
-        .or_else(|| quality::usual_step(observed.times()))
-        .map_or(params.step, |raw| raw.min(params.step));
+    let raw_step = raw_step(params, &observed);
     let assessed = quality::assess(observed, &setting(params, raw_step, None));
     let forecasts = forecasts.map(|table| {
-        let step = quality::usual_step(table.times()).unwrap_or(params.step);
+        let step = quality::usual_step_of(&table).unwrap_or(params.step);
         quality::assess(table, &setting(params, step, Some(&[])))
     });
     let staged = StagedFolder::new(&context.out)?;
@@ -109,13 +106,17 @@ const OBSERVED: &str = "";
 const FORECASTS: &str = "-forecasts";
 
 /// The observations and the forecasts among the inputs.
-fn read(context: &Context<'_>) -> Result<(Option<Table>, Option<Table>)> {
+fn read(
+    context: &Context<'_>,
+    params: &PrepareParams,
+) -> Result<(Option<Table>, Option<Table>)> {
     let (mut observed, mut forecasts) = (None, None);
     for path in &context.inputs {
-        let more = dataset::read_table(path)?;
-        let slot: &mut Option<Table> = match more.issues() {
-            Some(_) => &mut forecasts,
-            None => &mut observed,
+        let (more, slot): (Table, &mut Option<Table>) = if dataset::is_forecast(path)? {
+            (dataset::read_table(path)?, &mut forecasts)
+        } else {
+            let columns = columns_in_use(params, &dataset::columns_of(path)?);
+            (dataset::read_columns(path, columns.as_deref())?, &mut observed)
         };
         *slot = Some(match slot.take() {
             Some(table) => table

@@ -3,11 +3,12 @@
 use anyhow::Result;
 
 use super::to_json;
-use crate::data::quality::{Assessment, Check, Example, QualityReport};
-use crate::data::refused_to_parquet;
+use crate::data::quality::{Assessment, Check, Example, QualityReport, usual_step_of};
+use crate::data::{Table, refused_to_parquet};
 use crate::event::{Event, Observer};
 use crate::fs::StagedFolder;
-use crate::params::SplitParams;
+use crate::params::{PrepareParams, SplitParams};
+use crate::time::Step;
 
 /// A check with the action `fail` found something.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -42,11 +43,24 @@ fn first(example: Option<&Example>) -> String {
         .as_ref()
         .map(|time| format!(" at {time}"))
         .unwrap_or_default();
+    let issue = example
+        .issue
+        .as_ref()
+        .map(|issue| format!(", issued at {issue}"))
+        .unwrap_or_default();
+    let series = example
+        .series
+        .as_ref()
+        .map(|series| format!(" in {series}"))
+        .unwrap_or_default();
     let value = example
         .value
         .map(|value| format!(" {value},"))
         .unwrap_or_default();
-    format!(", first{time}:{value} expected {}", example.expected)
+    format!(
+        ", first{series}{time}{issue}:{value} expected {}",
+        example.expected
+    )
 }
 
 impl QualityFailed {
@@ -79,6 +93,36 @@ pub(super) fn train_share(split: &SplitParams, times: &[i64]) -> f64 {
     split.train_share(first, last)
 }
 
+/// The step of observations, at most that of the data set.
+pub(super) fn raw_step(params: &PrepareParams, table: &Table) -> Step {
+    let told = params.raw_step.or_else(|| usual_step_of(table));
+    told.map_or(params.step, |raw| raw.min(params.step))
+}
+
+/// The columns that `prepare` uses of those that are there; all where it names none. Memory is spent
+/// for these only, and what is not used is not checked.
+pub(super) fn columns_in_use(prepare: &PrepareParams, there: &[String]) -> Option<Vec<String>> {
+    let mut names = prepare.columns.clone()?;
+    let quality = &prepare.quality;
+    let wind = prepare
+        .wind
+        .iter()
+        .flat_map(|pair| [&pair.speed, &pair.direction]);
+    let pairs = quality
+        .pairs
+        .iter()
+        .flatten()
+        .flat_map(|pair| [&pair.low, &pair.high]);
+    let others = [&prepare.target].into_iter().chain(&quality.required);
+    for name in others.chain(wind).chain(pairs) {
+        // What is missing of these is told by others; a missing one of `columns` is an error.
+        if there.contains(name) && !names.contains(name) {
+            names.push(name.clone());
+        }
+    }
+    Some(names)
+}
+
 /// The report as a result, for a person and for a program.
 pub(super) fn tell(report: &QualityReport, observer: &mut dyn Observer) -> Result<()> {
     observer.event(Event::Result {
@@ -94,8 +138,8 @@ pub(super) fn tell(report: &QualityReport, observer: &mut dyn Observer) -> Resul
 pub(super) fn write(staged: &StagedFolder, of: &str, assessed: &Assessment) -> Result<()> {
     staged.write(&format!("quality{of}.json"), &to_json(&assessed.report)?)?;
     let refused = &assessed.refused;
-    if !refused.reasons().is_empty() {
-        let rejects = refused_to_parquet(refused.table(), refused.reasons())?;
+    if refused.table().rows() > 0 {
+        let rejects = refused_to_parquet(refused.table(), &refused.reasons())?;
         staged.write(&format!("rejects{of}.parquet"), &rejects)?;
     }
     Ok(())

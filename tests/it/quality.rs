@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use krammerti::data::{Column, RowSeries, Table, to_parquet};
 use serde_json::Value;
 
 use crate::sandbox::Sandbox;
@@ -201,6 +202,88 @@ fn check_reads_files_and_data_sets_and_writes_nothing() {
         &["prepare.quality.duplicates", "one of drop, fail", "mask"],
     );
     assert!(sandbox.artifacts() == before, "check wrote something");
+}
+
+/// Two stations and three hours of each, of which one has a spike, as a fetched file.
+fn stations() -> Table {
+    let hours = 30;
+    let times = (0..2 * hours).map(|row| row % hours * 3600).collect();
+    let value = |row: i64| {
+        if row == 40 {
+            45.5
+        } else {
+            10.0 + row as f64 * 0.1
+        }
+    };
+    let column = |name: &str, values: Vec<f64>| Column {
+        name: name.to_owned(),
+        unit: "°C".to_owned(),
+        values,
+    };
+    let columns = vec![
+        column("temperature_2m", (0..2 * hours).map(value).collect()),
+        column("unused", vec![-9999.0; 2 * hours as usize]),
+    ];
+    let of = (0..2 * hours).map(|row| if row < hours { "north" } else { "south" });
+    let table = Table::new(times, columns).unwrap();
+    table.with_series(RowSeries::from_names(of)).unwrap()
+}
+
+#[test]
+fn check_reads_series_and_forecasts_and_only_the_columns_it_needs() {
+    let sandbox = Sandbox::new();
+    let write = |name: &str, table: &Table| {
+        std::fs::write(sandbox.path(name), to_parquet(table).unwrap()).unwrap();
+    };
+    write("stations.parquet", &stations());
+    let report = checked(&sandbox, "stations.parquet");
+    let spike = one("spikes", "temperature_2m", 1);
+    assert!(found(&report).contains(&spike), "{report}");
+    assert!(!found(&report).contains(&one("duplicates", "(rows)", 30)));
+    let rows = serde_json::json!({"rows_in": 30, "kept": 30, "dropped": 0});
+    assert_eq!(
+        report["series"],
+        serde_json::json!({"north": rows, "south": rows})
+    );
+    let mut checks = report["checks"].as_array().unwrap().iter();
+    let spikes = checks.find(|check| check["check"] == "spikes").unwrap();
+    assert_eq!(spikes["series"], serde_json::json!({"south": 1}));
+    assert_eq!(spikes["examples"][0]["series"], "south");
+
+    sandbox.edit(
+        "params.yaml",
+        "  calendar:",
+        "  columns: [temperature_2m]\n  quality: {spikes: fail}\n  calendar:",
+    );
+    let says = ["`spikes` of temperature_2m found 1, first in south at 1970-01-01T10:00:00Z: 45.5"];
+    let failed = sandbox.run(&["check", "stations.parquet"]).fails(3, &says);
+    assert!(failed.stdout.contains("2 series\n"), "{failed}");
+    assert!(!failed.stdout.contains("unused"), "{failed}");
+    let missing = [
+        "check",
+        "stations.parquet",
+        "--set",
+        "prepare.columns=[nothing]",
+    ];
+    sandbox.run(&missing).fails(
+        2,
+        &[
+            "stations.parquet",
+            "no column nothing; there are temperature_2m, unused",
+        ],
+    );
+
+    // The same rows as forecasts: the second half is another issue, and no jump back.
+    let table = stations();
+    let plain = Table::new(table.times().to_vec(), table.columns().to_vec()).unwrap();
+    let issues = (0..60).map(|row| row / 30 * 3600).collect();
+    write("forecasts.parquet", &plain.with_issues(issues).unwrap());
+    let report = checked(&sandbox, "forecasts.parquet");
+    let mut checks = report["checks"].as_array().unwrap().iter();
+    let spikes = checks.find(|check| check["check"] == "spikes").unwrap();
+    assert_eq!(spikes["count"], 1, "{report}");
+    assert_eq!(spikes["examples"][0]["issue"], "1970-01-01T01:00:00Z");
+    assert!(found(&report).iter().all(|(check, ..)| check != "order"));
 }
 
 /// A project around one CSV file: its columns as `name: {unit: …, from: …}` and its target.

@@ -1,8 +1,12 @@
 //! All checks on the values of one column, in one pass over it.
 
-use super::super::Column;
+use std::ops::Range;
+
+use super::super::{Column, Table};
+use super::groups::Group;
 use super::report::{Check, Example, Finding, number};
-use super::{Setting, quantity, takes_away};
+use super::tally::Tally;
+use super::{Setting, quantity};
 use crate::params::{Action, QualityParams, Quantity};
 use crate::time::Step;
 
@@ -36,6 +40,8 @@ pub(super) struct ColumnRule {
     min: f64,
     max: f64,
     sentinels: Sentinels,
+    /// A value in the range is no sentinel if its size is below this.
+    ordinary: f64,
     change: Option<Change>,
     stuck_s: i64,
     resting: &'static [f64],
@@ -90,6 +96,19 @@ impl Sentinels {
         }
     }
 
+    /// Below which size a value between these two is none of them.
+    fn size_within(&self, min: f64, max: f64) -> f64 {
+        let reaches = |s: &f64| {
+            let near = 1e-7 * s.abs();
+            s + near >= min && s - near <= max
+        };
+        if self.values.iter().any(reaches) {
+            self.least
+        } else {
+            f64::INFINITY
+        }
+    }
+
     /// Whether a value is one of them, as far as single precision tells: files often passed it.
     fn hold(&self, value: f64) -> bool {
         value.abs() >= self.least
@@ -119,18 +138,20 @@ impl ColumnRule {
             step: change,
             step_s: step.seconds() as f64,
         };
+        let sentinels = match on_sentinels {
+            Action::Off => Sentinels::new(Vec::new()),
+            _ => match &params.sentinel_values {
+                Some(values) => Sentinels::new(values.clone()),
+                None => Sentinels::outside(&SENTINELS, min, max),
+            },
+        };
         Self {
             quantity,
             unit: column.unit.clone(),
             min,
             max,
-            sentinels: match on_sentinels {
-                Action::Off => Sentinels::new(Vec::new()),
-                _ => match &params.sentinel_values {
-                    Some(values) => Sentinels::new(values.clone()),
-                    None => Sentinels::outside(&SENTINELS, min, max),
-                },
-            },
+            ordinary: sentinels.size_within(min, max),
+            sentinels,
             change: own
                 .max_change
                 .map(configured)
@@ -151,6 +172,12 @@ impl ColumnRule {
     /// Whether there is a value, and neither a sentinel nor out of range.
     pub(super) fn believes(&self, value: f64) -> bool {
         !self.sentinels.hold(value) && (self.min..=self.max).contains(&value)
+    }
+
+    /// Whether a value is believed at the first glance. One that is not may still be.
+    #[inline]
+    fn is_ordinary(&self, value: f64) -> bool {
+        value.abs() < self.ordinary && value >= self.min && value <= self.max
     }
 
     fn has_range(&self) -> bool {
@@ -181,42 +208,17 @@ pub(super) struct Outcome {
     pub(super) drops: Vec<(usize, Check)>,
 }
 
-/// One check in the making: what it found, and where, if that must be known.
-struct Tally {
-    finding: Finding,
-    rows: Vec<usize>,
-    remembers: bool,
-}
-
-impl Tally {
-    fn new(check: Check, column: &Column, action: Action) -> Self {
-        Self {
-            finding: Finding::new(check, Some(&column.name), action),
-            rows: Vec::new(),
-            remembers: takes_away(action),
-        }
-    }
-
-    fn hit(&mut self, row: usize, example: impl FnOnce() -> Example) {
-        self.finding.hit(example);
-        if self.remembers {
-            self.rows.push(row);
-        }
-    }
-}
-
 impl Outcome {
     /// Takes over what one check found, where it had a limit to check against.
-    fn take(&mut self, tally: Tally, has_limit: bool, rows: usize) {
-        let (check, action) = (tally.finding.check, tally.finding.action);
+    fn take(&mut self, tally: Tally<'_>, has_limit: bool, all: usize) {
+        let (finding, rows) = tally.finish(all);
+        let (check, action) = (finding.check, finding.action);
         if has_limit && action != Action::Off {
-            self.findings.push(tally.finding.of(rows));
+            self.findings.push(finding);
         }
         match action {
-            Action::Mask => self.masks.extend(tally.rows),
-            Action::Drop => self
-                .drops
-                .extend(tally.rows.into_iter().map(|row| (row, check))),
+            Action::Mask => self.masks.extend(rows),
+            Action::Drop => self.drops.extend(rows.into_iter().map(|row| (row, check))),
             _ => {}
         }
     }
@@ -301,111 +303,200 @@ impl Run {
     }
 }
 
-/// The checks on single values, on changes and on what is missing. The times must be in order.
+/// The checks on single values, on changes and on what is missing. The rows must be in order.
 pub(super) fn check(
-    times: &[i64],
+    table: &Table,
+    groups: &[Group<'_>],
     column: &Column,
     rule: &ColumnRule,
     setting: &Setting<'_>,
 ) -> Outcome {
-    let values = &column.values[..];
-    let mut sentinels = Tally::new(Check::Sentinels, column, rule.on_sentinels);
-    let mut range = Tally::new(Check::Range, column, rule.on_range);
-    let mut spikes = Tally::new(Check::Spikes, column, rule.on_spikes);
-    let mut stuck = Tally::new(Check::Stuck, column, rule.on_stuck);
-    let mut missing = Missing::new(times, setting.step);
-    let (mut least, mut greatest, mut believed) = (f64::INFINITY, f64::NEG_INFINITY, 0_usize);
-    let mut changes = Changes::new(rule);
-    let mut run: Option<Run> = None;
-
-    for (row, (&time, &value)) in times.iter().zip(values).enumerate() {
-        if value.is_nan() {
-            continue;
+    let tally = |check, action| Tally::new(table, check, Some(&column.name), action);
+    let mut pass = Pass {
+        table,
+        values: &column.values,
+        rule,
+        sentinels: tally(Check::Sentinels, rule.on_sentinels),
+        range: tally(Check::Range, rule.on_range),
+        spikes: tally(Check::Spikes, rule.on_spikes),
+        stuck: tally(Check::Stuck, rule.on_stuck),
+    };
+    let mut constant = tally(Check::Constant, setting.params.constant);
+    let mut completeness = tally(Check::Completeness, setting.params.completeness);
+    let mut steps = Steps::default();
+    for group in groups {
+        let mut span = Span::default();
+        let mut missing = Missing::new(setting.step);
+        for strand in group.strands() {
+            pass.over(strand, &mut span, &mut missing);
         }
-        if rule.sentinels.hold(value) {
-            sentinels.hit(row, || Example::new(time, Some(value), "a measured value"));
-            continue;
+        if span.count > 1 && span.least.to_bits() == span.greatest.to_bits() {
+            constant.count(group.rows.start, span.count);
+            constant.show(|| Example::of_group(table, group, span.least, "values that change"));
         }
-        missing.value_at(time);
-        if value < rule.min || value > rule.max {
-            if rule.on_range != Action::Off {
-                range.hit(row, || Example::new(time, Some(value), rule.range()));
-            }
-            continue;
-        }
-        believed += 1;
-        least = least.min(value);
-        greatest = greatest.max(value);
-        if let Some((before, allowed)) = changes.too_large(time, value) {
-            spikes.hit(row, || {
-                let expected =
-                    format!("within {} of {} before it", number(allowed), number(before));
-                Example::new(time, Some(value), expected)
-            });
-            continue;
-        }
-        if let Some(ended) = Run::go_on(&mut run, row, value) {
-            tell_stuck(&mut stuck, ended, times, values, rule);
-        }
+        steps.add(missing.tell(&mut completeness, table, group, setting.params));
     }
-    if let Some(ended) = run {
-        tell_stuck(&mut stuck, ended, times, values, rule);
+    if steps.all > 0 {
+        completeness.measure(steps.absent as f64 / steps.all as f64);
     }
-
-    let mut constant = Finding::new(Check::Constant, Some(&column.name), setting.params.constant);
-    if believed > 1 && least.to_bits() == greatest.to_bits() {
-        constant.hit(|| Example {
-            time: None,
-            value: Some(least),
-            expected: "values that change".to_owned(),
-        });
-        constant.count = believed;
-    }
-    let completeness = missing.finding(times, column, setting);
     let mut outcome = Outcome {
         findings: Vec::new(),
         masks: Vec::new(),
         drops: Vec::new(),
     };
-    outcome.take(sentinels, true, values.len());
-    outcome.take(range, rule.has_range(), values.len());
-    outcome.take(spikes, rule.change.is_some(), values.len());
-    outcome.take(stuck, rule.stuck_s < i64::MAX, values.len());
-    let whole = [completeness, constant.of(values.len())].into_iter();
-    outcome
-        .findings
-        .extend(whole.filter(|finding| finding.action != Action::Off));
+    let rows = column.values.len();
+    outcome.take(pass.sentinels, true, rows);
+    outcome.take(pass.range, rule.has_range(), rows);
+    outcome.take(pass.spikes, rule.change.is_some(), rows);
+    outcome.take(pass.stuck, rule.stuck_s < i64::MAX, rows);
+    outcome.take(completeness, true, steps.all);
+    outcome.take(constant, true, rows);
     outcome
 }
 
-/// Counts every row of a run that is too long; one example a run.
-fn tell_stuck(stuck: &mut Tally, run: Run, times: &[i64], values: &[f64], rule: &ColumnRule) {
-    let seconds = times[run.last] - times[run.first];
-    let value = f64::from_bits(run.bits);
-    let rests = rule.resting.contains(&value);
-    if run.rows < STUCK_ROWS || seconds < rule.stuck_s || rests || rule.on_stuck == Action::Off {
-        return;
-    }
-    stuck.hit(run.first, || {
-        let hours = |seconds: i64| number(seconds as f64 / 3600.0);
-        let expected = format!(
-            "a change within {} h, it stayed for {} h",
-            hours(rule.stuck_s),
-            hours(seconds)
-        );
-        Example::new(times[run.first], Some(value), expected)
-    });
-    stuck.finding.count += run.rows - 1;
-    if stuck.remembers {
-        // Other values may stand between: missing ones, and such as another check has told.
-        let same = (run.first + 1..=run.last).filter(|&row| values[row].to_bits() == run.bits);
-        stuck.rows.extend(same);
+/// The values that are believed of one series.
+#[derive(Clone, Copy)]
+struct Span {
+    count: usize,
+    least: f64,
+    greatest: f64,
+}
+
+impl Default for Span {
+    fn default() -> Self {
+        Self {
+            count: 0,
+            least: f64::INFINITY,
+            greatest: f64::NEG_INFINITY,
+        }
     }
 }
 
-/// What is missing of a column, counted in steps from the first row to the last.
+/// What goes over the values of a column, and what it finds on the way.
+struct Pass<'a> {
+    table: &'a Table,
+    values: &'a [f64],
+    rule: &'a ColumnRule,
+    sentinels: Tally<'a>,
+    range: Tally<'a>,
+    spikes: Tally<'a>,
+    stuck: Tally<'a>,
+}
+
+impl Pass<'_> {
+    /// Over rows that follow each other in time.
+    fn over(&mut self, rows: Range<usize>, span: &mut Span, missing: &mut Missing) {
+        // What changes with every value lives in registers, and nowhere else.
+        let (mut believed, mut gaps) = (*span, *missing);
+        let (table, rule) = (self.table, self.rule);
+        let times = &table.times()[rows.clone()];
+        let values = &self.values[rows.clone()];
+        let mut changes = Changes::new(rule);
+        let mut run: Option<Run> = None;
+        gaps.begin(times);
+        for ((row, &time), &value) in rows.zip(times).zip(values) {
+            if !rule.is_ordinary(value) {
+                if value.is_nan() {
+                    continue;
+                }
+                if rule.sentinels.hold(value) {
+                    let found = || Example::at(table, row, Some(value), "a measured value");
+                    self.sentinels.hit(row, found);
+                    continue;
+                }
+                if value < rule.min || value > rule.max {
+                    gaps.value_at(time);
+                    if rule.on_range != Action::Off {
+                        let found = || Example::at(table, row, Some(value), rule.range());
+                        self.range.hit(row, found);
+                    }
+                    continue;
+                }
+            }
+            gaps.value_at(time);
+            believed.count += 1;
+            believed.least = believed.least.min(value);
+            believed.greatest = believed.greatest.max(value);
+            if let Some((before, allowed)) = changes.too_large(time, value) {
+                self.spikes.hit(row, || {
+                    let (allowed, before) = (number(allowed), number(before));
+                    let expected = format!("within {allowed} of {before} before it");
+                    Example::at(table, row, Some(value), expected)
+                });
+                continue;
+            }
+            if let Some(ended) = Run::go_on(&mut run, row, value) {
+                self.tell_stuck(ended);
+            }
+        }
+        if let Some(ended) = run {
+            self.tell_stuck(ended);
+        }
+        gaps.end(times);
+        (*span, *missing) = (believed, gaps);
+    }
+
+    /// Counts every row of a run that is too long; one example a run.
+    #[inline]
+    fn tell_stuck(&mut self, run: Run) {
+        // Nearly always, and so before anything else.
+        if run.rows < STUCK_ROWS {
+            return;
+        }
+        self.tell_long_run(run);
+    }
+
+    #[inline(never)]
+    fn tell_long_run(&mut self, run: Run) {
+        let (table, rule) = (self.table, self.rule);
+        let seconds = table.times()[run.last] - table.times()[run.first];
+        let value = f64::from_bits(run.bits);
+        let rests = rule.resting.contains(&value);
+        if seconds < rule.stuck_s || rests || rule.on_stuck == Action::Off {
+            return;
+        }
+        self.stuck.count(run.first, run.rows);
+        self.stuck.show(|| {
+            let hours = |seconds: i64| number(seconds as f64 / 3600.0);
+            let expected = format!(
+                "a change within {} h, it stayed for {} h",
+                hours(rule.stuck_s),
+                hours(seconds)
+            );
+            Example::at(table, run.first, Some(value), expected)
+        });
+        if self.stuck.remembers() {
+            // Other values may stand between: missing ones, and such as another check has told.
+            (run.first..=run.last)
+                .filter(|&row| self.values[row].to_bits() == run.bits)
+                .for_each(|row| self.stuck.remember(row));
+        }
+    }
+}
+
+/// Steps of series from their first row to their last.
+#[derive(Clone, Copy, Default)]
+struct Steps {
+    all: usize,
+    /// Those without a value.
+    absent: usize,
+}
+
+impl Steps {
+    fn add(&mut self, other: Self) {
+        self.all += other.all;
+        self.absent += other.absent;
+    }
+}
+
+/// What is missing of a column in one series, counted in steps from the first row to the last; of
+/// forecasts from the first row of an issue to its last.
+#[derive(Clone, Copy)]
 struct Missing {
     step: i64,
+    /// The steps of the strands that have ended.
+    steps: Steps,
+    /// Values of the strand that is looked at.
     present: usize,
     /// The time of the last value; at first a step before the first row.
     last: i64,
@@ -414,22 +505,29 @@ struct Missing {
 }
 
 impl Missing {
-    fn new(times: &[i64], step: Step) -> Self {
-        let step = step.seconds();
+    fn new(step: Step) -> Self {
         Self {
-            step,
+            step: step.seconds(),
+            steps: Steps::default(),
             present: 0,
-            last: times.first().map_or(0, |first| first - step),
+            last: 0,
             longest: (0, 0),
         }
     }
 
+    fn begin(&mut self, times: &[i64]) {
+        self.present = 0;
+        self.last = times.first().map_or(0, |first| first - self.step);
+    }
+
+    #[inline]
     fn value_at(&mut self, time: i64) {
         self.gap_before(time);
         self.present += 1;
         self.last = time;
     }
 
+    #[inline]
     fn gap_before(&mut self, time: i64) {
         let length = time - self.last - self.step;
         if length > self.longest.0 {
@@ -437,27 +535,38 @@ impl Missing {
         }
     }
 
-    fn finding(mut self, times: &[i64], column: &Column, setting: &Setting<'_>) -> Finding {
-        let params = setting.params;
-        let mut finding =
-            Finding::new(Check::Completeness, Some(&column.name), params.completeness);
+    fn end(&mut self, times: &[i64]) {
         let (Some(&first), Some(&end)) = (times.first(), times.last()) else {
-            return finding;
+            return;
         };
+        self.gap_before(end + self.step);
         // Rows off the step may lie between; a column never has more values than steps.
         let steps = (((end - first) / self.step) as usize + 1).max(self.present);
-        self.gap_before(end + self.step);
-        let absent = steps - self.present;
-        let share = absent as f64 / steps as f64;
-        finding.measured = Some(share);
-        if share > params.missing_share {
-            finding.hit(|| Example {
-                time: None,
-                value: Some(share),
-                expected: format!(
-                    "a missing share of at most {}",
-                    number(params.missing_share)
-                ),
+        self.steps.add(Steps {
+            all: steps,
+            absent: steps - self.present,
+        });
+    }
+
+    /// Tells where too much is missing, or for too long.
+    fn tell(
+        self,
+        tally: &mut Tally<'_>,
+        table: &Table,
+        group: &Group<'_>,
+        params: &QualityParams,
+    ) -> Steps {
+        let Steps { all, absent } = self.steps;
+        if all == 0 {
+            return self.steps;
+        }
+        let share = absent as f64 / all as f64;
+        let too_much = share > params.missing_share;
+        if too_much {
+            tally.show(|| {
+                let most = number(params.missing_share);
+                let expected = format!("a missing share of at most {most}");
+                Example::of_group(table, group, share, expected)
             });
         }
         let (length, start) = self.longest;
@@ -465,17 +574,18 @@ impl Missing {
         let longest = params
             .longest_missing
             .map_or(week.max(6 * self.step), Step::seconds);
-        if length > longest {
-            finding.hit(|| {
+        let too_long = length > longest;
+        if too_long {
+            tally.show(|| {
                 let hours = |seconds: i64| number(seconds as f64 / 3600.0);
                 let (longest, length) = (hours(longest), hours(length));
                 let expected = format!("at most {longest} h without a value, here {length} h");
-                Example::new(start, None, expected)
+                Example::of_group_at(table, group, start, expected)
             });
         }
-        if finding.count > 0 {
-            finding.count = absent;
+        if too_much || too_long {
+            tally.count(group.rows.start, absent);
         }
-        finding.of(steps)
+        self.steps
     }
 }

@@ -9,22 +9,28 @@
 //! That winter is no summer is no drift: only whole years next to the border are compared, and
 //! parts shorter than one not at all (`limits.drift_span`).
 
-use super::super::Column;
+use super::super::{Column, Table};
 use super::Setting;
 use super::columns::ColumnRule;
+use super::groups::Group;
 use super::report::{Check, Example, Finding, number};
+use super::tally::Tally;
 use crate::params::{Action, Quantity};
 
 /// Bins of the index.
 const BINS: usize = 10;
-/// Values looked at in each part, evenly spread: enough for the third digit of the index.
+/// Values looked at in each part of a series, evenly spread: enough for the third digit of the index.
 const SAMPLE: usize = 100_000;
+/// Of many series fewer are looked at in each, but no fewer than these: the second digit.
+const LEAST_SAMPLE: usize = 5_000;
 /// Fewer values than this say nothing about ten bins.
 const ENOUGH: usize = 200;
 
-/// Compares the part after the training part with it. `None` where that cannot be done.
+/// Compares the part after the training part with it, series by series; what is told is the
+/// greatest index. `None` where that cannot be done.
 pub(super) fn check(
-    times: &[i64],
+    table: &Table,
+    groups: &[Group<'_>],
     column: &Column,
     rule: &ColumnRule,
     setting: &Setting<'_>,
@@ -34,6 +40,41 @@ pub(super) fn check(
     if params.drift == Action::Off || rule.quantity == Quantity::Direction {
         return None;
     }
+    let largest = (SAMPLE / groups.len().max(1)).max(LEAST_SAMPLE);
+    let mut tally = Tally::new(table, Check::Drift, Some(&column.name), params.drift);
+    let mut greatest: Option<f64> = None;
+    let mut compared = 0;
+    for group in groups {
+        let values = &column.values[group.rows.clone()];
+        let Some((psi, border)) = index(group.axis(), values, largest, rule, setting) else {
+            continue;
+        };
+        compared += 1;
+        greatest = Some(greatest.map_or(psi, |other| other.max(psi)));
+        if psi > params.drift_psi {
+            let row = group.rows.start + border;
+            tally.count(row, 1);
+            tally.show(|| {
+                let limit = number(params.drift_psi);
+                let expected = format!("at most {limit} against the training part");
+                Example::at(table, row, Some(psi), expected)
+            });
+        }
+    }
+    tally.measure(greatest?);
+    Some(tally.finish(compared).0)
+}
+
+/// The index of one series, and the first row after its training part. The rows are in order of
+/// `times`; these are the issue times of forecasts.
+fn index(
+    times: &[i64],
+    values: &[f64],
+    largest: usize,
+    rule: &ColumnRule,
+    setting: &Setting<'_>,
+) -> Option<(f64, usize)> {
+    let params = setting.params;
     let (first, last) = (*times.first()?, *times.last()?);
     let span = last - first;
     let border = first + (span as f64 * setting.train_share) as i64;
@@ -43,23 +84,11 @@ pub(super) fn check(
     let (before, after) = whole_spans(first, border, last, params.drift_span.seconds());
     let row = |time: i64| times.partition_point(|&other| other < time);
     let (from, row, to) = (row(before), row(border), row(after));
-    let train = sample(&column.values[from..row], rule);
-    let rest = sample(&column.values[row..to], rule);
+    let train = sample(&values[from..row], largest, rule);
+    let rest = sample(&values[row..to], largest, rule);
     // Logarithms differ in the last bit from machine to machine; a report must not.
     let psi = (stability_index(train, &rest)? * 1e6).round() / 1e6;
-    let mut finding = Finding::new(Check::Drift, Some(&column.name), params.drift);
-    finding.measured = Some(psi);
-    if psi > params.drift_psi {
-        let limit = number(params.drift_psi);
-        finding.hit(|| {
-            Example::new(
-                times[row],
-                Some(psi),
-                format!("at most {limit} against the training part"),
-            )
-        });
-    }
-    Some(finding.of(1))
+    Some((psi, row))
 }
 
 /// Where whole spans around the border begin and end, none of them empty: fourteen months hold two
@@ -72,8 +101,8 @@ fn whole_spans(first: i64, border: i64, last: i64, span: i64) -> (i64, i64) {
     )
 }
 
-fn sample(values: &[f64], rule: &ColumnRule) -> Vec<f64> {
-    let stride = values.len().div_ceil(SAMPLE).max(1);
+fn sample(values: &[f64], largest: usize, rule: &ColumnRule) -> Vec<f64> {
+    let stride = values.len().div_ceil(largest).max(1);
     let spread = values.iter().copied().step_by(stride);
     spread.filter(|&value| rule.believes(value)).collect()
 }

@@ -11,6 +11,13 @@
 //! once, front to back, by one loop that holds all checks on single values (`columns.rs`): a row
 //! costs no allocation unless it is bad.
 //!
+//! Rows follow each other within a series, and those of forecasts within one issue (`groups.rs`):
+//! order, duplicates, gaps, changes and runs of one value are looked for there. What is found is
+//! told once for a check and a column, with the count of each series.
+//!
+//! Nothing is held twice but refused rows: a table in order is not copied, another one is put in
+//! order and closed up in place.
+//!
 //! A value that is a sentinel or out of range is told as such and not looked at again: a −9999
 //! would otherwise be a spike twice, and contradict its neighbour.
 //!
@@ -19,11 +26,13 @@
 
 mod columns;
 mod drift;
+mod groups;
 mod pairs;
 mod quantity;
 mod report;
 mod rows;
 mod sieve;
+mod tally;
 
 use rayon::prelude::*;
 
@@ -37,6 +46,7 @@ pub use report::{Check, Example, Finding, QualityReport, RowTotals};
 pub use sieve::Refused;
 
 use columns::ColumnRule;
+use groups::{PerStrand, Strands, groups};
 use sieve::{Mark, Sieve};
 
 /// What the checks must be told besides the table.
@@ -58,7 +68,7 @@ pub struct Setting<'a> {
 /// What comes out of the checks.
 #[derive(Clone, Debug)]
 pub struct Assessment {
-    /// The rows to go on with, in order of time, with bad values masked where that was asked for.
+    /// The rows to go on with, in order of series, issue and time, with bad values masked where that was asked for.
     pub kept: Table,
     /// The others.
     pub refused: Refused,
@@ -74,23 +84,19 @@ pub fn assess(table: Table, setting: &Setting<'_>) -> Assessment {
     findings.extend(rows::in_order(&mut sieve, params.order));
     findings.push(rows::off_step(&mut sieve, setting.step, params.off_step));
     findings.extend(rows::duplicates(&mut sieve, params));
-    findings.extend(rows::gaps(sieve.table().times(), setting));
-    findings.extend(rows::timeliness(sieve.table().times(), setting));
-
-    let rules: Vec<ColumnRule> = {
-        let columns = sieve.table().columns();
-        columns
-            .iter()
-            .map(|c| ColumnRule::new(c, params, setting.step))
-            .collect()
-    };
     let table = sieve.table();
+    findings.extend(rows::gaps(table, setting));
+    findings.extend(rows::timeliness(table, setting));
+
+    let groups = groups(table);
+    let rules: Vec<ColumnRule> = (table.columns().iter())
+        .map(|column| ColumnRule::new(column, params, setting.step))
+        .collect();
     let outcomes: Vec<columns::Outcome> = (table.columns().par_iter().zip(&rules))
         .map(|(column, rule)| {
-            let mut outcome = columns::check(table.times(), column, rule, setting);
-            outcome
-                .findings
-                .extend(drift::check(table.times(), column, rule, setting));
+            let mut outcome = columns::check(table, &groups, column, rule, setting);
+            let drift = drift::check(table, &groups, column, rule, setting);
+            outcome.findings.extend(drift);
             outcome
         })
         .collect();
@@ -114,9 +120,8 @@ pub fn assess(table: Table, setting: &Setting<'_>) -> Assessment {
     findings.sort_by_key(|finding| finding.check);
     let rows_in = sieve.rows_in();
     let (kept, refused) = sieve.finish();
-    let rows = RowTotals::new(rows_in, kept.times().len(), refused.table().times().len());
     Assessment {
-        report: QualityReport::new(rows, masked, findings),
+        report: QualityReport::new(rows_in, &kept, refused.table(), masked, findings),
         kept,
         refused,
     }
@@ -125,8 +130,22 @@ pub fn assess(table: Table, setting: &Setting<'_>) -> Assessment {
 /// The step between most rows, or between some where no step is that frequent; for data of which
 /// no parameter tells the step.
 pub fn usual_step(times: &[i64]) -> Option<Step> {
-    let steps = times.windows(2).map(|pair| (pair[1] - pair[0]).abs());
-    let usual = rows::most_frequent(steps.filter(|&step| step > 0))?;
+    let steps = times.windows(2).map(|pair| pair[1] - pair[0]);
+    usual(steps)
+}
+
+/// The same of a table, whose rows follow each other within one series and issue.
+pub fn usual_step_of(table: &Table) -> Option<Step> {
+    let mut strands = Strands::new(table);
+    let mut last = PerStrand::new();
+    usual(table.times().iter().enumerate().filter_map(|(row, &time)| {
+        let before = last.of(strands.number(row)).replace(time)?;
+        Some(time - before)
+    }))
+}
+
+fn usual(steps: impl Iterator<Item = i64>) -> Option<Step> {
+    let usual = rows::most_frequent(steps.map(i64::abs).filter(|&step| step > 0))?;
     Step::from_seconds(u32::try_from(usual).ok()?)
 }
 

@@ -5,6 +5,7 @@ use super::super::Table;
 use super::columns::ColumnRule;
 use super::report::{Check, Example, Finding, number};
 use super::sieve::Mark;
+use super::tally::Tally;
 use crate::params::{Action, OrderedPair, QualityParams, Quantity};
 
 /// Sensors of two quantities agree no better than this, in °C or m/s: WMO-No. 8 asks 0.1 to 0.3 °C
@@ -49,22 +50,19 @@ fn check_pair(
     (low, high): (usize, usize),
 ) -> Outcome {
     let name = format!("{} ≤ {}", pair.low, pair.high);
-    let mut finding = Finding::new(Check::Consistency, Some(&name), action);
-    let mut rows = Vec::new();
+    let mut tally = Tally::new(table, Check::Consistency, Some(&name), action);
     let lower = &table.columns()[low].values;
     let upper = &table.columns()[high].values;
     for (row, (&below, &above)) in lower.iter().zip(upper).enumerate() {
         let contradict = below > above + pair.tolerance;
         if contradict && rules[low].believes(below) && rules[high].believes(above) {
-            finding.hit(|| {
+            tally.hit(row, || {
                 let expected = format!("at most {} of {}", number(above), pair.high);
-                Example::new(table.times()[row], Some(below), expected)
+                Example::at(table, row, Some(below), expected)
             });
-            if super::takes_away(action) {
-                rows.push(row);
-            }
         }
     }
+    let (finding, rows) = tally.finish(table.rows());
     let mark = |&row: &usize| Mark {
         row,
         check: Check::Consistency,
@@ -78,7 +76,7 @@ fn check_pair(
         ),
     };
     Outcome {
-        finding: finding.of(table.times().len()),
+        finding,
         masks,
         drops,
     }

@@ -1,9 +1,11 @@
 //! What the checks found: for `quality.json`, and as a table for a person.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::super::Table;
 use crate::params::Action;
 use crate::time::{format_short, format_utc};
 
@@ -88,6 +90,9 @@ pub struct Finding {
     /// What the check measured, where it measures one number: the index of drift.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub measured: Option<f64>,
+    /// How much of that in which series, where there are several; those with nothing are left out.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub series: BTreeMap<String, usize>,
     /// The first of them.
     pub examples: Vec<Example>,
 }
@@ -98,6 +103,12 @@ pub struct Example {
     /// When, in UTC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time: Option<String>,
+    /// In which series, where there are several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub series: Option<String>,
+    /// Of which issue time, in UTC, where it is a forecast.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issue: Option<String>,
     /// What stands there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<f64>,
@@ -109,6 +120,8 @@ impl Example {
     pub(super) fn new(time: i64, value: Option<f64>, expected: impl Into<String>) -> Self {
         Self {
             time: Some(format_utc(time)),
+            series: None,
+            issue: None,
             value,
             expected: expected.into(),
         }
@@ -124,15 +137,8 @@ impl Finding {
             count: 0,
             share: 0.0,
             measured: None,
+            series: BTreeMap::new(),
             examples: Vec::new(),
-        }
-    }
-
-    /// Counts one more.
-    pub(super) fn hit(&mut self, example: impl FnOnce() -> Example) {
-        self.count += 1;
-        if self.examples.len() < EXAMPLES {
-            self.examples.push(example());
         }
     }
 
@@ -153,7 +159,7 @@ impl Finding {
 }
 
 /// What became of the rows. `rows_in` is always `kept + dropped`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "RowTotalsAsWritten", into = "RowTotalsAsWritten")]
 pub struct RowTotals {
     kept: usize,
@@ -173,6 +179,11 @@ impl RowTotals {
     pub(super) fn new(rows_in: usize, kept: usize, dropped: usize) -> Self {
         debug_assert_eq!(rows_in, kept + dropped);
         Self { kept, dropped }
+    }
+
+    fn add(&mut self, kept: usize, dropped: usize) {
+        self.kept += kept;
+        self.dropped += dropped;
     }
 
     /// Rows of the table.
@@ -215,20 +226,49 @@ impl TryFrom<RowTotalsAsWritten> for RowTotals {
     }
 }
 
+fn by_series(kept: &Table, refused: &Table) -> BTreeMap<String, RowTotals> {
+    let mut totals: BTreeMap<String, RowTotals> = BTreeMap::new();
+    for (table, (of_kept, of_refused)) in [(kept, (1, 0)), (refused, (0, 1))] {
+        let Some(series) = table.series() else {
+            continue;
+        };
+        let mut rows = vec![0_usize; series.names().len()];
+        for &place in series.places() {
+            rows[place as usize] += 1;
+        }
+        for (name, rows) in series.names().iter().zip(rows) {
+            let total = totals.entry(name.clone()).or_default();
+            total.add(of_kept * rows, of_refused * rows);
+        }
+    }
+    totals
+}
+
 /// `quality.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct QualityReport {
     format: u32,
     rows: RowTotals,
+    /// The same by series, where there are several.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    series: BTreeMap<String, RowTotals>,
     masked: usize,
     checks: Vec<Finding>,
 }
 
 impl QualityReport {
-    pub(super) fn new(rows: RowTotals, masked: usize, checks: Vec<Finding>) -> Self {
+    /// From what went in, what came out of it, and what was found.
+    pub(super) fn new(
+        rows_in: usize,
+        kept: &Table,
+        refused: &Table,
+        masked: usize,
+        checks: Vec<Finding>,
+    ) -> Self {
         Self {
             format: FORMAT,
-            rows,
+            rows: RowTotals::new(rows_in, kept.rows(), refused.rows()),
+            series: by_series(kept, refused),
             masked,
             checks,
         }
@@ -237,6 +277,11 @@ impl QualityReport {
     /// What became of the rows.
     pub fn rows(&self) -> RowTotals {
         self.rows
+    }
+
+    /// What became of the rows of each series, where there are several.
+    pub fn series(&self) -> &BTreeMap<String, RowTotals> {
+        &self.series
     }
 
     /// How many values were taken away.
@@ -279,6 +324,9 @@ impl QualityReport {
             rows.dropped(),
             self.masked
         );
+        if !self.series.is_empty() {
+            text += &format!("{} series\n", self.series.len());
+        }
         if found.is_empty() {
             return text + &format!("{} checks found nothing\n", self.checks.len());
         }
@@ -288,11 +336,18 @@ impl QualityReport {
         );
         for finding in &found {
             let column = finding.column.as_deref().unwrap_or("(rows)");
+            let column = match finding.series.len() {
+                0 => shortened(column, 40),
+                series => {
+                    let series = format!(", {series} series");
+                    shortened(column, 40 - series.len()) + &series
+                }
+            };
             let action = format!("{:?}", finding.action).to_lowercase();
             text += &format!(
                 "{:<12} {:<40} {:<6} {:>9} {:>8}\n",
                 finding.check.to_string(),
-                shortened(column, 40),
+                column,
                 action,
                 finding.count,
                 percent(finding.share)
@@ -308,20 +363,29 @@ impl QualityReport {
     }
 }
 
-/// `2020-01-01 00:00  -9999, expected -90 to 60 °C`.
+/// `2020-01-01 00:00  -9999, expected -90 to 60 °C`, after the name of its series, and for a
+/// forecast with its issue time behind the time.
 fn told(example: &Example) -> String {
-    let time = example
-        .time
+    let short = |time: &Option<String>| {
+        let time = time.as_deref()?;
+        Some(format_short(crate::time::parse_time(time, None, 0)?))
+    };
+    let series = example
+        .series
         .as_deref()
-        .and_then(|time| crate::time::parse_time(time, None, 0));
-    let time = time
-        .map(|time| format!("{}  ", format_short(time)))
+        .map(|series| format!("{}  ", shortened(series, 20)))
+        .unwrap_or_default();
+    let issue = short(&example.issue)
+        .map(|issue| format!("of {issue}  "))
+        .unwrap_or_default();
+    let time = short(&example.time)
+        .map(|time| format!("{time}  "))
         .unwrap_or_default();
     let value = example
         .value
         .map(|value| format!("{}, ", number(value)))
         .unwrap_or_default();
-    format!("{time}{value}expected {}", example.expected)
+    format!("{series}{time}{issue}{value}expected {}", example.expected)
 }
 
 /// A number with at most four digits after the point, and none that say nothing.

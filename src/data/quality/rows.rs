@@ -2,8 +2,10 @@
 
 use super::super::Table;
 use super::Setting;
+use super::groups::{Group, PerStrand, Strands, groups};
 use super::report::{Check, Example, Finding, number};
 use super::sieve::{Mark, Sieve};
+use super::tally::Tally;
 use crate::params::{Action, Conflicts, QualityParams};
 use crate::time::{Step, format_utc};
 
@@ -24,8 +26,11 @@ pub(super) fn required_columns(table: &Table, setting: &Setting<'_>) -> Vec<Find
     let finding = |name: &String| {
         let mut finding = Finding::new(Check::Required, Some(name), params.missing_columns);
         if !there.contains(&name.as_str()) {
-            finding.hit(|| Example {
+            finding.count = 1;
+            finding.examples.push(Example {
                 time: None,
+                series: None,
+                issue: None,
                 value: None,
                 expected: format!("a column of this name; there are {}", there.join(", ")),
             });
@@ -35,62 +40,90 @@ pub(super) fn required_columns(table: &Table, setting: &Setting<'_>) -> Vec<Find
     names.into_iter().map(finding).collect()
 }
 
-/// Finds rows that are older than one before them, and puts the rows in order.
+/// Finds rows that are older than one before them of their series and issue, and puts the rows in
+/// order.
 pub(super) fn in_order(sieve: &mut Sieve, action: Action) -> Option<Finding> {
-    let mut finding = Finding::new(Check::Order, None, action);
-    let mut marks = Vec::new();
-    let mut latest = i64::MIN;
-    for (row, &time) in sieve.table().times().iter().enumerate() {
-        if time >= latest {
-            latest = time;
-            continue;
-        }
-        finding.hit(|| {
-            let before = format_utc(latest);
-            Example::new(
-                time,
-                None,
-                format!("no time before {before}, which stands above it"),
-            )
-        });
-        if action == Action::Drop {
-            marks.push(Mark {
-                row,
-                check: Check::Order,
-                column: None,
-            });
+    let table = sieve.table();
+    let mut tally = Tally::new(table, Check::Order, None, action);
+    // Mostly there is nothing to find, which is told more quickly than where it stands.
+    if !table.is_in_order() {
+        let mut strands = Strands::new(table);
+        let mut latest = PerStrand::new();
+        for (row, &time) in table.times().iter().enumerate() {
+            let latest = latest.of(strands.number(row));
+            match *latest {
+                Some(before) if time < before => tally.hit(row, || {
+                    let before = format_utc(before);
+                    let expected = format!("no time before {before}, which stands above it");
+                    Example::at(table, row, None, expected)
+                }),
+                _ => *latest = Some(time),
+            }
         }
     }
-    let finding = finding.of(sieve.table().times().len());
-    sieve.refuse(marks);
-    if finding.count > 0 && action != Action::Drop {
-        sieve.sort();
-    }
+    let (finding, rows) = tally.finish(table.rows());
+    sieve.refuse(Mark::rows(&rows, Check::Order));
+    sieve.sort();
     (action != Action::Off).then_some(finding)
 }
 
-/// Finds rows that do not lie on the step that most rows lie on.
+/// Finds rows that do not lie on the step that most rows of their series and issue lie on.
 pub(super) fn off_step(sieve: &mut Sieve, step: Step, action: Action) -> Finding {
-    let mut finding = Finding::new(Check::OffStep, None, action);
-    let times = sieve.table().times();
-    let phase = most_frequent(times.iter().map(|time| time.rem_euclid(step.seconds())));
-    let mut marks = Vec::new();
-    for (row, &time) in times.iter().enumerate() {
-        if Some(time.rem_euclid(step.seconds())) == phase {
+    let table = sieve.table();
+    let step_s = step.seconds();
+    let mut tally = Tally::new(table, Check::OffStep, None, action);
+    for strand in groups(table).iter().flat_map(Group::strands) {
+        let times = &table.times()[strand.clone()];
+        let Some(phase) = most_frequent(Phases::new(times, step_s)) else {
             continue;
-        }
-        finding.hit(|| Example::new(time, None, format!("a time on the step of {step}")));
-        if action == Action::Drop {
-            marks.push(Mark {
-                row,
-                check: Check::OffStep,
-                column: None,
-            });
+        };
+        for (row, of_row) in strand.zip(Phases::new(times, step_s)) {
+            if of_row != phase {
+                tally.hit(row, || {
+                    let expected = format!("a time on the step of {step}");
+                    Example::at(table, row, None, expected)
+                });
+            }
         }
     }
-    let finding = finding.of(times.len());
-    sieve.refuse(marks);
+    let (finding, rows) = tally.finish(table.rows());
+    sieve.refuse(Mark::rows(&rows, Check::OffStep));
     finding
+}
+
+/// Where times lie between two steps. A division costs more than all else here, and is rarely
+/// needed: mostly a time is one step after the one before it.
+struct Phases<'a> {
+    times: std::slice::Iter<'a, i64>,
+    step: i64,
+    next: i64,
+    phase: i64,
+}
+
+impl<'a> Phases<'a> {
+    fn new(times: &'a [i64], step: i64) -> Self {
+        let first = times.first().copied().unwrap_or(0);
+        Self {
+            times: times.iter(),
+            step,
+            next: first,
+            phase: first.rem_euclid(step),
+        }
+    }
+}
+
+impl Iterator for Phases<'_> {
+    type Item = i64;
+
+    #[inline]
+    fn next(&mut self) -> Option<i64> {
+        let time = *self.times.next()?;
+        if time != self.next {
+            self.phase = time.rem_euclid(self.step);
+        }
+        self.next = time.wrapping_add(self.step);
+        Some(self.phase)
+    }
 }
 
 /// What more than half of the items are, or one of them where there is no such majority (Boyer and
@@ -108,7 +141,8 @@ pub(super) fn most_frequent(items: impl Iterator<Item = i64>) -> Option<i64> {
     candidate
 }
 
-/// Finds rows of one time: equal ones, and such that differ. The rows must be in order.
+/// Finds rows of one time, series and issue: equal ones, and such that differ. The rows must be in
+/// order.
 pub(super) fn duplicates(sieve: &mut Sieve, params: &QualityParams) -> [Finding; 2] {
     let table = sieve.table();
     let times = table.times();
@@ -116,50 +150,46 @@ pub(super) fn duplicates(sieve: &mut Sieve, params: &QualityParams) -> [Finding;
         Conflicts::Fail => Action::Fail,
         Conflicts::KeepFirst | Conflicts::KeepLast | Conflicts::Drop => Action::Drop,
     };
-    let mut equal = Finding::new(Check::Duplicates, None, params.duplicates);
-    let mut conflicting = Finding::new(Check::Conflicts, None, on_conflict);
+    let mut equal = Tally::new(table, Check::Duplicates, None, params.duplicates);
+    let mut conflicting = Tally::new(table, Check::Conflicts, None, on_conflict);
     let mut marks = Vec::new();
-    let mut refuse = |row, check| {
-        marks.push(Mark {
-            row,
-            check,
-            column: None,
-        });
-    };
+    let same = |a: usize, b: usize| times[a] == times[b] && table.key(a) == table.key(b);
     let mut first = 0;
     while first < times.len() {
         let mut end = first + 1;
-        while end < times.len() && times[end] == times[first] {
+        while end < times.len() && same(first, end) {
             end += 1;
         }
         let differing = (first + 1..end).find_map(|row| difference(table, first, row));
+        let others = first + 1..end;
         if let Some(column) = differing {
-            for _ in first + 1..end {
-                conflicting.hit(|| {
+            for row in others.clone() {
+                conflicting.count(row, 1);
+                conflicting.show(|| {
                     let text = "one row a time; two have different values of";
-                    Example::new(times[first], None, format!("{text} {column}"))
+                    Example::at(table, row, None, format!("{text} {column}"))
                 });
             }
             let refused = match params.conflicts {
-                Conflicts::KeepFirst => first + 1..end,
+                Conflicts::KeepFirst => others,
                 Conflicts::KeepLast => first..end - 1,
                 Conflicts::Drop => first..end,
                 Conflicts::Fail => end..end,
             };
-            refused.for_each(|row| refuse(row, Check::Conflicts));
+            marks.extend(refused.map(|row| Mark::row(row, Check::Conflicts)));
         } else {
-            for row in first + 1..end {
-                equal.hit(|| Example::new(times[first], None, "one row a time; two are equal"));
-                if params.duplicates == Action::Drop {
-                    refuse(row, Check::Duplicates);
-                }
+            for row in others {
+                let expected = "one row a time; two are equal";
+                equal.hit(row, || Example::at(table, row, None, expected));
             }
         }
         first = end;
     }
-    let rows = times.len();
+    let (equal, rows) = equal.finish(times.len());
+    let (conflicting, _) = conflicting.finish(times.len());
+    marks.extend(Mark::rows(&rows, Check::Duplicates));
     sieve.refuse(marks);
-    [equal.of(rows), conflicting.of(rows)]
+    [equal, conflicting]
 }
 
 /// The first column in which two rows differ. Equal is to the bit, or both missing.
@@ -174,63 +204,80 @@ fn difference(table: &Table, a: usize, b: usize) -> Option<&str> {
         .map(|column| column.name.as_str())
 }
 
-/// Finds times without rows that are too long, or too many.
-pub(super) fn gaps(times: &[i64], setting: &Setting<'_>) -> Option<Finding> {
+/// Finds times without rows that are too long, or too many. Of forecasts those within one issue.
+pub(super) fn gaps(table: &Table, setting: &Setting<'_>) -> Option<Finding> {
     let params = setting.params;
     let step = setting.step.seconds();
     let longest = params
         .longest_gap
         .map_or((6 * step).max(Step::DAY.seconds()), Step::seconds);
-    let mut finding = Finding::new(Check::Gaps, None, params.gaps);
-    let mut count = 0_usize;
-    for pair in times.windows(2) {
-        let length = pair[1] - pair[0] - step;
-        if length < step {
-            continue;
+    let mut tally = Tally::new(table, Check::Gaps, None, params.gaps);
+    let mut all = 0_usize;
+    for group in groups(table) {
+        let mut count = 0_usize;
+        for strand in group.strands() {
+            let pairs = table.times()[strand.clone()].windows(2);
+            for (row, pair) in strand.zip(pairs) {
+                let length = pair[1] - pair[0] - step;
+                if length < step {
+                    continue;
+                }
+                count += 1;
+                if length > longest {
+                    tally.count(row, 1);
+                    tally.show(|| {
+                        let hours = |seconds: i64| number(seconds as f64 / 3600.0);
+                        let expected = format!(
+                            "at most {} h without rows, here {} h",
+                            hours(longest),
+                            hours(length)
+                        );
+                        Example::at_time(table, row, pair[0] + step, expected)
+                    });
+                }
+            }
         }
-        count += 1;
-        if length > longest {
-            finding.hit(|| {
-                let hours = |seconds: i64| number(seconds as f64 / 3600.0);
-                let expected = format!(
-                    "at most {} h without rows, here {} h",
-                    hours(longest),
-                    hours(length)
-                );
-                Example::new(pair[0] + step, None, expected)
+        if let Some(most) = params.gap_count.filter(|&most| count > most) {
+            tally.count(group.rows.start, 1);
+            tally.show(|| {
+                let expected = format!("at most {most} gaps");
+                Example::of_group(table, &group, count as f64, expected)
             });
         }
+        all += count;
     }
-    if let Some(most) = params.gap_count.filter(|&most| count > most) {
-        finding.hit(|| Example {
-            time: None,
-            value: Some(count as f64),
-            expected: format!("at most {most} gaps"),
-        });
-    }
-    finding.measured = Some(count as f64);
-    (params.gaps != Action::Off).then(|| finding.of(times.len()))
+    tally.measure(all as f64);
+    (params.gaps != Action::Off).then(|| tally.finish(table.rows()).0)
 }
 
-/// Finds a last row that is too old, where the present is known.
-pub(super) fn timeliness(times: &[i64], setting: &Setting<'_>) -> Option<Finding> {
+/// Finds a last row, or a last issue of forecasts, that is too old, where the present is known.
+pub(super) fn timeliness(table: &Table, setting: &Setting<'_>) -> Option<Finding> {
     let params = setting.params;
-    let (now, last) = (setting.now?, times.last()?);
+    let now = setting.now.filter(|_| table.rows() > 0)?;
     let day = Step::DAY.seconds();
     let oldest = params
         .oldest
         .map_or((3 * setting.step.seconds()).max(day), Step::seconds);
-    let mut finding = Finding::new(Check::Timeliness, None, params.timeliness);
-    if now - last > oldest {
-        finding.hit(|| {
-            let hours = |seconds: i64| number((seconds as f64 / 3600.0).round());
-            let expected = format!(
-                "a last row of at most {} h ago, it is {} h old",
-                hours(oldest),
-                hours(now - last)
-            );
-            Example::new(*last, None, expected)
-        });
+    let what = table.issues().map_or("row", |_| "issue");
+    let mut tally = Tally::new(table, Check::Timeliness, None, params.timeliness);
+    let groups = groups(table);
+    for group in &groups {
+        let Some(&last) = group.axis().last() else {
+            continue;
+        };
+        if now - last > oldest {
+            let row = group.rows.end - 1;
+            tally.count(row, 1);
+            tally.show(|| {
+                let hours = |seconds: i64| number((seconds as f64 / 3600.0).round());
+                let expected = format!(
+                    "a last {what} of at most {} h ago, it is {} h old",
+                    hours(oldest),
+                    hours(now - last)
+                );
+                Example::at_time(table, row, table.times()[row], expected)
+            });
+        }
     }
-    (params.timeliness != Action::Off).then(|| finding.of(1))
+    (params.timeliness != Action::Off).then(|| tally.finish(groups.len()).0)
 }

@@ -1,6 +1,6 @@
 //! Rows are kept or refused, and none gets lost in between.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use super::super::Table;
 use super::report::Check;
@@ -13,11 +13,25 @@ pub(super) struct Mark {
     pub(super) column: Option<usize>,
 }
 
-/// Rows that were refused, in order of time, and why.
+impl Mark {
+    /// For a row as a whole.
+    pub(super) fn row(row: usize, check: Check) -> Self {
+        let column = None;
+        Self { row, check, column }
+    }
+
+    pub(super) fn rows(rows: &[usize], check: Check) -> Vec<Self> {
+        rows.iter().map(|&row| Self::row(row, check)).collect()
+    }
+}
+
+/// Rows that were refused, in order of series, issue and time, and why.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Refused {
     table: Table,
-    reasons: Vec<String>,
+    /// The reasons there are, and for each row its place among them.
+    texts: Vec<String>,
+    of: Vec<u32>,
 }
 
 impl Refused {
@@ -27,29 +41,36 @@ impl Refused {
     }
 
     /// For each row the checks that refused it, such as `range of temperature_2m`.
-    pub fn reasons(&self) -> &[String] {
-        &self.reasons
+    pub fn reasons(&self) -> Vec<&str> {
+        let text = |&place: &u32| self.texts[place as usize].as_str();
+        self.of.iter().map(text).collect()
     }
 }
 
 /// A table from which rows are refused. Every row that went in is in `kept` or in `refused`: the
 /// only operation that takes rows out of one puts them into the other.
+///
+/// What is kept is never held twice: rows are put in order and closed up in place, column by column.
 pub(super) struct Sieve {
     rows_in: usize,
     kept: Table,
     refused: Refused,
+    /// The place of each reason among the texts.
+    known: BTreeMap<Vec<(Check, Option<usize>)>, u32>,
 }
 
 impl Sieve {
     pub(super) fn new(table: Table) -> Self {
         let refused = Refused {
             table: table.take_rows(&[]),
-            reasons: Vec::new(),
+            texts: Vec::new(),
+            of: Vec::new(),
         };
         Self {
-            rows_in: table.times().len(),
+            rows_in: table.rows(),
             kept: table,
             refused,
+            known: BTreeMap::new(),
         }
     }
 
@@ -63,26 +84,26 @@ impl Sieve {
         self.rows_in
     }
 
-    /// Puts the kept rows in order of time; rows of one time stay as they stood.
+    /// Puts the kept rows in order of series, issue and time; rows that have these in common stay as
+    /// they stood.
     pub(super) fn sort(&mut self) {
-        self.kept = in_order_of_time(&self.kept).0;
+        self.kept.sort_rows();
     }
 
-    /// Moves the marked rows to the refused ones.
-    pub(super) fn refuse(&mut self, mut marks: Vec<Mark>) {
-        if marks.is_empty() {
-            return;
-        }
+    /// Moves the marked rows to the refused ones. Returns which rows these were, in order.
+    pub(super) fn refuse(&mut self, mut marks: Vec<Mark>) -> Vec<usize> {
         marks.sort_unstable();
-        let rows: BTreeSet<usize> = marks.iter().map(|mark| mark.row).collect();
-        let rows: Vec<usize> = rows.into_iter().collect();
-        self.refused.reasons.extend(self.reasons(&marks));
-        self.refused.table.extend(self.kept.take_rows(&rows));
-        let mut refused = rows.iter().copied().peekable();
-        let stays = (0..self.kept.times().len())
-            .filter(|row| refused.next_if(|next| next == row).is_none())
-            .collect::<Vec<_>>();
-        self.kept = self.kept.take_rows(&stays);
+        let mut rows = Vec::new();
+        for of_row in marks.chunk_by(|a, b| a.row == b.row) {
+            rows.push(of_row[0].row);
+            let reason = self.reason(of_row);
+            self.refused.of.push(reason);
+        }
+        if !rows.is_empty() {
+            self.refused.table.extend(self.kept.take_rows(&rows));
+            self.kept.remove_rows(&rows);
+        }
+        rows
     }
 
     /// Moves the marked rows, and takes away values of those that stay. Returns how many values.
@@ -92,60 +113,37 @@ impl Sieve {
         marks: Vec<Mark>,
         masks: &[(usize, Vec<usize>)],
     ) -> usize {
-        let refused: BTreeSet<usize> = marks.iter().map(|mark| mark.row).collect();
-        let gone: Vec<usize> = refused.iter().copied().collect();
-        let present = |table: &Table| -> usize {
-            let count = |c: usize| {
-                table.columns()[c]
-                    .values
-                    .iter()
-                    .filter(|v| !v.is_nan())
-                    .count()
-            };
-            let touched: BTreeSet<usize> = masks
-                .iter()
-                .filter(|(_, rows)| !rows.is_empty())
-                .map(|(c, _)| *c)
-                .collect();
-            touched.into_iter().map(count).sum()
+        let gone = self.refuse(marks);
+        let moved = |&row: &usize| match gone.binary_search(&row) {
+            Ok(_) => None,
+            Err(before) => Some(row - before),
         };
-        self.refuse(marks);
-        let before = present(&self.kept);
+        let mut masked = 0;
         for (column, rows) in masks {
-            let stay = rows.iter().filter(|row| !refused.contains(row));
-            let moved = stay.map(|&row| row - gone.partition_point(|&other| other < row));
-            self.kept.mask(*column, &moved.collect::<Vec<_>>());
+            masked += self.kept.mask(*column, rows.iter().filter_map(moved));
         }
-        before - present(&self.kept)
+        masked
     }
 
     pub(super) fn finish(self) -> (Table, Refused) {
-        let (table, order) = in_order_of_time(&self.refused.table);
-        let reasons = order
-            .into_iter()
-            .map(|row| self.refused.reasons[row].clone());
-        let refused = Refused {
-            table,
-            reasons: reasons.collect(),
-        };
+        let mut refused = self.refused;
+        if let Some(order) = refused.table.sort_rows() {
+            refused.of = order.into_iter().map(|row| refused.of[row]).collect();
+        }
         (self.kept, refused)
     }
 
-    /// One text for each marked row; the marks are in order.
-    fn reasons(&self, marks: &[Mark]) -> Vec<String> {
-        let reason = |mark: &Mark| match mark.column {
+    /// The place of the text for the marks of one row.
+    fn reason(&mut self, marks: &[Mark]) -> u32 {
+        let key = marks.iter().map(|mark| (mark.check, mark.column)).collect();
+        let text = |mark: &Mark| match mark.column {
             Some(c) => format!("{} of {}", mark.check, self.kept.columns()[c].name),
             None => mark.check.to_string(),
         };
-        marks
-            .chunk_by(|a, b| a.row == b.row)
-            .map(|of_row| of_row.iter().map(reason).collect::<Vec<_>>().join(", "))
-            .collect()
+        let texts = &mut self.refused.texts;
+        *self.known.entry(key).or_insert_with(|| {
+            texts.push(marks.iter().map(text).collect::<Vec<_>>().join(", "));
+            texts.len() as u32 - 1
+        })
     }
-}
-
-fn in_order_of_time(table: &Table) -> (Table, Vec<usize>) {
-    let mut order: Vec<usize> = (0..table.times().len()).collect();
-    order.sort_by_key(|&row| table.times()[row]);
-    (table.take_rows(&order), order)
 }

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::data::Column;
+use crate::data::{Column, RowSeries};
 use crate::params::{ColumnQuality, Conflicts, OrderedPair};
 
 const N: f64 = f64::NAN;
@@ -417,6 +417,168 @@ fn drift_is_looked_for_in_years_not_in_seasons() {
     assert_eq!(drift(&short), None);
 }
 
+/// Hours of a weather, one after the other for each name.
+fn stations(names: &[&str], hours: usize) -> Table {
+    let rows = names.len() * hours;
+    let times = (0..rows).map(|row| (row % hours) as i64 * 3600).collect();
+    let values = weather(hours).repeat(names.len());
+    let of = names
+        .iter()
+        .flat_map(|name| std::iter::repeat_n(*name, hours));
+    let table = Table::new(times, vec![column("t", "°C", &values)]).unwrap();
+    table.with_series(RowSeries::from_names(of)).unwrap()
+}
+
+#[test]
+fn rows_of_two_stations_at_one_time_are_no_duplicates_and_no_jump() {
+    // They may stand by station or by time.
+    let by_station = stations(&["north", "south"], 100);
+    let by_time: Vec<usize> = (0..200).map(|i| i / 2 + i % 2 * 100).collect();
+    for table in [by_station.clone(), by_station.take_rows(&by_time)] {
+        assert_eq!(usual_step_of(&table), Some(Step::HOUR));
+        let assessed = assessed(table, |_| ());
+        assert_eq!(all(&assessed), []);
+        assert_eq!(assessed.kept, by_station);
+    }
+}
+
+#[test]
+fn findings_of_many_series_are_one_and_name_them() {
+    let names: Vec<String> = (0..500).map(|i| format!("station {i:03}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let table = stations(&names, 60);
+    let mut columns = table.columns().to_vec();
+    for station in [7, 8, 9, 400] {
+        columns[0].values[station * 60 + 5] = -9999.0;
+    }
+    columns[0].values[400 * 60 + 8] = 99.0;
+    let table = Table::new(table.times().to_vec(), columns).unwrap();
+    let of = names.iter().flat_map(|name| std::iter::repeat_n(*name, 60));
+    let assessed = assessed(table.with_series(RowSeries::from_names(of)).unwrap(), |p| {
+        p.range = Action::Drop;
+    });
+    assert_eq!(all(&assessed), [(Check::Sentinels, 4), (Check::Range, 1)]);
+    let sentinels = found(&assessed, Check::Sentinels);
+    assert_eq!(sentinels.series.len(), 4);
+    assert_eq!(sentinels.series["station 400"], 1);
+    assert_eq!(sentinels.examples[2].series.as_deref(), Some("station 009"));
+    let of_400 = assessed.report.series()["station 400"];
+    assert_eq!(
+        (of_400.rows_in(), of_400.kept(), of_400.dropped()),
+        (60, 59, 1)
+    );
+    let text = assessed.report.table();
+    assert!(text.lines().count() < 15, "{text}");
+    assert!(text.contains("500 series\n"), "{text}");
+    assert!(text.contains("sentinels    t, 4 series"), "{text}");
+    let example = "  station 007  1970-01-01 05:00  -9999, expected a measured value";
+    assert!(text.contains(example), "{text}");
+    assert!(
+        text.lines().all(|line| line.chars().count() <= 80),
+        "{text}"
+    );
+}
+
+#[test]
+fn checks_of_one_series_do_not_reach_into_the_next() {
+    // Stuck over the border, a gap over it, and a column that is constant in one of them.
+    let mut table = stations(&["a", "b"], 40);
+    let mut columns = table.columns().to_vec();
+    columns[0].values[30..50].fill(7.25);
+    columns.push(column("u", "1", &[vec![3.0; 40], weather(40)].concat()));
+    let series = table.series().cloned().unwrap();
+    table = Table::new(table.times().to_vec(), columns).unwrap();
+    let assessed = assessed(table.with_series(series).unwrap(), |p| {
+        p.stuck_for = Step::from_seconds(11 * 3600).unwrap();
+    });
+    assert_eq!(all(&assessed), [(Check::Constant, 40)]);
+    let constant = assessed.report.found().next().unwrap();
+    assert_eq!(
+        (constant.column.as_deref(), constant.series["a"]),
+        (Some("u"), 40)
+    );
+}
+
+/// Two forecasts of 48 hours, a day apart, whose rows stand in any order of issues.
+fn forecasts(values: impl Fn(i64, i64) -> f64) -> Table {
+    let keys: Vec<(i64, i64)> = [1, 0]
+        .into_iter()
+        .flat_map(|day| (0..48).map(move |lead| (day * 86_400, lead)))
+        .collect();
+    let values: Vec<f64> = keys
+        .iter()
+        .map(|&(issue, lead)| values(issue, lead))
+        .collect();
+    let times = keys
+        .iter()
+        .map(|(issue, lead)| issue + lead * 3600)
+        .collect();
+    let issues = keys.iter().map(|(issue, _)| *issue).collect();
+    let table = Table::new(times, vec![column("t", "°C", &values)]).unwrap();
+    table.with_issues(issues).unwrap()
+}
+
+#[test]
+fn forecasts_are_checked_issue_by_issue() {
+    // The second one is colder by more than any weather changes in an hour.
+    let table = forecasts(|issue, lead| 20.0 - issue as f64 / 4000.0 + (lead as f64 / 4.0).sin());
+    assert_eq!(usual_step_of(&table), Some(Step::HOUR));
+    let clean = assessed(table.clone(), |_| ());
+    assert_eq!(all(&clean), []);
+    assert_eq!(clean.kept.issues().unwrap()[..2], [0, 0]);
+    assert!(clean.kept.times()[..48].is_sorted());
+    assert!(clean.report.series().is_empty());
+
+    let spiked = forecasts(|issue, lead| match (issue, lead) {
+        (86_400, 5) => 45.0,
+        _ => 10.0 + (lead as f64 / 4.0).sin(),
+    });
+    let spiked = assessed(spiked, |_| ());
+    assert_eq!(all(&spiked), [(Check::Spikes, 1)]);
+    let example = &found(&spiked, Check::Spikes).examples[0];
+    assert_eq!(example.issue.as_deref(), Some("1970-01-02T00:00:00Z"));
+    assert_eq!(example.time.as_deref(), Some("1970-01-02T05:00:00Z"));
+    let text = spiked.report.table();
+    assert!(
+        text.contains("  1970-01-02 05:00  of 1970-01-02 00:00  45, expected"),
+        "{text}"
+    );
+
+    let twice = table.clone().append(&table).unwrap();
+    let twice = assessed(twice, |_| ());
+    assert_eq!(twice.report.duplicates(), 96);
+    // Of forecasts the last issue counts, not the time it speaks of.
+    let params = QualityParams::default();
+    let late = Setting {
+        now: Some(2 * 86_400 + 1),
+        ..setting(&params)
+    };
+    assert_eq!(all(&assess(table, &late)), [(Check::Timeliness, 1)]);
+}
+
+#[test]
+fn drift_of_many_series_is_told_by_the_greatest() {
+    let hours = 4 * 365 * 24;
+    let day = weather(24);
+    let value = |row: usize| {
+        day[row % 24]
+            + if row > hours + hours * 8 / 10 {
+                5.0
+            } else {
+                0.0
+            }
+    };
+    let table = stations(&["a", "b"], hours);
+    let values: Vec<f64> = (0..2 * hours).map(value).collect();
+    let series = table.series().cloned().unwrap();
+    let table = Table::new(table.times().to_vec(), vec![column("t", "°C", &values)]).unwrap();
+    let assessed = assessed(table.with_series(series).unwrap(), |_| ());
+    let drift = found(&assessed, Check::Drift);
+    assert_eq!((drift.count, drift.share), (1, 0.5));
+    assert!(drift.series.keys().eq(["b"]));
+    assert!(drift.measured > Some(0.25));
+}
+
 #[test]
 fn the_table_fits_eighty_columns() {
     let mut values = weather(300);
@@ -489,7 +651,8 @@ fn action() -> impl Strategy<Value = Action> {
     ])
 }
 
-/// Values with faults of every kind, at times of every kind.
+/// Values with faults of every kind, at times of every kind, of one series or several, observed or
+/// forecast.
 fn faulty() -> impl Strategy<Value = Table> {
     let value = prop_oneof![
         8 => 0.0..20.0,
@@ -499,10 +662,13 @@ fn faulty() -> impl Strategy<Value = Table> {
         2 => Just(7.0),
     ];
     let time = prop_oneof![9 => (0..60_i64).prop_map(|hour| hour * 3600), 1 => 0..200_000_i64];
-    prop::collection::vec((time, value.clone(), value), 0..120).prop_map(|rows| {
-        let values = |pick: fn(&(i64, f64, f64)) -> f64| rows.iter().map(pick).collect::<Vec<_>>();
+    let key = (prop::sample::select(vec!["a", "b", "c"]), 0..3_i64, time);
+    let rows = prop::collection::vec((key, value.clone(), value), 0..120);
+    (rows, any::<bool>(), any::<bool>()).prop_map(|(rows, several, forecast)| {
+        type Row = ((&'static str, i64, i64), f64, f64);
+        let values = |pick: fn(&Row) -> f64| rows.iter().map(pick).collect::<Vec<_>>();
         // Equal rows have one number, so that a masked row can be told from another one.
-        let bits = |row: &(i64, f64, f64)| (row.0, row.1.to_bits(), row.2.to_bits());
+        let bits = |row: &Row| (row.0, row.1.to_bits(), row.2.to_bits());
         let number = |row| {
             rows.iter()
                 .position(|other| bits(other) == bits(row))
@@ -513,22 +679,42 @@ fn faulty() -> impl Strategy<Value = Table> {
             column("dew_point", "°C", &values(|row| row.2)),
             column("number", "1", &rows.iter().map(number).collect::<Vec<_>>()),
         ];
-        Table::new(rows.iter().map(|row| row.0).collect(), columns).unwrap()
+        let mut table = Table::new(rows.iter().map(|row| row.0.2).collect(), columns).unwrap();
+        if several {
+            let series = RowSeries::from_names(rows.iter().map(|row| row.0.0));
+            table = table.with_series(series).unwrap();
+        }
+        if forecast {
+            let issues = rows.iter().map(|row| row.0.1 * 43_200).collect();
+            table = table.with_issues(issues).unwrap();
+        }
+        table
     })
 }
 
-/// Rows as they can be counted: time and values to the bit, sorted.
-fn rows(table: &Table) -> Vec<(i64, Vec<u64>)> {
+/// What tells a row: the name of its series, its issue time, its time.
+fn key(table: &Table, row: usize) -> (String, i64, i64) {
+    let series = table.series().map_or("", |series| series.name(row));
+    let (_, issue, time) = table.key(row);
+    (series.to_owned(), issue, time)
+}
+
+/// Rows as they can be counted: their keys and values to the bit, sorted.
+fn rows(table: &Table) -> Vec<((String, i64, i64), Vec<u64>)> {
     let bits = bits(table);
     let row = |row: usize| {
         (
-            table.times()[row],
+            key(table, row),
             bits.iter().map(|column| column[row]).collect(),
         )
     };
     let mut rows: Vec<_> = (0..table.times().len()).map(row).collect();
     rows.sort();
     rows
+}
+
+fn in_order(table: &Table) -> bool {
+    (0..table.rows()).is_sorted_by_key(|row| key(table, row))
 }
 
 proptest! {
@@ -549,12 +735,28 @@ proptest! {
         };
         let full = assessed(table.clone(), change);
         let totals = full.report.rows();
-        prop_assert_eq!(totals.rows_in(), table.times().len());
-        prop_assert_eq!(totals.kept(), full.kept.times().len());
-        prop_assert_eq!(totals.dropped(), full.refused.table().times().len());
+        prop_assert_eq!(totals.rows_in(), table.rows());
+        prop_assert_eq!(totals.kept(), full.kept.rows());
+        prop_assert_eq!(totals.dropped(), full.refused.table().rows());
         prop_assert_eq!(full.refused.reasons().len(), totals.dropped());
-        prop_assert!(full.kept.times().is_sorted() && full.refused.table().times().is_sorted());
+        prop_assert!(in_order(&full.kept) && in_order(full.refused.table()));
         prop_assert!(full.refused.reasons().iter().all(|reason| !reason.is_empty()));
+
+        // The series add up, and each finding to its count.
+        let names: Vec<&String> = table.series().into_iter().flat_map(RowSeries::names).collect();
+        let by_series = full.report.series();
+        prop_assert!(by_series.keys().eq(names));
+        for (name, of_series) in by_series {
+            let there = (0..table.rows()).filter(|&row| key(&table, row).0 == *name).count();
+            prop_assert_eq!(of_series.rows_in(), there);
+        }
+        let kept: usize = by_series.values().map(|rows| rows.kept()).sum();
+        prop_assert!(by_series.is_empty() || kept == totals.kept());
+        for finding in full.report.checks() {
+            let sum: usize = finding.series.values().sum();
+            let told = table.series().is_some() && table.rows() > 0;
+            prop_assert!(!told && finding.series.is_empty() || sum == finding.count);
+        }
 
         // Refused rows are as they came; kept ones too, but for masked cells.
         let mut left = rows(&table);
@@ -565,17 +767,43 @@ proptest! {
         }
         let missing = N.to_bits();
         let mut masked = 0;
-        for (time, values) in rows(&full.kept) {
-            let like = |other: &(i64, Vec<u64>)| {
-                other.0 == time && other.1[2] == values[2] && other.1.iter().zip(&values).all(|(was, is)| was == is || *is == missing)
+        for (key, values) in rows(&full.kept) {
+            let like = |other: &((String, i64, i64), Vec<u64>)| {
+                other.0 == key && other.1[2] == values[2] && other.1.iter().zip(&values).all(|(was, is)| was == is || *is == missing)
             };
             let place = left.iter().position(like);
-            prop_assert!(place.is_some(), "a kept row was changed: {time} {values:?} of {left:?}");
+            prop_assert!(place.is_some(), "a kept row was changed: {key:?} {values:?} of {left:?}");
             masked += left.remove(place.unwrap()).1.iter().zip(&values).filter(|(was, is)| was != is).count();
         }
         prop_assert!(left.is_empty());
         prop_assert_eq!(masked, full.report.masked());
         // The report is a function of the table.
         prop_assert_eq!(&assessed(table, change).report, &full.report);
+    }
+
+    #[test]
+    fn a_series_is_assessed_as_if_it_were_alone(
+        table in faulty(),
+        actions in prop::array::uniform5(action()),
+    ) {
+        let change = |p: &mut QualityParams| {
+            [p.sentinels, p.range, p.spikes, p.stuck, p.consistency] = actions;
+            (p.stuck_for, p.conflicts, p.off_step) = (Step::HOUR, Conflicts::KeepLast, Action::Drop);
+        };
+        let whole = assessed(table.clone(), change);
+        let names = table.series().map(RowSeries::names).unwrap_or_default();
+        for name in names {
+            let of = |table: &Table| {
+                let mine = (0..table.rows()).filter(|&row| key(table, row).0 == *name);
+                table.take_rows(&mine.collect::<Vec<_>>())
+            };
+            let alone = assessed(of(&table), change);
+            prop_assert_eq!(rows(&of(&whole.kept)), rows(&alone.kept));
+            for (together, alone) in whole.report.checks().iter().zip(alone.report.checks()) {
+                prop_assert_eq!(together.check, alone.check);
+                let count = together.series.get(name).copied().unwrap_or(0);
+                prop_assert_eq!(count, alone.count, "{:?}", together.check);
+            }
+        }
     }
 }
