@@ -33,7 +33,6 @@ pub use resample::{Aggregate, Statistic};
 pub use source::file::{
     FileColumn, FileFormat, FileSeries, FileSource, Reading, RowTime, TextFormat, ValidTime,
 };
-pub use quality::{Action, ColumnQuality, Conflicts, OrderedPair, QualityParams, Quantity};
 pub use source::http::{
     AnswerFormat, AnswerParams, Body, Expected, Field, HttpSource, Layout, Paging, Piece, Pointer,
     Range, Station, Template, TimeText,

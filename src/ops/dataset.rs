@@ -5,9 +5,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 
 use super::to_json;
-use crate::data::{
-    Dataset, Table, parquet_columns, parquet_is_forecast, read_parquet, to_parquet,
-};
+use crate::data::{Dataset, Table, parquet_columns, parquet_is_forecast, read_parquet, to_parquet};
 use crate::fs::{self, StagedFolder};
 
 /// The forecasts from outside, in the folder of a data set.

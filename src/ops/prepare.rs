@@ -106,17 +106,17 @@ const OBSERVED: &str = "";
 const FORECASTS: &str = "-forecasts";
 
 /// The observations and the forecasts among the inputs.
-fn read(
-    context: &Context<'_>,
-    params: &PrepareParams,
-) -> Result<(Option<Table>, Option<Table>)> {
+fn read(context: &Context<'_>, params: &PrepareParams) -> Result<(Option<Table>, Option<Table>)> {
     let (mut observed, mut forecasts) = (None, None);
     for path in &context.inputs {
         let (more, slot): (Table, &mut Option<Table>) = if dataset::is_forecast(path)? {
             (dataset::read_table(path)?, &mut forecasts)
         } else {
             let columns = columns_in_use(params, &dataset::columns_of(path)?);
-            (dataset::read_columns(path, columns.as_deref())?, &mut observed)
+            (
+                dataset::read_columns(path, columns.as_deref())?,
+                &mut observed,
+            )
         };
         *slot = Some(match slot.take() {
             Some(table) => table
