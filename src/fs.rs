@@ -102,6 +102,37 @@ pub fn list(path: &Path) -> io::Result<Vec<OsString>> {
     Ok(names.collect())
 }
 
+/// The files below a folder that match a pattern, by their paths from there, sorted. `*` stands for
+/// no hidden name and crosses no folder; `**` does.
+pub fn glob(root: &Path, pattern: &str) -> io::Result<Vec<String>> {
+    let wrong = |message: String| io::Error::new(io::ErrorKind::InvalidInput, message);
+    if let Err(error) = glob::Pattern::new(pattern) {
+        let (what, at) = (error.msg, error.pos);
+        return Err(wrong(format!("`{pattern}` is no pattern: {what} at {at}")));
+    }
+    let folder = glob::Pattern::escape(&root.to_string_lossy());
+    let options = glob::MatchOptions {
+        require_literal_separator: true,
+        require_literal_leading_dot: true,
+        ..glob::MatchOptions::new()
+    };
+    let paths = glob::glob_with(&format!("{folder}/{pattern}"), options);
+    let mut files = Vec::new();
+    for path in paths.map_err(|error| wrong(error.to_string()))? {
+        let path = path.map_err(|error| wrong(error.to_string()))?;
+        let name = path.strip_prefix(root).unwrap_or(&path).to_str();
+        let Some(name) = name else {
+            let message = format!("{} is not plain UTF-8 text", path.display());
+            return Err(wrong(message));
+        };
+        if path.is_file() {
+            files.push(name.to_owned());
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
 /// Something in a folder.
 #[derive(Debug)]
 pub struct FolderEntry {

@@ -20,15 +20,18 @@ use crate::yaml;
 
 pub use checked::{
     Architecture, Calendar, Days, Device, Dimension, EvaluateParams, Fallback, FeelsLike,
-    FileColumn, FileSource, LstmParams, ModelParams, OpenMeteoSource, Params, PredictParams,
-    PrepareParams, RidgeParams, Sampler, SourceParams, SplitShares, TrainParams, TuneParams,
-    WindPair,
+    LstmParams, ModelParams, OpenMeteoSource, Params, PredictParams, PrepareParams, RidgeParams,
+    Sampler, SourceParams, SplitShares, TrainParams, TuneParams, WindPair,
 };
 pub use quality::{Action, ColumnQuality, Conflicts, OrderedPair, QualityParams, Quantity};
+pub use source::file::{
+    FileColumn, FileFormat, FileSeries, FileSource, Reading, RowTime, TextFormat, ValidTime,
+};
 pub use source::http::{
     AnswerFormat, AnswerParams, Body, Expected, Field, HttpSource, Layout, Paging, Piece, Pointer,
     Range, Station, Template, TimeText,
 };
+pub use source::noaa_co2::{Co2Column, Interval, NoaaCo2Source, NoaaPlace};
 pub use source::requests::{RequestLimits, Token, TokenCarrier, TokenPlace};
 pub use source::times::{
     Ambiguous, Clock, Nonexistent, Notation, SourceTime, TimeFormat, TimeParts, TimePlace,

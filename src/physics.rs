@@ -6,6 +6,10 @@
 //! must not know of series, models or forecasts; in particular, what a *probabilistic* forecast
 //! feels like must be computed on values that belong together, which only the caller can know.
 
+mod units;
+
+pub use units::Conversion;
+
 /// The largest temperature at which wind chill is defined.
 const WIND_CHILL_MAX_C: f64 = 10.0;
 /// The wind speed above which wind chill is defined.

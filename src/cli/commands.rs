@@ -115,7 +115,11 @@ impl Subcommands {
                         there: loaded.params.sources.keys().cloned().collect()
                     });
                 };
-                inputs.extend(source::source(params).inputs());
+                let source = source::source(params);
+                inputs.extend(source.inputs());
+                for pattern in source.patterns() {
+                    inputs.extend(self.glob(&pattern)?);
+                }
                 vec![format!("sources.{name}")]
             }
             Verb::Prepare => vec!["prepare".to_owned()],
@@ -148,28 +152,7 @@ impl Commands for Subcommands {
     }
 
     fn glob(&self, pattern: &str) -> Result<Vec<String>> {
-        if let Err(error) = glob::Pattern::new(pattern) {
-            bail!("`{pattern}` is no pattern: {} at {}", error.msg, error.pos);
-        }
-        let root = glob::Pattern::escape(&self.root.to_string_lossy());
-        let options = glob::MatchOptions {
-            require_literal_separator: true,
-            require_literal_leading_dot: true,
-            ..glob::MatchOptions::new()
-        };
-        let mut files = Vec::new();
-        for path in glob::glob_with(&format!("{root}/{pattern}"), options)? {
-            let path = path?;
-            let name = path.strip_prefix(&self.root).ok().and_then(Path::to_str);
-            let Some(name) = name else {
-                bail!("{} is not plain UTF-8 text", path.display());
-            };
-            if path.is_file() {
-                files.push(name.to_owned());
-            }
-        }
-        files.sort();
-        Ok(files)
+        Ok(fs::glob(&self.root, pattern)?)
     }
 
     fn declare(&self, words: &[String], wdir: Option<&ProjectPath>) -> Result<Declared> {

@@ -41,8 +41,9 @@ impl RowSeries {
         for (rank, &place) in places.values().enumerate() {
             sorted[place as usize] = rank as u32;
         }
-        of.iter_mut()
-            .for_each(|place| *place = sorted[*place as usize]);
+        for place in &mut of {
+            *place = sorted[*place as usize];
+        }
         Self {
             names: places.into_keys().collect(),
             of,
@@ -231,6 +232,7 @@ impl Table {
     }
 
     /// The rows with these numbers, in this order. The numbers must be rows of the table.
+    #[must_use]
     pub fn take_rows(&self, rows: &[usize]) -> Self {
         let column = |column: &Column| Column {
             name: column.name.clone(),

@@ -3,12 +3,12 @@
 mod open_meteo;
 
 use super::checked::{
-    Architecture, Dimension, EvaluateParams, FeelsLike, FileColumn, FileSource, LstmParams,
-    ModelParams, Params, PredictParams, PrepareParams, RidgeParams, SourceParams, SplitShares,
-    TrainParams, TuneParams, WindPair,
+    Architecture, Dimension, EvaluateParams, FeelsLike, LstmParams, ModelParams, Params,
+    PredictParams, PrepareParams, RidgeParams, SourceParams, SplitShares, TrainParams, TuneParams,
+    WindPair,
 };
-use super::raw;
 use super::{Invalid, invalid};
+use super::{raw, source};
 use crate::time::Step;
 
 pub(super) fn check(raw: raw::Params) -> Result<Params, Invalid> {
@@ -38,68 +38,23 @@ pub(super) fn check(raw: raw::Params) -> Result<Params, Invalid> {
     })
 }
 
-fn check_source(key: &str, source: raw::Source) -> Result<SourceParams, Invalid> {
+fn check_source(key: &str, raw: raw::Source) -> Result<SourceParams, Invalid> {
     let name = key.trim_start_matches("sources.");
     if name.is_empty() || name.contains('.') {
         return Err(invalid(key, "a name without dots", name));
     }
-    let (path, time, columns, delimiter, missing) = match source {
-        raw::Source::OpenMeteo(raw) => {
-            return open_meteo::check(key, raw).map(SourceParams::OpenMeteo);
+    match raw {
+        raw::Source::File(raw) => {
+            let source = source::file::check(key, *raw)?;
+            Ok(SourceParams::File(Box::new(source)))
         }
         raw::Source::Http(raw) => {
-            return super::source::http::check(key, raw)
-                .map(Box::new)
-                .map(SourceParams::Http);
+            let source = source::http::check(key, *raw)?;
+            Ok(SourceParams::Http(Box::new(source)))
         }
-        raw::Source::File {
-            path,
-            time,
-            columns,
-            delimiter,
-            missing,
-        } => (path, time, columns, delimiter, missing),
-    };
-    if path.is_empty() {
-        return Err(invalid(format!("{key}.path"), "a file", "nothing"));
+        raw::Source::NoaaCo2(raw) => source::noaa_co2::check(key, raw).map(SourceParams::NoaaCo2),
+        raw::Source::OpenMeteo(raw) => open_meteo::check(key, raw).map(SourceParams::OpenMeteo),
     }
-    if columns.contains_key("time") {
-        return Err(invalid(
-            format!("{key}.columns"),
-            "names other than `time`",
-            "time",
-        ));
-    }
-    let delimiter = u8::try_from(delimiter)
-        .ok()
-        .filter(u8::is_ascii)
-        .ok_or_else(|| invalid(format!("{key}.delimiter"), "one ASCII character", delimiter))?;
-    if columns.is_empty() {
-        return Err(invalid(
-            format!("{key}.columns"),
-            "at least one column",
-            "none",
-        ));
-    }
-    let columns = columns
-        .into_iter()
-        .map(|(name, c)| {
-            (
-                name.clone(),
-                FileColumn {
-                    from: c.from.unwrap_or(name),
-                    unit: c.unit,
-                },
-            )
-        })
-        .collect();
-    Ok(SourceParams::File(FileSource {
-        path,
-        time: super::source::times::check(&format!("{key}.time"), time)?,
-        columns,
-        delimiter,
-        missing,
-    }))
 }
 
 fn check_prepare(raw: raw::Prepare) -> Result<PrepareParams, Invalid> {

@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::source::file::FileSource;
+use super::source::http::HttpSource;
+use super::source::noaa_co2::NoaaCo2Source;
 use super::source::requests::{RequestLimits, Token};
 use crate::time::Step;
 
@@ -31,12 +34,14 @@ pub struct Params {
 /// A source of observations.
 #[derive(Clone, Debug, PartialEq)]
 pub enum SourceParams {
-    /// A CSV file, plain or gzipped.
-    File(FileSource),
+    /// Files of the project.
+    File(Box<FileSource>),
+    /// CO2 at Mauna Loa.
+    NoaaCo2(NoaaCo2Source),
     /// The service of open-meteo.com, or a mirror of it.
     OpenMeteo(OpenMeteoSource),
     /// The history API of a station.
-    Http(Box<super::HttpSource>),
+    Http(Box<HttpSource>),
 }
 
 /// What to ask Open-Meteo for.
@@ -76,30 +81,6 @@ pub enum Days {
     },
     /// So many days before today, and today.
     Past(i64),
-}
-
-/// How to read a file of observations.
-#[derive(Clone, Debug, PartialEq)]
-pub struct FileSource {
-    /// The file, relative to the project.
-    pub path: String,
-    /// The time of a row.
-    pub time: super::SourceTime,
-    /// Name in the data → column of the file and its unit.
-    pub columns: BTreeMap<String, FileColumn>,
-    /// One ASCII character.
-    pub delimiter: u8,
-    /// Texts that mean "no value", besides the empty one.
-    pub missing: Vec<String>,
-}
-
-/// One column of a file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FileColumn {
-    /// Its name in the file.
-    pub from: String,
-    /// Its unit, as in the file.
-    pub unit: String,
 }
 
 /// How a data set is made.

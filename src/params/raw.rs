@@ -24,17 +24,10 @@ pub(super) struct Params {
 #[derive(Debug, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) enum Source {
-    File {
-        path: String,
-        time: super::source::times::RawTime,
-        columns: BTreeMap<String, SourceColumn>,
-        #[serde(default = "comma")]
-        delimiter: char,
-        #[serde(default)]
-        missing: Vec<String>,
-    },
+    File(Box<super::source::file::RawFile>),
+    NoaaCo2(super::source::noaa_co2::RawNoaaCo2),
     OpenMeteo(OpenMeteo),
-    Http(super::source::http::RawHttp),
+    Http(Box<super::source::http::RawHttp>),
 }
 
 #[derive(Debug, Deserialize)]
@@ -55,13 +48,6 @@ pub(super) struct OpenMeteo {
     pub(super) token: Option<super::source::requests::RawToken>,
     #[serde(default)]
     pub(super) requests: super::source::requests::RawLimits,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct SourceColumn {
-    pub(super) unit: String,
-    pub(super) from: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -232,10 +218,6 @@ pub(super) struct FeelsLike {
     pub(super) humidity: Option<String>,
     #[serde(default)]
     pub(super) wind_from: super::Fallback,
-}
-
-fn comma() -> char {
-    ','
 }
 
 fn startup_trials() -> usize {

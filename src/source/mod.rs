@@ -3,6 +3,7 @@
 mod file;
 mod history;
 mod http;
+mod noaa_co2;
 mod open_meteo;
 mod percent;
 mod pool;
@@ -19,6 +20,11 @@ use crate::params::SourceParams;
 pub trait Source {
     /// The files of the project that it reads, which are inputs of the stage that fetches from it.
     fn inputs(&self) -> Vec<String>;
+
+    /// Patterns of further files that it reads: all that match one are inputs too.
+    fn patterns(&self) -> Vec<String> {
+        Vec::new()
+    }
 
     /// Gets all observations there are.
     fn fetch(&self, asked: &mut Asked<'_>) -> Result<Fetched, SourceError>;
@@ -122,6 +128,7 @@ pub fn source(params: &SourceParams) -> Box<dyn Source + '_> {
     match params {
         SourceParams::File(params) => Box::new(file::File { params }),
         SourceParams::Http(params) => Box::new(history::History { params }),
+        SourceParams::NoaaCo2(params) => Box::new(noaa_co2::NoaaCo2 { params }),
         SourceParams::OpenMeteo(params) => Box::new(open_meteo::OpenMeteo { params }),
     }
 }

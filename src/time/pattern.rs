@@ -308,25 +308,28 @@ mod tests {
 
     use super::*;
 
-    fn at(local: i64) -> Option<Stamp> {
+    fn at(local: i64) -> Stamp {
         let offset = None;
-        Some(Stamp { local, offset })
+        Stamp { local, offset }
     }
 
     #[test]
     fn parts_that_are_not_named_are_the_first() {
         let read = |format: &str, text: &str| Pattern::new(format).unwrap().read(text);
         // 2009-07-01 was day 14426.
-        assert_eq!(read("%Y%m%d%H", "2009070107"), at(14_426 * DAY + 7 * 3600));
-        assert_eq!(read("%Y-%m", "2009-07"), at(14_426 * DAY));
+        assert_eq!(
+            read("%Y%m%d%H", "2009070107"),
+            Some(at(14_426 * DAY + 7 * 3600))
+        );
+        assert_eq!(read("%Y-%m", "2009-07"), Some(at(14_426 * DAY)));
         assert_eq!(
             read("%Y%m%d %H:%M", "20090701 1:05"),
-            at(14_426 * DAY + 3900)
+            Some(at(14_426 * DAY + 3900))
         );
-        assert_eq!(read("%d.%m.%y", "1.7.09"), at(14_426 * DAY));
+        assert_eq!(read("%d.%m.%y", "1.7.09"), Some(at(14_426 * DAY)));
         assert_eq!(
             read("%d %b %Y %I:%M %p", "1 Jul 2009 1:05 PM"),
-            at(14_426 * DAY + 47_100)
+            Some(at(14_426 * DAY + 47_100))
         );
         let utc = Stamp {
             local: 5,
@@ -338,7 +341,7 @@ mod tests {
             Some(utc)
         );
         assert_eq!(read("%Y-%m-%d", "2009-02-29"), None);
-        assert_eq!(read("%Y%m%d%H", "200907010"), at(14_426 * DAY));
+        assert_eq!(read("%Y%m%d%H", "200907010"), Some(at(14_426 * DAY)));
         for wrong in ["%Q", "%H:%M", "", "time", "%"] {
             assert_eq!(Pattern::new(wrong), None, "{wrong}");
         }

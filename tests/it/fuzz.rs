@@ -25,7 +25,7 @@ const HUNG: Duration = Duration::from_secs(20);
 /// Accepted texts that are mutated further.
 const CORPUS: usize = 200;
 
-fn setting(name: &str, otherwise: u64) -> u64 {
+pub(crate) fn setting(name: &str, otherwise: u64) -> u64 {
     let value = std::env::var(name).ok();
     value.map_or(otherwise, |value| value.parse().expect(name))
 }
@@ -496,17 +496,17 @@ fn fuzz(seeds: &[String], generate: impl Fn(&mut Dice) -> String, target: impl F
 
 /// The text that is being tried, and since when.
 #[derive(Default)]
-struct Watch {
+pub(crate) struct Watch {
     current: Mutex<Option<(Instant, String)>>,
     done: AtomicBool,
 }
 
 impl Watch {
-    fn begins(&self, text: &str) {
+    pub(crate) fn begins(&self, text: &str) {
         *self.current.lock().unwrap() = Some((Instant::now(), text.to_owned()));
     }
 
-    fn ended(&self) {
+    pub(crate) fn ended(&self) {
         *self.current.lock().unwrap() = None;
     }
 
@@ -527,7 +527,7 @@ impl Watch {
 }
 
 /// Does something while somebody watches that it goes on.
-fn watched(work: impl FnOnce(&Watch)) {
+pub(crate) fn watched(work: impl FnOnce(&Watch)) {
     let watch = Watch::default();
     std::thread::scope(|scope| {
         scope.spawn(|| watch.watch());

@@ -16,6 +16,7 @@ mod history;
 mod hostile;
 mod pipeline;
 mod quality;
+mod readers;
 mod sandbox;
 #[allow(dead_code, reason = "the tests of the HTTP client use the rest of it")]
 mod server;

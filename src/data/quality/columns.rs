@@ -11,7 +11,7 @@ const STUCK_ROWS: usize = 12;
 
 /// Numbers that loggers, archives and formats are known to write for "no value". The last one is
 /// the fill value of netCDF.
-const SENTINELS: [f64; 14] = [
+pub const SENTINELS: [f64; 14] = [
     -99_999.0,
     -9_999.99,
     -9_999.9,

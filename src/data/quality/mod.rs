@@ -31,6 +31,7 @@ use super::Table;
 use crate::params::{Action, QualityParams};
 use crate::time::Step;
 
+pub use columns::SENTINELS;
 pub use report::{Check, Example, Finding, QualityReport, RowTotals};
 pub use sieve::Refused;
 

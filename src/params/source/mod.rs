@@ -2,4 +2,6 @@
 
 pub(super) mod http;
 pub(super) mod requests;
+pub(super) mod file;
+pub(super) mod noaa_co2;
 pub(super) mod times;

@@ -3,12 +3,14 @@
 use serde::Deserialize;
 
 use super::super::{Invalid, invalid};
+use super::file::{name, some_name};
 use crate::time::{Pattern, Zone};
 
 /// As a person wrote it.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(in crate::params) struct RawTime {
+    #[serde(deserialize_with = "some_name")]
     pub(super) column: Option<String>,
     pub(super) columns: Option<TimeParts>,
     pub(super) format: Option<String>,
@@ -33,7 +35,7 @@ pub enum TimePlace {
     /// In one column, or at one JSON pointer.
     Column(String),
     /// In several.
-    Parts(TimeParts),
+    Parts(Box<TimeParts>),
 }
 
 /// The columns that make a time together.
@@ -41,16 +43,22 @@ pub enum TimePlace {
 #[serde(deny_unknown_fields)]
 pub struct TimeParts {
     /// The year with its century.
+    #[serde(deserialize_with = "name")]
     pub year: String,
     /// From 1.
+    #[serde(deserialize_with = "name")]
     pub month: String,
     /// From 1; the first where absent.
+    #[serde(default, deserialize_with = "some_name")]
     pub day: Option<String>,
     /// 0 to 24; 0 where absent.
+    #[serde(default, deserialize_with = "some_name")]
     pub hour: Option<String>,
     /// 0 where absent.
+    #[serde(default, deserialize_with = "some_name")]
     pub minute: Option<String>,
     /// 0 where absent.
+    #[serde(default, deserialize_with = "some_name")]
     pub second: Option<String>,
 }
 
@@ -69,7 +77,7 @@ pub enum Notation {
     /// One of the common ISO forms.
     Iso,
     /// In strftime's notation.
-    Pattern(Pattern),
+    Pattern(Box<Pattern>),
     /// Seconds since 1970 UTC.
     UnixSeconds,
     /// Milliseconds since 1970 UTC.
@@ -124,7 +132,7 @@ pub enum Ambiguous {
 pub(in crate::params) fn check(key: &str, raw: RawTime) -> Result<SourceTime, Invalid> {
     let place = match (&raw.column, &raw.columns) {
         (Some(column), None) => TimePlace::Column(column.clone()),
-        (None, Some(parts)) => TimePlace::Parts(parts.clone()),
+        (None, Some(parts)) => TimePlace::Parts(Box::new(parts.clone())),
         (None, None) => return Err(invalid(key, "`column` or `columns`", "neither")),
         (Some(_), Some(_)) => return Err(invalid(key, "`column` or `columns`", "both")),
     };
@@ -142,11 +150,14 @@ pub(in crate::params) fn check_format(key: &str, raw: RawTime) -> Result<TimeFor
         None | Some("iso") => Notation::Iso,
         Some("unix_s") => Notation::UnixSeconds,
         Some("unix_ms") => Notation::UnixMilliseconds,
-        Some(text) => Notation::Pattern(Pattern::new(text).ok_or_else(|| {
-            let expected =
-                "strftime's notation of a date such as %Y-%m-%d %H:%M, iso, unix_s or unix_ms";
-            invalid(format!("{key}.format"), expected, text)
-        })?),
+        Some(text) => {
+            let pattern = Pattern::new(text).ok_or_else(|| {
+                let expected = "strftime's notation of a date such as %Y-%m-%d %H:%M, iso, \
+                                unix_s or unix_ms";
+                invalid(format!("{key}.format"), expected, text)
+            })?;
+            Notation::Pattern(Box::new(pattern))
+        }
     };
     let clock = match (raw.zone, raw.utc_offset_h) {
         (Some(_), Some(_)) => {
