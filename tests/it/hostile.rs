@@ -24,8 +24,7 @@ struct Kind {
 const KINDS: [Kind; 2] = [
     Kind {
         name: "http",
-        params: "\
-    kind: http
+        params: "    kind: http
     url: URL?from={from}&to={to}
     time_format: unix_s
     from: 2024-06-01
@@ -44,8 +43,7 @@ const KINDS: [Kind; 2] = [
     },
     Kind {
         name: "open-meteo",
-        params: "\
-    kind: open-meteo
+        params: "    kind: open-meteo
     endpoint: archive
     url: URL
     latitude: 50.93
@@ -97,7 +95,12 @@ impl Project {
         });
         let sandbox = Sandbox::empty();
         let params = kind.params.replace("URL", &server.url("/v1"));
-        let requests = format!("{{attempts: 4, first_wait: 10ms, per_minute: 60000, {requests}}}");
+        let attempts = if requests.contains("attempts") {
+            ""
+        } else {
+            "attempts: 4, "
+        };
+        let requests = format!("{{{attempts}first_wait: 10ms, per_minute: 60000, {requests}}}");
         let text = format!("sources:\n  x:\n{params}    requests: {requests}\n");
         sandbox.write(
             "params.yaml",
@@ -490,7 +493,7 @@ fn a_body_of_ten_gigabytes() {
             memory > LIMIT_MIB << 10,
             "{memory} KiB: not looked at in time"
         );
-        assert!(memory < (3 * LIMIT_MIB + 150) << 10, "{memory} KiB");
+        assert!(memory < 1, "{memory} KiB");
         assert_eq!(project.read(), project.output);
         // One that tells its length is not even begun.
         project.refuses(
@@ -550,7 +553,8 @@ fn a_proxy_from_the_environment_is_used() {
             (tunnel.method.as_str(), tunnel.path.as_str()),
             ("CONNECT", "station.example:443")
         );
-        assert!(!format!("{tunnel:?}{ran}").contains(TOKEN));
+        let told = format!("{tunnel:?}{}{}", ran.stdout, ran.stderr);
+        assert!(!told.contains(TOKEN), "{told}");
         assert_eq!(project.server.asked().len(), before);
     }
 }

@@ -14,8 +14,7 @@ const MARK: &str = "nobody-may-see";
 
 const CARRIERS: [&str; 3] = ["", ", header: X-Api-Key", ", query: apikey"];
 
-const HTTP: &str = "\
-    kind: http
+const HTTP: &str = "    kind: http
     url: URL/rows?from={from}&to={to}
     time_format: unix_s
     from: 2024-06-01
@@ -30,8 +29,7 @@ const HTTP: &str = "\
       columns: {temperature: {unit: °C, from: /t}}
 ";
 
-const OPEN_METEO: &str = "\
-    kind: open-meteo
+const OPEN_METEO: &str = "    kind: open-meteo
     endpoint: archive
     url: URL/rows
     latitude: 50.93
@@ -183,7 +181,9 @@ fn a_token_is_in_no_file_and_on_no_stream() {
                     let ran = sandbox.finish(command.env("OUR_TOKEN", TOKEN));
                     let what = format!("{kind}{carrier}: {name}");
                     is_quiet(&sandbox, &ran, &what);
-                    let well = ["good", "redirect away"].contains(name);
+                    // Where it is no parameter of the query, nobody can take it out of a URL.
+                    let away = *name == "redirect away" && carrier.contains("query");
+                    let well = *name == "good" || away;
                     assert_eq!(ran.code == Some(0), well, "{what}\n{ran}");
                 }
                 sandbox.run(&["log", "fetch"]);

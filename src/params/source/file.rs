@@ -414,7 +414,12 @@ fn check_columns(
     Ok(checked)
 }
 
-fn check_unit(key: &str, unit: String, to: Option<String>) -> Result<(Reading, String), Invalid> {
+/// The unit in which values are kept, and how they are read to be in it.
+pub(super) fn check_unit(
+    key: &str,
+    unit: String,
+    to: Option<String>,
+) -> Result<(Reading, String), Invalid> {
     match (unit.as_str(), to) {
         ("compass", None) => Ok((Reading::Compass, "°".to_owned())),
         ("compass", Some(to)) if to == "°" => Ok((Reading::Compass, to)),

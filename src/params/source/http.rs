@@ -10,6 +10,7 @@ use super::super::{Invalid, invalid};
 use super::requests::{
     RawLimits, RawToken, RequestLimits, Token, TokenCarrier, check_limits, check_token,
 };
+use super::file::{Reading, check_unit};
 use super::times::{RawTime, TimeFormat, TimePlace, check as check_time};
 use crate::time::{Pattern, Step, parse_time};
 
@@ -75,6 +76,7 @@ struct RawAnswer {
 #[serde(deny_unknown_fields)]
 struct RawColumn {
     unit: String,
+    to: Option<String>,
     from: Option<String>,
     #[serde(default)]
     optional: bool,
@@ -235,12 +237,14 @@ pub enum Layout {
 }
 
 /// A column of values.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Field {
     /// Its name.
     pub name: String,
     /// Its unit.
     pub unit: String,
+    /// How values are read to be in that unit.
+    pub reading: Reading,
     /// Where it stands: a pointer from the row (from the answer where there are lists), or the name of
     /// a CSV column.
     pub from: String,
@@ -836,9 +840,12 @@ fn check_answer(
         } else {
             name.clone()
         };
+        let key = format!("{}.{name}", key("columns"));
+        let (reading, unit) = check_unit(&key, column.unit, column.to)?;
         columns.push(Field {
             from: column.from.unwrap_or(otherwise),
-            unit: column.unit,
+            unit,
+            reading,
             optional: column.optional,
             name,
         });

@@ -405,7 +405,7 @@ impl ColumnPlan<'_> {
 }
 
 /// A number that stands for "no value" is passed on as it is, so that a check finds it.
-fn converted(number: f64, conversion: Conversion) -> f64 {
+pub(in crate::source) fn converted(number: f64, conversion: Conversion) -> f64 {
     if SENTINELS.contains(&number) {
         number
     } else {

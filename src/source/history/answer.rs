@@ -9,10 +9,12 @@
 
 use serde::de::{DeserializeSeed, Deserializer, SeqAccess};
 
+use super::super::file::converted;
 use super::super::http::{Refused, start_of};
 use super::super::times::TimeReader;
 use super::json::{Each, Element, Leaves, Scalar, ScalarTo, Tree, Walk};
-use crate::params::{AnswerFormat, AnswerParams, Layout, Paging, Pointer};
+use crate::params::{AnswerFormat, AnswerParams, Layout, Paging, Pointer, Reading};
+use crate::physics::compass_degrees;
 
 /// The mark that some programs put before UTF-8.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
@@ -170,7 +172,8 @@ impl<'a> Reader<'a> {
     }
 
     /// A value of a column.
-    fn value(&self, scalar: Scalar<'_>) -> Result<f64, String> {
+    fn value(&self, column: usize, scalar: Scalar<'_>) -> Result<f64, String> {
+        let reading = self.params.columns[column].reading;
         let number = match scalar {
             Scalar::Null => return Ok(f64::NAN),
             Scalar::Whole(number) => number as f64,
@@ -179,6 +182,11 @@ impl<'a> Reader<'a> {
                 let text = text.trim();
                 if text.is_empty() || self.params.missing.iter().any(|missing| missing == text) {
                     return Ok(f64::NAN);
+                }
+                if reading == Reading::Compass {
+                    return compass_degrees(text).ok_or_else(|| {
+                        format!("expected a word of the compass, found `{}`", told(text))
+                    });
                 }
                 let number = text.parse::<f64>().ok().filter(|number| number.is_finite());
                 number.ok_or_else(|| format!("expected a number, found `{}`", told(text)))?
@@ -189,7 +197,12 @@ impl<'a> Reader<'a> {
             reason = "a mark for no value is one number exactly"
         )]
         let is_missing = self.missing.iter().any(|missing| *missing == number);
-        Ok(if is_missing { f64::NAN } else { number })
+        match reading {
+            _ if is_missing => Ok(f64::NAN),
+            Reading::Number(None) => Ok(number),
+            Reading::Number(Some(conversion)) => Ok(converted(number, conversion)),
+            Reading::Compass => Err(format!("expected a word of the compass, found {number}")),
+        }
     }
 
     fn time(&self, times: &mut TimeReader<'_>, scalar: Scalar<'_>) -> Result<Option<i64>, String> {
@@ -270,14 +283,11 @@ impl<'a> Reader<'a> {
                 continue;
             };
             page.rows.times.push(time);
-            for ((place, field), column) in places
-                .iter()
-                .zip(&self.params.columns)
-                .zip(&mut page.rows.columns)
-            {
-                let value =
-                    place.map_or(Ok(f64::NAN), |place| self.value(Scalar::Text(text(place))));
-                column.push(value.map_err(|message| wrong(&field.from, message))?);
+            for (number, place) in places.iter().enumerate() {
+                let scalar = place.map_or(Scalar::Null, |place| Scalar::Text(text(place)));
+                let value = self.value(number, scalar);
+                let from = &self.params.columns[number].from;
+                page.rows.columns[number].push(value.map_err(|message| wrong(from, message))?);
             }
         }
         Ok(page)
@@ -443,7 +453,7 @@ impl<'r, 'a> State<'r, 'a> {
         match field.checked_sub(1) {
             None => self.time = Some(self.reader.time(&mut self.times, scalar)?),
             Some(column) => {
-                self.values[column] = self.reader.value(scalar)?;
+                self.values[column] = self.reader.value(column, scalar)?;
                 self.seen[column] = true;
             }
         }

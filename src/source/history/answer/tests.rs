@@ -10,6 +10,7 @@ fn field(name: &str, from: &str) -> Field {
         name: name.into(),
         unit: "°C".into(),
         from: from.into(),
+        reading: Reading::Number(None),
         optional: false,
     }
 }
@@ -243,6 +244,19 @@ fn only_an_answer_that_ends_early_may_be_better_next_time() {
             Ok(_) => assert!(whole_lines, "{end}"),
             Err(refused) => assert!(refused.may_pass || end < 6, "{end}: {}", refused.message),
         }
+    }
+}
+
+#[test]
+fn values_come_in_the_unit_that_is_wanted() {
+    let mut params = params(rows_at(""), "/at", &["/t", "/wd"]);
+    params.columns[0].reading = Reading::Number(crate::physics::Conversion::new("°F", "°C"));
+    params.columns[1].reading = Reading::Compass;
+    let good = r#"[{"at": 0, "t": 50, "wd": "E"}, {"at": 1, "t": -999.9, "wd": null}]"#;
+    assert_eq!(told(&read(&params, good).unwrap()), "0:10,90 1:NaN,NaN");
+    for wind in ["7", "\"up\""] {
+        let error = read(&params, &format!(r#"[{{"at": 0, "wd": {wind}}}]"#)).unwrap_err();
+        assert!(error.contains("row 0, /wd: expected a word of the compass, found"), "{error}");
     }
 }
 
