@@ -374,7 +374,11 @@ fn check_grid(key: &dyn Fn(&str) -> String, step: Step, least_s: i64) -> Result<
         return Ok(seconds);
     }
     let expected = format!("a divisor of 1d, such as 1h or 6h, and at least {least_s} s");
-    Err(invalid(key("issued_every"), expected, format!("{seconds} s")))
+    Err(invalid(
+        key("issued_every"),
+        expected,
+        format!("{seconds} s"),
+    ))
 }
 
 /// Names go into a URL as they are, and each into a column of its own.
@@ -596,7 +600,10 @@ variables: [temperature_2m]
         let good = of("t_previous_day1, t_previous_day7\nissued_every: 6h").unwrap();
         assert!(days(&good).by_issue && days(&good).issued_every_s == Some(6 * 3600));
         let error = of("t_previous_day1\nissued_every: 30min").unwrap_err();
-        assert!(error.contains("issued_every: expected a divisor of 1d"), "{error}");
+        assert!(
+            error.contains("issued_every: expected a divisor of 1d"),
+            "{error}"
+        );
         for bad in [
             "t",
             "t_previous_day1, t",

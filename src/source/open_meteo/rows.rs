@@ -308,7 +308,9 @@ mod tests {
         let six = Some(6 * 3600);
         let table = by_issue(&[(Some("a"), vec![part()])], &names, &leads, six).unwrap();
         let issues = table.issues().unwrap();
-        let run: Vec<usize> = (0..table.rows()).filter(|&row| issues[row] == 6 * 3600).collect();
+        let run: Vec<usize> = (0..table.rows())
+            .filter(|&row| issues[row] == 6 * 3600)
+            .collect();
         assert_eq!(run.len(), 48);
         for (lead, &row) in (1..).zip(&run) {
             assert_eq!(table.times()[row], (6 + lead) * 3600);
