@@ -164,9 +164,9 @@ def rows_checked(frame, report):
     return frame.set_index("time"), seconds
 
 
-def column_checked(name, values, seconds, report):
-    """Masks what is not believed of one column, in place."""
-    lowest, highest, change, resting, sticks = LIMITS[name]
+def values_checked(name, values, seconds, report):
+    """Masks single values of a column that are not believed, in place."""
+    lowest, highest, *_ = LIMITS[name]
     there = ~np.isnan(values)
     large = there & (np.abs(values) >= 998)
     bad = np.zeros(len(values), dtype=bool)
@@ -186,6 +186,12 @@ def column_checked(name, values, seconds, report):
     report.tell("completeness", name, share > 0.1 or longest > 7 * DAY_S, (), share)
     values[bad | outside] = np.nan
 
+
+def changes_checked(name, values, seconds, report):
+    """Masks changes that are not believed, and values that do not change."""
+    _, _, change, resting, sticks = LIMITS[name]
+    if name != "wind_direction_10m":
+        drift(name, values, seconds, report)
     believed = np.flatnonzero(~np.isnan(values))
     kept, when = values[believed], seconds[believed]
     report.tell("constant", name, kept.min() == kept.max())
@@ -197,9 +203,10 @@ def column_checked(name, values, seconds, report):
         # A jump right after a jump is the way back from a spike.
         spike = jump.copy()
         spike[1:] &= ~jump[:-1]
-        spike = believed[np.flatnonzero(spike) + 1]
-        report.tell("spikes", name, len(spike), spike)
-        values[spike] = np.nan
+        spike = np.flatnonzero(spike) + 1
+        report.tell("spikes", name, len(spike), believed[spike])
+        values[believed[spike]] = np.nan
+        kept, when, believed = (np.delete(part, spike) for part in (kept, when, believed))
     if sticks:
         borders = np.flatnonzero(np.diff(kept) != 0) + 1
         starts = np.concatenate([[0], borders])
@@ -210,8 +217,6 @@ def column_checked(name, values, seconds, report):
         report.tell("stuck", name, count, believed[starts[long]])
         for start, end in zip(starts[long], ends[long]):
             values[believed[start:end]] = np.nan
-    if name != "wind_direction_10m":
-        drift(name, values, seconds, report)
 
 
 def drift(name, values, seconds, report):
@@ -251,10 +256,12 @@ def prepare(path, folder):
     index = frame.index
     del frame
     for name, values in columns.items():
-        column_checked(name, values, seconds, report)
+        values_checked(name, values, seconds, report)
     for low, high in PAIRS:
         above = np.flatnonzero(columns[low] > columns[high] + 0.5)
         report.tell("consistency", f"{low} <= {high}", len(above), above)
+    for name, values in columns.items():
+        changes_checked(name, values, seconds, report)
 
     speed = columns.pop("wind_speed_10m")
     direction = np.deg2rad(columns.pop("wind_direction_10m"))

@@ -2,10 +2,12 @@
 
 use std::path::Path;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Error, Result};
 
 use super::to_json;
-use crate::data::{Dataset, Table, parquet_columns, parquet_is_forecast, read_parquet, to_parquet};
+use crate::data::{
+    Dataset, ParquetError, Table, parquet_columns, parquet_is_forecast, read_parquet, to_parquet,
+};
 use crate::fs::{self, StagedFolder};
 
 /// The forecasts from outside, in the folder of a data set.
@@ -17,7 +19,13 @@ pub(super) fn read_table(path: &Path) -> Result<Table> {
 
 /// The same, with some of its columns only.
 pub(super) fn read_columns(path: &Path, columns: Option<&[String]>) -> Result<Table> {
-    read_parquet(fs::open(path)?, columns).with_context(|| path.display().to_string())
+    read_parquet(fs::open(path)?, columns)
+        .map_err(|error| match error {
+            // What is wrong with a table is the same wherever it came from.
+            ParquetError::Table(error) => error.into(),
+            other => Error::from(other),
+        })
+        .with_context(|| path.display().to_string())
 }
 
 /// The names of its columns.

@@ -22,6 +22,7 @@ use std::io::BufRead;
 use std::path::Path;
 
 use self::rows::Rows;
+pub(super) use self::rows::converted;
 use self::text::Text;
 use super::{Asked, Fetched, Source, SourceError};
 use crate::fs;

@@ -1,3 +1,5 @@
+//! Data sets from tables of known values: roles, gaps, series, forecasts, and what looks ahead.
+
 use super::*;
 use crate::data::{DatasetMeta, Frame, RowSeries};
 use crate::params::ParamsFile;
