@@ -83,7 +83,8 @@ fn clean_data_are_told_to_be_clean() {
     assert_eq!(report["rows"]["kept"], 1200);
     assert!(report["checks"].as_array().unwrap().len() > 20);
     assert!(!sandbox.path("data/rejects.parquet").exists());
-    assert!(!sandbox.read("data/dataset.json").contains("\"dropped\""));
+    let dataset: Value = serde_json::from_str(&sandbox.read("data/dataset.json")).unwrap();
+    assert_eq!(dataset["rows"]["dropped"], 0);
 }
 
 #[test]

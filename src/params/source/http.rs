@@ -7,10 +7,10 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::super::{Invalid, invalid};
+use super::file::{Reading, check_unit};
 use super::requests::{
     RawLimits, RawToken, RequestLimits, Token, TokenCarrier, check_limits, check_token,
 };
-use super::file::{Reading, check_unit};
 use super::times::{RawTime, TimeFormat, TimePlace, check as check_time};
 use crate::time::{Pattern, Step, parse_time};
 
