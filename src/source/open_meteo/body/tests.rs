@@ -326,4 +326,26 @@ proptest::proptest! {
             proptest::prop_assert_eq!(reader.read(&text[..16]), Some(minutes));
         }
     }
+
+    #[test]
+    fn bytes_of_any_kind_are_read_or_refused(
+        at in proptest::collection::vec((0..CALAIS.len(), 0..=255_u8), 0..4),
+        cut in 0..CALAIS.len(),
+        places in 1..3_usize,
+    ) {
+        let mut bytes = CALAIS[..CALAIS.len() - cut / 50].to_vec();
+        for (place, byte) in at {
+            if let Some(there) = bytes.get_mut(place) {
+                *there = byte;
+            }
+        }
+        let names = expected(&["temperature_2m", "cape"]);
+        for body in parse(&bytes, places).into_iter().flatten() {
+            if let Ok(hours) = body.known_hours(time("2024-06-01"), &names) {
+                let rows = hours.rows();
+                proptest::prop_assert!(hours.columns.iter().all(|c| c.values.len() == rows));
+                proptest::prop_assert!(hours.known_rows() <= rows);
+            }
+        }
+    }
 }
