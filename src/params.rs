@@ -19,9 +19,9 @@ use serde_json::Value;
 use crate::yaml;
 
 pub use checked::{
-    Architecture, Calendar, Days, Device, Dimension, EvaluateParams, Fallback, FeelsLike,
-    LstmParams, ModelParams, OpenMeteoSource, Params, PredictParams, PrepareParams, RidgeParams,
-    Sampler, SourceParams, SplitShares, TrainParams, TuneParams, WindPair,
+    Architecture, Calendar, Device, Dimension, EvaluateParams, Fallback, FeelsLike, LstmParams,
+    ModelParams, Params, PredictParams, PrepareParams, RidgeParams, Sampler, SourceParams,
+    SplitShares, TrainParams, TuneParams, WindPair,
 };
 pub use quality::{Action, ColumnQuality, Conflicts, OrderedPair, QualityParams, Quantity};
 pub use source::file::{
@@ -32,6 +32,9 @@ pub use source::http::{
     Range, Station, Template, TimeText,
 };
 pub use source::noaa_co2::{Co2Column, Interval, NoaaCo2Source, NoaaPlace};
+pub use source::open_meteo::{
+    Days, DaysWanted, ForecastWanted, OpenMeteoSource, Place, Places, Wanted, previous_day,
+};
 pub use source::requests::{RequestLimits, Token, TokenCarrier, TokenPlace};
 pub use source::times::{
     Ambiguous, Clock, Nonexistent, Notation, SourceTime, TimeFormat, TimeParts, TimePlace,

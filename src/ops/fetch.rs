@@ -1,5 +1,6 @@
 //! `krammerti fetch`: observations of a source, as they come, to Parquet.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
@@ -55,12 +56,23 @@ pub fn fetch(mut context: Context<'_>, name: &str) -> Result<()> {
         _ => String::new(),
     };
     context.note(format!(
-        "{} rows of {} columns{range}{}",
+        "{} rows of {} columns{range}{}{}",
         table.times().len(),
         table.columns().len(),
+        told_issues(table.issues()),
         told(news)
     ));
     Ok(())
+}
+
+/// How many forecasts there are. A single one may be the first, or all that is left of an archive.
+fn told_issues(issues: Option<&[i64]>) -> String {
+    let issues: BTreeSet<&i64> = issues.into_iter().flatten().collect();
+    match issues.len() {
+        0 => String::new(),
+        1 => "; 1 issue, no earlier one is stored".to_owned(),
+        n => format!("; {n} issues"),
+    }
 }
 
 fn told(news: Option<News>) -> String {

@@ -1,7 +1,5 @@
 //! From `params.yaml` as written to parameters whose ranges hold; the error names the key.
 
-mod open_meteo;
-
 use super::checked::{
     Architecture, Dimension, EvaluateParams, FeelsLike, LstmParams, ModelParams, Params,
     PredictParams, PrepareParams, RidgeParams, SourceParams, SplitShares, TrainParams, TuneParams,
@@ -53,7 +51,9 @@ fn check_source(key: &str, raw: raw::Source) -> Result<SourceParams, Invalid> {
             Ok(SourceParams::Http(Box::new(source)))
         }
         raw::Source::NoaaCo2(raw) => source::noaa_co2::check(key, raw).map(SourceParams::NoaaCo2),
-        raw::Source::OpenMeteo(raw) => open_meteo::check(key, raw).map(SourceParams::OpenMeteo),
+        raw::Source::OpenMeteo(raw) => {
+            source::open_meteo::check(key, *raw).map(SourceParams::OpenMeteo)
+        }
     }
 }
 
@@ -390,7 +390,7 @@ fn check_evaluate(raw: raw::Evaluate) -> Result<EvaluateParams, Invalid> {
     })
 }
 
-fn within<T: PartialOrd + std::fmt::Display>(
+pub(super) fn within<T: PartialOrd + std::fmt::Display>(
     key: &str,
     value: T,
     range: std::ops::RangeInclusive<T>,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::source::file::FileSource;
 use super::source::http::HttpSource;
 use super::source::noaa_co2::NoaaCo2Source;
-use super::source::requests::{RequestLimits, Token};
+use super::source::open_meteo::OpenMeteoSource;
 use crate::time::Step;
 
 pub use super::raw::Calendar;
@@ -42,45 +42,6 @@ pub enum SourceParams {
     OpenMeteo(OpenMeteoSource),
     /// The history API of a station.
     Http(Box<HttpSource>),
-}
-
-/// What to ask Open-Meteo for.
-#[derive(Clone, Debug, PartialEq)]
-pub struct OpenMeteoSource {
-    /// Where requests go, without the query.
-    pub url: String,
-    /// Degrees north.
-    pub latitude: f64,
-    /// Degrees east.
-    pub longitude: f64,
-    /// Hourly variables by its names; at least one.
-    pub variables: Vec<String>,
-    /// The days to ask for, UTC.
-    pub days: Days,
-    /// Weather models by its names; its own choice where empty.
-    pub models: Vec<String>,
-    /// How many days one request asks for; positive.
-    pub days_per_request: i64,
-    /// How long values may still be corrected, in seconds.
-    pub overlap_s: i64,
-    /// What proves who asks.
-    pub token: Option<Token>,
-    /// How long and how often to try.
-    pub requests: RequestLimits,
-}
-
-/// Days as numbers since 1970-01-01.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Days {
-    /// From a day to another one, or to today.
-    Range {
-        /// The first.
-        from: i64,
-        /// The last.
-        to: Option<i64>,
-    },
-    /// So many days before today, and today.
-    Past(i64),
 }
 
 /// How a data set is made.

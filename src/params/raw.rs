@@ -26,28 +26,8 @@ pub(super) struct Params {
 pub(super) enum Source {
     File(Box<super::source::file::RawFile>),
     NoaaCo2(super::source::noaa_co2::RawNoaaCo2),
-    OpenMeteo(OpenMeteo),
+    OpenMeteo(Box<super::source::open_meteo::Raw>),
     Http(Box<super::source::http::RawHttp>),
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct OpenMeteo {
-    pub(super) endpoint: String,
-    pub(super) latitude: f64,
-    pub(super) longitude: f64,
-    pub(super) variables: Vec<String>,
-    pub(super) from: Option<String>,
-    pub(super) to: Option<String>,
-    pub(super) past_days: Option<u32>,
-    #[serde(default)]
-    pub(super) models: Vec<String>,
-    pub(super) days_per_request: Option<u32>,
-    pub(super) overlap: Option<Step>,
-    pub(super) url: Option<String>,
-    pub(super) token: Option<super::source::requests::RawToken>,
-    #[serde(default)]
-    pub(super) requests: super::source::requests::RawLimits,
 }
 
 #[derive(Debug, Deserialize)]

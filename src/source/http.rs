@@ -79,7 +79,9 @@ impl From<&RequestLimits> for Limits {
             attempts: params.attempts,
             first_wait: params.first_wait,
             longest_wait: params.first_wait.max(Duration::from_mins(1)),
-            between: Duration::from_mins(1) / params.per_minute,
+            between: params
+                .per_minute
+                .map_or(Duration::ZERO, |number| Duration::from_mins(1) / number),
             at_once: params.at_once,
             body: params.largest_body,
         }
@@ -279,6 +281,16 @@ impl<'a> Client<'a> {
     /// Lets the waits of all requests end, because one has failed for good.
     pub(super) fn stop(&self) {
         self.stopped.store(true, Ordering::Relaxed);
+    }
+
+    /// What is stored for a slot, unpacked.
+    pub(super) fn stored(&self, slot: &str) -> Result<Option<Vec<u8>>, SourceError> {
+        Ok(self.find(slot)?.map(|(_, body)| body))
+    }
+
+    /// The slots of all answers that are stored, sorted, each with the file that speaks of it.
+    pub(super) fn stored_slots(&self) -> Result<Vec<(String, String)>, SourceError> {
+        self.responses.slots()
     }
 
     /// The answer to a request, stored or new, which `accept` has found usable.

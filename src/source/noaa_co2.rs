@@ -51,9 +51,7 @@ impl Source for NoaaCo2<'_> {
                     warnings: Vec::new(),
                 })
             }
-            NoaaPlace::Url { url, requests } => {
-                self.fetch_from(url, Limits::from(requests), asked)
-            }
+            NoaaPlace::Url { url, requests } => self.fetch_from(url, Limits::from(requests), asked),
         }
     }
 }

@@ -82,6 +82,39 @@ impl Responses {
         Ok(sound.then_some((meta, body)))
     }
 
+    /// The slots of all answers, sorted, each with its file in the project. Here a damaged file is
+    /// an error: nobody knows what it spoke of.
+    pub(super) fn slots(&self) -> Result<Vec<(String, String)>, SourceError> {
+        let mut slots = Vec::new();
+        if !fs::exists(&self.folder) {
+            return Ok(slots);
+        }
+        for entry in fs::entries(&self.folder)? {
+            let path = entry.path();
+            let ours = path
+                .extension()
+                .is_some_and(|extension| extension == "json");
+            if !ours || fs::is_partial(&entry.name) {
+                continue;
+            }
+            let Some(text) = fs::read_if_exists(&path)? else {
+                continue;
+            };
+            let file = format!("{FOLDER}/{}", entry.name.display());
+            match serde_json::from_str::<Meta>(&text) {
+                Ok(meta) => slots.push((meta.slot, file)),
+                Err(error) => {
+                    let message = format!(
+                        "it spoke of a stored answer and is damaged ({error}); remove it to go on without that"
+                    );
+                    return Err(SourceError::File { file, message });
+                }
+            }
+        }
+        slots.sort_unstable();
+        Ok(slots)
+    }
+
     /// Keeps an answer; `meta.body` is taken from the bytes.
     pub(super) fn keep(&self, mut meta: Meta, body: &[u8]) -> Result<Meta, SourceError> {
         meta.body = blake3::hash(body).to_hex().to_string();
@@ -119,7 +152,7 @@ mod tests {
             token_hidden: false,
             body: String::new(),
         };
-        assert!(responses.find("june")?.is_none());
+        assert!(responses.find("june")?.is_none() && responses.slots()?.is_empty());
         let kept = responses.keep(meta, b"body")?;
         assert_eq!(
             responses.find("june")?,
@@ -127,8 +160,13 @@ mod tests {
         );
         fs::write_atomic(&responses.body_path(&kept.body), b"bodx")?;
         assert!(responses.find("june")?.is_none());
+        let slots = responses.slots()?;
+        assert_eq!((slots.len(), slots[0].0.as_str()), (1, "june"));
+        assert!(slots[0].1.starts_with(".krammerti/responses/"));
         fs::write_atomic(&responses.meta_path("june"), b"{")?;
         assert!(responses.find("june")?.is_none());
+        let error = responses.slots().unwrap_err().to_string();
+        assert!(error.contains("is damaged ("), "{error}");
         Ok(())
     }
 }

@@ -14,6 +14,7 @@ mod fetch;
 mod fuzz;
 mod history;
 mod hostile;
+mod open_meteo;
 mod pipeline;
 mod quality;
 mod readers;

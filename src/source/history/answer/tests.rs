@@ -256,7 +256,10 @@ fn values_come_in_the_unit_that_is_wanted() {
     assert_eq!(told(&read(&params, good).unwrap()), "0:10,90 1:NaN,NaN");
     for wind in ["7", "\"up\""] {
         let error = read(&params, &format!(r#"[{{"at": 0, "wd": {wind}}}]"#)).unwrap_err();
-        assert!(error.contains("row 0, /wd: expected a word of the compass, found"), "{error}");
+        assert!(
+            error.contains("row 0, /wd: expected a word of the compass, found"),
+            "{error}"
+        );
     }
 }
 

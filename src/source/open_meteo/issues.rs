@@ -1,0 +1,255 @@
+//! Forecasts: what Open-Meteo says now of the days to come, and what it said before.
+//!
+//! An answer does not tell which run of which model it is from, so a forecast is issued when it was
+//! asked for, rounded down to a grid: that is what could be known then, whatever came before.
+//! Rounding makes an issue look older than it is, by less than one step of the grid; who must not
+//! overlook that adds the step as a delay when the forecasts are joined to observations. Two
+//! fetches within one step are one issue, the later one.
+//!
+//! The stored answers are the archive: each issue has a slot of its own, so a fetch adds an issue,
+//! and the table has all issues of these places and models, whatever variables were asked for at
+//! the time. A value that an earlier issue does not have is missing. `earlier` names a table whose
+//! issues are added where no stored answer has them: what another machine fetched, or what is left
+//! of an archive that was lost.
+//!
+//! Rows begin at the issue time, unless days before it were asked for too: these are what the
+//! service held true of them then, and their lead is negative.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::super::http::{Ask, Client, Clock};
+use super::super::{Asked, Fetched, SourceError};
+use super::body::{DAY, HOUR, Hours, parse};
+use super::rows::Rows;
+use super::{Job, OpenMeteo, Part, date, news};
+use crate::data::{Table, from_parquet};
+use crate::fs;
+use crate::params::ForecastWanted;
+use crate::time::format_utc;
+
+/// What names a stored forecast.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Slot {
+    forecast_of: String,
+    models: Vec<String>,
+    hourly: Vec<String>,
+    /// Degrees north and east.
+    places: Vec<(f64, f64)>,
+    /// Seconds since 1970 UTC.
+    issue: i64,
+}
+
+/// An issue of a place: the number of the place, and when.
+type Issue = (usize, i64);
+
+impl OpenMeteo<'_> {
+    pub(super) fn forecast(
+        &self,
+        wanted: &ForecastWanted,
+        client: &Client<'_>,
+        clock: &dyn Clock,
+        asked: &mut Asked<'_>,
+    ) -> Result<Fetched, SourceError> {
+        let now = clock.now();
+        let issue = now.div_euclid(wanted.issued_every_s) * wanted.issued_every_s;
+        let today = now.div_euclid(DAY);
+        let part = Part {
+            first: today - wanted.past_days,
+            last: today + wanted.forecast_days - 1,
+        };
+        let mut jobs = Vec::new();
+        for places in self.groups() {
+            let url = self.url(&places);
+            let slot = self.slot(&places, issue)?;
+            let (start, end) = (date(part.first), date(part.last));
+            let ask = Ask {
+                slot,
+                url: format!("{url}&start_date={start}&end_date={end}"),
+                ..Ask::default()
+            };
+            jobs.push(Job { places, part, ask });
+        }
+        let mut issues = BTreeMap::new();
+        let news = if asked.offline {
+            None
+        } else {
+            let got = self.get_all(client, &jobs, asked)?;
+            let news = news(&got);
+            for (job, got) in jobs.iter().zip(got) {
+                let places = job.places.clone().map(|place| (place, issue));
+                issues.extend(places.zip(got.hours));
+            }
+            Some(news)
+        };
+        self.add_stored(client, &mut issues)?;
+        let table = self.table_of(wanted, &issues)?;
+        let table = match &wanted.earlier {
+            Some(path) => self.add_earlier(table, &issues, asked.root, path)?,
+            None => table,
+        };
+        match (table.rows(), jobs.first()) {
+            (0, Some(job)) if asked.offline => Err(SourceError::NotStored {
+                url: job.ask.url.clone(),
+            }),
+            _ => Ok(Fetched {
+                table,
+                news,
+                warnings: Vec::new(),
+            }),
+        }
+    }
+
+    fn slot(&self, places: &std::ops::Range<usize>, issue: i64) -> Result<String, SourceError> {
+        let all = self.places();
+        let slot = Slot {
+            forecast_of: self.params.url.clone(),
+            models: self.params.models.clone(),
+            hourly: self.params.variables.clone(),
+            places: all[places.clone()]
+                .iter()
+                .map(|(_, place)| (place.latitude, place.longitude))
+                .collect(),
+            issue,
+        };
+        serde_json::to_string(&slot).map_err(|error| std::io::Error::other(error).into())
+    }
+
+    /// Adds the issues that are stored and not there yet. Of several answers for one issue the one
+    /// that has most of the columns counts.
+    fn add_stored(
+        &self,
+        client: &Client<'_>,
+        issues: &mut BTreeMap<Issue, Hours>,
+    ) -> Result<(), SourceError> {
+        let fresh: BTreeSet<Issue> = issues.keys().copied().collect();
+        let mut most: BTreeMap<Issue, usize> = BTreeMap::new();
+        let (all, expected) = (self.places(), self.expected());
+        for (text, file) in client.stored_slots()? {
+            // Another thing that was asked for.
+            let Ok(slot) = serde_json::from_str::<Slot>(&text) else {
+                continue;
+            };
+            if slot.forecast_of != self.params.url || slot.models != self.params.models {
+                continue;
+            }
+            let number = |&at: &(f64, f64)| {
+                let mut places = all
+                    .iter()
+                    .map(|(_, place)| (place.latitude, place.longitude));
+                let place = places.position(|place| place == at)?;
+                (!fresh.contains(&(place, slot.issue))).then_some(place)
+            };
+            let wanted: Vec<Option<usize>> = slot.places.iter().map(number).collect();
+            if wanted.iter().all(Option::is_none) {
+                continue;
+            }
+            let damaged = |message: &str| SourceError::File {
+                file: file.clone(),
+                message: format!(
+                    "the stored forecast of {}: {message}; remove the file to go on without it",
+                    format_utc(slot.issue)
+                ),
+            };
+            let body = client.stored(&text)?;
+            let body = body.ok_or_else(|| damaged("its body is gone or damaged"))?;
+            let bodies =
+                parse(&body, slot.places.len()).map_err(|refused| damaged(&refused.message))?;
+            for (place, body) in wanted.into_iter().zip(bodies) {
+                let Some(place) = place else { continue };
+                let columns = expected.iter().filter(|column| body.has(column)).count();
+                let key = (place, slot.issue);
+                if columns <= most.get(&key).copied().unwrap_or(0) {
+                    continue;
+                }
+                let start = body.start().unwrap_or(slot.issue);
+                let hours = body
+                    .known_hours(start, &expected)
+                    .map_err(|refused| damaged(&self.of_place(place, refused).message))?;
+                most.insert(key, columns);
+                issues.insert(key, hours);
+            }
+        }
+        Ok(())
+    }
+
+    /// The rows of all issues that are asked for now: a horizon may have been another one before.
+    fn table_of(
+        &self,
+        wanted: &ForecastWanted,
+        issues: &BTreeMap<Issue, Hours>,
+    ) -> Result<Table, SourceError> {
+        let names: Vec<String> = self.expected().into_iter().map(|e| e.name).collect();
+        let all = issues.values().map(Hours::rows).sum();
+        let (mut rows, places) = (Rows::new(&names, all), self.places());
+        for (&(place, issue), hours) in issues {
+            let range = asked_rows(wanted, issue, hours);
+            let added = rows.add_issue(places[place].0, issue, hours, range);
+            added.map_err(|source| self.no_table(source))?;
+        }
+        rows.table(true).map_err(|source| self.no_table(source))
+    }
+
+    /// Adds rows of an earlier table, of issues that are not stored.
+    fn add_earlier(
+        &self,
+        table: Table,
+        issues: &BTreeMap<Issue, Hours>,
+        root: &Path,
+        path: &str,
+    ) -> Result<Table, SourceError> {
+        let wrong = |message: String| SourceError::File {
+            file: path.to_owned(),
+            message,
+        };
+        let unlike = |source| SourceError::Table {
+            file: path.to_owned(),
+            source,
+        };
+        let earlier =
+            from_parquet(fs::read(&root.join(path))?).map_err(|e| wrong(e.to_string()))?;
+        let names: Vec<String> = self.expected().into_iter().map(|e| e.name).collect();
+        let earlier = earlier.select(&names).map_err(unlike)?;
+        let Some(times) = earlier.issues() else {
+            let message = "expected forecasts with their issue times, found observations";
+            return Err(wrong(message.to_owned()));
+        };
+        let places = self.places();
+        let number = |name: Option<&str>| places.iter().position(|(place, _)| *place == name);
+        let missing = |&row: &usize| {
+            let name = earlier.series().map(|series| series.name(row));
+            number(name).is_some_and(|place| !issues.contains_key(&(place, times[row])))
+        };
+        let rows: Vec<usize> = (0..earlier.rows()).filter(missing).collect();
+        let earlier = earlier.take_rows(&rows);
+        if earlier.rows() == 0 {
+            return Ok(table);
+        }
+        let whole = if table.rows() == 0 {
+            earlier
+        } else {
+            table.append(&earlier).map_err(unlike)?
+        };
+        let mut order: Vec<usize> = (0..whole.rows()).collect();
+        order.sort_by_key(|&row| whole.key(row));
+        Ok(whole.take_rows(&order))
+    }
+}
+
+/// From the issue time, or from so many days before, to the end of the days that are asked for or
+/// of the values.
+fn asked_rows(wanted: &ForecastWanted, issue: i64, hours: &Hours) -> std::ops::Range<usize> {
+    let today = issue.div_euclid(DAY);
+    let first = match wanted.past_days {
+        0 => issue,
+        days => (today - days) * DAY,
+    };
+    let end = (today + wanted.forecast_days) * DAY;
+    // The number of the first hour that is not before a time.
+    let row = |time: i64| (time - hours.start + HOUR - 1).div_euclid(HOUR).max(0) as usize;
+    let end = row(end).min(hours.known_rows());
+    row(first).min(end)..end
+}
