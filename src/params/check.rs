@@ -46,7 +46,7 @@ fn check_source(key: &str, raw: raw::Source) -> Result<SourceParams, Invalid> {
             Ok(SourceParams::File(Box::new(source)))
         }
         raw::Source::Http(raw) => {
-            let source = source::http::check(key, raw)?;
+            let source = source::http::check(key, *raw)?;
             Ok(SourceParams::Http(Box::new(source)))
         }
         raw::Source::NoaaCo2(raw) => source::noaa_co2::check(key, raw).map(SourceParams::NoaaCo2),

@@ -27,7 +27,7 @@ pub(super) enum Source {
     File(Box<super::source::file::RawFile>),
     NoaaCo2(super::source::noaa_co2::RawNoaaCo2),
     OpenMeteo(Box<super::source::open_meteo::Raw>),
-    Http(super::source::http::RawHttp),
+    Http(Box<super::source::http::RawHttp>),
 }
 
 #[derive(Debug, Deserialize)]

@@ -82,7 +82,9 @@ impl From<&RequestLimits> for Limits {
             attempts: params.attempts,
             first_wait: params.first_wait,
             longest_wait: params.first_wait.max(Duration::from_mins(1)),
-            between: Duration::from_mins(1) / params.per_minute.unwrap_or(USUAL_PER_MINUTE),
+            between: params
+                .per_minute
+                .map_or(Duration::ZERO, |number| Duration::from_mins(1) / number),
             at_once: params.at_once,
             body: params.largest_body,
         }
@@ -286,11 +288,7 @@ impl<'a> Client<'a> {
 
     /// What is stored for a slot, unpacked.
     pub(super) fn stored(&self, slot: &str) -> Result<Option<Vec<u8>>, SourceError> {
-        let Some((meta, raw)) = self.responses.find(slot)? else {
-            return Ok(None);
-        };
-        let body = self.unpack(meta.encoding.as_deref(), &raw).ok();
-        Ok(body.map(Cow::into_owned))
+        Ok(self.find(slot)?.map(|(_, body)| body))
     }
 
     /// The slots of all answers that are stored, sorted, each with the file that speaks of it.

@@ -47,13 +47,7 @@ impl Source for NoaaCo2<'_> {
                 let table = self.table(rows, path)?;
                 Ok(Fetched::of(table, None))
             }
-            NoaaPlace::Url { url, requests } => {
-                let limits = Limits {
-                    body: LONGEST,
-                    ..Limits::from(requests)
-                };
-                self.fetch_from(url, limits, asked)
-            }
+            NoaaPlace::Url { url, requests } => self.fetch_from(url, Limits::from(requests), asked),
         }
     }
 }

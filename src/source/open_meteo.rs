@@ -17,15 +17,13 @@ mod issues;
 mod rows;
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use body::{Body, DAY, Expected, HOUR, Hours, compare, refused, unit_of};
 
 use super::http::{Answer, Ask, Client, Clock, Credential, Limits, Refused, SystemClock};
+use super::pool::{self, Tell, Told};
 use super::{Asked, Fetched, News, Source, SourceError};
 use crate::data::SeriesError;
 use crate::params::{Days, DaysWanted, OpenMeteoSource, Place, Places, Wanted};
@@ -46,9 +44,10 @@ impl Source for OpenMeteo<'_> {
     fn fetch(&self, asked: &mut Asked<'_>) -> Result<Fetched, SourceError> {
         let clock = SystemClock(Instant::now());
         let token = self.params.token.as_ref();
-        let credential = token.map(|token| Credential::find(token, asked.root));
         // Stored answers need no token.
-        let credential = credential.filter(|_| !asked.offline).transpose()?;
+        let token = token.filter(|_| !asked.offline);
+        let credential = token.map(|token| Credential::find(token, asked.root));
+        let credential = credential.transpose()?;
         let client = Client::new(asked.root, self.limits(), &clock, credential, asked.offline)?;
         self.collect(&client, &clock, asked)
     }
@@ -146,46 +145,16 @@ impl<'a> OpenMeteo<'a> {
         jobs: &[Job],
         asked: &mut Asked<'_>,
     ) -> Result<Vec<Got>, SourceError> {
-        let next = AtomicUsize::new(0);
-        let (send, receive) = mpsc::channel();
-        let mut got: BTreeMap<usize, Got> = BTreeMap::new();
-        let mut failed: BTreeMap<usize, SourceError> = BTreeMap::new();
-        std::thread::scope(|scope| {
-            for _ in 0..client.at_once().min(jobs.len()) {
-                let (send, next) = (send.clone(), &next);
-                scope.spawn(move || {
-                    loop {
-                        let i = next.fetch_add(1, Ordering::Relaxed);
-                        let Some(job) = jobs.get(i) else { break };
-                        let one = self.get(client, job);
-                        if one.is_err() {
-                            next.store(jobs.len(), Ordering::Relaxed);
-                        }
-                        if send.send((i, one)).is_err() {
-                            break;
-                        }
-                    }
-                });
+        let work = |job: usize, _: Tell<'_>| self.get(client, &jobs[job]);
+        let (mut done, mut rows) = (0, 0);
+        let mut heard = |told: &Told<Got>| {
+            if let Told::Done(_, one) = told {
+                done += 1;
+                rows += one.hours.iter().map(Hours::rows).sum::<usize>();
+                (asked.progress)(done, jobs.len(), rows);
             }
-            drop(send);
-            let mut rows = 0;
-            for (i, one) in receive {
-                match one {
-                    Ok(one) => {
-                        rows += one.hours.iter().map(Hours::rows).sum::<usize>();
-                        got.insert(i, one);
-                        (asked.progress)(got.len(), jobs.len(), rows);
-                    }
-                    Err(error) => {
-                        failed.insert(i, error);
-                    }
-                }
-            }
-        });
-        match failed.into_values().next() {
-            Some(error) => Err(error),
-            None => Ok(got.into_values().collect()),
-        }
+        };
+        pool::each(client, jobs.len(), &work, &mut heard)
     }
 
     fn get(&self, client: &Client<'_>, job: &Job) -> Result<Got, SourceError> {

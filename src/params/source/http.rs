@@ -15,6 +15,8 @@ use super::times::{RawTime, TimeFormat, TimePlace, check as check_time};
 use crate::time::{Pattern, Step, parse_time};
 
 const DAY: i64 = 86_400;
+/// Requests that may begin in a minute, where nothing else is said.
+const PER_MINUTE: u32 = 600;
 
 /// As a person wrote it.
 #[derive(Debug, Deserialize)]
@@ -468,6 +470,7 @@ pub(in crate::params) fn check(key: &str, raw: RawHttp) -> Result<HttpSource, In
             name,
         ));
     }
+    let requests = check_limits(&key("requests"), &raw.requests)?;
     Ok(HttpSource {
         url,
         headers: raw.headers,
@@ -482,7 +485,10 @@ pub(in crate::params) fn check(key: &str, raw: RawHttp) -> Result<HttpSource, In
         paging,
         pages_at_most,
         expected: expected.transpose()?,
-        requests: check_limits(&key("requests"), &raw.requests)?,
+        requests: RequestLimits {
+            per_minute: requests.per_minute.or(Some(PER_MINUTE)),
+            ..requests
+        },
     })
 }
 

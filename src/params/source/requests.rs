@@ -35,7 +35,7 @@ pub(in crate::params) struct RawToken {
 pub struct RequestLimits {
     /// Requests side by side.
     pub at_once: usize,
-    /// Requests that may begin in a minute, not 0; as the kind of source has it where absent.
+    /// Requests that may begin in a minute, not 0; as many as a kind thinks right where absent.
     pub per_minute: Option<u32>,
     /// For one request, its answer included.
     pub timeout: Duration,
@@ -97,27 +97,26 @@ pub(in crate::params) fn check_limits(
     raw: &RawLimits,
 ) -> Result<RequestLimits, Invalid> {
     let default = RequestLimits::default();
-    let at_most = |name: &str, value: Option<u64>, otherwise: u64, most: u64| match value {
-        None => Ok(otherwise),
-        Some(value) if (1..=most).contains(&value) => Ok(value),
-        Some(value) => {
+    let at_most = |name: &str, value: Option<u64>, most: u64| match value {
+        Some(value) if !(1..=most).contains(&value) => {
             let expected = format!("between 1 and {most}");
             Err(invalid(format!("{key}.{name}"), expected, value))
         }
+        value => Ok(value),
     };
     let span = |span: Option<Span>, otherwise| span.map_or(otherwise, Span::duration);
-    let at_once = at_most("at_once", raw.at_once.map(|n| n as u64), 2, 32)?;
-    at_most("per_minute", raw.per_minute.map(u64::from), 600, 60_000)?;
-    let attempts = at_most("attempts", raw.attempts.map(u64::from), 5, 100)?;
-    let largest_body = at_most("largest_body_mib", raw.largest_body_mib, 256, 4096)?;
+    let at_once = at_most("at_once", raw.at_once.map(|n| n as u64), 32)?;
+    let per_minute = at_most("per_minute", raw.per_minute.map(u64::from), 60_000)?;
+    let attempts = at_most("attempts", raw.attempts.map(u64::from), 100)?;
+    let largest_body = at_most("largest_body_mib", raw.largest_body_mib, 4096)?;
     Ok(RequestLimits {
-        at_once: at_once as usize,
-        per_minute: raw.per_minute,
+        at_once: at_once.map_or(default.at_once, |number| number as usize),
+        per_minute: per_minute.map(|number| number as u32),
         timeout: span(raw.timeout, default.timeout),
         give_up_after: span(raw.give_up_after, default.give_up_after),
-        attempts: attempts as u32,
+        attempts: attempts.map_or(default.attempts, |number| number as u32),
         first_wait: span(raw.first_wait, default.first_wait),
-        largest_body: largest_body << 20,
+        largest_body: largest_body.map_or(default.largest_body, |mib| mib << 20),
     })
 }
 

@@ -1,5 +1,6 @@
 //! What is asked for, what becomes of answers, and an archive of forecasts on a clock of our own.
 
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use super::*;
