@@ -139,7 +139,8 @@ fn without_data_an_example_says_what_to_get_and_where() {
         let says = ["KRAMMERTI_DATA", "README.md says where"];
         example.project.run(&["run"]).fails(1, &says);
         example.run(&["run"]).fails(1, &[file, says[0], says[1]]);
-        let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("examples/{name}/README.md"));
+        let readme =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("examples/{name}/README.md"));
         let readme = std::fs::read_to_string(readme).unwrap();
         assert!(readme.contains(file), "{name}");
         assert!(readme.contains("https://"), "{name}");
@@ -231,7 +232,11 @@ fn jena() -> Vec<u8> {
         let direction = if step % 2 == 0 { 350 } else { 10 };
         let rain = if step % 12 == 3 { 0.2 } else { 0.0 };
         let par = 2.0 * light;
-        let largest = if (300..303).contains(&step) { -9999.0 } else { 2.5 * light };
+        let largest = if (300..303).contains(&step) {
+            -9999.0
+        } else {
+            2.5 * light
+        };
         let line = format!(
             "2020-01-{day:02} {hour:02}:{minute:02}:00,{pressure:.2},{temperature:.2},276.1,{dew_point:.2},\
              {humidity:.1},7.1,6.2,0.9,3.4,5.5,1280.6,{wind:.2},{gust:.2},{direction},{rain:.1},0.0,{light:.2},\
@@ -264,11 +269,17 @@ fn jena_has_latin_1_sentinels_and_six_rows_an_hour() {
     assert_eq!(report["masked"], 4);
     let dataset = example.json("data/dataset.json");
     let rows = &dataset["rows"];
-    assert_eq!((&rows["rows_in"], &rows["duplicates"]), (&4311.into(), &1.into()));
+    assert_eq!(
+        (&rows["rows_in"], &rows["duplicates"]),
+        (&4311.into(), &1.into())
+    );
     // From 00:10 on UTC+1, so the first whole hour ends at midnight UTC.
     assert_eq!(dataset["first_time"], "2020-01-01T00:00:00Z");
     assert_eq!(dataset["last_time"], "2020-01-30T23:00:00Z");
-    assert_eq!((&rows["rows_out"], &rows["missing_rows"]), (&720.into(), &1.into()));
+    assert_eq!(
+        (&rows["rows_out"], &rows["missing_rows"]),
+        (&720.into(), &1.into())
+    );
     // The one hour without a row is filled; of the hour after it two thirds were there.
     assert_eq!(gaps(&dataset, "temperature"), (1, 0));
     assert_eq!(gaps(&dataset, "largest_par"), (1, 0));
@@ -296,7 +307,8 @@ fn jena_has_latin_1_sentinels_and_six_rows_an_hour() {
     assert!(at(&series, "wind_u", noon).abs() < 0.2);
     assert!(at(&series, "wind_v", noon) < -2.9);
     // Of 0.2 mm every two hours.
-    let rain = ["2020-01-05T12:00:00Z", "2020-01-05T13:00:00Z"].map(|time| at(&series, "rain", time));
+    let rain =
+        ["2020-01-05T12:00:00Z", "2020-01-05T13:00:00Z"].map(|time| at(&series, "rain", time));
     near(rain[0] + rain[1], 0.2);
     assert_eq!(example.forecast("forecast/forecast.csv").len(), 24);
 }
@@ -308,9 +320,11 @@ fn days_of_co2_become_regular_days_and_weeks() {
         &bundled("co2-daily-mlo-1974-1979.csv"),
     );
     let shares = "train: 0.7, validation: 0.1, test: 0.2";
-    example
-        .project
-        .edit("params.yaml", shares, "train: 0.5, validation: 0.25, test: 0.25");
+    example.project.edit(
+        "params.yaml",
+        shares,
+        "train: 0.5, validation: 0.25, test: 0.25",
+    );
     example.run_all();
 
     assert_eq!(example.table("raw.parquet").rows(), 1466);
@@ -325,7 +339,10 @@ fn days_of_co2_become_regular_days_and_weeks() {
         assert_eq!(dataset["step"], step);
         let there = columns(dataset);
         assert_eq!(there[0], "co2 target ppm");
-        assert!(there.contains(&"day_of_year_sin future 1".to_owned()), "{there:?}");
+        assert!(
+            there.contains(&"day_of_year_sin future 1".to_owned()),
+            "{there:?}"
+        );
         let series = example.table(&format!("data/{step}/series.parquet"));
         let pairs = series.times().windows(2);
         let seconds = if step == "1d" { 86_400 } else { 7 * 86_400 };
@@ -351,7 +368,10 @@ fn weeks_of_co2_have_no_value_of_minus_999() {
     assert_eq!(raw.rows(), 104);
     near(at(&raw, "co2", "1975-10-05T00:00:00Z"), -999.99);
     let report = example.json("data/quality.json");
-    assert!(found(&report).contains(&("sentinels", "co2", 6)), "{report}");
+    assert!(
+        found(&report).contains(&("sentinels", "co2", 6)),
+        "{report}"
+    );
     let dataset = example.json("data/dataset.json");
     // The four weeks of December 1975 are more than are filled.
     assert_eq!(gaps(&dataset, "co2"), (2, 4));
@@ -395,8 +415,13 @@ fn farms() -> String {
     for hour in (0..=last_hour()).filter(|&hour| is_known(hour)) {
         let power = ((wind(hour) - 2.0) / 12.0).clamp(0.0, 1.0);
         let noise = 0.05 * noise(hour as u32);
-        let powers = (0..7).map(|farm| format!("{:.3}", power * (0.95 - 0.05 * f64::from(farm)) + noise));
-        text.push_str(&format!("{},{}\n", stamp(hour), powers.collect::<Vec<_>>().join(",")));
+        let powers =
+            (0..7).map(|farm| format!("{:.3}", power * (0.95 - 0.05 * f64::from(farm)) + noise));
+        text.push_str(&format!(
+            "{},{}\n",
+            stamp(hour),
+            powers.collect::<Vec<_>>().join(",")
+        ));
     }
     text
 }
@@ -408,17 +433,77 @@ fn forecasts(wrong: Option<(i64, f64)>) -> String {
     for issue in (0..=last_hour()).step_by(12) {
         for lead in 1..=48 {
             let (hour, issued) = (issue + lead, stamp(issue));
-            let within_a_gap = (issue + 1..=hour).all(|hour| !is_known(hour) && hour <= last_hour());
-            if within_a_gap && !is_known(issue) {
+            if (issue..=hour).all(|hour| !is_known(hour)) {
                 text.push_str(&format!("{issued},{lead},NA,NA,NA,NA\n"));
                 continue;
             }
             let error = 0.02 * lead as f64 * (noise((issue * 48 + lead) as u32) - 0.5);
-            let wrong = wrong.filter(|(run, _)| *run == issue).map_or(0.0, |(_, by)| by);
+            let wrong = wrong
+                .filter(|(run, _)| *run == issue)
+                .map_or(0.0, |(_, by)| by);
             let speed = (wind(hour) + error + wrong).max(0.0);
             let part = speed * std::f64::consts::FRAC_1_SQRT_2;
-            text.push_str(&format!("{issued},{lead},{part:.2},{part:.2},{speed:.2},225\n"));
+            text.push_str(&format!(
+                "{issued},{lead},{part:.2},{part:.2},{speed:.2},225\n"
+            ));
         }
     }
     text
+}
+
+const FARMS: &str = "gefcom2012-wind-train.csv.gz";
+const RUNS: &str = "gefcom2012-nwp-wf1.csv.gz";
+
+#[test]
+fn gefcom_joins_forecasts_when_they_could_be_known() {
+    let example = Example::new("gefcom")
+        .with(FARMS, farms().as_bytes())
+        .with(RUNS, forecasts(None).as_bytes());
+    example.run_all();
+
+    let dataset = example.json("data/dataset.json");
+    assert_eq!(dataset["first_time"], "2009-07-01T00:00:00Z");
+    assert_eq!(dataset["rows"]["missing_rows"], 48 * CYCLES);
+    let joined = &dataset["forecasts"];
+    assert_eq!(
+        (&joined["delay_s"], &joined["runs"]),
+        (&10_800.into(), &170.into())
+    );
+    assert_eq!(joined["first_issue"], "2009-07-01T00:00:00Z");
+    assert_eq!(joined["last_issue"], "2009-09-23T12:00:00Z");
+    let roles = [
+        "power target 1",
+        "hour_of_day_sin future 1",
+        "forecast_u forecast m/s",
+        "forecast_wind_speed forecast m/s",
+        "forecast_lead forecast h",
+    ];
+    let there = columns(&dataset);
+    for role in roles {
+        assert!(there.iter().any(|column| column == role), "{there:?}");
+    }
+    let runs = example.table("data/forecasts.parquet");
+    let leads = runs.times().iter().zip(runs.issues().unwrap());
+    let mut leads = leads.map(|(time, issue)| (time - issue) / HOUR);
+    assert!(leads.all(|lead| (1..=48).contains(&lead)));
+    // The wind is forecast well, so power can be too.
+    let metrics = example.json("report/metrics.json");
+    assert!(
+        metrics["skill"]["persistence"].as_f64().unwrap() > 0.5,
+        "{metrics}"
+    );
+
+    let rows = example.forecast("forecast/forecast.csv");
+    assert_eq!(rows.len(), 24);
+    assert!(rows[0].contains("2009-09-23T13:00:00Z"), "{rows:?}");
+    // The run of noon is there three hours later: whatever it says, nobody at noon knew.
+    let forecast = |wrong| {
+        let text = forecasts(Some((wrong, 5.0)));
+        std::fs::write(example.data.path(RUNS), text).unwrap();
+        example.run(&["run", "--force", "data"]).ok();
+        example.run(&["run", "predict"]).ok();
+        example.forecast("forecast/forecast.csv")
+    };
+    assert_eq!(forecast(last_hour()), rows);
+    assert_ne!(forecast(last_hour() - 12), rows);
 }
