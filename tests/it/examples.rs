@@ -153,16 +153,22 @@ fn beijing_has_split_times_words_of_the_compass_and_gaps() {
         "prsa-aotizhongxin.csv.gz",
         &bundled("prsa-aotizhongxin-20-days-as-published.csv"),
     );
-    let whole = "lookback: 72, horizon: 24";
-    example
-        .project
-        .edit("params.yaml", whole, "lookback: 18, horizon: 6");
+    let params = [
+        ("lookback: 72, horizon: 24", "lookback: 24, horizon: 6"),
+        (
+            "  step: 1h\n",
+            "  step: 1h\n  split: {validation_from: 2016-09-22, test_from: 2016-09-24}\n",
+        ),
+    ];
+    for (whole, small) in params {
+        example.project.edit("params.yaml", whole, small);
+    }
     example.run_all();
 
     let raw = example.table("raw.parquet");
     assert_eq!(raw.rows(), 480);
-    // Local midnight of 10 September, and an hour with a wind from the north-east.
-    assert_eq!(raw.times()[0], 1_473_436_800);
+    // Local midnight of 11 September, and an hour with a wind from the north-east.
+    assert_eq!(raw.times()[0], 1_473_523_200);
     near(at(&raw, "wind_direction", "2016-09-27T08:00:00Z"), 45.0);
     let missing = |name: &str| {
         let values = &raw.column(name).unwrap().values;
@@ -172,17 +178,17 @@ fn beijing_has_split_times_words_of_the_compass_and_gaps() {
     assert_eq!(names.map(missing), [7, 15, 5]);
 
     let dataset = example.json("data/dataset.json");
-    assert_eq!(dataset["first_time"], "2016-09-09T16:00:00Z");
+    assert_eq!(dataset["first_time"], "2016-09-10T16:00:00Z");
     assert_eq!(dataset["rows"]["rows_out"], 480);
     // The hour of 14 September is filled, the six of 25 September are not.
     assert_eq!(gaps(&dataset, "temperature"), (1, 6));
-    assert_eq!(gaps(&dataset, "wind_u"), (10, 5));
+    assert_eq!(gaps(&dataset, "wind_vector_u"), (6, 5));
     let roles = [
         "temperature target °C",
         "dew_point past °C",
         "wind_speed past m/s",
-        "wind_u past m/s",
-        "wind_v past m/s",
+        "wind_vector_u past m/s",
+        "wind_vector_v past m/s",
         "filled past 1",
         "temperature_filled past 1",
         "hour_of_day_sin future 1",
@@ -203,7 +209,7 @@ fn beijing_has_split_times_words_of_the_compass_and_gaps() {
 
     let rows = example.forecast("forecast/forecast.csv");
     assert_eq!(rows.len(), 6);
-    assert!(rows[0].contains("2016-09-29T16:00:00Z"), "{rows:?}");
+    assert!(rows[0].contains("2016-09-30T16:00:00Z"), "{rows:?}");
 }
 
 /// A number from 0 to 1 that looks random, the same for one step on any machine.
@@ -257,6 +263,10 @@ fn jena_has_latin_1_sentinels_and_six_rows_an_hour() {
     let data = jena();
     assert!(std::str::from_utf8(&data).is_err());
     let example = Example::new("jena").with("jena-weather-2020.csv.gz", &data);
+    let whole = "lookback: 72, horizon: 24";
+    example
+        .project
+        .edit("params.yaml", whole, "lookback: 24, horizon: 12");
     example.run_all();
 
     let report = example.json("data/quality.json");
@@ -280,9 +290,9 @@ fn jena_has_latin_1_sentinels_and_six_rows_an_hour() {
         (&rows["rows_out"], &rows["missing_rows"]),
         (&720.into(), &1.into())
     );
-    // The one hour without a row is filled; of the hour after it two thirds were there.
-    assert_eq!(gaps(&dataset, "temperature"), (1, 0));
-    assert_eq!(gaps(&dataset, "largest_par"), (1, 0));
+    // One hour without a row, and one with a third of its rows, which is too little: both are filled.
+    assert_eq!(gaps(&dataset, "temperature"), (2, 0));
+    assert_eq!(gaps(&dataset, "largest_par"), (2, 0));
     let how = |name: &str| column(&dataset, name)["source"]["observed"]["aggregate"].clone();
     let names = ["temperature", "wind_gust", "rain", "largest_par"];
     assert_eq!(names.map(how), ["mean", "max", "sum", "max"]);
@@ -291,9 +301,9 @@ fn jena_has_latin_1_sentinels_and_six_rows_an_hour() {
         "pressure past hPa",
         "wind_gust past m/s",
         "radiation past W/m²",
-        "wind_v past m/s",
+        "wind_vector_v past m/s",
         "sun_elevation_sin future 1",
-        "day_of_year_cos future 1",
+        "hour_of_day_cos future 1",
     ];
     let there = columns(&dataset);
     for role in roles {
@@ -304,13 +314,13 @@ fn jena_has_latin_1_sentinels_and_six_rows_an_hour() {
     let series = example.table("data/series.parquet");
     let noon = "2020-01-05T12:00:00Z";
     near(at(&series, "wind_gust", noon), 7.5);
-    assert!(at(&series, "wind_u", noon).abs() < 0.2);
-    assert!(at(&series, "wind_v", noon) < -2.9);
+    assert!(at(&series, "wind_vector_u", noon).abs() < 0.2);
+    assert!(at(&series, "wind_vector_v", noon) < -2.9);
     // Of 0.2 mm every two hours.
     let rain =
         ["2020-01-05T12:00:00Z", "2020-01-05T13:00:00Z"].map(|time| at(&series, "rain", time));
     near(rain[0] + rain[1], 0.2);
-    assert_eq!(example.forecast("forecast/forecast.csv").len(), 24);
+    assert_eq!(example.forecast("forecast/forecast.csv").len(), 12);
 }
 
 #[test]
@@ -328,27 +338,30 @@ fn days_of_co2_become_regular_days_and_weeks() {
     example.run_all();
 
     assert_eq!(example.table("raw.parquet").rows(), 1466);
-    let days = example.json("data/1d/dataset.json");
+    let days = example.json("data/days/dataset.json");
     assert_eq!(days["first_time"], "1974-05-17T00:00:00Z");
-    assert_eq!(
-        (&days["rows"]["rows_out"], &days["rows"]["missing_rows"]),
-        (&2055.into(), &589.into())
-    );
-    let weeks = example.json("data/7d/dataset.json");
-    for (dataset, step) in [(&days, "1d"), (&weeks, "7d")] {
-        assert_eq!(dataset["step"], step);
+    let weeks = example.json("data/weeks/dataset.json");
+    // Days that were not there; weeks without a day, and those with less than half of their days.
+    let rows = |dataset: &Value| {
+        (
+            dataset["rows"]["rows_out"].clone(),
+            dataset["rows"]["missing_rows"].clone(),
+        )
+    };
+    assert_eq!(rows(&days), (2055.into(), 589.into()));
+    assert_eq!(rows(&weeks), (293.into(), 6.into()));
+    assert_eq!(gaps(&days, "co2"), (526, 63));
+    assert_eq!(gaps(&weeks, "co2"), (46, 9));
+    for (name, dataset, hours) in [("days", &days, 24), ("weeks", &weeks, 7 * 24)] {
         let there = columns(dataset);
         assert_eq!(there[0], "co2 target ppm");
-        assert!(
-            there.contains(&"day_of_year_sin future 1".to_owned()),
-            "{there:?}"
-        );
-        let series = example.table(&format!("data/{step}/series.parquet"));
-        let pairs = series.times().windows(2);
-        let seconds = if step == "1d" { 86_400 } else { 7 * 86_400 };
-        assert!(pairs.into_iter().all(|pair| pair[1] - pair[0] == seconds));
-        let rows = example.forecast(&format!("forecasts/{step}/forecast.csv"));
-        assert_eq!(rows.len(), 14, "{step}");
+        let season = "day_of_year_sin future 1";
+        assert!(there.iter().any(|column| column == season), "{there:?}");
+        let series = example.table(&format!("data/{name}/series.parquet"));
+        let mut pairs = series.times().windows(2);
+        assert!(pairs.all(|pair| pair[1] - pair[0] == hours * HOUR));
+        let rows = example.forecast(&format!("forecasts/{name}/forecast.csv"));
+        assert_eq!(rows.len(), 14, "{name}");
     }
 }
 
