@@ -7,6 +7,7 @@ mod commands;
 mod contract;
 mod docs;
 mod errors;
+mod examples;
 mod explain;
 mod failures;
 mod features;
