@@ -38,10 +38,7 @@ pub(super) fn check(
         let span = issue - around..issue + around;
         let piece = slice(observed, &span)?;
         // Runs that are known at the issue time may be old.
-        let runs = match forecasts {
-            Some(table) => Some(runs_around(table, &span)?),
-            None => None,
-        };
+        let runs = forecasts.map(|table| runs_around(table, &span));
         let runs = runs.filter(|runs| runs.rows() > 0);
         let changed = altered(&piece, |row| piece.times()[row] > issue, &params.known)?;
         let other_runs = match &runs {
@@ -101,13 +98,13 @@ fn slice(table: &Table, span: &Range<i64>) -> Result<Table, SeriesError> {
 }
 
 /// The forecasts that speak of a span of time.
-fn runs_around(table: &Table, span: &Range<i64>) -> Result<Table, SeriesError> {
+fn runs_around(table: &Table, span: &Range<i64>) -> Table {
     let issues = table.issues().unwrap_or_default();
     let whole_runs = |row: &usize| {
         let issued = issues[*row];
         issued < span.end && issued >= span.start
     };
-    Ok(table.take_rows(&(0..table.rows()).filter(whole_runs).collect::<Vec<_>>()))
+    table.take_rows(&(0..table.rows()).filter(whole_runs).collect::<Vec<_>>())
 }
 
 /// The same table with other values in some rows, and with and without values in other places.
@@ -116,19 +113,18 @@ fn altered(
     row_is_later: impl Fn(usize) -> bool,
     known: &[String],
 ) -> Result<Table, SeriesError> {
+    let change = |(row, &value): (usize, &f64)| {
+        if row_is_later(row) {
+            other(row, value)
+        } else {
+            value
+        }
+    };
     let columns = table.columns().iter().map(|column| Column {
-        values: match known.contains(&column.name) {
-            true => column.values.clone(),
-            false => {
-                let value = |(row, &value): (usize, &f64)| {
-                    if row_is_later(row) {
-                        other(row, value)
-                    } else {
-                        value
-                    }
-                };
-                column.values.iter().enumerate().map(value).collect()
-            }
+        values: if known.contains(&column.name) {
+            column.values.clone()
+        } else {
+            column.values.iter().enumerate().map(change).collect()
         },
         ..column.clone()
     });

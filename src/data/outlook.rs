@@ -35,7 +35,7 @@ pub struct Run {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Runs {
     step: Step,
-    runs: Vec<Run>,
+    each: Vec<Run>,
     columns: Vec<Column>,
 }
 
@@ -93,14 +93,14 @@ impl Runs {
         }
         Ok(Self {
             step: on,
-            runs,
+            each: runs,
             columns,
         })
     }
 
     /// The runs, by series and issue time.
     pub fn runs(&self) -> &[Run] {
-        &self.runs
+        &self.each
     }
 
     /// The columns, one value for each row of each run.
@@ -124,7 +124,7 @@ impl Runs {
     }
 
     fn per_row<T>(&self, value: impl Fn(&Run, i64) -> T + Copy) -> impl Iterator<Item = T> {
-        let runs = self.runs.iter();
+        let runs = self.each.iter();
         runs.flat_map(move |run| (0..run.rows.len() as i64).map(move |row| value(run, row)))
     }
 
@@ -133,10 +133,10 @@ impl Runs {
         let issues = self.per_row(|run, _| run.issue).collect();
         let table = Table::new(self.times().collect(), self.columns.clone())?;
         let table = table.with_issues(issues)?;
-        if self.runs.iter().all(|run| run.series.is_empty()) {
+        if self.each.iter().all(|run| run.series.is_empty()) {
             return Ok(table);
         }
-        let runs = self.runs.iter();
+        let runs = self.each.iter();
         let names = runs.flat_map(|run| run.rows.clone().map(|_| run.series.as_str()));
         table.with_series(RowSeries::from_names(names))
     }
@@ -149,7 +149,7 @@ impl Runs {
         let mut shown = Vec::with_capacity(layout.rows());
         for block in layout.blocks() {
             let of_block: Vec<(usize, &Run)> = self
-                .runs
+                .each
                 .iter()
                 .enumerate()
                 .filter(|(_, run)| speaks_of(run, block))
@@ -185,7 +185,7 @@ impl Runs {
 
     /// When each run was issued.
     pub fn issues(&self) -> impl Iterator<Item = i64> {
-        self.runs.iter().map(|run| run.issue)
+        self.each.iter().map(|run| run.issue)
     }
 
     /// The values that speak of times before another one.
@@ -198,13 +198,13 @@ impl Runs {
 
     /// How many rows all runs have.
     pub fn rows(&self) -> usize {
-        self.runs.last().map_or(0, |run| run.rows.end)
+        self.each.last().map_or(0, |run| run.rows.end)
     }
 
     /// For each row the end of the rows that adjoin it in its run and are complete.
     pub(super) fn complete_until(&self, complete: impl Fn(usize) -> bool) -> Vec<usize> {
         let mut until = vec![0; self.rows()];
-        for run in &self.runs {
+        for run in &self.each {
             let mut end = run.rows.end;
             for row in run.rows.clone().rev() {
                 if !complete(row) {
@@ -220,7 +220,7 @@ impl Runs {
     /// known at that row.
     pub(super) fn reach(&self, known: &Known, row: usize, complete_until: &[usize]) -> u32 {
         let first = usize::try_from(known.bases[row] + 1);
-        let run = known.newest[row].map(|place| &self.runs[place]);
+        let run = known.newest[row].map(|place| &self.each[place]);
         match (run, first) {
             (Some(run), Ok(first)) if run.rows.contains(&first) => {
                 (complete_until[first] - first) as u32

@@ -86,7 +86,7 @@ impl Draft {
             columns: Vec::new(),
         };
         builder.observed(&steps)?;
-        builder.fill()?;
+        builder.fill();
         builder.features()?;
         let runs = match forecasts {
             Some(table) => Some(builder.forecasts(table)?),
@@ -371,9 +371,9 @@ impl Builder<'_> {
     }
 
     /// Fills gaps, and says where.
-    fn fill(&mut self) -> Result<(), SeriesError> {
+    fn fill(&mut self) {
         let Some(params) = self.params.fill else {
-            return Ok(());
+            return;
         };
         let rows = self.layout.rows();
         let (mut share, mut masks) = (vec![0.0; rows], Vec::new());
@@ -403,7 +403,6 @@ impl Builder<'_> {
             let mask = filled(filled_name(&name), Some(name), mask);
             self.columns.push(mask);
         }
-        Ok(())
     }
 
     fn features(&mut self) -> Result<(), SeriesError> {

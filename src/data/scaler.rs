@@ -57,7 +57,9 @@ impl Scaler {
                 if smallest <= -1.0 {
                     return Err(smallest);
                 }
-                present.iter_mut().for_each(|value| *value = value.ln_1p());
+                for value in &mut present {
+                    *value = value.ln_1p();
+                }
                 (Method::Log1p, mean_and_deviation(&present))
             }
             Scaling::Robust => {

@@ -48,9 +48,10 @@ pub(super) fn read_dataset(folder: &Path) -> Result<Dataset> {
         .with_context(|| json.display().to_string())?;
     let table = read_table(&folder.join("series.parquet"))?;
     let forecasts = folder.join(FORECASTS);
-    let forecasts = match fs::exists(&forecasts) {
-        true => Some(read_table(&forecasts)?),
-        false => None,
+    let forecasts = if fs::exists(&forecasts) {
+        Some(read_table(&forecasts)?)
+    } else {
+        None
     };
     Dataset::from_parts(&table, forecasts.as_ref(), meta)
         .with_context(|| folder.display().to_string())

@@ -274,6 +274,7 @@ impl SplitParams {
 
 /// The section as written.
 #[derive(Debug, Deserialize)]
+#[expect(clippy::struct_field_names, reason = "the name of a key")]
 #[serde(deny_unknown_fields)]
 pub(super) struct Raw {
     target: String,
@@ -660,7 +661,7 @@ mod tests {
         let lags: Vec<String> = params.lags["t"].iter().map(ToString::to_string).collect();
         assert_eq!(lags, ["1d", "-1h"]);
         assert_eq!(params.lags["t"][1].seconds(), -3600);
-        assert_eq!(params.sun.unwrap().places[""].latitude, 50.0);
+        assert!((params.sun.unwrap().places[""].latitude - 50.0).abs() < 1e-12);
         let SplitParams::Dates {
             validation_from,
             purge_s,

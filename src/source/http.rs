@@ -71,9 +71,6 @@ pub(super) struct Limits {
     pub(super) body: u64,
 }
 
-/// Requests a minute where nobody says how many a server bears.
-const USUAL_PER_MINUTE: u32 = 600;
-
 impl From<&RequestLimits> for Limits {
     fn from(params: &RequestLimits) -> Self {
         Self {

@@ -1,5 +1,7 @@
 //! Data sets from tables of known values: roles, gaps, series, forecasts, and what looks ahead.
 
+#![expect(clippy::float_cmp, reason = "these values are exact by construction")]
+
 use super::*;
 use crate::data::{DatasetMeta, Frame, RowSeries};
 use crate::params::ParamsFile;
@@ -138,7 +140,7 @@ fn rows_ahead_hold_what_is_known_and_nothing_else() {
 #[test]
 fn finer_observations_become_one_row() {
     // Ten minutes each; rows of an hour end with it.
-    let rows = 6 * 60;
+    let rows = 6 * 60_usize;
     let times = (0..rows as i64).map(|row| row * 600).collect();
     let columns = vec![
         column("t", "°C", (0..rows).map(|row| row as f64)),
