@@ -210,7 +210,7 @@ impl<'a> Steps<'a> {
         let step = params.step;
         let raw_step = params
             .raw_step
-            .or_else(|| quality::usual_step(table.times()));
+            .or_else(|| quality::usual_step_of(table));
         let finer = raw_step.is_some_and(|raw| raw < step);
         let times = table.times();
         let mut series = Vec::new();
