@@ -330,3 +330,233 @@ fn what_did_not_change_is_not_sent_again_and_what_is_final_not_asked() {
     assert!(matches!(error, SourceError::NotStored { .. }));
     assert_eq!(server.asked().len(), 3);
 }
+
+#[test]
+fn what_a_client_is_told_to_try_later_is_tried_later() {
+    for passing in [408, 425, 502] {
+        let answer = tried(limits(), move |number| match number {
+            0 => status(passing, "", ""),
+            _ => Reply::ok("well."),
+        });
+        assert_eq!((answer.waits.len(), answer.body()), (1, b"well.".to_vec()));
+    }
+    // Nobody is asked again at once, whatever he says.
+    let eager = Limits {
+        first_wait: Duration::from_secs(10),
+        ..limits()
+    };
+    let answer = tried(eager, |number| match number {
+        0 => status(429, "Retry-After: 0", ""),
+        _ => Reply::ok("well."),
+    });
+    assert!(answer.waits[0] >= 5, "{:?}", answer.waits);
+    let never = tried(limits(), |_| {
+        status(503, "Retry-After: 18446744073709551615", "")
+    });
+    never.fails("would be after the limit of 30 min");
+}
+
+#[test]
+fn a_server_that_says_to_wait_is_left_alone_by_all() {
+    let server = Server::new(|number, _| match number {
+        0 => status(429, "Retry-After: 17", ""),
+        _ => Reply::ok("well."),
+    });
+    let project = tempfile::tempdir().unwrap();
+    let waits = Waits::default();
+    let client = Client::new(project.path(), limits(), &waits, None, false).unwrap();
+    client.get(&ask(server.url("/")), &whole).unwrap();
+    assert_eq!(*client.next_start(), Duration::from_secs(17));
+    // And when one has failed for good, no wait of another is of use.
+    client.stop();
+    let error = client.get(&ask(server.url("/")), &whole).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .ends_with("given up, because another request failed"),
+        "{error}"
+    );
+    assert_eq!(server.asked().len(), 2);
+    let begun = Instant::now();
+    SystemClock(begun).sleep_unless(Duration::from_hours(1), &AtomicBool::new(true));
+}
+
+#[test]
+fn what_was_stored_by_other_rules_is_asked_for_again() {
+    let server = Server::new(|_, asked| match asked.header("if-none-match") {
+        Some(_) => status(304, "", ""),
+        None => status(200, "ETag: \"v1\"", "first!."),
+    });
+    let project = tempfile::tempdir().unwrap();
+    let waits = Waits::default();
+    let client = Client::new(project.path(), limits(), &waits, None, false).unwrap();
+    let ask = ask(server.url("/"));
+    client.get(&ask, &whole).unwrap();
+    let never = |_: &[u8]| {
+        Err(Refused {
+            message: "no".into(),
+            may_pass: false,
+        })
+    };
+    let error = client.get(&ask, &never).unwrap_err();
+    assert!(error.to_string().ends_with(": no"), "{error}");
+    let conditions: Vec<bool> = server
+        .asked()
+        .iter()
+        .map(|asked| asked.header("if-none-match").is_some())
+        .collect();
+    assert_eq!(conditions, [false, true, false]);
+    // Fresh means without conditions, too.
+    let fresh = Ask { fresh: true, ..ask };
+    assert!(client.get(&fresh, &whole).unwrap().before.is_some());
+    assert_eq!(server.asked()[3].header("if-none-match"), None);
+}
+
+#[test]
+fn a_post_stays_one_only_where_a_redirect_says_so() {
+    for (code, stays) in [
+        (301, false),
+        (302, false),
+        (303, false),
+        (307, true),
+        (308, true),
+    ] {
+        let server = Server::new(move |number, _| match number {
+            0 => status(code, "Location: /there", ""),
+            _ => Reply::ok("well."),
+        });
+        let project = tempfile::tempdir().unwrap();
+        let waits = Waits::default();
+        let client = Client::new(project.path(), limits(), &waits, None, false).unwrap();
+        let post = Some("{\"a\":1}".to_owned());
+        client
+            .get(
+                &Ask {
+                    post,
+                    ..ask(server.url("/"))
+                },
+                &whole,
+            )
+            .unwrap();
+        let asked = server.asked();
+        assert_eq!(
+            (asked[0].method.as_str(), asked[0].body.as_str()),
+            ("POST", "{\"a\":1}")
+        );
+        let expected = if stays {
+            ("POST", "{\"a\":1}")
+        } else {
+            ("GET", "")
+        };
+        assert_eq!(
+            (asked[1].method.as_str(), asked[1].body.as_str()),
+            expected,
+            "{code}"
+        );
+    }
+}
+
+#[test]
+fn a_redirect_never_leaves_https_and_takes_nothing_along() {
+    let project = tempfile::tempdir().unwrap();
+    let waits = Waits::default();
+    let credential = Credential {
+        carrier: TokenCarrier::Query("key".into()),
+        secret: Secret::of("s3cr3t"),
+    };
+    let client = Client::new(project.path(), limits(), &waits, Some(credential), false).unwrap();
+    let to = |from: &str, to: &str| {
+        let (from, to) = (Url::parse(from).unwrap(), Url::parse(to).unwrap());
+        let redirected = client.redirected(&ask("https://a/".into()), &from, to);
+        redirected
+            .map(|url| url.to_string())
+            .map_err(|error| error.to_string())
+    };
+    assert!(
+        to("https://a/", "http://a/")
+            .unwrap_err()
+            .ends_with("a redirect from https to http")
+    );
+    assert!(to("http://a/", "file:///a").is_err());
+    assert!(
+        to("http://a/", "http://b/s3cr3t")
+            .unwrap_err()
+            .ends_with("tells the token")
+    );
+    assert_eq!(
+        to(
+            "http://a/",
+            "https://u:p@b/c?x=1&key=s3cr3t&y=%20&k%65y=2#part"
+        )
+        .as_deref(),
+        Ok("https://b/c?x=1&y=%20")
+    );
+    assert_eq!(
+        to("http://a/", "https://b/?key=s3cr3t").as_deref(),
+        Ok("https://b/")
+    );
+    assert_eq!(
+        follow_link("https://a/b/c?d", "../e?key=x&f", Some("key")).as_deref(),
+        Ok("https://a/e?f")
+    );
+    assert!(follow_link("https://a/", "http://a/", None).is_err());
+}
+
+/// A server that speaks TLS with a certificate that nobody vouches for; it tells what it could read.
+fn self_signed() -> (String, std::thread::JoinHandle<Vec<usize>>) {
+    let certificate = include_bytes!("../../../tests/data/tls/self-signed.der");
+    let key = include_bytes!("../../../tests/data/tls/self-signed-key.der");
+    let key = rustls::pki_types::PrivatePkcs8KeyDer::from(key.to_vec());
+    let provider = rustls::crypto::ring::default_provider();
+    let config = rustls::ServerConfig::builder_with_provider(provider.into())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.to_vec().into()], key.into())
+        .unwrap();
+    let config = std::sync::Arc::new(config);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("https://{}/", listener.local_addr().unwrap());
+    let thread = std::thread::spawn(move || {
+        let mut read = Vec::new();
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            stream
+                .set_read_timeout(Some(Duration::from_secs(20)))
+                .unwrap();
+            let mut tls = rustls::ServerConnection::new(std::sync::Arc::clone(&config)).unwrap();
+            let mut bytes = [0; 1000];
+            let mut both = rustls::Stream::new(&mut tls, &mut stream);
+            match both.read(&mut bytes) {
+                // The end: what is no TLS at all.
+                Err(error) if error.to_string().contains("corrupt") => break,
+                result => read.push(result.unwrap_or(0)),
+            }
+        }
+        read
+    });
+    (url, thread)
+}
+
+#[test]
+fn a_certificate_that_nobody_vouches_for_is_refused() {
+    let (url, thread) = self_signed();
+    let project = tempfile::tempdir().unwrap();
+    let waits = Waits::default();
+    let credential = Credential {
+        carrier: TokenCarrier::Bearer,
+        secret: Secret::of("s3cr3t"),
+    };
+    let client = Client::new(project.path(), limits(), &waits, Some(credential), false).unwrap();
+    let error = client
+        .get(&ask(url.clone()), &whole)
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("certificate"), "{error}");
+    assert!(waits.seconds().is_empty(), "it was tried again");
+    let address = url.trim_start_matches("https://").trim_end_matches('/');
+    let mut end = std::net::TcpStream::connect(address).unwrap();
+    std::io::Write::write_all(&mut end, b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    // Nothing was sent to whom nobody knows.
+    assert_eq!(thread.join().unwrap(), [0]);
+}
