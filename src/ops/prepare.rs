@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
-use super::quality::{columns_in_use, raw_step, tell, write};
+use super::quality::{columns_in_use, raw_step, tell, train_share, write};
 use super::{Context, QualityFailed, dataset};
 use crate::data::quality::{self, Setting};
 use crate::data::{Dataset, Part, RowCounts, Table};
 use crate::fs::StagedFolder;
-use crate::params::PrepareParams;
-use crate::time::{Span, Step};
+use crate::params::{PrepareParams, QualityParams};
+use crate::time::Span;
 
 /// Prepares one data set from raw tables. Those of observations are put together, and so are those
 /// of forecasts, whose rows have an issue time.
@@ -29,11 +29,24 @@ pub fn prepare(mut context: Context<'_>) -> Result<()> {
             params.target
         )
     })?;
-    let raw_step = raw_step(params, &observed);
-    let assessed = quality::assess(observed, &setting(params, raw_step, None));
+    let setting = |params, step, train_share| Setting {
+        params,
+        step,
+        train_share,
+        required: &[],
+        now: None,
+    };
+    let step = raw_step(params, &observed);
+    let share = train_share(&params.split, observed.times());
+    let assessed = quality::assess(observed, &setting(&params.quality, step, share));
+    // Of forecasts nobody asks for the columns that observations must have.
+    let of_forecasts = QualityParams {
+        required: Vec::new(),
+        ..params.quality.clone()
+    };
     let forecasts = forecasts.map(|table| {
         let step = quality::usual_step_of(&table).unwrap_or(params.step);
-        quality::assess(table, &setting(params, step, Some(&[])))
+        quality::assess(table, &setting(&of_forecasts, step, share))
     });
     let staged = StagedFolder::new(&context.out)?;
     let mut failed = Ok(());
@@ -126,19 +139,4 @@ fn read(context: &Context<'_>, params: &PrepareParams) -> Result<(Option<Table>,
         });
     }
     Ok((observed, forecasts))
-}
-
-/// What the checks must know. Forecasts are not asked for the columns that observations must have.
-fn setting<'a>(
-    params: &'a PrepareParams,
-    step: Step,
-    forecasts: Option<&'a [String]>,
-) -> Setting<'a> {
-    Setting {
-        params: &params.quality,
-        step,
-        train_share: 0.7,
-        required: forecasts.unwrap_or_default(),
-        now: None,
-    }
 }
