@@ -395,7 +395,7 @@ fn weeks_of_co2_have_no_value_of_minus_999() {
 }
 
 const HOUR: i64 = 3600;
-/// 1 July 2009, when the data of GEFCom begin.
+/// 1 July 2009, when the data of the competition begin.
 const GEFCOM: i64 = 1_246_406_400;
 /// Hours without a gap; then 36 there and 48 not, as in the test part of the competition.
 const WHOLE: i64 = 60 * 24;
