@@ -235,7 +235,7 @@ fn jena() -> Vec<u8> {
         let (dew_point, humidity) = (temperature - 2.0, 80.0 + 5.0 * noise);
         let wind = if step == 200 { -9999.0 } else { 3.0 + noise };
         let gust = if step % 6 == 2 { 7.5 } else { 5.0 + noise };
-        let direction = if step % 2 == 0 { 350 } else { 10 };
+        let direction = if step.is_multiple_of(2) { 350 } else { 10 };
         let rain = if step % 12 == 3 { 0.2 } else { 0.0 };
         let par = 2.0 * light;
         let largest = if (300..303).contains(&step) {
@@ -270,7 +270,7 @@ fn jena_has_latin_1_sentinels_and_six_rows_an_hour() {
     example.run_all();
 
     let report = example.json("data/quality.json");
-    let faults = [
+    let faults: [(&str, &str, u64); 3] = [
         ("duplicates", "(rows)", 1),
         ("sentinels", "largest_par", 3),
         ("sentinels", "wind_speed", 1),
@@ -395,7 +395,7 @@ fn weeks_of_co2_have_no_value_of_minus_999() {
 }
 
 const HOUR: i64 = 3600;
-/// 1 July 2009, when the data of GEFCom begin.
+/// 1 July 2009, when the data of the competition begin.
 const GEFCOM: i64 = 1_246_406_400;
 /// Hours without a gap; then 36 there and 48 not, as in the test part of the competition.
 const WHOLE: i64 = 60 * 24;
