@@ -99,6 +99,25 @@ impl Forecast {
         }
     }
 
+    /// ` in UNIT`, where it has one.
+    fn in_unit(&self) -> String {
+        match self.unit.as_str() {
+            "1" => String::new(),
+            unit => format!(" in {unit}"),
+        }
+    }
+
+    /// A value for a person: shares, such as those of a capacity, in thousandths.
+    fn told(&self, value: f64) -> String {
+        let digits = if self.unit == "1" { 3 } else { 1 };
+        let text = format!("{value:.digits$}");
+        // What rounds to nothing has no sign.
+        match text.strip_prefix('-') {
+            Some(rest) if rest.chars().all(|c| c == '0' || c == '.') => rest.to_owned(),
+            _ => text,
+        }
+    }
+
     /// ` at NAME`, where the series has a name.
     pub fn of_series(&self) -> String {
         match self.series.as_str() {
@@ -161,10 +180,10 @@ impl Forecast {
     /// A table for a terminal: every `every`-th lead and the last one.
     pub fn table(&self, every: usize) -> String {
         let mut text = format!(
-            "Forecast of {}{} in {}, issued {}\n\n",
+            "Forecast of {}{}{}, issued {}\n\n",
             self.target,
             self.of_series(),
-            self.unit,
+            self.in_unit(),
             format_short(self.issue)
         );
         let mut header = format!("{:<16} {:>6} {:>7}", "valid time (UTC)", "lead", "mean");
@@ -180,13 +199,13 @@ impl Forecast {
         let shown = |i: usize| (i + 1).is_multiple_of(every.max(1)) || i + 1 == last;
         for (_, lead) in self.leads.iter().enumerate().filter(|(i, _)| shown(*i)) {
             text.push_str(&format!(
-                "{:<16} {:>4} h {:>7.1}",
+                "{:<16} {:>4} h {:>7}",
                 format_short(lead.time),
                 hours(lead.lead_h),
-                lead.mean
+                self.told(lead.mean)
             ));
-            for value in &lead.quantiles {
-                text.push_str(&format!(" {value:>7.1}"));
+            for &value in &lead.quantiles {
+                text.push_str(&format!(" {:>7}", self.told(value)));
             }
             if let Some(value) = lead.feels_like {
                 text.push_str(&format!(" {value:>11.1}"));

@@ -208,9 +208,7 @@ struct Steps<'a> {
 impl<'a> Steps<'a> {
     fn new(table: &'a Table, params: &PrepareParams) -> Result<Self, DatasetError> {
         let step = params.step;
-        let raw_step = params
-            .raw_step
-            .or_else(|| quality::usual_step_of(table));
+        let raw_step = params.raw_step.or_else(|| quality::usual_step_of(table));
         let finer = raw_step.is_some_and(|raw| raw < step);
         let times = table.times();
         let mut series = Vec::new();

@@ -90,21 +90,20 @@ impl Report {
 /// A report as plain text of at most 80 columns: RMSE of the model and of its baselines, overall
 /// and at some leads, and the skill of the model against each baseline.
 pub fn table(report: &Report) -> String {
-    let mut leads: Vec<f64> = report.by_lead.iter().map(|lead| lead.lead_h).collect();
-    let usual = |lead: &f64| TABLE_LEADS_H.contains(lead);
-    if leads.iter().any(usual) {
-        leads.retain(usual);
-    } else {
-        // Minutes or days ahead: the last lead stands for them.
-        leads.drain(..leads.len().saturating_sub(1));
-    }
+    let all: Vec<f64> = report.by_lead.iter().map(|lead| lead.lead_h).collect();
+    let mut leads = leads_to_show(&all);
     let mut lines = align(&cells(report, &leads));
-    // Large numbers, such as pressures in Pa, leave room for fewer leads.
-    while lines.iter().any(|line| line.chars().count() > TABLE_WIDTH) && leads.pop().is_some() {
+    // Large numbers, such as pressures in Pa, leave room for fewer leads; the last one stays.
+    while lines.iter().any(|line| line.chars().count() > TABLE_WIDTH) && !leads.is_empty() {
+        leads.remove(leads.len().saturating_sub(2));
         lines = align(&cells(report, &leads));
     }
     let mut text = String::new();
-    let _ = writeln!(text, "RMSE in {}, {} windows", report.unit, report.windows);
+    let unit = match report.unit.as_str() {
+        "1" => String::new(),
+        unit => format!(" in {unit}"),
+    };
+    let _ = writeln!(text, "RMSE{unit}, {} windows", report.windows);
     for line in &lines {
         let _ = writeln!(text, "{line}");
     }
@@ -114,16 +113,18 @@ pub fn table(report: &Report) -> String {
 /// The cells of a table, a header and then one row a model.
 fn cells(report: &Report, leads: &[f64]) -> Vec<Vec<String>> {
     let mut header = vec!["model".to_owned(), "overall".to_owned()];
-    header.extend(leads.iter().map(|lead| format!("{lead} h")));
+    header.extend(leads.iter().map(|&lead| lead_name(lead)));
     header.push("skill".to_owned());
 
-    let mut own = numbers(&report.overall, &report.by_lead, leads);
+    // Shares, such as those of a capacity, are told in thousandths.
+    let digits = if report.unit == "1" { 3 } else { 2 };
+    let mut own = numbers(&report.overall, &report.by_lead, leads, digits);
     own.insert(0, report.model.clone());
     own.push(String::new());
 
     let mut rows = vec![header, own];
     for (name, baseline) in &report.baselines {
-        let mut row = numbers(&baseline.overall, &baseline.by_lead, leads);
+        let mut row = numbers(&baseline.overall, &baseline.by_lead, leads, digits);
         row.insert(0, name.clone());
         let skill = report.skill.get(name);
         row.push(skill.map_or_else(
@@ -135,16 +136,47 @@ fn cells(report: &Report, leads: &[f64]) -> Vec<Vec<String>> {
     rows
 }
 
-fn numbers(overall: &Scores, by_lead: &[LeadScores], leads: &[f64]) -> Vec<String> {
+/// The usual leads of an hourly forecast, or some from the first to the last.
+fn leads_to_show(all: &[f64]) -> Vec<f64> {
+    let usual = |lead: &&f64| TABLE_LEADS_H.contains(lead);
+    let mut leads: Vec<f64> = all.iter().filter(usual).copied().collect();
+    if leads.len() < 3 {
+        let most = TABLE_LEADS_H.len() - 1;
+        let places = (0..=most).map(|i| i * all.len().saturating_sub(1) / most);
+        leads = places.filter_map(|place| all.get(place).copied()).collect();
+    }
+    leads.extend(all.last());
+    leads.dedup();
+    leads
+}
+
+/// `10 min`, `1.5 h`, `14 d`.
+fn lead_name(hours: f64) -> String {
+    let (value, unit) = match hours {
+        hours if hours < 1.0 => (hours * 60.0, "min"),
+        hours if hours > 48.0 && hours % 24.0 == 0.0 => (hours / 24.0, "d"),
+        hours => (hours, "h"),
+    };
+    let text = format!("{value:.2}");
+    format!(
+        "{} {unit}",
+        text.trim_end_matches('0').trim_end_matches('.')
+    )
+}
+
+fn numbers(overall: &Scores, by_lead: &[LeadScores], leads: &[f64], digits: usize) -> Vec<String> {
     let at = |lead: &f64| {
         by_lead
             .iter()
             .find(|scores| (scores.lead_h - lead).abs() < 1e-9)
     };
-    let by_lead = leads
-        .iter()
-        .map(|lead| at(lead).map_or_else(|| "-".to_owned(), |at| format!("{:.2}", at.scores.rmse)));
-    std::iter::once(format!("{:.2}", overall.rmse))
+    let by_lead = leads.iter().map(|lead| {
+        at(lead).map_or_else(
+            || "-".to_owned(),
+            |at| format!("{:.digits$}", at.scores.rmse),
+        )
+    });
+    std::iter::once(format!("{:.digits$}", overall.rmse))
         .chain(by_lead)
         .collect()
 }
@@ -267,10 +299,22 @@ mod tests {
     }
 
     #[test]
-    fn tables_without_the_usual_leads_show_the_last_one() {
+    fn tables_without_the_usual_leads_show_some_from_the_first_to_the_last() {
         let ten_minutes = Step::from_seconds(600).expect("a step");
         let text = table(&report(3, ten_minutes));
-        assert!(text.contains("overall  0.5 h"), "{text}");
+        assert!(text.contains("overall  10 min  20 min  30 min"), "{text}");
+        let text = table(&report(14, Step::DAY));
+        let days = text.lines().nth(1).unwrap_or_default();
+        let days: Vec<&str> = days.split_whitespace().collect();
+        assert_eq!(days[2..6], ["24", "h", "3", "d"], "{text}");
+        assert!(text.contains("14 d"), "{text}");
+        let mut shares = report(4, Step::HOUR);
+        shares.unit = "1".into();
+        let text = table(&shares);
+        assert!(
+            text.starts_with("RMSE, 10158") && text.contains("0.300"),
+            "{text}"
+        );
         let mut empty = report(3, ten_minutes);
         empty.by_lead.clear();
         assert!(
@@ -291,6 +335,6 @@ mod tests {
             text.lines().all(|line| line.chars().count() <= 80),
             "{text}"
         );
-        assert!(text.contains("1 h") && !text.contains("48 h"), "{text}");
+        assert!(text.contains("1 h") && !text.contains("36 h"), "{text}");
     }
 }

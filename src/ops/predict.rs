@@ -271,7 +271,8 @@ impl StandIn {
 
 fn plot(forecast: &Forecast, dataset: &Dataset, series: &Newest) -> ForecastPlot {
     let panel = dataset.panel();
-    let shown = (PLOTTED_HOURS / panel.layout().step().hours()) as usize;
+    let hours = (PLOTTED_HOURS / panel.layout().step().hours()) as usize;
+    let shown = hours.max(forecast.leads.len());
     // The rows of the data set up to the one that the forecast is issued from.
     let end = series.observed.rows.start + series.issue - series.first + 1;
     let rows = end

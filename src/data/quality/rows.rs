@@ -1,13 +1,15 @@
 //! Checks on rows and their times: what is there at all, in which order, how often, on which step.
 
+use std::time::Duration;
+
 use super::super::Table;
 use super::Setting;
 use super::groups::{Group, PerStrand, Strands, groups};
-use super::report::{Check, Example, Finding, number};
+use super::report::{Check, Example, Finding};
 use super::sieve::{Mark, Sieve};
 use super::tally::Tally;
 use crate::params::{Action, Conflicts, QualityParams};
-use crate::time::{Step, format_utc};
+use crate::time::{Span, Step, format_utc};
 
 /// The columns that must be there, each a finding.
 pub(super) fn required_columns(table: &Table, setting: &Setting<'_>) -> Vec<Finding> {
@@ -226,11 +228,10 @@ pub(super) fn gaps(table: &Table, setting: &Setting<'_>) -> Option<Finding> {
                 if length > longest {
                     tally.count(row, 1);
                     tally.show(|| {
-                        let hours = |seconds: i64| number(seconds as f64 / 3600.0);
                         let expected = format!(
-                            "at most {} h without rows, here {} h",
-                            hours(longest),
-                            hours(length)
+                            "at most {} without rows, here {}",
+                            span(longest),
+                            span(length)
                         );
                         Example::at_time(table, row, pair[0] + step, expected)
                     });
@@ -269,15 +270,19 @@ pub(super) fn timeliness(table: &Table, setting: &Setting<'_>) -> Option<Finding
             let row = group.rows.end - 1;
             tally.count(row, 1);
             tally.show(|| {
-                let hours = |seconds: i64| number((seconds as f64 / 3600.0).round());
                 let expected = format!(
-                    "a last {what} of at most {} h ago, it is {} h old",
-                    hours(oldest),
-                    hours(now - last)
+                    "a last {what} of at most {} ago, it is {} old",
+                    span(oldest),
+                    span(now - last)
                 );
                 Example::at_time(table, row, table.times()[row], expected)
             });
         }
     }
     (params.timeliness != Action::Off).then(|| tally.finish(groups.len()).0)
+}
+
+/// A length of time for a person.
+fn span(seconds: i64) -> Span {
+    Span::from(Duration::from_secs(seconds.max(0).unsigned_abs()))
 }
