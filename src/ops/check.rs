@@ -24,13 +24,18 @@ pub fn check(
 ) -> Result<()> {
     let prepare = params.prepare.as_ref();
     let (table, step) = read(&root.join(path), prepare)?;
-    let defaults = QualityParams::default();
-    let required: Vec<String> = prepare
+    let mut checks = prepare.map_or_else(QualityParams::default, |prepare| prepare.quality.clone());
+    let mut required: Vec<String> = prepare
         .iter()
         .map(|prepare| prepare.target.clone())
         .collect();
+    if table.issues().is_some() {
+        // Forecasts of other things need not have what observations must.
+        checks.required.clear();
+        required.clear();
+    }
     let setting = Setting {
-        params: prepare.map_or(&defaults, |prepare| &prepare.quality),
+        params: &checks,
         step,
         train_share: prepare.map_or(0.7, |prepare| train_share(&prepare.split, table.times())),
         required: &required,

@@ -4,7 +4,7 @@
 
 use super::*;
 use crate::data::{DatasetMeta, Frame, RowSeries};
-use crate::params::ParamsFile;
+use crate::params::{Aggregate, ParamsFile};
 
 const HOUR: i64 = 3600;
 

@@ -1,0 +1,119 @@
+//! The observations of each series, brought to one step.
+
+use std::ops::Range;
+
+use super::{Made, made, vector};
+use crate::data::aggregate::{Bins, default_for};
+use crate::data::panel::rows_by_series;
+use crate::data::{ColumnSource, DatasetError, Layout, Role, SeriesError, Table, quality};
+use crate::params::{Aggregate, PrepareParams, Quantity, WindPair};
+use crate::time::Step;
+
+/// The observations of each series, and how they come to the step.
+pub(super) struct Steps<'a> {
+    pub(super) table: &'a Table,
+    series: Vec<(String, Range<usize>, Bins)>,
+    step: Step,
+    /// Whether a row may hold several observations.
+    finer: bool,
+    minimum: f64,
+}
+
+impl<'a> Steps<'a> {
+    pub(super) fn new(table: &'a Table, params: &PrepareParams) -> Result<Self, DatasetError> {
+        let step = params.step;
+        let raw_step = params.raw_step.or_else(|| quality::usual_step_of(table));
+        let finer = raw_step.is_some_and(|raw| raw < step);
+        let times = table.times();
+        let mut series = Vec::new();
+        for (name, rows) in rows_by_series(table) {
+            let times = &times[rows.clone()];
+            let Some(&start) = times.first() else {
+                continue;
+            };
+            let seconds = step.seconds();
+            let phase = if finer { 0 } else { start.rem_euclid(seconds) };
+            let off = |time: &&i64| **time != start && (**time - start) % seconds != 0;
+            if let Some(&time) = times.iter().find(off).filter(|_| !finer) {
+                return Err(SeriesError::OffStep { time, start, step }.into());
+            }
+            series.push((name, rows, Bins::new(times, step, phase)?));
+        }
+        if series.iter().all(|(_, _, bins)| bins.rows() == 0) {
+            return Err(SeriesError::Empty.into());
+        }
+        Ok(Self {
+            table,
+            series,
+            step,
+            finer,
+            minimum: params.minimum_share,
+        })
+    }
+
+    pub(super) fn layout(&self) -> Layout {
+        let series = self.series.iter();
+        let series = series.map(|(name, _, bins)| (name.clone(), bins.start(), bins.rows()));
+        Layout::new(self.step, series)
+    }
+
+    /// Rows of the step in which there was no observation at all.
+    pub(super) fn missing_rows(&self) -> usize {
+        let empty = |bins: &Bins| bins.lengths().filter(|&length| length == 0).count();
+        self.series.iter().map(|(_, _, bins)| empty(bins)).sum()
+    }
+
+    fn each(&self, values: impl Fn(&Bins, Range<usize>) -> Vec<f64>) -> Vec<f64> {
+        let series = self.series.iter();
+        series
+            .flat_map(|(_, rows, bins)| values(bins, rows.clone()))
+            .collect()
+    }
+
+    pub(super) fn observed(&self, name: &str, params: &PrepareParams) -> Result<Made, SeriesError> {
+        let raw = self.table.column(name)?;
+        let asked = params.aggregate.get(name).copied();
+        let quantity = (params.quality.columns.get(name))
+            .and_then(|own| own.quantity)
+            .unwrap_or_else(|| quality::quantity(raw));
+        let how = asked.or_else(|| default_for(quantity));
+        let values = match how {
+            Some(how) => self.each(|bins, rows| bins.apply(&raw.values[rows], how, self.minimum)),
+            None if self.finer && quantity == Quantity::Direction => {
+                self.each(|bins, rows| bins.direction_means(&raw.values[rows], self.minimum))
+            }
+            None => {
+                self.each(|bins, rows| bins.apply(&raw.values[rows], Aggregate::Last, self.minimum))
+            }
+        };
+        let role = match name {
+            name if name == params.target => Role::Target,
+            name if params.known.iter().any(|known| known == name) => Role::Future,
+            _ => Role::Past,
+        };
+        let source = ColumnSource::Observed {
+            column: name.to_owned(),
+            aggregate: how.filter(|_| self.finer),
+        };
+        Ok(made(
+            name.to_owned(),
+            raw.unit.clone(),
+            values,
+            role,
+            source,
+        ))
+    }
+
+    pub(super) fn wind(&self, pair: &WindPair) -> Result<[Made; 2], SeriesError> {
+        let speed = self.table.column(&pair.speed)?;
+        let direction = self.table.column(&pair.direction)?;
+        let (mut u, mut v) = (Vec::new(), Vec::new());
+        for (_, rows, bins) in &self.series {
+            let (speed, direction) = (&speed.values[rows.clone()], &direction.values[rows.clone()]);
+            let means = bins.wind_means(speed, direction, self.minimum);
+            u.extend(means.u);
+            v.extend(means.v);
+        }
+        Ok(vector(pair, &speed.unit, u, v, Role::Past))
+    }
+}
