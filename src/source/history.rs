@@ -138,7 +138,7 @@ impl History<'_> {
             new: got.iter().map(|(_, got)| got.news.new).sum(),
             corrected: got.iter().map(|(_, got)| got.news.corrected).sum(),
         });
-        let warnings = self.warnings(&got);
+        let warnings = warnings(&got);
         let table = self.table(got)?;
         Ok(Fetched {
             table,
@@ -230,27 +230,30 @@ impl History<'_> {
         let mut fresh = false;
         let mut attempt = 1;
         let whole = loop {
-            match self.walk(client, reader, part, final_since, fresh, tell) {
+            let broken = match self.walk(client, reader, part, final_since, fresh, tell) {
                 Ok(whole) => break whole,
+                Err(broken) => *broken,
+            };
+            let again = broken
+                .again
+                .filter(|_| attempt < self.params.requests.attempts);
+            match again {
+                _ if client.is_offline() => return Err(broken.error),
                 // Stored pages may not fit to what the service knows now.
-                Err(broken) if broken.stored && !fresh && !client.is_offline() => fresh = true,
-                Err(Broken {
-                    error,
-                    again: Some(message),
-                    ..
-                }) if attempt < self.params.requests.attempts && !client.is_offline() => {
-                    let ask = self.ask(part, &Target::default(), final_since)?;
+                _ if broken.stored && !fresh => {}
+                Some(message) => {
+                    let ask = self.ask(part, &Target::default(), final_since);
                     if client
                         .wait_to_try_again(&ask, &message, attempt, None)
                         .is_err()
                     {
-                        return Err(error);
+                        return Err(broken.error);
                     }
                     attempt += 1;
-                    fresh = true;
                 }
-                Err(broken) => return Err(broken.error),
+                None => return Err(broken.error),
             }
+            fresh = true;
         };
         let warning = match self.fewer_than_expected(part, whole.rows.len()) {
             Some(message) if final_since.is_some() => Some(message),
@@ -273,7 +276,7 @@ impl History<'_> {
         final_since: Option<i64>,
         fresh: bool,
         tell: Tell<'_>,
-    ) -> Result<Whole, Broken> {
+    ) -> Result<Whole, Box<Broken>> {
         let columns = self.params.answer.columns.len();
         let (mut rows, mut before) = (Rows::empty(columns), Rows::empty(columns));
         let mut pages = Pages::new(self.params.paging.as_ref(), self.params.pages_at_most);
@@ -281,10 +284,12 @@ impl History<'_> {
         let mut target = pages.first();
         let mut url = None;
         loop {
-            let broken = |error: SourceError, again: Option<String>, stored: bool| Broken {
-                error,
-                again,
-                stored,
+            let broken = |error: SourceError, again: Option<String>, stored: bool| {
+                Box::new(Broken {
+                    error,
+                    again,
+                    stored,
+                })
             };
             let ask = self.ask_page(client, part, &target, url.as_deref(), final_since);
             let ask = ask.map_err(|error| broken(error, None, stored))?;
@@ -424,7 +429,7 @@ impl History<'_> {
         from: Option<&str>,
         final_since: Option<i64>,
     ) -> Result<Ask, SourceError> {
-        let ask = self.ask(part, target, final_since)?;
+        let ask = self.ask(part, target, final_since);
         let (Some(link), Some(from)) = (&target.link, from) else {
             return Ok(ask);
         };
@@ -443,12 +448,7 @@ impl History<'_> {
         })
     }
 
-    fn ask(
-        &self,
-        part: Part<'_>,
-        target: &Target,
-        final_since: Option<i64>,
-    ) -> Result<Ask, SourceError> {
+    fn ask(&self, part: Part<'_>, target: &Target, final_since: Option<i64>) -> Ask {
         let place = |open: bool| {
             move |piece: &Piece| match (piece, part.station, part.range) {
                 (Piece::Station, Some(station), _) => station.id.clone(),
@@ -491,13 +491,13 @@ impl History<'_> {
         if target.number > 0 {
             slot = format!("{slot} page {}", target.number + 1);
         }
-        Ok(Ask {
+        Ask {
             slot,
             url: url(false),
             final_since,
             post: body(false),
             ..Ask::default()
-        })
+        }
     }
 
     fn fill(&self, body: &Body, place: &dyn Fn(&Piece) -> String) -> serde_json::Value {
@@ -529,29 +529,6 @@ impl History<'_> {
         }
     }
 
-    fn warnings(&self, got: &[(Part<'_>, Got)]) -> Vec<String> {
-        let mut warnings = Vec::new();
-        let outside: usize = got.iter().map(|(_, got)| got.outside).sum();
-        if outside > 0 {
-            warnings.push(format!(
-                "{outside} rows outside of the ranges that were asked for are left out"
-            ));
-        }
-        let few = got.iter().filter_map(|(part, got)| {
-            let station = part
-                .station
-                .map_or_else(String::new, |s| format!("{}: ", s.name));
-            Some(format!("{station}{}", got.warning.as_ref()?))
-        });
-        let few: Vec<String> = few.collect();
-        let more = few.len().saturating_sub(TOLD);
-        warnings.extend(few.into_iter().take(TOLD));
-        if more > 0 {
-            warnings.push(format!("{more} more ranges have fewer rows than expected"));
-        }
-        warnings
-    }
-
     fn table(&self, got: Vec<(Part<'_>, Got)>) -> Result<Table, SourceError> {
         let wrong = |source| SourceError::Table {
             file: "the answers".to_owned(),
@@ -578,6 +555,29 @@ impl History<'_> {
             None => Ok(table),
         }
     }
+}
+
+fn warnings(got: &[(Part<'_>, Got)]) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let outside: usize = got.iter().map(|(_, got)| got.outside).sum();
+    if outside > 0 {
+        warnings.push(format!(
+            "{outside} rows outside of the ranges that were asked for are left out"
+        ));
+    }
+    let few = got.iter().filter_map(|(part, got)| {
+        let station = part
+            .station
+            .map_or_else(String::new, |s| format!("{}: ", s.name));
+        Some(format!("{station}{}", got.warning.as_ref()?))
+    });
+    let few: Vec<String> = few.collect();
+    let more = few.len().saturating_sub(TOLD);
+    warnings.extend(few.into_iter().take(TOLD));
+    if more > 0 {
+        warnings.push(format!("{more} more ranges have fewer rows than expected"));
+    }
+    warnings
 }
 
 fn told(span: Span) -> String {

@@ -345,8 +345,8 @@ impl<'a> Client<'a> {
                     });
                 }
                 // Not changed; only a request about a stored body can be answered so.
-                Ok(None) => match before.as_deref().filter(|body| accept(body).is_ok()) {
-                    Some(body) => {
+                Ok(None) => {
+                    if let Some(body) = before.as_deref().filter(|body| accept(body).is_ok()) {
                         return Ok(Answer {
                             body: body.to_vec(),
                             before,
@@ -354,11 +354,9 @@ impl<'a> Client<'a> {
                         });
                     }
                     // It was stored by other rules, which the server cannot know.
-                    None => {
-                        known = None;
-                        continue;
-                    }
-                },
+                    known = None;
+                    continue;
+                }
                 Err(Fault::Final(error)) => return Err(error),
                 Err(Fault::Passing(message, told)) => (message, told),
             };
@@ -415,7 +413,8 @@ impl<'a> Client<'a> {
             })?;
             return Ok(None);
         }
-        let encoding = text_of(&headers, &header::CONTENT_ENCODING).and_then(known_encoding);
+        let encoding =
+            text_of(&headers, &header::CONTENT_ENCODING).and_then(|text| known_encoding(&text));
         if status != 200 {
             let body = start_of_error(response, encoding.as_deref());
             return Err(self.bad_status(ask, status, &headers, &body));
@@ -502,7 +501,13 @@ impl<'a> Client<'a> {
         let mut post = ask.post.clone();
         for _ in 0..=REDIRECTS {
             self.wait_for_turn(ask)?;
-            let response = self.send(ask, url.clone(), url.origin() == home, &post, known)?;
+            let response = self.send(
+                ask,
+                url.clone(),
+                url.origin() == home,
+                post.as_deref(),
+                known,
+            )?;
             let status = response.status().as_u16();
             let to = text_of(response.headers(), &header::LOCATION);
             let Some(to) = to.filter(|_| [301, 302, 303, 307, 308].contains(&status)) else {
@@ -545,7 +550,7 @@ impl<'a> Client<'a> {
         ask: &Ask,
         mut url: Url,
         is_home: bool,
-        post: &Option<String>,
+        post: Option<&str>,
         known: Option<&Meta>,
     ) -> Result<Response, Fault> {
         let mut headers = HeaderMap::new();
@@ -576,7 +581,7 @@ impl<'a> Client<'a> {
             headers
                 .entry(header::CONTENT_TYPE)
                 .or_insert(HeaderValue::from_static("application/json"));
-            request = request.body(json.clone());
+            request = request.body(json.to_owned());
         }
         request.headers(headers).send().map_err(|error| {
             let message = causes(&error);
@@ -804,7 +809,7 @@ fn conditions(known: &Meta) -> impl Iterator<Item = (HeaderName, &String)> {
 }
 
 /// How a body is packed; none where it is not.
-fn known_encoding(text: String) -> Option<String> {
+fn known_encoding(text: &str) -> Option<String> {
     match text.trim().to_ascii_lowercase().as_str() {
         "" | "identity" => None,
         "gzip" | "x-gzip" => Some(GZIP.to_owned()),

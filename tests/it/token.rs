@@ -59,12 +59,15 @@ fn good(asked: &Asked) -> String {
         let rest = asked.path.split("&apikey").next().unwrap();
         format!("{rest}&page=2&apikey={}", encoded(TOKEN))
     });
-    let hour = if next.is_some() { 0 } else { 1 };
+    let hour = i64::from(next.is_none());
     json!({"data": [{"at": from + hour * 3600, "t": 1.5}], "next": next}).to_string()
 }
 
+/// What a server does, that knows another one.
+type Misbehave = fn(&str, &Asked) -> Option<Reply>;
+
 /// Each of these misbehaves with what it was sent. None: the answer is good.
-const SERVERS: [(&str, fn(&str, &Asked) -> Option<Reply>); 8] = [
+const SERVERS: [(&str, Misbehave); 8] = [
     ("good", |_, _| None),
     ("400", |_, _| Some(told(400, "", TOKEN))),
     ("401", |_, _| {

@@ -410,7 +410,9 @@ pub(in crate::params) fn check(key: &str, raw: RawHttp) -> Result<HttpSource, In
     check_headers(&key("headers"), &raw.headers)?;
     let body = check_body(&key, raw.method.as_deref(), raw.body)?;
     let mut pieces: Vec<&Piece> = url.0.iter().collect();
-    body.iter().for_each(|body| body.pieces(&mut pieces));
+    if let Some(body) = &body {
+        body.pieces(&mut pieces);
+    }
     let has = |piece: &Piece| pieces.contains(&piece);
     let stations = raw
         .stations
@@ -971,112 +973,115 @@ answer:
         assert_eq!(TimeText::UnixMilliseconds.write(2), "2000");
     }
 
+    /// What is changed, into what, and what is told then.
+    const REFUSED: &[(&str, &str, &str)] = &[
+        ("https:", "ftp:", "sources.x.url"),
+        (
+            "host/",
+            "user:password@host/",
+            "url: expected https://HOST/PATH",
+        ),
+        ("host/", "{station}/", "url"),
+        (
+            "?start",
+            "?apikey=1234&start",
+            "url: expected no secret here",
+        ),
+        ("{station}", "{place}", "found {place}"),
+        ("{station}", "{station", "url"),
+        ("{station}", "x}", "url"),
+        ("{station}", "x", "a place for the `{station}`"),
+        (
+            "stations: {north: 7, south: s-1}\n",
+            "",
+            "stations: expected ids",
+        ),
+        ("{north: 7, south: s-1}", "[]", "at least one station"),
+        ("{north: 7, south: s-1}", "[a, a]", "a twice"),
+        ("{north: 7, south: s-1}", "7", "a list of station ids"),
+        ("from: 2024-06-01\n", "", "from: expected a day or a time"),
+        ("2024-06-01", "June", "from: expected a day"),
+        (
+            "from:",
+            "to: 2024-05-01\nfrom:",
+            "to: expected a time after",
+        ),
+        ("start={from}&end={to}", "x=1", "from: expected a place"),
+        ("start={from}&", "", "`{from}` beside `{to}`"),
+        ("&end={to}", "", "largest_range: expected a place `{to}`"),
+        ("from:", "time_format: '%Q'\nfrom:", "time_format"),
+        ("from:", "time_format: '%Y-%m'\nfrom:", "time_format"),
+        (
+            "30d",
+            "10h\ntime_format: '%Y-%m-%d'",
+            "largest_range: expected whole days",
+        ),
+        ("from:", "range_end: open\nfrom:", "range_end"),
+        ("from:", "method: PUT\nfrom:", "method"),
+        ("from:", "method: POST\nfrom:", "body: expected JSON"),
+        ("from:", "body: {}\nfrom:", "body: expected absent"),
+        (
+            "from:",
+            "method: POST\nbody: {password: x}\nfrom:",
+            "no secret here",
+        ),
+        (
+            "from:",
+            "headers: {authorization: abc}\nfrom:",
+            "no secret here",
+        ),
+        (
+            "from:",
+            "headers: {X-Api-Key: abc}\nfrom:",
+            "no secret here",
+        ),
+        ("from:", "headers: {Host: a}\nfrom:", "sets itself"),
+        ("from:", "headers: {a b: a}\nfrom:", "names of headers"),
+        ("from:", "headers: {A: \"a\\nb\"}\nfrom:", "ASCII text"),
+        (
+            "from:",
+            "token: {env: A, header: B, query: C}\nfrom:",
+            "token",
+        ),
+        ("from:", "requests: {at_once: 0}\nfrom:", "requests.at_once"),
+        ("from:", "paging: {next: next}\nfrom:", "paging.next"),
+        (
+            "from:",
+            "paging: {page: p}\nfrom:",
+            "paging: expected `next`",
+        ),
+        (
+            "from:",
+            "paging: {next: /n, page: p, of: 3}\nfrom:",
+            "paging: expected",
+        ),
+        ("from:", "paging: {page: p, of: 0}\nfrom:", "paging.of"),
+        (
+            "from:",
+            "paging: {next: /data/0}\nfrom:",
+            "none leads into another",
+        ),
+        (
+            "from:",
+            "expected: {step: 1h, otherwise: no}\nfrom:",
+            "otherwise",
+        ),
+        ("json", "xml", "answer.format"),
+        ("json", "csv", "answer.format"),
+        (
+            "rows: /data",
+            "layout: columns\n  rows: /data",
+            "answer.rows",
+        ),
+        ("rows: /data", "rows: data", "answer.rows"),
+        ("/at}", "/air}", "none leads into another"),
+        ("/at}", "/at, zone: Mars/Base}", "answer.time.zone"),
+        ("t: {", "series: {", "answer.columns"),
+    ];
+
     #[test]
     fn what_cannot_be_is_told_by_its_key() {
-        for (from, to, told) in [
-            ("https:", "ftp:", "sources.x.url"),
-            (
-                "host/",
-                "user:password@host/",
-                "url: expected https://HOST/PATH",
-            ),
-            ("host/", "{station}/", "url"),
-            (
-                "?start",
-                "?apikey=1234&start",
-                "url: expected no secret here",
-            ),
-            ("{station}", "{place}", "found {place}"),
-            ("{station}", "{station", "url"),
-            ("{station}", "x}", "url"),
-            ("{station}", "x", "a place for the `{station}`"),
-            (
-                "stations: {north: 7, south: s-1}\n",
-                "",
-                "stations: expected ids",
-            ),
-            ("{north: 7, south: s-1}", "[]", "at least one station"),
-            ("{north: 7, south: s-1}", "[a, a]", "a twice"),
-            ("{north: 7, south: s-1}", "7", "a list of station ids"),
-            ("from: 2024-06-01\n", "", "from: expected a day or a time"),
-            ("2024-06-01", "June", "from: expected a day"),
-            (
-                "from:",
-                "to: 2024-05-01\nfrom:",
-                "to: expected a time after",
-            ),
-            ("start={from}&end={to}", "x=1", "from: expected a place"),
-            ("start={from}&", "", "`{from}` beside `{to}`"),
-            ("&end={to}", "", "largest_range: expected a place `{to}`"),
-            ("from:", "time_format: '%Q'\nfrom:", "time_format"),
-            ("from:", "time_format: '%Y-%m'\nfrom:", "time_format"),
-            (
-                "30d",
-                "10h\ntime_format: '%Y-%m-%d'",
-                "largest_range: expected whole days",
-            ),
-            ("from:", "range_end: open\nfrom:", "range_end"),
-            ("from:", "method: PUT\nfrom:", "method"),
-            ("from:", "method: POST\nfrom:", "body: expected JSON"),
-            ("from:", "body: {}\nfrom:", "body: expected absent"),
-            (
-                "from:",
-                "method: POST\nbody: {password: x}\nfrom:",
-                "no secret here",
-            ),
-            (
-                "from:",
-                "headers: {authorization: abc}\nfrom:",
-                "no secret here",
-            ),
-            (
-                "from:",
-                "headers: {X-Api-Key: abc}\nfrom:",
-                "no secret here",
-            ),
-            ("from:", "headers: {Host: a}\nfrom:", "sets itself"),
-            ("from:", "headers: {a b: a}\nfrom:", "names of headers"),
-            ("from:", "headers: {A: \"a\\nb\"}\nfrom:", "ASCII text"),
-            (
-                "from:",
-                "token: {env: A, header: B, query: C}\nfrom:",
-                "token",
-            ),
-            ("from:", "requests: {at_once: 0}\nfrom:", "requests.at_once"),
-            ("from:", "paging: {next: next}\nfrom:", "paging.next"),
-            (
-                "from:",
-                "paging: {page: p}\nfrom:",
-                "paging: expected `next`",
-            ),
-            (
-                "from:",
-                "paging: {next: /n, page: p, of: 3}\nfrom:",
-                "paging: expected",
-            ),
-            ("from:", "paging: {page: p, of: 0}\nfrom:", "paging.of"),
-            (
-                "from:",
-                "paging: {next: /data/0}\nfrom:",
-                "none leads into another",
-            ),
-            (
-                "from:",
-                "expected: {step: 1h, otherwise: no}\nfrom:",
-                "otherwise",
-            ),
-            ("json", "xml", "answer.format"),
-            ("json", "csv", "answer.format"),
-            (
-                "rows: /data",
-                "layout: columns\n  rows: /data",
-                "answer.rows",
-            ),
-            ("rows: /data", "rows: data", "answer.rows"),
-            ("/at}", "/air}", "none leads into another"),
-            ("/at}", "/at, zone: Mars/Base}", "answer.time.zone"),
-            ("t: {", "series: {", "answer.columns"),
-        ] {
+        for (from, to, told) in REFUSED {
             let error = checked(&[(from, to)]).unwrap_err();
             assert!(error.contains(told), "{to}: {error}");
             assert!(!error.contains("1234") && !error.contains("abc"), "{error}");

@@ -192,37 +192,13 @@ impl<'a> Reader<'a> {
                 number.ok_or_else(|| format!("expected a number, found `{}`", told(text)))?
             }
         };
-        #[expect(
-            clippy::float_cmp,
-            reason = "a mark for no value is one number exactly"
-        )]
-        let is_missing = self.missing.iter().any(|missing| *missing == number);
+        let is_missing = self.missing.contains(&number);
         match reading {
             _ if is_missing => Ok(f64::NAN),
             Reading::Number(None) => Ok(number),
             Reading::Number(Some(conversion)) => Ok(converted(number, conversion)),
             Reading::Compass => Err(format!("expected a word of the compass, found {number}")),
         }
-    }
-
-    fn time(&self, times: &mut TimeReader<'_>, scalar: Scalar<'_>) -> Result<Option<i64>, String> {
-        let number;
-        let text = match scalar {
-            Scalar::Null => return Err("expected a time, found null".to_owned()),
-            Scalar::Text(text) => text,
-            Scalar::Whole(whole) => {
-                number = whole.to_string();
-                &number
-            }
-            Scalar::Number(float) => {
-                number = float.to_string();
-                &number
-            }
-        };
-        if text.len() > 200 {
-            return Err(format!("expected a time, found `{}`", told(text)));
-        }
-        times.read(text).map_err(|error| error.to_string())
     }
 
     fn read_csv(&self, body: &[u8], delimiter: u8) -> Result<Page, Refused> {
@@ -278,7 +254,7 @@ impl<'a> Reader<'a> {
             let wrong = |name: &str, message: String| {
                 final_refusal(format!("line {line}, `{name}`: {message}"))
             };
-            let time = self.time(&mut times, Scalar::Text(text(time_place)));
+            let time = read_time(&mut times, Scalar::Text(text(time_place)));
             let Some(time) = time.map_err(|message| wrong(&self.params.time, message))? else {
                 continue;
             };
@@ -292,6 +268,27 @@ impl<'a> Reader<'a> {
         }
         Ok(page)
     }
+}
+
+/// The time of a row; none where the row is to be skipped.
+fn read_time(times: &mut TimeReader<'_>, scalar: Scalar<'_>) -> Result<Option<i64>, String> {
+    let number;
+    let text = match scalar {
+        Scalar::Null => return Err("expected a time, found null".to_owned()),
+        Scalar::Text(text) => text,
+        Scalar::Whole(whole) => {
+            number = whole.to_string();
+            &number
+        }
+        Scalar::Number(float) => {
+            number = float.to_string();
+            &number
+        }
+    };
+    if text.len() > 200 {
+        return Err(format!("expected a time, found `{}`", told(text)));
+    }
+    times.read(text).map_err(|error| error.to_string())
 }
 
 /// The start of somebody else's text.
@@ -339,6 +336,14 @@ fn refuse_csv(error: &csv::Error) -> Refused {
     }
 }
 
+/// The time of the row that is being read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum When {
+    Unread,
+    Skipped,
+    At(i64),
+}
+
 /// What is known of a body while it is read.
 struct State<'r, 'a> {
     reader: &'r Reader<'a>,
@@ -352,8 +357,8 @@ struct State<'r, 'a> {
     row: Option<usize>,
     /// The pointer that is being read.
     field: Option<usize>,
-    /// Of the row that is being read; with lists for columns, of each row.
-    time: Option<Option<i64>>,
+    time: When,
+    /// With lists for columns, of each row.
     row_times: Vec<Option<i64>>,
     values: Vec<f64>,
 }
@@ -373,7 +378,7 @@ impl<'r, 'a> State<'r, 'a> {
             total_seen: false,
             row: None,
             field: None,
-            time: None,
+            time: When::Unread,
             row_times: Vec::new(),
             values: vec![f64::NAN; columns],
         }
@@ -451,7 +456,10 @@ impl<'r, 'a> State<'r, 'a> {
 
     fn take(&mut self, field: usize, scalar: Scalar<'_>) -> Result<(), String> {
         match field.checked_sub(1) {
-            None => self.time = Some(self.reader.time(&mut self.times, scalar)?),
+            None => {
+                let time = read_time(&mut self.times, scalar)?;
+                self.time = time.map_or(When::Skipped, When::At);
+            }
             Some(column) => {
                 self.values[column] = self.reader.value(column, scalar)?;
                 self.seen[column] = true;
@@ -566,7 +574,7 @@ impl Element for RowOf<'_, '_, '_> {
         let reader = self.0.reader;
         let row = self.0.page.received;
         self.0.row = Some(row);
-        self.0.time = None;
+        self.0.time = When::Unread;
         self.0.values.fill(f64::NAN);
         let leaves = &mut Fields(&mut *self.0);
         let walk = Walk {
@@ -578,13 +586,13 @@ impl Element for RowOf<'_, '_, '_> {
             return Ok(None);
         }
         let state = &mut *self.0;
-        let Some(time) = state.time else {
+        if state.time == When::Unread {
             state.field = Some(0);
             return Err(A::Error::custom("expected a time, found none"));
-        };
+        }
         state.page.received += 1;
         state.row = None;
-        if let Some(time) = time {
+        if let When::At(time) = state.time {
             state.page.rows.times.push(time);
             for (column, value) in state.page.rows.columns.iter_mut().zip(&state.values) {
                 column.push(*value);
@@ -621,7 +629,10 @@ impl Element for ValueOf<'_, '_, '_> {
         state.field = None;
         if more.is_some() {
             match field.checked_sub(1) {
-                None => state.row_times.push(state.time.take().flatten()),
+                None => state.row_times.push(match state.time {
+                    When::At(time) => Some(time),
+                    _ => None,
+                }),
                 Some(column) => state.page.rows.columns[column].push(state.values[column]),
             }
             self.row += 1;

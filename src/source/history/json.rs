@@ -24,18 +24,15 @@ impl Tree {
         for (leaf, pointer) in pointers.into_iter().enumerate() {
             let mut node = &mut root;
             for part in pointer.parts() {
-                let place = match node.children.iter().position(|(key, _)| key == part) {
-                    Some(place) => place,
-                    None => {
-                        let at = format!("{}/{part}", node.at);
-                        let child = Self {
-                            at,
-                            ..Self::default()
-                        };
-                        node.children.push((part.clone(), child));
-                        node.children.len() - 1
-                    }
-                };
+                let known = node.children.iter().position(|(key, _)| key == part);
+                let place = known.unwrap_or_else(|| {
+                    let child = Self {
+                        at: format!("{}/{part}", node.at),
+                        ..Self::default()
+                    };
+                    node.children.push((part.clone(), child));
+                    node.children.len() - 1
+                });
                 node = &mut node.children[place].1;
             }
             node.leaf = Some(leaf);

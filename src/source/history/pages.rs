@@ -267,10 +267,12 @@ mod tests {
                 prop_assert!(!asked.contains(&target));
                 prop_assert_eq!(target.number, asked.len());
                 asked.push(target);
-                match pages.next(&page(received, f64::from(value), next.as_deref())) {
-                    Ok(Some(next)) => target = next,
-                    _ => { target = Target::default(); break; }
-                }
+                let next = pages.next(&page(received, f64::from(value), next.as_deref()));
+                let Ok(Some(next)) = next else {
+                    target = Target::default();
+                    break;
+                };
+                target = next;
             }
             prop_assert!(asked.len() <= at_most, "{} pages", asked.len());
             prop_assert_eq!(target, Target::default());
