@@ -193,7 +193,7 @@ impl Dataset {
 
     /// Puts a data set together from its files.
     pub fn from_parts(
-        table: &Table,
+        table: Table,
         forecasts: Option<&Table>,
         meta: DatasetMeta,
     ) -> Result<Self, DatasetError> {
@@ -231,7 +231,13 @@ impl Dataset {
             ));
         }
         let names: Vec<String> = meta.columns.iter().map(|c| c.name.clone()).collect();
-        let panel = Panel::new(layout, table.select(&names)?.into_columns())?;
+        let there = table.columns().iter().map(|column| &column.name);
+        let table = if there.eq(&names) {
+            table
+        } else {
+            table.select(&names)?
+        };
+        let panel = Panel::new(layout, table.into_columns())?;
         let runs = match (&meta.forecasts, forecasts) {
             (Some(_), Some(table)) => Some(Runs::new(table, meta.step, panel.layout().phase())?),
             (None, _) => None,
@@ -317,7 +323,9 @@ impl Dataset {
             for (row, &value) in column.iter().enumerate() {
                 values[row * width + c] = scalers[c].transform(value) as f32;
             }
-            longer.push(column);
+            // Columns that are known in the future are made from such alone.
+            let is_known = self.meta.columns[c].role == Role::Future;
+            longer.push(if is_known { column } else { Cow::default() });
         }
         Ok(Frame {
             columns: self.frame_columns(),

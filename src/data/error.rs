@@ -70,6 +70,12 @@ pub enum SeriesError {
         /// Its unit here.
         found: String,
     },
+    /// The sun is looked at from places, and a series has none.
+    #[error("series {0} has no place in prepare.sun.places")]
+    NoPlace(String),
+    /// There are forecasts from outside, and none of a series.
+    #[error("no forecast from outside speaks of the series `{0}`")]
+    NoForecast(String),
     /// A column was asked for that is not there.
     #[error("no column {name}; there are {}", .there.join(", "))]
     NoColumn {

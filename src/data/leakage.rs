@@ -14,7 +14,7 @@ use std::ops::Range;
 use super::panel::rows_by_series;
 use super::prepare::{Draft, Made};
 use super::{Column, DatasetError, Role, Runs, SeriesError, Table};
-use crate::params::{FillMethod, PrepareParams};
+use crate::params::PrepareParams;
 
 /// Issue times that are tried in all.
 const TRIES: usize = 6;
@@ -34,76 +34,80 @@ pub(super) fn check(
         .map_or(0, |fill| fill.season.seconds() + fill.up_to.seconds());
     let rows = 2 * reach.unwrap_or(0) + AROUND;
     let around = rows as i64 * params.step.seconds() + season;
-    for issue in issue_times(draft, params) {
-        let span = issue - around..issue + around;
-        let piece = slice(observed, &span)?;
-        // Runs that are known at the issue time may be old.
-        let runs = forecasts.map(|table| runs_around(table, &span));
+    for Issue { series, time } in issues(draft) {
+        let span = time - around..time + around;
+        let piece = slice(observed, &series, &span);
+        // Runs that are known at the issue time are older by the delay at least.
+        let since = span.start - params.forecasts.delay_s;
+        let runs = forecasts.map(|table| runs_around(table, &series, &(since..span.end)));
         let runs = runs.filter(|runs| runs.rows() > 0);
-        let changed = altered(&piece, |row| piece.times()[row] > issue, &params.known)?;
+        let changed = altered(&piece, |row| piece.times()[row] > time, &params.known)?;
         let other_runs = match &runs {
             Some(table) => {
-                let issues = table.issues().unwrap_or_default();
-                let unknown = |row: usize| issues[row] + params.forecasts.delay_s > issue;
+                let issued = table.issues().unwrap_or_default();
+                let unknown = |row: usize| issued[row] + params.forecasts.delay_s > time;
                 Some(altered(table, unknown, &[])?)
             }
             None => None,
         };
-        let ours = Draft::new(&piece, runs.as_ref(), params);
-        let theirs = Draft::new(&changed, other_runs.as_ref(), params);
-        if let (Ok(ours), Ok(theirs)) = (ours, theirs) {
-            compare(&ours, &theirs, issue, params)?;
-        }
+        let ours = Draft::new(&piece, runs.as_ref(), params)?;
+        let theirs = Draft::new(&changed, other_runs.as_ref(), params)?;
+        compare(&ours, &theirs, time, params)?;
     }
     Ok(())
 }
 
-/// Times spread over all rows from which a forecast may be issued.
-fn issue_times(draft: &Draft, params: &PrepareParams) -> Vec<i64> {
+/// A moment at which a window of one series may end its lookback.
+struct Issue {
+    series: String,
+    time: i64,
+}
+
+/// Rows spread over all series from which a forecast may be issued: every column is there, and
+/// nothing of the row was filled. From others no window is, so they prove nothing.
+fn issues(draft: &Draft) -> Vec<Issue> {
     let rows = draft.layout.rows();
-    let ahead = params
-        .fill
-        .is_some_and(|fill| fill.method == FillMethod::Linear);
-    let filled = |row: usize| {
-        let is_mask = |made: &&Made| matches!(made.source, super::ColumnSource::Filled { .. });
-        let mut masks = draft.columns.iter().filter(is_mask);
-        ahead && masks.any(|made| made.column.values[row] > 0.0)
-    };
-    let mut times: Vec<i64> = (1..=TRIES)
-        .filter_map(|i| {
-            let from = rows * i / (TRIES + 1);
-            (from..rows).find(|&row| !filled(row))
+    let may_issue = |row: &usize| {
+        draft.columns.iter().all(|made| {
+            let value = made.column.values[*row];
+            match made.source {
+                super::ColumnSource::Filled { .. } => value == 0.0,
+                _ => !value.is_nan(),
+            }
         })
-        .map(|row| draft.layout.time(row))
-        .collect();
-    times.sort_unstable();
-    times.dedup();
-    times
-}
-
-/// The rows of a span of time, in every series.
-fn slice(table: &Table, span: &Range<i64>) -> Result<Table, SeriesError> {
-    let times = table.times();
-    let mut kept = Vec::new();
-    for (_, rows) in rows_by_series(table) {
-        let of_series = &times[rows.clone()];
-        let first = rows.start + of_series.partition_point(|&time| time < span.start);
-        let end = rows.start + of_series.partition_point(|&time| time < span.end);
-        kept.extend(first..end);
-    }
-    if kept.is_empty() {
-        return Err(SeriesError::Empty);
-    }
-    Ok(table.take_rows(&kept))
-}
-
-/// The forecasts that speak of a span of time.
-fn runs_around(table: &Table, span: &Range<i64>) -> Table {
-    let issues = table.issues().unwrap_or_default();
-    let whole_runs = |row: &usize| {
-        let issued = issues[*row];
-        issued < span.end && issued >= span.start
     };
+    let spread = (1..=TRIES).filter_map(|i| {
+        let (from, until) = (rows * i / (TRIES + 1), rows * (i + 1) / (TRIES + 1));
+        (from..until).find(may_issue)
+    });
+    let issue = |row: usize| {
+        let block = draft.layout.block_of(row)?;
+        Some(Issue {
+            series: block.name.clone(),
+            time: block.time(row, draft.layout.step()),
+        })
+    };
+    spread.filter_map(issue).collect()
+}
+
+/// The rows of a span of time in one series: features never cross to another one.
+fn slice(table: &Table, series: &str, span: &Range<i64>) -> Table {
+    let times = table.times();
+    let rows = rows_by_series(table).into_iter();
+    let mut of_series = rows
+        .filter(|(name, _)| name == series)
+        .map(|(_, rows)| rows);
+    let rows = of_series.next().unwrap_or(0..0);
+    let place = |time| rows.start + times[rows.clone()].partition_point(|&other| other < time);
+    let kept: Vec<usize> = (place(span.start)..place(span.end)).collect();
+    table.take_rows(&kept)
+}
+
+/// The forecasts of a series, or of all, that were issued in a span of time.
+fn runs_around(table: &Table, series: &str, span: &Range<i64>) -> Table {
+    let issues = table.issues().unwrap_or_default();
+    let of_series = |row: usize| table.series().is_none_or(|names| names.name(row) == series);
+    let whole_runs = |&row: &usize| span.contains(&issues[row]) && of_series(row);
     table.take_rows(&(0..table.rows()).filter(whole_runs).collect::<Vec<_>>())
 }
 
@@ -128,7 +132,7 @@ fn altered(
         },
         ..column.clone()
     });
-    table.clone().with_columns(columns.collect())
+    table.select(&[])?.with_columns(columns.collect())
 }
 
 /// Another value: nothing like the old one, sometimes there where that was not, and not there

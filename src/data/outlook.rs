@@ -12,7 +12,8 @@
 use std::ops::Range;
 
 use super::panel::rows_by_series;
-use super::{Block, Column, Layout, RowSeries, SeriesError, Table};
+use super::{Block, Column, Layout, RowSeries, SeriesError, Table, quality};
+use crate::params::Quantity;
 use crate::time::Step;
 
 /// The base of a row at which no run is known.
@@ -63,7 +64,7 @@ impl Runs {
                 let first = phase + (span.0 - phase).div_euclid(step) * step;
                 let first = if first < span.0 { first + step } else { first };
                 let count = usize::try_from((span.1 - first).div_euclid(step) + 1).unwrap_or(0);
-                if count > times.len().saturating_mul(1000) {
+                if count > run.len().saturating_mul(1000) {
                     return Err(SeriesError::Sparse {
                         rows: run.len(),
                         steps: count,
@@ -71,6 +72,7 @@ impl Runs {
                     });
                 }
                 for (column, raw) in columns.iter_mut().zip(table.columns()) {
+                    let between = between(raw);
                     let grid = (0..count).map(|row| first + row as i64 * step);
                     let raw = &raw.values[run.clone()];
                     column
@@ -148,12 +150,8 @@ impl Runs {
         let mut bases = Vec::with_capacity(layout.rows());
         let mut shown = Vec::with_capacity(layout.rows());
         for block in layout.blocks() {
-            let of_block: Vec<(usize, &Run)> = self
-                .each
-                .iter()
-                .enumerate()
-                .filter(|(_, run)| speaks_of(run, block))
-                .collect();
+            let places = self.speaking_of(block);
+            let of_block: Vec<(usize, &Run)> = places.clone().zip(&self.each[places]).collect();
             let mut next = 0;
             for row in block.rows.clone() {
                 let time = block.time(row, layout.step());
@@ -183,17 +181,26 @@ impl Runs {
         }
     }
 
+    /// The runs that speak of a series; they stand together.
+    pub(super) fn speaking_of(&self, block: &Block) -> Range<usize> {
+        if self.each.iter().take(1).any(|run| run.series.is_empty()) {
+            return 0..self.each.len();
+        }
+        let from = self.each.partition_point(|run| run.series < block.name);
+        from..self.each.partition_point(|run| run.series <= block.name)
+    }
+
     /// When each run was issued.
     pub fn issues(&self) -> impl Iterator<Item = i64> {
         self.each.iter().map(|run| run.issue)
     }
 
-    /// The values that speak of times before another one.
+    /// The values that were issued before a time and speak of one before it.
     pub(super) fn before(&self, values: &[f64], time: i64) -> Vec<f64> {
-        let rows = self.times().zip(values);
-        rows.filter(|(at, _)| *at < time)
-            .map(|(_, &value)| value)
-            .collect()
+        let latest = |run: &Run, row: i64| run.issue.max(run.first + row * self.step.seconds());
+        let rows = self.per_row(latest).zip(values);
+        let before = rows.filter(|(at, _)| *at < time);
+        before.map(|(_, &value)| value).collect()
     }
 
     /// How many rows all runs have.
@@ -253,10 +260,6 @@ impl Known {
     }
 }
 
-fn speaks_of(run: &Run, block: &Block) -> bool {
-    run.series.is_empty() || run.series == block.name
-}
-
 /// Ranges of equal values within a range.
 fn chunks_of_equal(values: &[i64], range: Range<usize>) -> Vec<Range<usize>> {
     let mut chunks = Vec::new();
@@ -270,16 +273,34 @@ fn chunks_of_equal(values: &[i64], range: Range<usize>) -> Vec<Range<usize>> {
     chunks
 }
 
-/// Values at the times of a grid, by a straight line between the two neighbours that have one.
+/// What stands between two valid times of a run.
+#[derive(Clone, Copy)]
+enum Between {
+    /// A straight line.
+    Line,
+    /// The earlier value: between two directions lies no direction.
+    Step,
+}
+
+fn between(column: &Column) -> Between {
+    match quality::quantity(column) {
+        Quantity::Direction => Between::Step,
+        _ => Between::Line,
+    }
+}
+
+/// Values at the times of a grid, from the two neighbours of each.
 fn on_grid<'a>(
     times: &'a [i64],
     values: &'a [f64],
     grid: impl Iterator<Item = i64> + 'a,
+    between: Between,
 ) -> impl Iterator<Item = f64> + 'a {
     grid.map(move |time| {
         let after = times.partition_point(|&other| other < time);
         match times.get(after) {
             Some(&at) if at == time => values[after],
+            Some(_) if after > 0 && matches!(between, Between::Step) => values[after - 1],
             Some(&at) if after > 0 => {
                 let before = times[after - 1];
                 let share = (time - before) as f64 / (at - before) as f64;
@@ -360,7 +381,7 @@ mod tests {
         let times = [0, 2 * HOUR, 3 * HOUR];
         let values = [0.0, 4.0, f64::NAN];
         let grid = (0..5).map(|hour| hour * HOUR);
-        let found: Vec<f64> = on_grid(&times, &values, grid).collect();
+        let found: Vec<f64> = on_grid(&times, &values, grid, Between::Line).collect();
         assert_eq!(found[..3], [0.0, 2.0, 4.0]);
         assert!(found[3].is_nan() && found[4].is_nan());
     }

@@ -15,7 +15,8 @@ mod steps;
 use super::dataset::{self, ColumnMeta, DatasetMeta, FORMAT, FillMeta, ForecastsMeta, RowCounts};
 use super::features::{self, ColumnSource};
 use super::{
-    Column, Dataset, DatasetError, Layout, Panel, Part, Role, Runs, Scaler, Split, Table, leakage,
+    Column, Dataset, DatasetError, Layout, Panel, Part, Role, Runs, Scaler, SeriesError, Split,
+    Table, leakage,
 };
 use crate::params::{PrepareParams, Scaling, WindPair};
 use crate::time::format_utc;
@@ -99,7 +100,7 @@ impl Draft {
                 _ => None,
             };
             let known = match forecast {
-                Some((column, Some(runs))) => runs.before(&column.values, split.validation_from()),
+                Some((column, Some(runs))) => runs.before(&column.values, split.train_until()),
                 _ => train
                     .iter()
                     .flat_map(|rows| &made.column.values[rows.clone()])
@@ -108,6 +109,15 @@ impl Draft {
             };
             metas.push(meta_of(&made, &known, params)?);
             columns.push(made.column);
+        }
+        let there = || metas.iter().map(|meta: &ColumnMeta| meta.name.clone());
+        if let Some(name) = params
+            .scaling_of
+            .keys()
+            .find(|name| there().all(|n| n != **name))
+        {
+            let (name, there) = (name.clone(), there().collect());
+            return Err(SeriesError::NoColumn { name, there }.into());
         }
         if metas[0].role == Role::Target
             && train

@@ -122,9 +122,9 @@ impl Split {
             .sum()
     }
 
-    /// The first time of the rows that a model is not trained on.
-    pub fn validation_from(&self) -> i64 {
-        self.validation.from
+    /// The first time that is not part of the training part any more.
+    pub fn train_until(&self) -> i64 {
+        self.train.until
     }
 
     /// The issue rows of all windows of a part whose lookback is complete in every column and

@@ -53,7 +53,7 @@ pub(super) fn read_dataset(folder: &Path) -> Result<Dataset> {
     } else {
         None
     };
-    Dataset::from_parts(&table, forecasts.as_ref(), meta)
+    Dataset::from_parts(table, forecasts.as_ref(), meta)
         .with_context(|| folder.display().to_string())
 }
 

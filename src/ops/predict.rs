@@ -1,5 +1,6 @@
 //! `krammerti predict`: the newest data to a forecast.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::{Result, bail};
@@ -28,7 +29,14 @@ pub fn predict(mut context: Context<'_>) -> Result<()> {
     let frame = dataset.frame(&loaded.file.scalers(), loaded.file.model.horizon)?;
     let mut forecasts = Vec::new();
     for series in newest(&dataset, &frame) {
-        require_complete(&frame, &series, &loaded.file, &data)?;
+        if let Err(error) = require_complete(&frame, &series, &loaded.file, &data) {
+            // One station that fails must not take the forecasts of all others.
+            if frame.layout.blocks().len() == 1 {
+                return Err(error);
+            }
+            context.warn(format!("no forecast: {error:#}"));
+            continue;
+        }
         let predictions = loaded.forecaster.forecast(&frame, &[series.issue])?;
         let mut forecast = Forecast::new(
             &loaded.file.target,
@@ -45,10 +53,13 @@ pub fn predict(mut context: Context<'_>) -> Result<()> {
         forecasts.push((forecast, series));
     }
 
+    if forecasts.is_empty() {
+        bail!("{}: no series can be forecast", data.display());
+    }
     let staged = StagedFolder::new(&context.out)?;
-    let mut plots = Vec::new();
+    let (mut plots, mut used) = (Vec::new(), BTreeSet::new());
     for (forecast, series) in &forecasts {
-        let name = plot_name(&forecast.series);
+        let name = plot_name(&forecast.series, &mut used);
         let svg = report::forecast_plot(&plot(forecast, &dataset, series));
         staged.write(&name, svg.as_bytes())?;
         plots.push(context.out.join(name).display().to_string());
@@ -77,8 +88,8 @@ pub fn predict(mut context: Context<'_>) -> Result<()> {
     Ok(())
 }
 
-/// The plot of a series; its name becomes one of a file.
-fn plot_name(series: &str) -> String {
+/// The plot of a series; its name becomes one of a file that no other series has.
+fn plot_name(series: &str, used: &mut BTreeSet<String>) -> String {
     let plain = |c: char| {
         if c.is_alphanumeric() || "-_.".contains(c) {
             c
@@ -86,13 +97,18 @@ fn plot_name(series: &str) -> String {
             '_'
         }
     };
-    match series {
-        "" => "forecast.svg".to_owned(),
-        name => format!(
-            "forecast-{}.svg",
-            name.chars().map(plain).collect::<String>()
-        ),
+    if series.is_empty() {
+        return "forecast.svg".to_owned();
     }
+    let base: String = series.chars().map(plain).take(60).collect();
+    let mut name = format!("forecast-{base}.svg");
+    for number in 2.. {
+        if used.insert(name.clone()) {
+            break;
+        }
+        name = format!("forecast-{base}-{number}.svg");
+    }
+    name
 }
 
 /// A series and the row of a frame from which it is forecast.
@@ -101,21 +117,21 @@ struct Newest {
     observed: Block,
     /// The first of its rows in the frame.
     first: usize,
-    /// The row of the frame that the forecast is issued from: the last one with a value of the
-    /// target, since what is known in the future may reach beyond.
+    /// The row of the frame that the forecast is issued from: the last one at which the target was
+    /// observed. What is known in the future may reach beyond, and so may what was filled.
     issue: usize,
 }
 
 fn newest(dataset: &Dataset, frame: &Frame) -> Vec<Newest> {
     let blocks = dataset.panel().layout().blocks().iter();
-    let target = frame.target();
+    let target = dataset.observed_target();
     blocks
         .zip(frame.layout.blocks())
         .map(|(observed, longer)| {
             let first = longer.rows.start;
             let rows = first..first + observed.rows.len();
             let last = rows.end - 1;
-            let known = |row: &usize| !frame.at(*row, target).is_nan();
+            let known = |row: &usize| !target[observed.rows.start + (row - first)].is_nan();
             Newest {
                 observed: observed.clone(),
                 first,

@@ -396,6 +396,10 @@ pub(super) fn check(raw: Raw) -> Result<PrepareParams, Invalid> {
         let expected = format!("a divisor of prepare.step ({})", raw.step);
         return Err(invalid(key("raw_step"), expected, raw_step));
     }
+    if raw.known.contains(&raw.target) {
+        let expected = "columns other than the target";
+        return Err(invalid(key("known"), expected, &raw.target));
+    }
     if let Some(zone) = &raw.calendar_zone
         && Zone::find(zone).is_none()
     {
@@ -609,6 +613,10 @@ mod tests {
                 "raw_step: expected a divisor of prepare.step (1h), found 7min",
             ),
             ("raw_step: 2h", "raw_step"),
+            (
+                "known: [t]",
+                "known: expected columns other than the target",
+            ),
             ("calendar_zone: Mars", "calendar_zone: expected a time zone"),
             (
                 "lags: {t: [90min]}",

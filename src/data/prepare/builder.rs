@@ -8,8 +8,10 @@ use super::{Made, made, vector};
 use crate::data::dataset::filled_name;
 use crate::data::features::{self, SunView, Wave};
 use crate::data::fill::{Fill, fill};
-use crate::data::{Column, ColumnSource, DatasetError, Layout, Role, Runs, SeriesError, Table};
-use crate::params::{FillMethod, FillParams, Mask, PrepareParams, WindPair};
+use crate::data::{
+    Column, ColumnSource, DatasetError, Layout, Role, Runs, SeriesError, Table, quality,
+};
+use crate::params::{FillMethod, FillParams, Mask, PrepareParams, Quantity, WindPair};
 
 /// The name of the column with the share of a row that was filled.
 const FILLED: &str = "filled";
@@ -39,6 +41,10 @@ impl<'a> Builder<'a> {
     /// The columns asked for, without wind directions: those become vectors.
     pub(super) fn observed(&mut self, steps: &Steps<'_>) -> Result<(), SeriesError> {
         let params = self.params;
+        // A name that nothing has would change nothing, without a word.
+        for name in params.known.iter().chain(params.aggregate.keys()) {
+            steps.table.column(name)?;
+        }
         let all = || {
             steps
                 .table
@@ -75,6 +81,13 @@ impl<'a> Builder<'a> {
         let count = self.columns.len() as f64;
         for made in &mut self.columns {
             let mut mask = vec![0.0; rows];
+            let mut params = params;
+            if params.method == FillMethod::Linear
+                && quality::quantity(&made.column) == Quantity::Direction
+            {
+                // Between 350° and 10° lies no 180°.
+                params.method = FillMethod::Last;
+            }
             made.filled = fill_column(&mut made.column.values, &self.layout, params, &mut mask);
             let pairs = share.iter_mut().zip(&mask);
             pairs.for_each(|(share, mask)| *share += mask / count);
@@ -123,6 +136,11 @@ impl<'a> Builder<'a> {
         let Some(sun) = &self.params.sun else {
             return Ok(());
         };
+        let placed = |name: &String| sun.places.contains_key(name) || sun.places.contains_key("");
+        let mut blocks = self.layout.blocks().iter();
+        if let Some(block) = blocks.find(|block| !placed(&block.name)) {
+            return Err(SeriesError::NoPlace(block.name.clone()));
+        }
         let mut views = vec![
             ("sun_elevation_sin", "1", SunView::Elevation),
             ("clear_sky_radiation", "W/m²", SunView::ClearSky),
@@ -271,7 +289,15 @@ impl<'a> Builder<'a> {
             columns.push(made.column);
         }
         table = table.with_columns(columns)?;
+        if quality::usual_step_of(&table).is_some_and(|own| own < step) {
+            let message = "forecasts from outside are on a finer step than `prepare.step`";
+            return Err(DatasetError::Kind(message));
+        }
         let mut runs = Runs::new(&table, step, phase)?;
+        let spoken_of = |block: &&crate::data::Block| !runs.speaking_of(block).is_empty();
+        if let Some(block) = self.layout.blocks().iter().find(|block| !spoken_of(block)) {
+            return Err(SeriesError::NoForecast(block.name.clone()).into());
+        }
         if params.lead {
             sources.push(None);
             let lead = Column {

@@ -211,7 +211,7 @@ fn round_trip(dataset: &Dataset) -> Dataset {
     let json = serde_json::to_string(dataset.meta()).unwrap();
     let meta: DatasetMeta = serde_json::from_str(&json).unwrap();
     let forecasts = dataset.runs().map(|runs| runs.to_table().unwrap());
-    Dataset::from_parts(&dataset.panel().to_table(), forecasts.as_ref(), meta).unwrap()
+    Dataset::from_parts(dataset.panel().to_table(), forecasts.as_ref(), meta).unwrap()
 }
 
 /// Forecasts twice a day, 36 hours ahead.
@@ -300,6 +300,62 @@ fn features_that_look_ahead_are_refused() {
 }
 
 #[test]
+fn gaps_at_an_issue_time_are_no_leak() {
+    // Every sixth of the rows, where issue times are tried, lies in a gap: short ones that are
+    // filled, and long ones of which the head would be.
+    let hole = |row: usize| row % 70 < 12 && row % 70 % 6 < 2 + row / 70 % 4;
+    let series = |turn: usize| {
+        move |row: usize| {
+            if hole(row + 3 * turn) {
+                f64::NAN
+            } else {
+                noise(row, turn)
+            }
+        }
+    };
+    let times = (0..420).chain(0..420).map(|row| row * HOUR).collect();
+    let t = (0..420).map(series(0)).chain((0..420).map(series(1)));
+    let names = (0..840).map(|row| if row < 420 { "a" } else { "b" });
+    let table = Table::new(times, vec![column("t", "°C", t)])
+        .and_then(|table| table.with_series(RowSeries::from_names(names)))
+        .unwrap();
+    for method in ["linear", "last", "seasonal"] {
+        let change = format!("  fill: {{up_to: 3h, method: {method}}}\n  lags: {{t: [5h]}}\n");
+        prepare(&table, &change).unwrap_or_else(|error| panic!("{method}: {error}"));
+    }
+}
+
+#[test]
+fn directions_are_not_filled_with_what_lies_between() {
+    let wd = [350.0, f64::NAN, 10.0];
+    let columns = vec![
+        column("t", "°C", (0..60).map(|row| noise(row, 0))),
+        column("wind_direction", "°", (0..60).map(|row| wd[row % 3])),
+    ];
+    let table = Table::new((0..60).map(|row| row * HOUR).collect(), columns).unwrap();
+    let dataset = prepare(&table, "  fill: {up_to: 2h}\n").unwrap();
+    assert_eq!(
+        values(&dataset, "wind_direction")[..3],
+        [350.0, 350.0, 10.0]
+    );
+}
+
+#[test]
+fn names_that_nothing_has_are_told() {
+    for change in [
+        "  known: [plan]\n",
+        "  aggregate: {rain: sum}\n",
+        "  scaling: {columns: {rain: log1p}}\n",
+    ] {
+        let told = prepare(&table(60), change).unwrap_err().to_string();
+        assert!(told.starts_with("no column "), "{change}: {told}");
+    }
+    let sun = "  sun: {places: {dover: {latitude: 51, longitude: 1}}}\n";
+    let told = prepare(&table(60), sun).unwrap_err().to_string();
+    assert!(told.contains("no place"), "{told}");
+}
+
+#[test]
 fn what_cannot_become_a_data_set_is_told() {
     let told = |table: &Table, change: &str| prepare(table, change).unwrap_err().to_string();
     assert!(told(&table(2), "").contains("2 rows"));
@@ -331,7 +387,7 @@ fn what_cannot_become_a_data_set_is_told() {
 fn files_that_do_not_belong_together_are_refused() {
     let dataset = prepare(&table(100), WIND).unwrap();
     let meta = dataset.meta().clone();
-    let parts = |table: &Table, meta: DatasetMeta| Dataset::from_parts(table, None, meta);
+    let parts = |table: &Table, meta: DatasetMeta| Dataset::from_parts(table.clone(), None, meta);
     let back = parts(&dataset.panel().to_table(), meta.clone()).unwrap();
     assert_same(&back, &dataset);
     assert!(parts(&table(100), meta.clone()).is_err());
