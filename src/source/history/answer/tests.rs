@@ -1,3 +1,5 @@
+//! What bodies are read as, why others are refused, and bodies that nobody would think of.
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
