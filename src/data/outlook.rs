@@ -77,7 +77,7 @@ impl Runs {
                     let raw = &raw.values[run.clone()];
                     column
                         .values
-                        .extend(on_grid(&times[run.clone()], raw, grid));
+                        .extend(on_grid(&times[run.clone()], raw, grid, between));
                 }
                 if count > 0 {
                     runs.push(Run {
