@@ -73,8 +73,11 @@ pub fn prepare(mut context: Context<'_>) -> Result<()> {
         masked: report.masked(),
         ..RowCounts::default()
     };
-    let known = forecasts.as_ref().map(|forecasts| &forecasts.kept);
-    let prepared = Dataset::prepare(&assessed.kept, known, params, rows).with_context(|| inputs)?;
+    let known = forecasts.map(|forecasts| forecasts.kept);
+    let prepared =
+        Dataset::prepare(&assessed.kept, known.as_ref(), params, rows).with_context(|| inputs)?;
+    // What is written next needs room of its own.
+    drop((assessed, known));
     dataset::write_dataset(&staged, &prepared)?;
     staged.commit()?;
 
