@@ -26,7 +26,7 @@ use self::answer::{Reader, Rows};
 use self::pages::{Pages, Target, Value};
 use super::http::{self, Answer, Ask, Client, Clock, Credential, Limits, Refused, SystemClock};
 use super::pool::{self, Tell, Told};
-use super::{Asked, Fetched, News, Source, SourceError, percent};
+use super::{Asked, Fetched, News, Source, SourceError, gone_rows, percent};
 use crate::data::{Column, RowSeries, Table};
 use crate::params::{Body, HttpSource, Piece, Range, Station, Template, TokenCarrier};
 use crate::time::{Step, format_short};
@@ -81,6 +81,8 @@ struct Span {
 struct Got {
     rows: Rows,
     news: News,
+    /// Rows that were there before and are no longer.
+    gone: usize,
     outside: usize,
     warning: Option<String>,
 }
@@ -255,12 +257,15 @@ impl History<'_> {
             }
             fresh = true;
         };
-        let warning = match self.fewer_than_expected(part, whole.rows.len()) {
+        let times = distinct(whole.rows.times.iter());
+        let warning = match self.fewer_than_expected(part, times) {
             Some(message) if final_since.is_some() => Some(message),
             _ => None,
         };
+        let (news, gone) = compare(&whole.before, &whole.rows);
         Ok(Got {
-            news: compare(&whole.before, &whole.rows),
+            news,
+            gone,
             rows: whole.rows,
             outside: whole.outside,
             warning,
@@ -379,10 +384,10 @@ impl History<'_> {
             return Ok(());
         };
         let inside = |time: &&i64| (span.from..span.to).contains(*time);
-        let known = rows.times.iter().filter(inside).count();
+        let known = distinct(rows.times.iter().filter(inside));
         let near = (span.from.saturating_sub(DAY))..span.to.saturating_add(DAY);
         let far = |time: &i64| !near.contains(time);
-        if let (0, true) = (known, rows.times.iter().any(far)) {
+        if rows.len() > 0 && rows.times.iter().all(far) {
             let (first, last) = (rows.times.iter().min(), rows.times.iter().max());
             let message = format!(
                 "expected rows of {}, received rows of {} to {} UTC only",
@@ -488,6 +493,10 @@ impl History<'_> {
         for (name, value) in &self.params.headers {
             slot = format!("{slot} {name}: {value}");
         }
+        // Who asks may decide what comes; the token itself is in no file.
+        if let Some(token) = &self.params.token {
+            slot = format!("{slot} token of {}", token.place);
+        }
         if target.number > 0 {
             slot = format!("{slot} page {}", target.number + 1);
         }
@@ -565,6 +574,8 @@ fn warnings(got: &[(Part<'_>, Got)]) -> Vec<String> {
             "{outside} rows outside of the ranges that were asked for are left out"
         ));
     }
+    let gone = got.iter().map(|(_, got)| got.gone).sum();
+    warnings.extend(gone_rows(gone));
     let few = got.iter().filter_map(|(part, got)| {
         let station = part
             .station
@@ -588,6 +599,14 @@ fn told(span: Span) -> String {
     )
 }
 
+/// How many instants there are: rows that come twice hide no gap.
+fn distinct<'t>(times: impl Iterator<Item = &'t i64>) -> usize {
+    let mut times: Vec<i64> = times.copied().collect();
+    times.sort_unstable();
+    times.dedup();
+    times.len()
+}
+
 fn at_end(rows: &Rows, range: Option<Span>) -> usize {
     range.map_or(0, |span| {
         rows.times.iter().filter(|time| **time == span.to).count()
@@ -602,17 +621,19 @@ fn with_parameters(url: String, parameters: &[(String, Value)]) -> String {
     })
 }
 
-/// How many rows have values for the first time, and how many have others than before. Both are
-/// sorted.
-fn compare(before: &Rows, now: &Rows) -> News {
+/// How many rows have values for the first time, how many have others than before, and how many had
+/// values and are gone. Both are sorted.
+fn compare(before: &Rows, now: &Rows) -> (News, usize) {
     let same = |a: f64, b: f64| a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan());
     let mut news = News {
         new: 0,
         corrected: 0,
     };
-    let mut old = 0;
+    let (mut old, mut gone) = (0, 0);
+    let was_known = |old: usize| usize::from(before.is_known(old));
     for (row, &time) in now.times.iter().enumerate() {
         while before.times.get(old).is_some_and(|&before| before < time) {
+            gone += was_known(old);
             old += 1;
         }
         if before.times.get(old) != Some(&time) || !before.is_known(old) {
@@ -625,7 +646,8 @@ fn compare(before: &Rows, now: &Rows) -> News {
             old += 1;
         }
     }
-    news
+    gone += (old..before.len()).map(was_known).sum::<usize>();
+    (news, gone)
 }
 
 #[cfg(test)]

@@ -71,6 +71,11 @@ pub struct News {
     pub corrected: usize,
 }
 
+/// Rows that a server gave before and gives no longer: no error, but nothing to pass over either.
+fn gone_rows(gone: usize) -> Option<String> {
+    (gone > 0).then(|| format!("{gone} rows that were there before are no longer"))
+}
+
 /// What can go wrong with a source.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {

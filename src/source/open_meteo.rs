@@ -295,8 +295,12 @@ impl<'a> OpenMeteo<'a> {
     }
 
     fn ask_days(&self, places: &Range<usize>, part: Part, overlap_s: i64, now: i64) -> Ask {
-        let slot = format!("{}&start_date={}", self.url(places), date(part.first));
+        let mut slot = format!("{}&start_date={}", self.url(places), date(part.first));
         let url = format!("{slot}&end_date={}", date(part.last));
+        // Who asks may decide what comes.
+        if let Some(token) = &self.params.token {
+            slot = format!("{slot} token of {}", token.place);
+        }
         let settled = (part.last + 1) * DAY + overlap_s;
         Ask {
             slot,

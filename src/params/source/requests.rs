@@ -1,5 +1,6 @@
 //! What all sources that ask a server share: how it is asked, and the token.
 
+use std::fmt;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -79,6 +80,15 @@ pub enum TokenPlace {
     Env(String),
     /// In a file, relative to the project.
     File(String),
+}
+
+impl fmt::Display for TokenPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Env(name) => write!(f, "the environment variable {name}"),
+            Self::File(path) => write!(f, "the file {path}"),
+        }
+    }
 }
 
 /// What carries a token.

@@ -126,14 +126,14 @@ fn rows_are_compared_by_their_times() {
         columns: vec![values.to_vec()],
     };
     let news = |before: &Rows, now: &Rows| {
-        let news = compare(before, now);
-        (news.new, news.corrected)
+        let (news, gone) = compare(before, now);
+        (news.new, news.corrected, gone)
     };
     let before = rows(&[0, 60, 120, 120], &[1.0, f64::NAN, 3.0, 4.0]);
-    assert_eq!(news(&before, &before), (0, 0));
-    assert_eq!(news(&Rows::empty(1), &before), (3, 0));
-    assert_eq!(news(&before, &Rows::empty(1)), (0, 0));
+    assert_eq!(news(&before, &before), (0, 0, 0));
+    assert_eq!(news(&Rows::empty(1), &before), (3, 0, 0));
+    assert_eq!(news(&before, &Rows::empty(1)), (0, 0, 3));
     let now = rows(&[30, 60, 120, 120, 120], &[1.0, 2.0, 3.0, 5.0, 6.0]);
-    assert_eq!(news(&before, &now), (3, 1));
-    assert_eq!(news(&before, &rows(&[0], &[f64::NAN])), (0, 1));
+    assert_eq!(news(&before, &now), (3, 1, 1));
+    assert_eq!(news(&before, &rows(&[0], &[f64::NAN])), (0, 1, 2));
 }
