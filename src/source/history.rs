@@ -26,7 +26,7 @@ use self::answer::{Reader, Rows};
 use self::pages::{Pages, Target, Value};
 use super::http::{self, Answer, Ask, Client, Clock, Credential, Limits, Refused, SystemClock};
 use super::pool::{self, Tell, Told};
-use super::{Asked, Fetched, News, Source, SourceError, gone_rows, percent};
+use super::{Asked, Fetched, News, Source, SourceError, check_requests, gone_rows, percent};
 use crate::data::{Column, RowSeries, Table};
 use crate::params::{Body, HttpSource, Piece, Range, Station, Template, TokenCarrier};
 use crate::time::{Step, format_short};
@@ -112,7 +112,7 @@ impl History<'_> {
         asked: &mut Asked<'_>,
     ) -> Result<Fetched, SourceError> {
         let now = clock.now();
-        let parts = self.parts(now);
+        let parts = self.parts(now)?;
         let reader = Reader::new(&self.params.answer, self.params.paging.as_ref());
         let offline = asked.offline;
         let work = |piece: usize, tell: Tell<'_>| {
@@ -179,7 +179,13 @@ impl History<'_> {
     }
 
     /// What is asked for, for one station after another.
-    fn parts(&self, now: i64) -> Vec<Part<'_>> {
+    fn parts(&self, now: i64) -> Result<Vec<Part<'_>>, SourceError> {
+        let stations = self.params.stations.as_ref().map_or(1, Vec::len);
+        let ranges = self.params.range.map_or(1, |range| self.ranges(range, now));
+        check_requests(
+            ranges.saturating_mul(stations as i64),
+            "a longer `largest_range` or a later `from`",
+        )?;
         let spans: Vec<Option<Span>> = match self.params.range {
             None => vec![None],
             Some(range) => self.spans(range, now).into_iter().map(Some).collect(),
@@ -192,18 +198,34 @@ impl History<'_> {
         for station in stations {
             parts.extend(spans.iter().map(|&range| Part { station, range }));
         }
-        parts
+        Ok(parts)
+    }
+
+    /// How many ranges there will be.
+    fn ranges(&self, range: Range, now: i64) -> i64 {
+        let (end, length) = (self.end(range, now), range.largest.unwrap_or(i64::MAX));
+        if range.from >= end {
+            return 0;
+        }
+        (end - 1).div_euclid(length) - range.from.div_euclid(length) + 1
+    }
+
+    /// The end of all ranges.
+    fn end(&self, range: Range, now: i64) -> i64 {
+        let unit = self.params.time_text.unit_s();
+        // Where only days are told, today is asked for whole.
+        let now = if unit == DAY {
+            (now.div_euclid(DAY) + 1) * DAY
+        } else {
+            let unit = unit.max(MINUTE);
+            now.div_euclid(unit) * unit
+        };
+        range.to.unwrap_or(now).min(now)
     }
 
     /// The ranges of all requests, on a grid that does not depend on where they begin.
     fn spans(&self, range: Range, now: i64) -> Vec<Span> {
-        // Where only days are told, today is asked for whole.
-        let now = if self.params.time_text.tells_days_only() {
-            (now.div_euclid(DAY) + 1) * DAY
-        } else {
-            now.div_euclid(MINUTE) * MINUTE
-        };
-        let end = range.to.unwrap_or(now).min(now);
+        let end = self.end(range, now);
         let mut spans = Vec::new();
         let mut from = range.from;
         while from < end {
@@ -460,8 +482,11 @@ impl History<'_> {
                 (Piece::From, _, Some(span)) => self.params.time_text.write(span.from),
                 (Piece::To, _, Some(_)) if open => "*".to_owned(),
                 (Piece::To, _, Some(span)) => {
-                    let inside = i64::from(self.params.end_is_inside);
-                    self.params.time_text.write(span.to - inside)
+                    // Of days the last one is meant; of anything finer, the end itself brings one
+                    // row too many at most, and a step back might bring one too few.
+                    let is_day = self.params.time_text.unit_s() == DAY;
+                    let back = i64::from(is_day && self.params.end_is_inside);
+                    self.params.time_text.write(span.to - back)
                 }
                 _ => String::new(),
             }

@@ -422,8 +422,8 @@ impl<'a> Client<'a> {
             })?;
             return Ok(None);
         }
-        let encoding =
-            text_of(&headers, &header::CONTENT_ENCODING).and_then(|text| known_encoding(&self.redact(&text)));
+        let encoding = text_of(&headers, &header::CONTENT_ENCODING)
+            .and_then(|text| known_encoding(&self.redact(&text)));
         if status != 200 {
             let body = start_of_error(response, encoding.as_deref());
             return Err(self.bad_status(ask, status, &headers, &body));
