@@ -471,7 +471,10 @@ fn grid(days: Days, length: i64, today: i64) -> (i64, i64, i64) {
 /// How many parts there will be.
 fn requests(days: Days, length: i64, today: i64) -> i64 {
     let (from, to, length) = grid(days, length, today);
-    (to.div_euclid(length) - from.div_euclid(length) + 1).max(0)
+    if from > to {
+        return 0;
+    }
+    to.div_euclid(length) - from.div_euclid(length) + 1
 }
 
 /// The days asked for, on a grid of `length` days that every range shares.

@@ -755,7 +755,10 @@ fn check_paging(key: &str, raw: RawPaging) -> Result<Paging, Invalid> {
     let pointer = |name: &str, text: String| check_pointer(&format!("{key}.{name}"), text);
     let parameter = |name: &str, text: String| {
         let plain = |c: char| c.is_ascii_alphanumeric() || "-_.[]".contains(c);
-        if text.is_empty() || !text.chars().all(plain) || looks_secret(&text.replace("token", "")) {
+        if text.is_empty()
+            || !text.chars().all(plain)
+            || looks_secret(&text.to_ascii_lowercase().replace("token", ""))
+        {
             let key = format!("{key}.{name}");
             return Err(invalid(key, "the name of a parameter", text));
         }
