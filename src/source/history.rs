@@ -26,7 +26,7 @@ use self::answer::{Reader, Rows};
 use self::pages::{Pages, Target, Value};
 use super::http::{self, Answer, Ask, Client, Clock, Credential, Limits, Refused, SystemClock};
 use super::pool::{self, Tell, Told};
-use super::{Asked, Fetched, News, Source, SourceError, percent};
+use super::{Asked, Fetched, News, Source, SourceError, check_requests, gone_rows, percent};
 use crate::data::{Column, RowSeries, Table};
 use crate::params::{Body, HttpSource, Piece, Range, Station, Template, TokenCarrier};
 use crate::time::{Step, format_short};
@@ -81,6 +81,8 @@ struct Span {
 struct Got {
     rows: Rows,
     news: News,
+    /// Rows that were there before and are no longer.
+    gone: usize,
     outside: usize,
     warning: Option<String>,
 }
@@ -110,7 +112,7 @@ impl History<'_> {
         asked: &mut Asked<'_>,
     ) -> Result<Fetched, SourceError> {
         let now = clock.now();
-        let parts = self.parts(now);
+        let parts = self.parts(now)?;
         let reader = Reader::new(&self.params.answer, self.params.paging.as_ref());
         let offline = asked.offline;
         let work = |piece: usize, tell: Tell<'_>| {
@@ -177,7 +179,13 @@ impl History<'_> {
     }
 
     /// What is asked for, for one station after another.
-    fn parts(&self, now: i64) -> Vec<Part<'_>> {
+    fn parts(&self, now: i64) -> Result<Vec<Part<'_>>, SourceError> {
+        let stations = self.params.stations.as_ref().map_or(1, Vec::len);
+        let ranges = self.params.range.map_or(1, |range| self.ranges(range, now));
+        check_requests(
+            ranges.saturating_mul(stations as i64),
+            "a longer `largest_range` or a later `from`",
+        )?;
         let spans: Vec<Option<Span>> = match self.params.range {
             None => vec![None],
             Some(range) => self.spans(range, now).into_iter().map(Some).collect(),
@@ -190,18 +198,34 @@ impl History<'_> {
         for station in stations {
             parts.extend(spans.iter().map(|&range| Part { station, range }));
         }
-        parts
+        Ok(parts)
+    }
+
+    /// How many ranges there will be.
+    fn ranges(&self, range: Range, now: i64) -> i64 {
+        let (end, length) = (self.end(range, now), range.largest.unwrap_or(i64::MAX));
+        if range.from >= end {
+            return 0;
+        }
+        (end - 1).div_euclid(length) - range.from.div_euclid(length) + 1
+    }
+
+    /// The end of all ranges.
+    fn end(&self, range: Range, now: i64) -> i64 {
+        let unit = self.params.time_text.unit_s();
+        // Where only days are told, today is asked for whole.
+        let now = if unit == DAY {
+            (now.div_euclid(DAY) + 1) * DAY
+        } else {
+            let unit = unit.max(MINUTE);
+            now.div_euclid(unit) * unit
+        };
+        range.to.unwrap_or(now).min(now)
     }
 
     /// The ranges of all requests, on a grid that does not depend on where they begin.
     fn spans(&self, range: Range, now: i64) -> Vec<Span> {
-        // Where only days are told, today is asked for whole.
-        let now = if self.params.time_text.tells_days_only() {
-            (now.div_euclid(DAY) + 1) * DAY
-        } else {
-            now.div_euclid(MINUTE) * MINUTE
-        };
-        let end = range.to.unwrap_or(now).min(now);
+        let end = self.end(range, now);
         let mut spans = Vec::new();
         let mut from = range.from;
         while from < end {
@@ -255,12 +279,15 @@ impl History<'_> {
             }
             fresh = true;
         };
-        let warning = match self.fewer_than_expected(part, whole.rows.len()) {
+        let times = distinct(whole.rows.times.iter());
+        let warning = match self.fewer_than_expected(part, times) {
             Some(message) if final_since.is_some() => Some(message),
             _ => None,
         };
+        let (news, gone) = compare(&whole.before, &whole.rows);
         Ok(Got {
-            news: compare(&whole.before, &whole.rows),
+            news,
+            gone,
             rows: whole.rows,
             outside: whole.outside,
             warning,
@@ -379,10 +406,10 @@ impl History<'_> {
             return Ok(());
         };
         let inside = |time: &&i64| (span.from..span.to).contains(*time);
-        let known = rows.times.iter().filter(inside).count();
+        let known = distinct(rows.times.iter().filter(inside));
         let near = (span.from.saturating_sub(DAY))..span.to.saturating_add(DAY);
         let far = |time: &i64| !near.contains(time);
-        if let (0, true) = (known, rows.times.iter().any(far)) {
+        if rows.len() > 0 && rows.times.iter().all(far) {
             let (first, last) = (rows.times.iter().min(), rows.times.iter().max());
             let message = format!(
                 "expected rows of {}, received rows of {} to {} UTC only",
@@ -455,8 +482,11 @@ impl History<'_> {
                 (Piece::From, _, Some(span)) => self.params.time_text.write(span.from),
                 (Piece::To, _, Some(_)) if open => "*".to_owned(),
                 (Piece::To, _, Some(span)) => {
-                    let inside = i64::from(self.params.end_is_inside);
-                    self.params.time_text.write(span.to - inside)
+                    // Of days the last one is meant; of anything finer, the end itself brings one
+                    // row too many at most, and a step back might bring one too few.
+                    let is_day = self.params.time_text.unit_s() == DAY;
+                    let back = i64::from(is_day && self.params.end_is_inside);
+                    self.params.time_text.write(span.to - back)
                 }
                 _ => String::new(),
             }
@@ -487,6 +517,10 @@ impl History<'_> {
         }
         for (name, value) in &self.params.headers {
             slot = format!("{slot} {name}: {value}");
+        }
+        // Who asks may decide what comes; the token itself is in no file.
+        if let Some(token) = &self.params.token {
+            slot = format!("{slot} token of {}", token.place);
         }
         if target.number > 0 {
             slot = format!("{slot} page {}", target.number + 1);
@@ -565,6 +599,8 @@ fn warnings(got: &[(Part<'_>, Got)]) -> Vec<String> {
             "{outside} rows outside of the ranges that were asked for are left out"
         ));
     }
+    let gone = got.iter().map(|(_, got)| got.gone).sum();
+    warnings.extend(gone_rows(gone));
     let few = got.iter().filter_map(|(part, got)| {
         let station = part
             .station
@@ -588,6 +624,14 @@ fn told(span: Span) -> String {
     )
 }
 
+/// How many instants there are: rows that come twice hide no gap.
+fn distinct<'t>(times: impl Iterator<Item = &'t i64>) -> usize {
+    let mut times: Vec<i64> = times.copied().collect();
+    times.sort_unstable();
+    times.dedup();
+    times.len()
+}
+
 fn at_end(rows: &Rows, range: Option<Span>) -> usize {
     range.map_or(0, |span| {
         rows.times.iter().filter(|time| **time == span.to).count()
@@ -602,17 +646,19 @@ fn with_parameters(url: String, parameters: &[(String, Value)]) -> String {
     })
 }
 
-/// How many rows have values for the first time, and how many have others than before. Both are
-/// sorted.
-fn compare(before: &Rows, now: &Rows) -> News {
+/// How many rows have values for the first time, how many have others than before, and how many had
+/// values and are gone. Both are sorted.
+fn compare(before: &Rows, now: &Rows) -> (News, usize) {
     let same = |a: f64, b: f64| a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan());
     let mut news = News {
         new: 0,
         corrected: 0,
     };
-    let mut old = 0;
+    let (mut old, mut gone) = (0, 0);
+    let was_known = |old: usize| usize::from(before.is_known(old));
     for (row, &time) in now.times.iter().enumerate() {
         while before.times.get(old).is_some_and(|&before| before < time) {
+            gone += was_known(old);
             old += 1;
         }
         if before.times.get(old) != Some(&time) || !before.is_known(old) {
@@ -625,7 +671,8 @@ fn compare(before: &Rows, now: &Rows) -> News {
             old += 1;
         }
     }
-    news
+    gone += (old..before.len()).map(was_known).sum::<usize>();
+    (news, gone)
 }
 
 #[cfg(test)]

@@ -321,9 +321,18 @@ impl<'a> Client<'a> {
         let Some((meta, raw)) = self.responses.find(slot)? else {
             return Ok(None);
         };
-        let body = self.unpack(meta.encoding.as_deref(), &raw);
-        let body = body.map(Cow::into_owned);
-        Ok(body.ok().map(|body| (meta, body)))
+        match self.unpack(meta.encoding.as_deref(), &raw) {
+            Ok(body) => {
+                let body = body.into_owned();
+                Ok(Some((meta, body)))
+            }
+            // It is sound, and was allowed when it came.
+            Err(Packed::TooLong) => Err(SourceError::Http {
+                url: meta.url,
+                message: format!("the stored answer {}", self.longer()),
+            }),
+            Err(Packed::Damaged(_)) => Ok(None),
+        }
     }
 
     fn ask(
@@ -413,8 +422,8 @@ impl<'a> Client<'a> {
             })?;
             return Ok(None);
         }
-        let encoding =
-            text_of(&headers, &header::CONTENT_ENCODING).and_then(|text| known_encoding(&text));
+        let encoding = text_of(&headers, &header::CONTENT_ENCODING)
+            .and_then(|text| known_encoding(&self.redact(&text)));
         if status != 200 {
             let body = start_of_error(response, encoding.as_deref());
             return Err(self.bad_status(ask, status, &headers, &body));
@@ -433,6 +442,7 @@ impl<'a> Client<'a> {
             }
         };
         accept(&body).map_err(|refused| {
+            let refused = self.without_token_in(refused, &body, accept);
             if refused.may_pass {
                 Fault::Passing(refused.message, None)
             } else {
@@ -471,10 +481,7 @@ impl<'a> Client<'a> {
         body: &[u8],
         accept: Accept<'_>,
     ) -> Result<Vec<u8>, SourceError> {
-        let hidden = match &self.credential {
-            Some(credential) => credential.secret.hide_in(body),
-            None => body.to_vec(),
-        };
+        let hidden = self.without_token(body).into_owned();
         if accept(&hidden).is_err() {
             return Ok(body.to_vec());
         }
@@ -485,6 +492,28 @@ impl<'a> Client<'a> {
         };
         self.responses.keep(meta, &hidden)?;
         Ok(hidden)
+    }
+
+    /// A refusal whose message may have the start of a body: cut in the middle of the token, nobody
+    /// would know it again, so the token is taken out before.
+    fn without_token_in(&self, refused: Refused, body: &[u8], accept: Accept<'_>) -> Refused {
+        if !self.tells_the_token(body) {
+            return refused;
+        }
+        let message = match accept(&self.without_token(body)) {
+            Err(again) => again.message,
+            Ok(()) => "an answer that cannot be used".to_owned(),
+        };
+        Refused { message, ..refused }
+    }
+
+    fn without_token<'b>(&self, body: &'b [u8]) -> Cow<'b, [u8]> {
+        match &self.credential {
+            Some(credential) if credential.secret.is_in(body) => {
+                Cow::Owned(credential.secret.hide_in(body))
+            }
+            _ => Cow::Borrowed(body),
+        }
     }
 
     fn tells_the_token(&self, bytes: &[u8]) -> bool {
@@ -656,8 +685,14 @@ impl<'a> Client<'a> {
     }
 
     fn too_long(&self, ask: &Ask) -> SourceError {
-        let message = format!("the answer is longer than {} bytes", self.limits.body);
-        self.error(ask, message)
+        self.error(ask, format!("the answer {}", self.longer()))
+    }
+
+    fn longer(&self) -> String {
+        format!(
+            "is longer than {} bytes; a larger `requests.largest_body_mib` allows it",
+            self.limits.body
+        )
     }
 
     fn unpack<'b>(&self, encoding: Option<&str>, raw: &'b [u8]) -> Result<Cow<'b, [u8]>, Packed> {
@@ -676,7 +711,7 @@ impl<'a> Client<'a> {
     }
 
     fn bad_status(&self, ask: &Ask, status: u16, headers: &HeaderMap, body: &[u8]) -> Fault {
-        let reason = reason(body);
+        let reason = self.reason(body);
         let message = match reason.as_str() {
             "" => format!("status {status}"),
             reason => format!("status {status}: {reason}"),
@@ -695,6 +730,19 @@ impl<'a> Client<'a> {
                 let message = format!("{message}; the limit of the day is used up, so it gives up");
                 self.error(ask, message).into()
             }
+        }
+    }
+
+    /// What a server says is wrong: the `reason` of Open-Meteo, or the start of any text. The token is
+    /// taken out before it is cut.
+    fn reason(&self, body: &[u8]) -> String {
+        #[derive(serde::Deserialize)]
+        struct Said {
+            reason: String,
+        }
+        match serde_json::from_slice::<Said>(body) {
+            Ok(said) => start_of(self.redact(&said.reason).as_bytes()),
+            Err(_) => start_of(&self.without_token(body)),
         }
     }
 
@@ -755,8 +803,14 @@ fn header_of(credential: &Credential) -> Result<Option<(HeaderName, HeaderValue)
 fn add_to_query(url: &mut Url, credential: &Credential) {
     if let TokenCarrier::Query(name) = &credential.carrier {
         *url = without_parameter(url, name);
-        let token = credential.secret.reveal();
-        url.query_pairs_mut().append_pair(name, token);
+        // Written in a form that the secret knows again, whoever sends it back.
+        let token = percent::encode(credential.secret.reveal());
+        let pair = format!("{}={token}", percent::encode(name));
+        let query = match url.query() {
+            None | Some("") => pair,
+            Some(query) => format!("{query}&{pair}"),
+        };
+        url.set_query(Some(&query));
     }
 }
 
@@ -867,18 +921,6 @@ fn causes(error: &reqwest::Error) -> String {
         }
     }
     text
-}
-
-/// What a server says is wrong: the `reason` of Open-Meteo, or the start of any text.
-fn reason(body: &[u8]) -> String {
-    #[derive(serde::Deserialize)]
-    struct Said {
-        reason: String,
-    }
-    match serde_json::from_slice::<Said>(body) {
-        Ok(said) => start_of(said.reason.as_bytes()),
-        Err(_) => start_of(body),
-    }
 }
 
 /// The start of a body on one line, for an error.

@@ -40,6 +40,9 @@ pub struct Asked<'a> {
     pub progress: &'a mut dyn FnMut(usize, usize, usize),
 }
 
+/// More requests than this are a mistake, such as ranges of a second since the year 1.
+const MOST_REQUESTS: i64 = 100_000;
+
 /// What a source gave.
 #[derive(Debug)]
 pub struct Fetched {
@@ -69,6 +72,19 @@ pub struct News {
     pub new: usize,
     /// Rows with other values.
     pub corrected: usize,
+}
+
+/// Rows that a server gave before and gives no longer: no error, but nothing to pass over either.
+fn gone_rows(gone: usize) -> Option<String> {
+    (gone > 0).then(|| format!("{gone} rows that were there before are no longer"))
+}
+
+/// Refuses what would ask a server for ever.
+fn check_requests(requests: i64, remedy: &'static str) -> Result<(), SourceError> {
+    if requests > MOST_REQUESTS {
+        return Err(SourceError::TooMany { requests, remedy });
+    }
+    Ok(())
 }
 
 /// What can go wrong with a source.
@@ -123,6 +139,14 @@ pub enum SourceError {
     BadHeader {
         /// Its name.
         name: String,
+    },
+    /// So many requests are a mistake in the parameters.
+    #[error("{requests} requests, expected at most {MOST_REQUESTS}; {remedy} makes them fewer")]
+    TooMany {
+        /// How many it would take.
+        requests: i64,
+        /// What to change.
+        remedy: &'static str,
     },
     /// The rows do not make a table.
     #[error("{file}: {source}")]

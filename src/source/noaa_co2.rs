@@ -14,7 +14,7 @@ use std::io::Read;
 use std::time::Instant;
 
 use super::http::{Answer, Ask, Client, Limits, Refused, SystemClock, start_of};
-use super::{Asked, Fetched, News, Source, SourceError};
+use super::{Asked, Fetched, News, Source, SourceError, gone_rows};
 use crate::data::{Column, Table};
 use crate::fs;
 use crate::params::{Interval, NoaaCo2Source, NoaaPlace};
@@ -108,17 +108,23 @@ impl NoaaCo2<'_> {
                 may_pass: false,
             })
         };
+        // The laboratory adds rows and corrects them; it takes none away.
+        let least = client.stored(url)?.and_then(|body| self.parse(&body).ok());
+        let least = least.map_or(1, |rows| rows.times.len());
         let accept = |body: &[u8]| {
             let is_whole = body.ends_with(b"\n");
             let rows = read(body).map_err(|refused| Refused {
                 may_pass: !is_whole,
                 ..refused
             })?;
-            if is_whole && !rows.times.is_empty() {
+            if is_whole && rows.times.len() >= least {
                 return Ok(());
             }
             Err(Refused {
-                message: format!("the answer ends early, after {} rows", rows.times.len()),
+                message: format!(
+                    "the answer ends early, after {} rows; expected at least {least}, as before",
+                    rows.times.len()
+                ),
                 may_pass: true,
             })
         };
@@ -129,9 +135,13 @@ impl NoaaCo2<'_> {
         })?;
         (asked.progress)(1, 1, rows.times.len());
         let before = before.and_then(|body| self.parse(&body).ok());
-        let news = (!asked.offline).then(|| compare(before.as_ref(), &rows));
+        let (news, gone) = compare(before.as_ref(), &rows);
         let table = self.table(rows, url)?;
-        Ok(Fetched::of(table, news))
+        Ok(Fetched {
+            table,
+            news: (!asked.offline).then_some(news),
+            warnings: gone_rows(gone).into_iter().collect(),
+        })
     }
 
     fn table(&self, rows: Rows, file: &str) -> Result<Table, SourceError> {
@@ -268,15 +278,15 @@ fn unpacked(bytes: Vec<u8>) -> std::io::Result<Vec<u8>> {
     Ok(unpacked)
 }
 
-/// How many rows were not there before, and how many had other values.
-fn compare(before: Option<&Rows>, now: &Rows) -> News {
+/// How many rows were not there before, how many had other values, and how many are gone.
+fn compare(before: Option<&Rows>, now: &Rows) -> (News, usize) {
     let row = |rows: &Rows, at: usize| -> Vec<u64> {
         rows.columns
             .iter()
             .map(|values| values[at].to_bits())
             .collect()
     };
-    let before: HashMap<i64, Vec<u64>> = before
+    let mut before: HashMap<i64, Vec<u64>> = before
         .map(|rows| {
             (0..rows.times.len())
                 .map(|at| (rows.times[at], row(rows, at)))
@@ -288,13 +298,13 @@ fn compare(before: Option<&Rows>, now: &Rows) -> News {
         corrected: 0,
     };
     for (at, time) in now.times.iter().enumerate() {
-        match before.get(time) {
+        match before.remove(time) {
             None => news.new += 1,
-            Some(values) if *values != row(now, at) => news.corrected += 1,
+            Some(values) if values != row(now, at) => news.corrected += 1,
             Some(_) => {}
         }
     }
-    news
+    (news, before.len())
 }
 
 #[cfg(test)]
@@ -390,8 +400,9 @@ mod tests {
             NoaaCo2 { params: &source }.parse(text.as_bytes()).unwrap()
         };
         let now = rows(&format!("{DAILY}1974,5,20,1974.3822,333.64\n").replace("333.38", "333.39"));
-        let news = compare(Some(&rows(DAILY)), &now);
-        assert_eq!((news.new, news.corrected), (1, 1));
-        assert_eq!(compare(None, &now).new, 3);
+        let (news, gone) = compare(Some(&rows(DAILY)), &now);
+        assert_eq!((news.new, news.corrected, gone), (1, 1, 0));
+        assert_eq!(compare(None, &now).0.new, 3);
+        assert_eq!(compare(Some(&now), &rows(DAILY)).1, 1);
     }
 }

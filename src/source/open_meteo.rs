@@ -24,7 +24,7 @@ use body::{Body, DAY, Expected, HOUR, Hours, compare, refused, unit_of};
 
 use super::http::{Answer, Ask, Client, Clock, Credential, Limits, Refused, SystemClock};
 use super::pool::{self, Tell, Told};
-use super::{Asked, Fetched, News, Source, SourceError};
+use super::{Asked, Fetched, News, Source, SourceError, check_requests};
 use crate::data::SeriesError;
 use crate::params::{Days, DaysWanted, OpenMeteoSource, Place, Places, Wanted};
 use crate::time::{format_short, format_utc};
@@ -76,6 +76,8 @@ struct Job {
     places: Range<usize>,
     part: Part,
     ask: Ask,
+    /// From then on an answer is of another issue.
+    until: Option<i64>,
 }
 
 /// What a request gave, compared with what was stored of it.
@@ -107,25 +109,39 @@ impl<'a> OpenMeteo<'a> {
         asked: &mut Asked<'_>,
     ) -> Result<Fetched, SourceError> {
         let now = clock.now();
-        let parts = parts(wanted.days, wanted.days_per_request, now.div_euclid(DAY));
+        let today = now.div_euclid(DAY);
+        let groups = self.groups();
+        let requests = requests(wanted.days, wanted.days_per_request, today);
+        check_requests(
+            requests.saturating_mul(groups.len() as i64),
+            "a larger `days_per_request` or `places_per_request`, or a later `from`,",
+        )?;
+        let parts = parts(wanted.days, wanted.days_per_request, today);
         let mut jobs = Vec::new();
-        for places in self.groups() {
+        for places in groups {
             for &part in &parts {
                 let ask = self.ask_days(&places, part, wanted.overlap_s, now);
                 let places = places.clone();
-                jobs.push(Job { places, part, ask });
+                jobs.push(Job {
+                    places,
+                    part,
+                    ask,
+                    until: None,
+                });
             }
         }
-        let got = self.get_all(client, &jobs, asked)?;
-        let news = (!asked.offline).then(|| news(&got));
+        let got = self.get_all(client, clock, &jobs, asked)?;
+        let got = stored_ones(wanted.days, &jobs, got)?;
+        let news = (!asked.offline).then(|| news(got.iter().map(|(_, got)| got)));
         let mut places: Vec<(Option<&str>, Vec<Hours>)> = self
             .places()
             .into_iter()
             .map(|(name, _)| (name, Vec::new()))
             .collect();
-        for (job, got) in jobs.iter().zip(got) {
+        let start = first_day(wanted.days, today) * DAY;
+        for (job, got) in got {
             for (place, hours) in job.places.clone().zip(got.hours) {
-                places[place].1.push(hours);
+                places[place].1.push(hours.from(start));
             }
         }
         let names: Vec<String> = self.expected().into_iter().map(|e| e.name).collect();
@@ -138,30 +154,42 @@ impl<'a> OpenMeteo<'a> {
         Ok(Fetched::of(table, news))
     }
 
-    /// The answers to all requests in their order, a few under way at once.
+    /// The answers to all requests in their order, a few under way at once; offline, the URL of what
+    /// is not stored.
     fn get_all(
         &self,
         client: &Client<'_>,
+        clock: &dyn Clock,
         jobs: &[Job],
         asked: &mut Asked<'_>,
-    ) -> Result<Vec<Got>, SourceError> {
-        let work = |job: usize, _: Tell<'_>| self.get(client, &jobs[job]);
+    ) -> Result<Vec<Result<Got, String>>, SourceError> {
+        let offline = asked.offline;
+        let work = |job: usize, _: Tell<'_>| match self.get(client, clock, &jobs[job]) {
+            Err(SourceError::NotStored { url }) if offline => Ok(Err(url)),
+            got => got.map(Ok),
+        };
         let (mut done, mut rows) = (0, 0);
-        let mut heard = |told: &Told<Got>| {
+        let mut heard = |told: &Told<Result<Got, String>>| {
             if let Told::Done(_, one) = told {
                 done += 1;
-                rows += one.hours.iter().map(Hours::rows).sum::<usize>();
+                let hours = one.iter().flat_map(|one| &one.hours);
+                rows += hours.map(Hours::rows).sum::<usize>();
                 (asked.progress)(done, jobs.len(), rows);
             }
         };
         pool::each(client, jobs.len(), &work, &mut heard)
     }
 
-    fn get(&self, client: &Client<'_>, job: &Job) -> Result<Got, SourceError> {
+    fn get(&self, client: &Client<'_>, clock: &dyn Clock, job: &Job) -> Result<Got, SourceError> {
         let ask = &job.ask;
         // What was read to judge an answer is the answer; it is not read again.
         let accepted = RefCell::new(None);
         let accept = |body: &[u8]| {
+            if job.until.is_some_and(|until| clock.now() >= until) {
+                // It may know more than its issue could.
+                let message = "the answer came after the step of its issue; fetch again";
+                return Err(refused(message.to_owned()));
+            }
             *accepted.borrow_mut() = Some(self.read(body, job)?);
             Ok(())
         };
@@ -295,8 +323,12 @@ impl<'a> OpenMeteo<'a> {
     }
 
     fn ask_days(&self, places: &Range<usize>, part: Part, overlap_s: i64, now: i64) -> Ask {
-        let slot = format!("{}&start_date={}", self.url(places), date(part.first));
+        let mut slot = format!("{}&start_date={}", self.url(places), date(part.first));
         let url = format!("{slot}&end_date={}", date(part.last));
+        // Who asks may decide what comes.
+        if let Some(token) = &self.params.token {
+            slot = format!("{slot} token of {}", token.place);
+        }
         let settled = (part.last + 1) * DAY + overlap_s;
         Ask {
             slot,
@@ -377,19 +409,77 @@ impl<'a> OpenMeteo<'a> {
     }
 }
 
-fn news(got: &[Got]) -> News {
-    News {
-        new: got.iter().map(|got| got.new).sum(),
-        corrected: got.iter().map(|got| got.corrected).sum(),
+fn news<'g>(got: impl Iterator<Item = &'g Got>) -> News {
+    let none = News {
+        new: 0,
+        corrected: 0,
+    };
+    got.fold(none, |news, got| News {
+        new: news.new + got.new,
+        corrected: news.corrected + got.corrected,
+    })
+}
+
+/// Offline, days without an end go as far as what is stored.
+fn stored_ones(
+    days: Days,
+    jobs: &[Job],
+    got: Vec<Result<Got, String>>,
+) -> Result<Vec<(&Job, Got)>, SourceError> {
+    let is_open = !matches!(days, Days::Range { to: Some(_), .. });
+    let mut all: Vec<(&Job, Got)> = Vec::new();
+    let mut absent: Option<(&Job, String)> = None;
+    for (one, job) in got.into_iter().zip(jobs) {
+        let begins = all.last().is_none_or(|(last, _)| last.places != job.places);
+        match one {
+            Ok(one) => {
+                if let Some((before, url)) = absent.take()
+                    && before.places == job.places
+                {
+                    return Err(SourceError::NotStored { url });
+                }
+                all.push((job, one));
+            }
+            Err(url) if begins || !is_open => return Err(SourceError::NotStored { url }),
+            Err(url) => absent = absent.or(Some((job, url))),
+        }
     }
+    Ok(all)
+}
+
+/// The first day that is wanted.
+fn first_day(days: Days, today: i64) -> i64 {
+    match days {
+        Days::Range { from, .. } => from,
+        Days::Past(days) => today - days,
+    }
+}
+
+/// From which day to which one is asked, and the days between two lines of the grid. Where the first
+/// day is another one each day, its part of the grid is asked for whole, so that it stays the same.
+fn grid(days: Days, length: i64, today: i64) -> (i64, i64, i64) {
+    match days {
+        Days::Range { from, to } => (from, to.unwrap_or(today), length),
+        Days::Past(days) => {
+            let length = length.min(days + 1);
+            let first = (today - days).div_euclid(length) * length;
+            (first, today, length)
+        }
+    }
+}
+
+/// How many parts there will be.
+fn requests(days: Days, length: i64, today: i64) -> i64 {
+    let (from, to, length) = grid(days, length, today);
+    if from > to {
+        return 0;
+    }
+    to.div_euclid(length) - from.div_euclid(length) + 1
 }
 
 /// The days asked for, on a grid of `length` days that every range shares.
 fn parts(days: Days, length: i64, today: i64) -> Vec<Part> {
-    let (from, to) = match days {
-        Days::Range { from, to } => (from, to.unwrap_or(today)),
-        Days::Past(days) => (today - days, today),
-    };
+    let (from, to, length) = grid(days, length, today);
     let mut parts = Vec::new();
     let mut first = from;
     while first <= to {

@@ -35,36 +35,33 @@ impl fmt::Display for Secret {
 impl Secret {
     /// Takes the token from where the parameters say it is.
     pub(super) fn find(token: &Token, root: &Path) -> Result<Self, SourceError> {
-        let (text, place) = match &token.place {
-            TokenPlace::Env(name) => {
-                let place = format!("the environment variable {name}");
-                (std::env::var(name).ok(), place)
-            }
-            TokenPlace::File(path) => {
-                let text = fs::read_if_exists(&root.join(path))?;
-                (text, format!("the file {path}"))
-            }
+        let text = match &token.place {
+            TokenPlace::Env(name) => std::env::var(name).ok(),
+            TokenPlace::File(path) => fs::read_if_exists(&root.join(path))?,
         };
         match text.as_deref().map(str::trim) {
             Some(text) if !text.is_empty() => Ok(Self::of(text)),
-            _ => Err(SourceError::NoToken { place }),
+            _ => Err(SourceError::NoToken {
+                place: token.place.to_string(),
+            }),
         }
     }
 
     /// A token that is not empty.
     pub(super) fn of(text: &str) -> Self {
         let encoded = percent::encode(text);
+        // As forms of HTML are sent, which many servers write again.
+        let form = encoded
+            .replace("%20", "+")
+            .replace("%2A", "*")
+            .replace('~', "%7E");
+        let in_url = [encoded.replace("%20", "+"), encoded, form];
         // As a JSON string without its quotation marks; some write a slash with a backslash too.
         let json = serde_json::Value::from(text).to_string();
         let json = json[1..json.len() - 1].to_owned();
-        let mut forms = vec![
-            text.to_owned(),
-            encoded.replace("%20", "+"),
-            encoded.to_lowercase(),
-            encoded,
-            json.replace('/', "\\/"),
-            json,
-        ];
+        let mut forms = vec![text.to_owned(), json.replace('/', "\\/"), json];
+        forms.extend(in_url.iter().map(|text| lower_hex(text)));
+        forms.extend(in_url);
         forms.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
         forms.dedup();
         let text = text.to_owned();
@@ -105,6 +102,17 @@ impl Secret {
     }
 }
 
+/// Percent-encoded text with small digits; the letters of the text itself stay as they are.
+fn lower_hex(encoded: &str) -> String {
+    let mut digits = 0;
+    let lower = |c: char| {
+        let is_digit = digits > 0;
+        digits = if c == '%' { 2 } else { digits.max(1) - 1 };
+        if is_digit { c.to_ascii_lowercase() } else { c }
+    };
+    encoded.chars().map(lower).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -115,6 +123,20 @@ mod tests {
         assert_eq!(format!("{secret} {secret:?}"), "*** ***");
         assert_eq!(secret.redact("no s3cr3t here"), "no *** here");
         assert!(secret.is_in(b"a s3cr3t b") && !secret.is_in(b"s3cr3") && !secret.is_in(b""));
+    }
+
+    #[test]
+    fn large_letters_of_a_token_stay_large() {
+        let secret = Secret::of("aB/c~*= D");
+        for form in [
+            "aB%2Fc~%2A%3D%20D",
+            "aB%2fc~%2a%3d%20D",
+            "aB%2fc~%2a%3d+D",
+            "aB%2Fc%7E*%3D+D",
+            "aB%2fc%7e*%3d+D",
+        ] {
+            assert_eq!(secret.redact(form), HIDDEN);
+        }
     }
 
     #[test]

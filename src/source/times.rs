@@ -131,7 +131,11 @@ impl<'a> TimeReader<'a> {
             } => (zone, nonexistent, ambiguous),
         };
         let instant = match zone.instant(local) {
-            Instants::One(instant) => Some(instant),
+            Instants::One(instant) => {
+                // The hour that came twice is over, for this file or this part of it.
+                self.before.twice = None;
+                Some(instant)
+            }
             Instants::None { shifted } => match nonexistent {
                 Nonexistent::Shift => Some(shifted),
                 Nonexistent::Skip => None,

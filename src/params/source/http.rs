@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::super::{Invalid, invalid};
 use super::file::{Reading, check_unit};
 use super::requests::{
-    RawLimits, RawToken, RequestLimits, Token, TokenCarrier, check_limits, check_token,
+    RawLimits, RawToken, RequestLimits, Token, TokenCarrier, check_limits, check_token, check_year,
 };
 use super::times::{RawTime, TimeFormat, TimePlace, check as check_time};
 use crate::time::{Pattern, Step, parse_time};
@@ -367,9 +367,11 @@ impl TimeText {
         }
     }
 
-    /// Whether it tells days only.
-    pub fn tells_days_only(&self) -> bool {
-        self.write(0) == self.write(DAY - 1)
+    /// The shortest time that it tells apart, in seconds: a day, an hour, a minute or a second.
+    pub fn unit_s(&self) -> i64 {
+        let mut units = [DAY, 3600, 60].into_iter();
+        let unit = units.find(|unit| self.write(0) == self.write(unit - 1));
+        unit.unwrap_or(1)
     }
 
     /// Whether it is a number.
@@ -508,7 +510,28 @@ fn looks_secret(name: &str) -> bool {
         "signature",
     ];
     let whole = ["key", "pwd", "sig", "appid", "xkey", "subscriptionkey"];
-    parts.iter().any(|part| name.contains(part)) || whole.contains(&name.as_str())
+    // A key of a page or of an order is no secret.
+    let open = [
+        "page", "next", "last", "start", "cursor", "sort", "order", "group",
+    ];
+    let is_key = name.ends_with("key") && !open.iter().any(|start| name.starts_with(start));
+    is_key || parts.iter().any(|part| name.contains(part)) || whole.contains(&name.as_str())
+}
+
+/// The first name in some JSON that is that of a secret. Further in, a plain `key` mostly names a
+/// field, as in `{"key": "station", "value": 7}`.
+fn secret_name(value: &Value, is_inside: bool) -> Option<&str> {
+    match value {
+        Value::Object(map) => map.iter().find_map(|(name, value)| {
+            let is_open = is_inside && name.eq_ignore_ascii_case("key");
+            let is_secret = looks_secret(name) && !is_open;
+            is_secret
+                .then_some(name.as_str())
+                .or_else(|| secret_name(value, true))
+        }),
+        Value::Array(all) => all.iter().find_map(|value| secret_name(value, true)),
+        _ => None,
+    }
 }
 
 /// Where to put a secret; what was found is not told, because it may be the secret itself.
@@ -526,8 +549,11 @@ fn check_url(key: &str, text: &str) -> Result<Template, Invalid> {
     }
     let query = after.split_once('?').map_or("", |(_, query)| query);
     let name_of = |pair: &str| pair.split('=').next().unwrap_or_default().to_owned();
+    // What a place stands for is told elsewhere, and is no secret.
+    let is_place = |pair: &&str| pair.ends_with("={station}");
     if let Some(name) = query
         .split('&')
+        .filter(|pair| !is_place(pair))
         .map(name_of)
         .find(|name| looks_secret(name))
     {
@@ -586,10 +612,11 @@ fn check_body(
         None if post => Err(invalid(key("body"), "JSON to send with POST", "none")),
         Some(_) if !post => Err(invalid(key("body"), "absent without `method: POST`", "it")),
         Some(Value::Object(map)) => {
-            if let Some(name) = map.keys().find(|name| looks_secret(name)) {
+            let map = Value::Object(map);
+            if let Some(name) = secret_name(&map, false) {
                 return Err(invalid(key("body"), USE_TOKEN, format!("`{name}`")));
             }
-            let body = Body::parse(Value::Object(map));
+            let body = Body::parse(map);
             body.map(Some)
                 .map_err(|place| no_place(&key("body"), &place))
         }
@@ -694,6 +721,7 @@ fn check_range(
             "none",
         ));
     };
+    let instant = |name: &str, text: String| check_year(key(name), instant(name, text)?);
     let from = instant("from", from)?;
     let to = to.map(|text| instant("to", text)).transpose()?;
     if to.is_some_and(|to| to <= from) {
@@ -704,18 +732,22 @@ fn check_range(
         return Err(invalid(key("largest_range"), expected, "none"));
     }
     let largest = largest.map(Step::seconds);
-    if time_text.tells_days_only() {
-        let whole = |name: &str, seconds: Option<i64>| match seconds {
-            Some(seconds) if seconds.rem_euclid(DAY) != 0 => {
-                let expected = "whole days, as `time_format` tells no others";
-                Err(invalid(key(name), expected, "a part of one"))
-            }
-            _ => Ok(()),
-        };
-        whole("from", Some(from))?;
-        whole("to", to)?;
-        whole("largest_range", largest)?;
-    }
+    let unit = time_text.unit_s();
+    let units = match unit {
+        DAY => "days",
+        3600 => "hours",
+        _ => "minutes",
+    };
+    let whole = |name: &str, seconds: Option<i64>| match seconds {
+        Some(seconds) if seconds.rem_euclid(unit) != 0 => {
+            let expected = format!("whole {units}, as `time_format` tells no others");
+            Err(invalid(key(name), expected, "a part of one"))
+        }
+        _ => Ok(()),
+    };
+    whole("from", Some(from))?;
+    whole("to", to)?;
+    whole("largest_range", largest)?;
     Ok(Some(Range { from, to, largest }))
 }
 
@@ -723,7 +755,10 @@ fn check_paging(key: &str, raw: RawPaging) -> Result<Paging, Invalid> {
     let pointer = |name: &str, text: String| check_pointer(&format!("{key}.{name}"), text);
     let parameter = |name: &str, text: String| {
         let plain = |c: char| c.is_ascii_alphanumeric() || "-_.[]".contains(c);
-        if text.is_empty() || !text.chars().all(plain) || looks_secret(&text.replace("token", "")) {
+        if text.is_empty()
+            || !text.chars().all(plain)
+            || looks_secret(&text.to_ascii_lowercase().replace("token", ""))
+        {
             let key = format!("{key}.{name}");
             return Err(invalid(key, "the name of a parameter", text));
         }
@@ -969,7 +1004,18 @@ answer:
             good.url.fill(|piece| format!("{piece:?}")),
             "https://host/v1/Station/history?start=From&end=To"
         );
-        assert!(TimeText::Pattern("%Y-%m-%d".into()).tells_days_only());
+        for (pattern, unit) in [
+            ("%Y-%m-%d", DAY),
+            ("%Y%m%d%H", 3600),
+            ("%F %R", 60),
+            ("%F %T", 1),
+        ] {
+            assert_eq!(TimeText::Pattern(pattern.into()).unit_s(), unit);
+        }
+        assert_eq!(
+            (TimeText::Iso.unit_s(), TimeText::UnixSeconds.unit_s()),
+            (1, 1)
+        );
         assert_eq!(TimeText::UnixMilliseconds.write(2), "2000");
     }
 
@@ -1016,6 +1062,17 @@ answer:
             "10h\ntime_format: '%Y-%m-%d'",
             "largest_range: expected whole days",
         ),
+        (
+            "30d",
+            "30min\ntime_format: '%Y-%m-%dT%H'",
+            "largest_range: expected whole hours",
+        ),
+        (
+            "from:",
+            "time_format: '%Y-%m-%dT%H'\nto: 2024-07-01T12:30\nfrom:",
+            "to: expected whole hours",
+        ),
+        ("from: 2024", "from: 0024", "from: expected a year between"),
         ("from:", "range_end: open\nfrom:", "range_end"),
         ("from:", "method: PUT\nfrom:", "method"),
         ("from:", "method: POST\nfrom:", "body: expected JSON"),
@@ -1029,6 +1086,16 @@ answer:
             "from:",
             "headers: {authorization: abc}\nfrom:",
             "no secret here",
+        ),
+        (
+            "from:",
+            "method: POST\nbody: {who: [{access_key: abc, key: x}]}\nfrom:",
+            "found `access_key`",
+        ),
+        (
+            "?start",
+            "?api_access_key=1234&start",
+            "url: expected no secret here",
         ),
         (
             "from:",
@@ -1085,6 +1152,27 @@ answer:
             let error = checked(&[(from, to)]).unwrap_err();
             assert!(error.contains(told), "{to}: {error}");
             assert!(!error.contains("1234") && !error.contains("abc"), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_secret_is_taken() {
+        for (from, to) in [
+            (
+                "from:",
+                "paging: {cursor: /next, parameter: page_key}\nfrom:",
+            ),
+            (
+                "from:",
+                "paging: {cursor: /next, parameter: nextToken}\nfrom:",
+            ),
+            (
+                "from:",
+                "method: POST\nbody: {where: [{key: id, value: 7}], sort_key: t}\nfrom:",
+            ),
+            ("v1/{station}/history?", "v1?site_key={station}&"),
+        ] {
+            checked(&[(from, to)]).unwrap();
         }
     }
 

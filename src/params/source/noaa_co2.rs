@@ -116,8 +116,8 @@ pub(in crate::params) fn check(key: &str, raw: RawNoaaCo2) -> Result<NoaaCo2Sour
         (None, url) => {
             let url = url.unwrap_or_else(|| address(raw.interval).to_owned());
             let is_web = url.starts_with("https://") || url.starts_with("http://");
-            if !is_web || url.contains(['#', '@']) {
-                let expected = "https://HOST/PATH without a password";
+            if !is_web || url.contains(['?', '#', '@']) {
+                let expected = "https://HOST/PATH without a query or a password";
                 return Err(invalid(key("url"), expected, "something else"));
             }
             NoaaPlace::Url {
@@ -192,6 +192,10 @@ mod tests {
             ),
             ("{interval: weekly, path: ''}", "sources.x.path"),
             ("{interval: weekly, url: 'ftp://b'}", "sources.x.url"),
+            (
+                "{interval: weekly, url: 'http://b/c?key=1'}",
+                "without a query",
+            ),
         ] {
             let error = checked(text).unwrap_err();
             assert!(error.contains(told), "{text}: {error}");

@@ -6,7 +6,9 @@ use serde::Deserialize;
 
 use super::super::check::within;
 use super::super::{Invalid, Place, invalid};
-use super::requests::{RawLimits, RawToken, RequestLimits, Token, check_limits, check_token};
+use super::requests::{
+    RawLimits, RawToken, RequestLimits, Token, check_limits, check_token, check_year,
+};
 use crate::time::{Step, parse_time};
 
 const DAY: i64 = 86_400;
@@ -382,9 +384,9 @@ fn check_days(
     past_days: Option<u32>,
 ) -> Result<Days, Invalid> {
     let day = |name: &str, text: String| {
-        parse_time(&text, Some("%Y-%m-%d"), 0)
-            .map(|seconds| seconds.div_euclid(DAY))
-            .ok_or_else(|| invalid(key(name), "a day such as 2024-06-01", text))
+        let seconds = parse_time(&text, Some("%Y-%m-%d"), 0)
+            .ok_or_else(|| invalid(key(name), "a day such as 2024-06-01", text))?;
+        Ok(check_year(key(name), seconds)?.div_euclid(DAY))
     };
     let to = to.map(|text| day("to", text)).transpose()?;
     match (from, past_days) {

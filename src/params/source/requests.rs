@@ -1,11 +1,12 @@
 //! What all sources that ask a server share: how it is asked, and the token.
 
+use std::fmt;
 use std::time::Duration;
 
 use serde::Deserialize;
 
 use super::super::{Invalid, invalid};
-use crate::time::Span;
+use crate::time::{Span, format_utc};
 
 /// `requests` of a source, as written.
 #[derive(Debug, Default, Deserialize)]
@@ -81,6 +82,15 @@ pub enum TokenPlace {
     File(String),
 }
 
+impl fmt::Display for TokenPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Env(name) => write!(f, "the environment variable {name}"),
+            Self::File(path) => write!(f, "the file {path}"),
+        }
+    }
+}
+
 /// What carries a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TokenCarrier {
@@ -118,6 +128,16 @@ pub(in crate::params) fn check_limits(
         first_wait: span(raw.first_wait, default.first_wait),
         largest_body: largest_body.map_or(default.largest_body, |mib| mib << 20),
     })
+}
+
+/// The years in which somebody measured the weather; another one is a slip of the pen.
+pub(super) fn check_year(key: String, seconds: i64) -> Result<i64, Invalid> {
+    // 1900-01-01 and 2101-01-01
+    if (-2_208_988_800..4_133_980_800).contains(&seconds) {
+        return Ok(seconds);
+    }
+    let found = format_utc(seconds);
+    Err(invalid(key, "a year between 1900 and 2100", found))
 }
 
 pub(in crate::params) fn check_token(key: &str, token: RawToken) -> Result<Token, Invalid> {

@@ -52,6 +52,10 @@ fn a_range_is_split_on_one_grid() {
     // Where only days are told, today is asked for whole.
     let params = source(("    from:", "    time_format: '%Y%m%d'\n    from:"));
     assert_eq!(days(&params, first + HOUR), [(first, first + DAY)]);
+    // An hour that is not over is told by none of its minutes.
+    let params = source(("    from:", "    time_format: '%Y%m%d%H'\n    from:"));
+    let later = first + 5 * HOUR + 1800;
+    assert_eq!(days(&params, later), [(first, first + 5 * HOUR)]);
     let params = source(("    largest_range: 10d\n", ""));
     assert_eq!(days(&params, now), [(first, now - 30)]);
 }
@@ -98,6 +102,43 @@ fn a_range_that_grows_keeps_its_slot() {
         None,
     );
     assert_eq!(ask.url, "http://host/S?a=2024-06-01&b=2024-06-01");
+    // What tells more than days tells the end itself.
+    let inside = source((
+        "    from:",
+        "    range_end: inclusive\n    time_format: '%Y%m%d%H'\n    from:",
+    ));
+    let station = inside.stations.as_ref().map(|all| &all[1]);
+    let ask = History { params: &inside }.ask(Part { station, range }, &one, None);
+    assert_eq!(ask.url, "http://host/S?a=2024060100&b=2024060200");
+}
+
+#[test]
+fn too_many_requests_are_refused_before_any() {
+    let params = source(("10d", "1s"));
+    let error = History { params: &params }
+        .parts(20_000 * DAY)
+        .unwrap_err()
+        .to_string();
+    assert_eq!(
+        error,
+        "21600000 requests, expected at most 100000; a longer `largest_range` or a later `from` makes them fewer"
+    );
+}
+
+#[test]
+fn another_token_has_answers_of_its_own() {
+    let slot = |token: &str| {
+        let params = source(("    from:", &format!("{token}    from:")));
+        let part = Part {
+            station: params.stations.as_ref().map(|all| &all[0]),
+            range: None,
+        };
+        let history = History { params: &params };
+        history.ask(part, &Target::default(), None).slot
+    };
+    let slots = ["", "    token: {env: A}\n", "    token: {env: B}\n"].map(slot);
+    assert!(slots[1].ends_with(" token of the environment variable A"));
+    assert!(slots[0] != slots[1] && slots[1] != slots[2]);
 }
 
 #[test]
@@ -126,14 +167,14 @@ fn rows_are_compared_by_their_times() {
         columns: vec![values.to_vec()],
     };
     let news = |before: &Rows, now: &Rows| {
-        let news = compare(before, now);
-        (news.new, news.corrected)
+        let (news, gone) = compare(before, now);
+        (news.new, news.corrected, gone)
     };
     let before = rows(&[0, 60, 120, 120], &[1.0, f64::NAN, 3.0, 4.0]);
-    assert_eq!(news(&before, &before), (0, 0));
-    assert_eq!(news(&Rows::empty(1), &before), (3, 0));
-    assert_eq!(news(&before, &Rows::empty(1)), (0, 0));
+    assert_eq!(news(&before, &before), (0, 0, 0));
+    assert_eq!(news(&Rows::empty(1), &before), (3, 0, 0));
+    assert_eq!(news(&before, &Rows::empty(1)), (0, 0, 3));
     let now = rows(&[30, 60, 120, 120, 120], &[1.0, 2.0, 3.0, 5.0, 6.0]);
-    assert_eq!(news(&before, &now), (3, 1));
-    assert_eq!(news(&before, &rows(&[0], &[f64::NAN])), (0, 1));
+    assert_eq!(news(&before, &now), (3, 1, 1));
+    assert_eq!(news(&before, &rows(&[0], &[f64::NAN])), (0, 1, 2));
 }

@@ -285,6 +285,37 @@ fn a_token_that_a_server_repeats_is_hidden() {
 }
 
 #[test]
+fn a_token_that_a_message_cuts_is_hidden_before() {
+    // The messages tell 200 characters, of which the last ones would be a part of the token.
+    let before = "x".repeat(195);
+    let server = Server::new({
+        let before = before.clone();
+        move |_, asked| match asked.path.split('?').next().unwrap() {
+            "/bad" => status(400, "", &format!("{before}aB/c~*=s3cr3t")),
+            "/reason" => {
+                let reason = format!("{before}aB%2fc%7e*%3ds3cr3t");
+                status(400, "", &format!(r#"{{"reason":"{reason}"}}"#))
+            }
+            _ => Reply::ok(&format!("<{before}aB/c~*=s3cr3t")),
+        }
+    });
+    let project = tempfile::tempdir().unwrap();
+    let waits = Waits::default();
+    let credential = Credential {
+        carrier: TokenCarrier::Query("key".into()),
+        secret: Secret::of("aB/c~*=s3cr3t"),
+    };
+    let client = Client::new(project.path(), limits(), &waits, Some(credential), false).unwrap();
+    for path in ["/bad", "/reason", "/good"] {
+        let error = client.get(&ask(server.url(path)), &whole).unwrap_err();
+        let error = error.to_string();
+        assert!(error.contains("xxx*") && !error.contains("aB"), "{error}");
+    }
+    let sent = &server.asked()[0].path;
+    assert!(sent.ends_with("?key=aB%2Fc~%2A%3Ds3cr3t"), "{sent}");
+}
+
+#[test]
 fn what_did_not_change_is_not_sent_again_and_what_is_final_not_asked() {
     let server = Server::new(
         |number, asked| match (number, asked.header("if-none-match")) {

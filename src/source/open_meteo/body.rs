@@ -48,6 +48,17 @@ impl Hours {
         self.columns.first().map_or(0, |column| column.values.len())
     }
 
+    /// The hours from a time on.
+    pub(super) fn from(mut self, start: i64) -> Self {
+        let before = (start - self.start).div_euclid(HOUR).max(0) as usize;
+        let before = before.min(self.rows());
+        for column in self.columns.iter_mut().filter(|_| before > 0) {
+            column.values.drain(..before);
+        }
+        self.start += before as i64 * HOUR;
+        self
+    }
+
     pub(super) fn time(&self, row: usize) -> i64 {
         self.start + row as i64 * HOUR
     }

@@ -4,7 +4,8 @@
 //! asked for, rounded down to a grid: that is what could be known then, whatever came before.
 //! Rounding makes an issue look older than it is, by less than one step of the grid; who must not
 //! overlook that adds the step as a delay when the forecasts are joined to observations. Two
-//! fetches within one step are one issue, the later one.
+//! fetches within one step are one issue, the later one. An answer that comes only after the step is
+//! refused: it may know more.
 //!
 //! The stored answers are the archive: each issue has a slot of its own, so a fetch adds an issue,
 //! and the table has all issues of these places and models, whatever variables were asked for at
@@ -71,14 +72,21 @@ impl OpenMeteo<'_> {
                 url: format!("{url}&start_date={start}&end_date={end}"),
                 ..Ask::default()
             };
-            jobs.push(Job { places, part, ask });
+            jobs.push(Job {
+                places,
+                part,
+                ask,
+                until: Some(issue + wanted.issued_every_s),
+            });
         }
         let mut issues = BTreeMap::new();
         let news = if asked.offline {
             None
         } else {
-            let got = self.get_all(client, &jobs, asked)?;
-            let news = news(&got);
+            let got = self.get_all(client, clock, &jobs, asked)?;
+            let got = got.into_iter().collect::<Result<Vec<_>, _>>();
+            let got = got.map_err(|url| SourceError::NotStored { url })?;
+            let news = news(got.iter());
             for (job, got) in jobs.iter().zip(got) {
                 let places = job.places.clone().map(|place| (place, issue));
                 issues.extend(places.zip(got.hours));

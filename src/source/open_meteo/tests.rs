@@ -66,7 +66,13 @@ fn a_range_is_split_on_one_grid() {
     assert_eq!(days(range(10, Some(10)), 10), [(10, 10)]);
     assert_eq!(days(range(95, None), 10), [(95, 99), (100, 100)]);
     assert_eq!(days(range(-3, Some(1)), 10), [(-3, -1), (0, 1)]);
-    assert_eq!(days(Days::Past(2), 10), [(98, 99), (100, 100)]);
+    // A day later the first part is still the same.
+    assert_eq!(days(Days::Past(2), 10), [(96, 98), (99, 100)]);
+    assert_eq!(days(Days::Past(12), 10), [(80, 89), (90, 99), (100, 100)]);
+    assert_eq!(days(Days::Past(10), 10), [(90, 99), (100, 100)]);
+    for days in [range(5, Some(21)), range(101, None), Days::Past(12)] {
+        assert_eq!(requests(days, 10, 100) as usize, parts(days, 10, 100).len());
+    }
     // A day that is yet to come has no rows.
     assert_eq!(days(range(101, None), 10), []);
 }
@@ -139,7 +145,9 @@ impl Clock for At {
         Duration::ZERO
     }
 
-    fn sleep(&self, _: Duration) {}
+    fn sleep(&self, wait: Duration) {
+        *self.0.lock().unwrap() += wait.as_secs() as i64;
+    }
 
     fn seed(&self) -> u64 {
         7
@@ -281,6 +289,48 @@ fn each_fetch_adds_an_issue_and_the_last_of_an_hour_counts() {
     let offline = station.fetch(5 * DAY, true).unwrap();
     assert_eq!((offline.table, offline.news), (tomorrow, None));
     assert_eq!(server.asked().len(), 4);
+}
+
+#[test]
+fn an_answer_after_the_step_of_its_issue_is_refused() {
+    let server = Server::new(|number, _| match number {
+        0 => Reply::Whole(503, vec!["Retry-After: 3600".into()], Vec::new()),
+        _ => Reply::ok(r#"{"hourly": {"time": []}}"#),
+    });
+    let mut station = Station::new(&server);
+    station.params.requests.give_up_after = Duration::from_hours(2);
+    let error = station.fetch(10 * HOUR + 600, false).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("after the step of its issue; fetch again"),
+        "{error}"
+    );
+    assert!(station.clock.now() >= 11 * HOUR);
+    let stored = station.fetch(10 * HOUR, true).unwrap_err();
+    assert!(matches!(stored, SourceError::NotStored { .. }));
+}
+
+#[test]
+fn past_days_begin_at_the_same_line_and_end_offline_where_stored() {
+    let server = service(&["temperature_2m"]);
+    let mut station = Station::new(&server);
+    station.params.wanted = Wanted::Days(DaysWanted {
+        days: Days::Past(3),
+        days_per_request: 4,
+        overlap_s: 0,
+        by_issue: false,
+        issued_every_s: None,
+    });
+    let table = station.table(10 * DAY + HOUR);
+    assert_eq!((table.times()[0], table.rows()), (7 * DAY, 96));
+    assert_eq!(server.asked().len(), 2);
+    // The first part was over and is still the first one.
+    let table = station.table(11 * DAY + HOUR);
+    assert_eq!((table.times()[0], table.rows()), (8 * DAY, 96));
+    assert_eq!(server.asked().len(), 3);
+    let offline = station.fetch(12 * DAY, true).unwrap().table;
+    assert_eq!((offline.times()[0], offline.rows()), (9 * DAY, 72));
 }
 
 #[test]
