@@ -440,7 +440,8 @@ fn rows_of_other_times_are_left_out_and_counted_or_refused() {
     assert_eq!(warnings(&ran), [told]);
     // Whatever is asked for, the service gives the same rows.
     let server = Server::new(|_, _| data(&[row(FIRST + 20 * DAY)]));
-    let sandbox = project(&server, &[]);
+    // One after the other, so that it is known which fails first.
+    let sandbox = project(&server, &[("attempts: 3", "attempts: 3, at_once: 1")]);
     let says = "expected rows of 2024-06-01 00:00 to 2024-06-02 00:00 UTC, received rows of 2024-06-21 00:00";
     sandbox.run(&["run"]).fails(1, &[says]);
 }
