@@ -46,17 +46,18 @@ fn answer(start: &str, end: &str) -> String {
     let time = |hour: i64| format_utc(day(start) + hour * 3600);
     let times = (0..hours).map(|hour| Value::from(&time(hour)[..16]));
     let recorded = body["hourly"].clone();
-    let units = body["hourly_units"].clone();
     for (i, name) in VARIABLES.into_iter().enumerate() {
         let from = ["temperature_2m", "wind_speed_10m", "surface_pressure"][i % 3];
         let values = recorded[from].as_array().unwrap().iter().cycle();
         body["hourly"][name] = values.take(hours as usize).cloned().collect();
         body["hourly_units"][name] = match name {
-            "relative_humidity_2m" | "cloud_cover" => "%".into(),
-            "wind_direction_10m" | "wind_direction_100m" => "°".into(),
-            "wind_speed_100m" | "wind_gusts_10m" => "m/s".into(),
-            _ => units[from].clone(),
-        };
+            "temperature_2m" => "°C",
+            "relative_humidity_2m" | "cloud_cover" => "%",
+            "wind_direction_10m" | "wind_direction_100m" => "°",
+            "surface_pressure" => "hPa",
+            _ => "m/s",
+        }
+        .into();
     }
     body["hourly"]["time"] = times.collect();
     body.to_string()
