@@ -456,7 +456,9 @@ fn fewer_rows_than_expected_are_a_warning_or_an_error() {
         data(&rows)
     });
     let expected = ("    answer", "    expected: {step: 1h}\n    answer");
-    let sandbox = project(&server, &[expected]);
+    // One after the other, so that it is known which fails first.
+    let one = ("attempts: 3", "attempts: 3, at_once: 1");
+    let sandbox = project(&server, &[expected, one]);
     let ran = fetch(&sandbox).ok();
     let told = warnings(&ran);
     assert_eq!(told.len(), 3, "{ran}");
