@@ -265,6 +265,10 @@ impl Workspace {
             }
             Err(error) => {
                 aside.put_back(&self.failed(stage))?;
+                // A command that a signal has ended could not remove what it had half written.
+                for path in &stage.outputs {
+                    fs::remove_partials(&path.in_root(&self.root))?;
+                }
                 Err(error)
             }
         }

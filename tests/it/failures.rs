@@ -254,6 +254,18 @@ fn row_03_a_stage_that_writes_only_some_of_its_outputs_fails_too() {
 // 4. SIGKILL of the runner.
 
 #[test]
+fn row_03_what_a_command_could_not_remove_goes_with_its_failure() {
+    // As a krammerti that a signal ended leaves it.
+    let pipeline = "\
+stages:
+  a: {sh: 'mkdir .krammerti-partial.1-0.out; exit 1', outs: [out]}
+";
+    let sandbox = project(pipeline, &[]);
+    sandbox.run(&["run"]).fails(1, &["stage `a` failed"]);
+    assert!(!sandbox.has(".krammerti-partial.1-0.out"));
+}
+
+#[test]
 fn row_04_sigkill_of_the_runner_ends_its_child() {
     let sandbox = Sandbox::slow();
     let mut run = sandbox.start_stage(&["run"]);
