@@ -50,7 +50,7 @@ pub struct Outlook {
     /// `[rows of all runs × columns]`, row-major, scaled.
     pub values: Vec<f32>,
     /// For each row of the frame a number `b`, so that row `b + h` of `values` speaks of `h` steps
-    /// later; only where `allowed`.
+    /// later, as far as `reach` says.
     pub bases: Vec<i64>,
     /// For each row of the frame how many steps ahead every value is there.
     pub reach: Vec<u32>,

@@ -94,8 +94,8 @@ pub fn clear_sky_index(place: Place, from: i64, to: i64, irradiance_wm2: f64) ->
 
 /// Haurwitz (1945), "Insolation in relation to cloudiness and cloud density", J. Meteor. 2:
 /// 94.4 cal/cm²/h · cos θ · exp(−0.059/cos θ), θ the angle to the zenith. 94.4 cal/cm²/h are
-/// 1098 W/m². (Reno, Hansen and Stein (2012), SAND2012-2389, who found it the best of the models
-/// that need no measured air, print 0.057; their code has 0.059. It is 0.2 % at noon.)
+/// 1098 W/m². (pvlib has 0.059 too; with 0.057, which
+/// copies have, it is 0.2 % more at noon.)
 fn haurwitz_wm2(cos_zenith: f64) -> f64 {
     if cos_zenith <= 0.0 {
         return 0.0;
