@@ -1,7 +1,7 @@
 //! What each column of a data set was made from, and how columns are made from others or from the
 //! time alone.
 //!
-//! A source is a recipe: given the columns it names, [`evaluate`] gives the same values for the
+//! A source is a recipe: given the columns it names, `evaluate` gives the same values for the
 //! same rows whether they were observed or lie ahead. So what a data set says of a column is what
 //! made it, and a forecast makes the rows after the last one in the same way.
 
