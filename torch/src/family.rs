@@ -1,26 +1,50 @@
-//! The family `lstm`: the border between krammerti's traits and the nets.
+//! The families of nets: the border between krammerti's traits and the nets.
 
 use std::sync::{Mutex, PoisonError};
 
-use anyhow::{Result, ensure};
-use krammerti::data::FrameColumn;
-use krammerti::model::{Family, FitTask, Fitted, Forecaster, Monitor, Weights};
-use krammerti::params::ModelParams;
+use anyhow::{Result, bail, ensure};
+use krammerti::event::Event;
+use krammerti::model::{Family, FitTask, Fitted, Forecaster, LoadTask, Monitor, Weights};
+use krammerti::params::Architecture as Wanted;
+use tch::Device;
 
-use crate::forecaster::LstmForecaster;
-use crate::guard::guarded;
-use crate::{device, fit, weights};
+use crate::diagnosis::{OutOfMemory, memory_asked};
+use crate::dlinear::Linear;
+use crate::fit::{self, Machine};
+use crate::forecaster::NetForecaster;
+use crate::guard::{TorchError, guarded};
+use crate::layers::Cell;
+use crate::net::{Architecture, Shape};
+use crate::progress::Progress;
+use crate::recurrent::Recurrent;
+use crate::segrnn::Segrnn;
+use crate::{device, weights};
 
 /// One fit at a time in a process: dropout and noise draw from torch's generator, which is one for
 /// the process, and a fit must not depend on what runs beside it.
 static FITTING: Mutex<()> = Mutex::new(());
 
-/// Recurrent nets that give all leads at once.
-pub(crate) struct Lstm;
+/// One kind of net; they differ in nothing but their architecture.
+pub(crate) struct Nets(pub(crate) &'static str);
 
-impl Family for Lstm {
+/// Every kind of net.
+pub(crate) const KINDS: [&str; 4] = ["lstm", "gru", "segrnn", "linear"];
+
+/// The net that a model asks for.
+pub(crate) fn architecture(task: &LoadTask<'_>) -> Result<Box<dyn Architecture>> {
+    let shape = Shape::new(task.model, task.columns, task.series.len(), task.target)?;
+    Ok(match &task.model.architecture {
+        Wanted::Lstm(params) => Box::new(Recurrent::new(shape, Cell::Lstm, params)),
+        Wanted::Gru(params) => Box::new(Recurrent::new(shape, Cell::Gru, params)),
+        Wanted::Segrnn(params) => Box::new(Segrnn::new(shape, params)),
+        Wanted::Linear(params) => Box::new(Linear::new(shape, params)),
+        _ => bail!("a model of kind `{}` is no net", task.model.kind()),
+    })
+}
+
+impl Family for Nets {
     fn kind(&self) -> &'static str {
-        "lstm"
+        self.0
     }
 
     fn fit(&self, task: &FitTask<'_>, monitor: &mut dyn Monitor) -> Result<Fitted> {
@@ -30,32 +54,95 @@ impl Family for Lstm {
             "the validation part has no window"
         );
         let _one_at_a_time = FITTING.lock().unwrap_or_else(PoisonError::into_inner);
-        guarded("fit", || {
-            let device = device::choose(task.train_params.device)?;
-            device::use_threads(task.train_params.threads);
-            let (net, history) = fit::fit(task, device, monitor)?;
-            let weights = weights::save(&net)?;
-            let columns = &task.frame.columns;
-            Ok(Fitted {
-                // Rebuilt, so that it is what anyone who loads these weights will have.
-                forecaster: Box::new(LstmForecaster::load(task.model, columns, &weights)?),
-                weights,
-                history,
-            })
-        })
+        let device = device::choose(task.train_params.device)?;
+        device::use_threads(task.train_params.threads);
+        let machine = Machine {
+            device,
+            kind: device::kind(task.train_params.precision, device),
+        };
+        fit_in_memory(task, machine, monitor)
     }
 
-    fn load(
-        &self,
-        model: &ModelParams,
-        frame_columns: &[FrameColumn],
-        weights: &Weights,
-    ) -> Result<Box<dyn Forecaster>> {
+    fn load(&self, task: &LoadTask<'_>, weights: &Weights) -> Result<Box<dyn Forecaster>> {
         guarded("load", || {
-            let forecaster = LstmForecaster::load(model, frame_columns, weights)?;
+            let forecaster = NetForecaster::load(task, weights)?;
             Ok(Box::new(forecaster) as Box<dyn Forecaster>)
         })
     }
+}
+
+/// A fit whose steps are halved once where a GPU has too little memory for them.
+fn fit_in_memory(
+    task: &FitTask<'_>,
+    machine: Machine,
+    monitor: &mut dyn Monitor,
+) -> Result<Fitted> {
+    // A training that went on with halved steps was halved before it was interrupted.
+    let windows = match task.resume {
+        Some(checkpoint) => Progress::unpack(checkpoint)?.windows,
+        None => task.train_params.batch,
+    };
+    let error = match fit_once(task, machine, windows, monitor) {
+        Err(error) => too_large(error, machine.device, windows),
+        fitted => return fitted,
+    };
+    if !error.is::<OutOfMemory>() || machine.device == Device::Cpu || windows < 2 {
+        return Err(error);
+    }
+    let halved = windows.div_ceil(2);
+    monitor.event(Event::warning(format!(
+        "{error}; trying once with steps of {halved} windows, which makes another model"
+    )));
+    let task = FitTask {
+        resume: None,
+        ..*task
+    };
+    fit_once(&task, machine, halved, monitor)
+        .map_err(|error| too_large(error, machine.device, halved))
+}
+
+fn too_large(error: anyhow::Error, device: Device, windows: usize) -> anyhow::Error {
+    let message = error.downcast_ref::<TorchError>().map(|e| &e.message);
+    match message.and_then(|message| memory_asked(message)) {
+        Some(asked) => OutOfMemory {
+            device: if device == Device::Cpu { "CPU" } else { "GPU" },
+            windows,
+            asked,
+        }
+        .into(),
+        None => error,
+    }
+}
+
+fn fit_once(
+    task: &FitTask<'_>,
+    machine: Machine,
+    windows: usize,
+    monitor: &mut dyn Monitor,
+) -> Result<Fitted> {
+    let series = task.frame.layout.names();
+    let load = LoadTask {
+        model: task.model,
+        columns: &task.frame.columns,
+        series: &series,
+        target: task.target,
+    };
+    guarded("fit", || {
+        let architecture = architecture(&load)?;
+        let known = if architecture.knows_series() {
+            series.as_slice()
+        } else {
+            &[]
+        };
+        let (net, history) = fit::fit(task, architecture, known, machine, windows, monitor)?;
+        let weights = weights::save(&net)?;
+        Ok(Fitted {
+            // Rebuilt, so that it is what anyone who loads these weights will have.
+            forecaster: Box::new(NetForecaster::load(&load, &weights)?),
+            weights,
+            history,
+        })
+    })
 }
 
 #[cfg(test)]
