@@ -148,10 +148,13 @@ fn fit_once(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use krammerti::data::{Frame, Role};
-    use krammerti::event::{Event, Observer};
-    use krammerti::model::{Epoch, Predictions};
-    use krammerti::params::{Architecture, Device, LstmParams, TrainParams};
+    use krammerti::data::{Frame, FrameColumn, Layout, Role, Scaler};
+    use krammerti::event::Observer;
+    use krammerti::model::{Checkpoint, Epoch, Interrupted, Moment, Predictions, Wish};
+    use krammerti::params::{
+        Bounds, Device as WantedDevice, LinearParams, ModelParams, PointLoss, RecurrentParams,
+        SegrnnParams, TrainParams,
+    };
     use krammerti::time::Step;
 
     const LOOKBACK: usize = 24;
@@ -177,21 +180,50 @@ mod tests {
         Frame::single(0, Step::HOUR, columns, values.collect())
     }
 
-    fn model() -> ModelParams {
+    const RECURRENT: RecurrentParams = RecurrentParams {
+        hidden: 6,
+        layers: 2,
+        dropout: 0.1,
+        noise: 0.1,
+        segment: 4,
+        linear_lags: 3,
+        members: 2,
+    };
+
+    fn model_of(architecture: Wanted) -> ModelParams {
         ModelParams {
             lookback: LOOKBACK,
             horizon: HORIZON,
             quantiles: vec![0.1, 0.5, 0.9],
-            architecture: Architecture::Lstm(LstmParams {
-                hidden: 6,
-                layers: 2,
-                dropout: 0.1,
-                noise: 0.1,
-                segment: 4,
-                linear_lags: 3,
-                members: 2,
-            }),
+            bounds: Bounds::default(),
+            architecture,
         }
+    }
+
+    fn model() -> ModelParams {
+        model_of(Wanted::Lstm(RECURRENT))
+    }
+
+    /// A small model of each kind.
+    fn models() -> Vec<ModelParams> {
+        let segrnn = SegrnnParams {
+            hidden: 8,
+            dropout: 0.1,
+            // The last segment reaches past the horizon.
+            segment: 4,
+            members: 2,
+        };
+        let linear = LinearParams {
+            kernel: 5,
+            members: 2,
+        };
+        let kinds = [
+            Wanted::Lstm(RECURRENT),
+            Wanted::Gru(RECURRENT),
+            Wanted::Segrnn(segrnn),
+            Wanted::Linear(linear),
+        ];
+        kinds.map(model_of).to_vec()
     }
 
     fn train_params() -> TrainParams {
@@ -200,12 +232,9 @@ mod tests {
             batch: 32,
             learning_rate: 5e-3,
             weight_decay: 0.1,
-            clip: 1.0,
-            patience: 5,
-            stride: 1,
-            seed: 1,
             threads: 1,
-            device: Device::Cpu,
+            device: WantedDevice::Cpu,
+            ..TrainParams::default()
         }
     }
 
@@ -214,6 +243,10 @@ mod tests {
         epochs: Vec<Epoch>,
         events: Vec<Event>,
         stop_after: Option<usize>,
+        /// How often it was asked, and at which of these times it ends the training.
+        asked: usize,
+        end_at: Option<usize>,
+        kept: Option<Checkpoint>,
     }
 
     impl Observer for Watcher {
@@ -227,12 +260,36 @@ mod tests {
             self.epochs.push(*epoch);
             self.stop_after != Some(epoch.epoch)
         }
+
+        fn between(&mut self, _: Moment) -> Wish {
+            self.asked += 1;
+            if self.end_at == Some(self.asked) {
+                Wish::KeepAndEnd
+            } else {
+                Wish::GoOn
+            }
+        }
+
+        fn keep(&mut self, checkpoint: Checkpoint) -> Result<()> {
+            self.kept = Some(checkpoint);
+            Ok(())
+        }
     }
 
     fn fit_with(
         frame: &Frame,
         model: &ModelParams,
         train_params: &TrainParams,
+        watcher: &mut Watcher,
+    ) -> Result<Fitted> {
+        fit_from(frame, model, train_params, None, watcher)
+    }
+
+    fn fit_from(
+        frame: &Frame,
+        model: &ModelParams,
+        train_params: &TrainParams,
+        resume: Option<&Checkpoint>,
         watcher: &mut Watcher,
     ) -> Result<Fitted> {
         let train: Vec<usize> = (LOOKBACK - 1..280 - HORIZON).collect();
@@ -244,8 +301,25 @@ mod tests {
             train_rows: std::slice::from_ref(&(0..280)),
             model,
             train_params,
+            target: Scaler::IDENTITY,
+            resume,
+            warm_start: None,
         };
-        Lstm.fit(&task, watcher)
+        Nets(model.kind()).fit(&task, watcher)
+    }
+
+    fn fit_kind(model: &ModelParams) -> Fitted {
+        fit_with(&frame(), model, &train_params(), &mut Watcher::default()).unwrap()
+    }
+
+    fn load(model: &ModelParams, frame: &Frame, weights: &Weights) -> Result<Box<dyn Forecaster>> {
+        let task = LoadTask {
+            model,
+            columns: &frame.columns,
+            series: &frame.layout.names(),
+            target: Scaler::IDENTITY,
+        };
+        Nets(model.kind()).load(&task, weights)
     }
 
     fn fit() -> Fitted {
@@ -270,92 +344,232 @@ mod tests {
     }
 
     #[test]
-    fn it_learns_a_sine() {
+    fn every_kind_learns_a_sine() {
         let frame = frame();
-        let predictions = fit().forecaster.forecast(&frame, &test_issues()).unwrap();
-        let last = |issue: usize| [frame.at(issue, 1); HORIZON];
-        let persistence = Predictions {
-            mean: test_issues().into_iter().flat_map(last).collect(),
-            ..predictions.clone()
-        };
-        let (net, persistence) = (rmse(&frame, &predictions), rmse(&frame, &persistence));
-        assert!(net < 0.2 * persistence, "{net} against {persistence}");
+        for model in models() {
+            let params = TrainParams {
+                epochs: 15,
+                learning_rate: 1e-2,
+                weight_decay: 0.0,
+                ..train_params()
+            };
+            let fitted = fit_with(&frame, &model, &params, &mut Watcher::default()).unwrap();
+            let predictions = fitted.forecaster.forecast(&frame, &test_issues()).unwrap();
+            let last = |issue: usize| [frame.at(issue, 1); HORIZON];
+            let persistence = Predictions {
+                mean: test_issues().into_iter().flat_map(last).collect(),
+                ..predictions.clone()
+            };
+            let (net, persistence) = (rmse(&frame, &predictions), rmse(&frame, &persistence));
+            let kind = model.kind();
+            assert!(
+                net < 0.3 * persistence,
+                "{kind}: {net} against {persistence}"
+            );
+        }
     }
 
     #[test]
     fn predictions_have_their_shape_and_quantiles_do_not_cross() {
-        let predictions = fit().forecaster.forecast(&frame(), &test_issues()).unwrap();
-        let cells = test_issues().len() * HORIZON;
-        assert_eq!(predictions.levels, [0.1, 0.5, 0.9]);
-        assert_eq!(predictions.mean.len(), cells);
-        assert_eq!(predictions.quantiles.len(), cells * 3);
-        assert!(
-            predictions
-                .quantiles
-                .chunks(3)
-                .all(|q| q[0] <= q[1] && q[1] <= q[2])
-        );
+        for model in models() {
+            let forecaster = fit_kind(&model).forecaster;
+            let predictions = forecaster.forecast(&frame(), &test_issues()).unwrap();
+            let cells = test_issues().len() * HORIZON;
+            assert_eq!(predictions.levels, [0.1, 0.5, 0.9]);
+            assert_eq!(predictions.mean.len(), cells);
+            assert_eq!(predictions.quantiles.len(), cells * 3);
+            assert!(
+                predictions
+                    .quantiles
+                    .chunks(3)
+                    .all(|q| q[0] <= q[1] && q[1] <= q[2])
+            );
+        }
+    }
+
+    #[test]
+    fn no_forecast_leaves_the_bounds() {
+        for mut model in models() {
+            model.bounds = Bounds {
+                lower: Some(-0.4),
+                upper: Some(0.3),
+            };
+            let forecaster = fit_kind(&model).forecaster;
+            let predictions = forecaster.forecast(&frame(), &test_issues()).unwrap();
+            let all = predictions.mean.iter().chain(&predictions.quantiles);
+            let (low, high) = all.fold((f32::MAX, f32::MIN), |(low, high), &value| {
+                (low.min(value), high.max(value))
+            });
+            assert!(low >= -0.4 && high <= 0.3, "{}: {low} {high}", model.kind());
+            assert!(low < -0.3 && high > 0.2, "{}: {low} {high}", model.kind());
+        }
     }
 
     #[test]
     fn equal_seeds_give_equal_bytes_and_others_do_not() {
-        let weights = |seed| {
-            let params = TrainParams {
-                seed,
-                ..train_params()
+        for model in models() {
+            let weights = |seed| {
+                let params = TrainParams {
+                    seed,
+                    ..train_params()
+                };
+                let mut watcher = Watcher::default();
+                let fitted = fit_with(&frame(), &model, &params, &mut watcher).unwrap();
+                (fitted.weights, fitted.history)
             };
-            let mut watcher = Watcher::default();
-            let fitted = fit_with(&frame(), &model(), &params, &mut watcher).unwrap();
-            (fitted.weights, fitted.history)
+            assert!(weights(1) == weights(1));
+            assert!(weights(1).0 != weights(2).0);
+        }
+    }
+
+    /// Eight steps an epoch, of which each is asked after: it ends after the first, within an epoch,
+    /// at its end, and before the last step of all.
+    #[test]
+    fn an_interrupted_training_ends_as_one_that_was_not() {
+        let params = TrainParams {
+            epochs: 2,
+            ..train_params()
         };
-        assert!(weights(1) == weights(1));
-        assert!(weights(1).0 != weights(2).0);
+        for model in models() {
+            let mut whole = Watcher::default();
+            let undisturbed = fit_with(&frame(), &model, &params, &mut whole).unwrap();
+            assert_eq!(whole.asked, 2 * 8);
+            for end_at in [1, 3, 8, 9, 15] {
+                let mut first = Watcher {
+                    end_at: Some(end_at),
+                    ..Watcher::default()
+                };
+                let ended = fit_with(&frame(), &model, &params, &mut first)
+                    .err()
+                    .unwrap();
+                assert!(ended.is::<Interrupted>(), "{ended:#}");
+                let kept = first.kept.unwrap();
+                let mut second = Watcher::default();
+                let resumed =
+                    fit_from(&frame(), &model, &params, Some(&kept), &mut second).unwrap();
+                assert!(resumed.weights == undisturbed.weights, "ended at {end_at}");
+                assert_eq!(resumed.history, undisturbed.history);
+            }
+        }
     }
 
     #[test]
     fn a_loaded_model_forecasts_the_same_bytes() {
-        let (frame, fitted) = (frame(), fit());
-        let loaded = Lstm
-            .load(&model(), &frame.columns, &fitted.weights)
-            .unwrap();
-        let forecast =
-            |forecaster: &dyn Forecaster| forecaster.forecast(&frame, &test_issues()).unwrap();
-        assert_eq!(
-            forecast(loaded.as_ref()),
-            forecast(fitted.forecaster.as_ref())
-        );
+        let frame = frame();
+        for model in models() {
+            let fitted = fit_kind(&model);
+            let loaded = load(&model, &frame, &fitted.weights).unwrap();
+            let forecast =
+                |forecaster: &dyn Forecaster| forecaster.forecast(&frame, &test_issues()).unwrap();
+            assert_eq!(
+                forecast(loaded.as_ref()),
+                forecast(fitted.forecaster.as_ref())
+            );
+        }
     }
 
     #[test]
     fn after_the_issue_row_only_the_known_future_is_read() {
-        let (frame, fitted) = (frame(), fit());
-        let issue = ROWS - HORIZON - 1;
-        let with = |column: usize, value: f32| {
-            let mut altered = frame.clone();
-            for row in issue + 1..ROWS {
-                altered.values[row * 3 + column] = value;
-            }
-            fitted.forecaster.forecast(&altered, &[issue]).unwrap()
-        };
-        let plain = fitted.forecaster.forecast(&frame, &[issue]).unwrap();
-        assert_eq!(with(0, 1e6), plain);
-        assert_eq!(with(1, f32::NAN), plain);
-        assert_ne!(with(2, 0.5), plain);
+        for model in models() {
+            let (frame, fitted) = (frame(), fit_kind(&model));
+            let issue = ROWS - HORIZON - 1;
+            let with = |column: usize, value: f32| {
+                let mut altered = frame.clone();
+                for row in issue + 1..ROWS {
+                    altered.values[row * 3 + column] = value;
+                }
+                fitted.forecaster.forecast(&altered, &[issue]).unwrap()
+            };
+            let plain = fitted.forecaster.forecast(&frame, &[issue]).unwrap();
+            assert_eq!(with(0, 1e6), plain);
+            assert_eq!(with(1, f32::NAN), plain);
+            assert_ne!(with(2, 0.5), plain);
+        }
     }
 
     #[test]
     fn a_forecast_does_not_depend_on_those_beside_it() {
-        let (frame, fitted) = (frame(), fit());
-        let all = fitted.forecaster.forecast(&frame, &test_issues()).unwrap();
-        let one = fitted
-            .forecaster
-            .forecast(&frame, &test_issues()[5..6])
-            .unwrap();
-        for (a, b) in one.mean.iter().zip(&all.mean[5 * HORIZON..]) {
-            assert!((a - b).abs() < 1e-5);
+        for model in models() {
+            let (frame, fitted) = (frame(), fit_kind(&model));
+            let all = fitted.forecaster.forecast(&frame, &test_issues()).unwrap();
+            let one = fitted
+                .forecaster
+                .forecast(&frame, &test_issues()[5..6])
+                .unwrap();
+            for (a, b) in one.mean.iter().zip(&all.mean[5 * HORIZON..]) {
+                assert!((a - b).abs() < 1e-5);
+            }
+            let none = fitted.forecaster.forecast(&frame, &[]).unwrap();
+            assert!(none.mean.is_empty() && none.quantiles.is_empty());
         }
-        let none = fitted.forecaster.forecast(&frame, &[]).unwrap();
-        assert!(none.mean.is_empty() && none.quantiles.is_empty());
+    }
+
+    /// Two series whose targets differ by their sign alone, which their last values do not show.
+    #[test]
+    fn a_kind_that_knows_series_refuses_others() {
+        let mut two = frame();
+        let names = [("a", 0, ROWS / 2), ("b", 0, ROWS / 2)];
+        let named = names.map(|(name, start, rows)| (name.to_owned(), start, rows));
+        two.layout = Layout::new(Step::HOUR, named);
+        let segrnn = &models()[2];
+        let mut watcher = Watcher::default();
+        let fitted = fit_with(&two, segrnn, &train_params(), &mut watcher).unwrap();
+        assert!(fitted.forecaster.forecast(&two, &[100]).is_ok());
+        let mut other = two.clone();
+        let renamed = names.map(|(name, start, rows)| (format!("{name}2"), start, rows));
+        other.layout = Layout::new(Step::HOUR, renamed);
+        let error = fitted.forecaster.forecast(&other, &[100]).unwrap_err();
+        assert!(error.to_string().contains("series `a2`"), "{error:#}");
+        // A kind that does not tell them apart forecasts any.
+        let mut watcher = Watcher::default();
+        let fitted = fit_with(&two, &model(), &train_params(), &mut watcher).unwrap();
+        assert!(fitted.forecaster.forecast(&other, &[100]).is_ok());
+    }
+
+    #[test]
+    fn every_point_loss_trains() {
+        for loss in [PointLoss::Mse, PointLoss::Mae, PointLoss::Huber] {
+            let params = TrainParams {
+                loss,
+                ..train_params()
+            };
+            let mut watcher = Watcher::default();
+            fit_with(&frame(), &model(), &params, &mut watcher).unwrap();
+            let losses: Vec<f64> = watcher.epochs.iter().map(|e| e.train_loss).collect();
+            assert!(losses[2] < losses[0], "{losses:?}");
+        }
+    }
+
+    #[test]
+    fn a_warm_start_begins_where_a_model_ended() {
+        let trained = fit();
+        let params = TrainParams {
+            epochs: 1,
+            learning_rate: 1e-9,
+            weight_decay: 0.0,
+            ..train_params()
+        };
+        let task_frame = frame();
+        let train: Vec<usize> = (LOOKBACK - 1..280 - HORIZON).collect();
+        let task = FitTask {
+            frame: &task_frame,
+            train: &train,
+            validation: &[300, 301],
+            train_rows: std::slice::from_ref(&(0..280)),
+            model: &model(),
+            train_params: &params,
+            target: Scaler::IDENTITY,
+            resume: None,
+            warm_start: Some(&trained.weights),
+        };
+        let warm = Nets("lstm").fit(&task, &mut Watcher::default()).unwrap();
+        for (name, array) in &trained.weights {
+            let pairs = array.values.iter().zip(&warm.weights[name].values);
+            assert!(
+                pairs.into_iter().all(|(a, b)| (a - b).abs() < 1e-4),
+                "{name}"
+            );
+        }
     }
 
     #[test]
@@ -379,7 +593,8 @@ mod tests {
             lookback: 1,
             horizon: 1,
             quantiles: vec![0.5],
-            architecture: Architecture::Lstm(LstmParams {
+            bounds: Bounds::default(),
+            architecture: Wanted::Lstm(RecurrentParams {
                 hidden: 1,
                 layers: 1,
                 dropout: 0.0,
@@ -423,7 +638,10 @@ mod tests {
             .err()
             .unwrap();
         let message = error.to_string();
-        assert!(message.contains("in epoch 1, batch"), "{message}");
+        assert!(
+            message.contains("in epoch 1, batch") && message.contains("train.learning_rate"),
+            "{message}"
+        );
     }
 
     #[test]
@@ -432,13 +650,13 @@ mod tests {
         let refused = |change: &dyn Fn(&mut Weights)| {
             let mut weights = fitted.weights.clone();
             change(&mut weights);
-            let loaded = Lstm.load(&model(), &frame.columns, &weights);
+            let loaded = load(&model(), &frame, &weights);
             loaded.err().unwrap().to_string()
         };
-        let name = "member1.lstm1.hidden";
+        let name = "member1.cell1.hidden";
         assert_eq!(
             refused(&|w| drop(w.remove(name))),
-            "the weights lack `member1.lstm1.hidden`"
+            "the weights lack `member1.cell1.hidden`"
         );
         let extra = refused(&|w| drop(w.insert("more".to_owned(), w[name].clone())));
         assert!(extra.contains("hold `more`"), "{extra}");
@@ -468,8 +686,14 @@ mod tests {
             train_rows: std::slice::from_ref(&(0..280)),
             model: &model(),
             train_params: &train_params(),
+            target: Scaler::IDENTITY,
+            resume: None,
+            warm_start: None,
         };
-        let error = Lstm.fit(&task, &mut Watcher::default()).err().unwrap();
+        let error = Nets("lstm")
+            .fit(&task, &mut Watcher::default())
+            .err()
+            .unwrap();
         assert_eq!(error.to_string(), "the training part has no window");
     }
 }

@@ -196,7 +196,8 @@ impl<'a> Trainer<'a> {
         self.progress.losses = 0.0;
         let stale = self.progress.is_stale(line.epoch, self.params.patience);
         self.ended = !monitor.epoch(&line, self.params.epochs) || stale;
-        self.heed(Moment::Epoch, monitor)
+        let wish = monitor.between(Moment::Epoch);
+        self.heed(wish, monitor)
     }
 
     /// The rest of an epoch; gives back the mean loss of all of it.
@@ -218,9 +219,15 @@ impl<'a> Trainer<'a> {
                 self.take_in(&mut since, &batches)?;
                 monitor.event(self.told(batches.len(), count));
             }
-            if !last && (report || since.is_long()) {
+            // The end of an epoch is a moment of its own, after its validation.
+            let wish = if last {
+                Wish::GoOn
+            } else {
+                monitor.between(Moment::Step)
+            };
+            if wish != Wish::GoOn || since.are_many() {
                 self.take_in(&mut since, &batches)?;
-                self.heed(Moment::Step, monitor)?;
+                self.heed(wish, monitor)?;
             }
         }
         Ok(self.progress.losses / count as f64)
@@ -249,8 +256,7 @@ impl<'a> Trainer<'a> {
     }
 
     /// Does what is wished for between two steps.
-    fn heed(&mut self, moment: Moment, monitor: &mut dyn Monitor) -> Result<()> {
-        let wish = monitor.between(moment);
+    fn heed(&mut self, wish: Wish, monitor: &mut dyn Monitor) -> Result<()> {
         if wish == Wish::GoOn {
             return Ok(());
         }
@@ -401,9 +407,9 @@ impl Losses {
         self.windows.push(windows);
     }
 
-    /// So many that a signal would wait too long: a step on the CPU takes milliseconds to seconds.
-    fn is_long(&self) -> bool {
-        self.values.len() >= 64
+    /// So many that a GPU would be left with too much work ahead of us to end soon.
+    fn are_many(&self) -> bool {
+        self.values.len() >= 256
     }
 
     fn take(&mut self) -> Result<Vec<(f64, usize)>> {

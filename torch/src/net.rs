@@ -343,3 +343,21 @@ fn spread_outwards(heads: &Tensor, median: usize) -> Tensor {
     }
     Tensor::stack(&quantiles, 3)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_by_hand() {
+        let heads = Tensor::from_slice(&[0.0_f32, 1.0, -1.0]).view([1, 1, 1, 3]);
+        let quantiles = Vec::<f32>::try_from(spread_outwards(&heads, 1).view([3])).unwrap();
+        let softplus = |x: f64| x.exp().ln_1p();
+        let expected = [1.0 - softplus(0.0), 1.0, 1.0 + softplus(-1.0)];
+        for (value, expected) in quantiles.iter().zip(expected) {
+            assert!((f64::from(*value) - expected).abs() < 1e-6, "{quantiles:?}");
+        }
+        assert_eq!(median(&[0.1, 0.5, 0.9]), 1);
+        assert_eq!(median(&[0.5]), 0);
+    }
+}
