@@ -59,6 +59,7 @@ pub fn evaluate(mut context: Context<'_>) -> Result<()> {
                 model: &baseline,
                 train: &train_params,
                 resume: None,
+                warm_start: None,
             },
             &mut Silent,
         )

@@ -56,6 +56,8 @@ pub struct Context<'a> {
     pub inputs: Vec<PathBuf>,
     /// The data set, for a command that reads models and a data set.
     pub data: Option<PathBuf>,
+    /// A model whose weights a training begins with.
+    pub warm_start: Option<PathBuf>,
     /// What it writes.
     pub out: PathBuf,
     /// Who hears of it.

@@ -19,12 +19,9 @@ pub(super) struct LoadedModel {
 }
 
 pub(super) fn read_model(folder: &Path, registry: &Registry) -> Result<LoadedModel> {
-    let json = folder.join("model.json");
-    let file: ModelFile = serde_json::from_str(&fs::read_to_string(&json)?)
-        .with_context(|| json.display().to_string())?;
+    let file = read_file(folder)?;
     let family = registry.family(file.model.kind())?;
-    let path = folder.join("weights.safetensors");
-    let weights = decode_weights(&fs::read(&path)?).with_context(|| path.display().to_string())?;
+    let weights = read_weights(folder)?;
     let task = LoadTask {
         model: &file.model,
         columns: &file.frame_columns(),
@@ -35,6 +32,16 @@ pub(super) fn read_model(folder: &Path, registry: &Registry) -> Result<LoadedMod
         .load(&task, &weights)
         .with_context(|| folder.display().to_string())?;
     Ok(LoadedModel { file, forecaster })
+}
+
+pub(super) fn read_file(folder: &Path) -> Result<ModelFile> {
+    let json = folder.join("model.json");
+    serde_json::from_str(&fs::read_to_string(&json)?).with_context(|| json.display().to_string())
+}
+
+pub(super) fn read_weights(folder: &Path) -> Result<Weights> {
+    let path = folder.join("weights.safetensors");
+    decode_weights(&fs::read(&path)?).with_context(|| path.display().to_string())
 }
 
 impl LoadedModel {

@@ -1,5 +1,6 @@
 //! `krammerti train`: a data set to a model.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
@@ -9,7 +10,7 @@ use super::{Context, dataset, model};
 use crate::data::{Dataset, Frame, Part, Window};
 use crate::event::{Event, Observer};
 use crate::model::{
-    Checkpoint, Epoch, FitTask, Fitted, ModelFile, Moment, Monitor, Registry, Wish,
+    Checkpoint, Epoch, FitTask, Fitted, ModelFile, Moment, Monitor, Registry, Weights, Wish,
 };
 use crate::params::{ModelParams, TrainParams};
 use crate::pipeline::interrupted;
@@ -26,7 +27,16 @@ pub fn train(mut context: Context<'_>) -> Result<()> {
     let spread = dataset.target().scaler.spread();
     let unit = dataset.target().unit.clone();
     let frame = dataset.frame(&dataset.scalers(), 0)?;
-    let kept = Kept::of(&context, &[&path])?;
+    let warm_start = context.warm_start.clone();
+    let warm = match &warm_start {
+        Some(folder) => Some(warm_weights(folder, &params, &dataset, &path)?),
+        None => None,
+    };
+    let inputs: Vec<&Path> = [Some(path.as_path()), warm_start.as_deref()]
+        .into_iter()
+        .flatten()
+        .collect();
+    let kept = Kept::of(&context, &inputs)?;
     let checkpoint = kept.read(&mut context);
     let train = &context.params.train;
     let mut monitor = Told {
@@ -45,6 +55,7 @@ pub fn train(mut context: Context<'_>) -> Result<()> {
             model: &params,
             train,
             resume: checkpoint.as_ref(),
+            warm_start: warm.as_ref(),
         },
         &mut monitor,
     )
@@ -63,6 +74,32 @@ pub fn train(mut context: Context<'_>) -> Result<()> {
     Ok(())
 }
 
+/// The weights to begin with; an error where they are of another shape.
+fn warm_weights(
+    folder: &Path,
+    params: &ModelParams,
+    dataset: &Dataset,
+    data: &Path,
+) -> Result<Weights> {
+    if !params.is_net() {
+        bail!(
+            "--warm-start is for nets: a model of kind `{}` is solved at once",
+            params.kind()
+        );
+    }
+    let file = model::read_file(folder)?;
+    if file.model != *params {
+        bail!(
+            "--warm-start: {} has other parameters under `model` than are asked for; \
+             both must be equal",
+            folder.display()
+        );
+    }
+    file.check(dataset)
+        .with_context(|| format!("{} does not fit {}", folder.display(), data.display()))?;
+    model::read_weights(folder)
+}
+
 /// A model that is to be fitted to the training part of a data set.
 pub(super) struct Fit<'a> {
     pub(super) registry: &'a Registry,
@@ -72,6 +109,7 @@ pub(super) struct Fit<'a> {
     pub(super) model: &'a ModelParams,
     pub(super) train: &'a TrainParams,
     pub(super) resume: Option<&'a Checkpoint>,
+    pub(super) warm_start: Option<&'a Weights>,
 }
 
 /// Fits a model.
@@ -108,7 +146,7 @@ pub(super) fn fit(what: &Fit<'_>, monitor: &mut dyn Monitor) -> Result<Fitted> {
         train_params: train,
         target: dataset.target().scaler,
         resume: what.resume,
-        warm_start: None,
+        warm_start: what.warm_start,
     };
     what.registry.family(model.kind())?.fit(&task, monitor)
 }

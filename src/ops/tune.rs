@@ -142,6 +142,7 @@ fn attempt(
             model,
             train: &params.train,
             resume: None,
+            warm_start: None,
         },
         &mut watch,
     );

@@ -1,6 +1,8 @@
 //! The torch back end, opened by the real binary. `cargo build --workspace` builds it beside the binary.
 
-use crate::sandbox::{Sandbox, binary};
+use rustix::process::Signal;
+
+use crate::sandbox::{Sandbox, binary, wait_until};
 
 const LSTM: &str = "kind: lstm, hidden: 8";
 
@@ -64,6 +66,123 @@ fn a_search_goes_on_where_it_stopped() {
             .read("study/best.json")
             .contains("train.learning_rate")
     );
+}
+
+/// Long enough to be interrupted, and checkpoints after every step.
+fn long_training() -> Sandbox {
+    let sandbox = lstm_sandbox();
+    sandbox.edit(
+        "params.yaml",
+        "epochs: 2",
+        "epochs: 40, checkpoint_minutes: 0",
+    );
+    sandbox.run(&["run", "prepare"]).ok();
+    sandbox
+}
+
+const TRAIN: [&str; 4] = ["train", "data", "--out", "models/net"];
+
+fn weights(sandbox: &Sandbox) -> Vec<(String, Vec<u8>)> {
+    sandbox.files_under("models/net")
+}
+
+#[test]
+fn a_training_that_was_killed_ends_with_the_same_bytes() {
+    let undisturbed = long_training();
+    undisturbed.run(&TRAIN).ok();
+    let killed = long_training();
+    let kept = |sandbox: &Sandbox| sandbox.files_under(".krammerti/checkpoints");
+    // Killed at several places; each try goes on where the one before stood.
+    for place in 0..3 {
+        let mut started = killed.start(&TRAIN);
+        let before = kept(&killed);
+        wait_until("a newer checkpoint", || {
+            let now = kept(&killed);
+            !started.is_running() || (!now.is_empty() && now != before)
+        });
+        assert!(started.is_running(), "it ended before kill {place}");
+        started.signal(Signal::KILL);
+        started.code();
+        wait_until("no process is left", || killed.processes().is_empty());
+    }
+    assert!(!killed.has("models/net"));
+    let ran = killed.run(&TRAIN).ok();
+    assert!(ran.stderr.contains("going on with epoch"), "{ran}");
+    assert!(weights(&killed) == weights(&undisturbed), "other weights");
+    assert!(kept(&killed).is_empty(), "the checkpoint is of no more use");
+}
+
+#[test]
+fn a_training_that_is_told_to_end_keeps_a_checkpoint() {
+    for (signal, code) in [(Signal::TERM, 143), (Signal::INT, 130)] {
+        let sandbox = long_training();
+        let mut started = sandbox.start(&TRAIN);
+        started.wait_until_it_says("epoch 2/40");
+        started.signal(signal);
+        assert_eq!(started.code(), Some(code), "{}", started.stderr());
+        assert!(!sandbox.has("models/net"));
+        let ran = sandbox.run(&TRAIN).ok();
+        assert!(ran.stderr.contains("going on with epoch"), "{ran}");
+    }
+}
+
+#[test]
+fn a_training_can_begin_with_the_weights_of_a_model() {
+    let sandbox = lstm_sandbox();
+    sandbox.run(&["run", "prepare"]).ok();
+    sandbox.run(&TRAIN).ok();
+    let warm = [
+        "train",
+        "data",
+        "--warm-start",
+        "models/net",
+        "--out",
+        "models/next",
+    ];
+    sandbox.run(&warm).ok();
+    let last_loss = |model: &str| -> f64 {
+        let history = sandbox.read(&format!("{model}/history.csv"));
+        let line = history.lines().nth(1).unwrap().to_owned();
+        line.split(',').nth(1).unwrap().parse().unwrap()
+    };
+    assert!(last_loss("models/next") < last_loss("models/net"));
+    // Another shape, and a kind that has no weights to begin with.
+    sandbox.edit("params.yaml", "hidden: 8", "hidden: 6");
+    sandbox
+        .run(&warm)
+        .fails(1, &["models/net has other parameters under `model`"]);
+    sandbox.edit("params.yaml", "kind: lstm, hidden: 6", "kind: ridge");
+    sandbox
+        .run(&warm)
+        .fails(1, &["--warm-start is for nets", "`ridge`"]);
+}
+
+#[test]
+fn a_host_without_a_gpu_is_told_so_in_one_line() {
+    if std::path::Path::new("/dev/nvidia0").exists() {
+        return;
+    }
+    let sandbox = lstm_sandbox();
+    sandbox.run(&["run", "prepare"]).ok();
+    let args: Vec<&str> = TRAIN.into_iter().chain(["--device", "cuda"]).collect();
+    let ran = sandbox.run(&args).fails(1, &["train.device is cuda"]);
+    let told = ran.stderr.lines().filter(|line| line.starts_with("error"));
+    assert_eq!(told.count(), 1, "{ran}");
+}
+
+#[test]
+fn every_kind_of_net_goes_all_the_way() {
+    let kinds = [
+        "kind: gru, hidden: 8, layers: 2, bounds: {lower: -40, upper: 50}",
+        "kind: segrnn, hidden: 8, segment: 6",
+        "kind: linear, kernel: 5",
+    ];
+    for kind in kinds {
+        let sandbox = lstm_sandbox();
+        sandbox.edit("params.yaml", LSTM, kind);
+        let ran = sandbox.run(&["run"]).ok();
+        assert!(ran.stdout.contains("Forecast of"), "{kind}: {ran}");
+    }
 }
 
 #[test]
