@@ -18,6 +18,7 @@ mod quality;
 mod run;
 mod status;
 mod train;
+mod training_log;
 mod tune;
 
 use std::path::PathBuf;

@@ -1,7 +1,11 @@
 //! `krammerti train`: a data set to a model.
 
+use std::ops::Range;
+use std::time::Instant;
+
 use anyhow::{Context as _, Result, bail};
 
+use super::training_log::{Measured, TrainingLog};
 use super::{Context, dataset, model};
 use crate::data::{Dataset, Frame, Part, Window};
 use crate::event::{Event, Observer};
@@ -17,23 +21,17 @@ pub fn train(mut context: Context<'_>) -> Result<()> {
     context.registry.family(params.kind())?;
     let path = context.input()?.clone();
     let dataset = dataset::read_dataset(&path)?;
-    let spread = dataset.target().scaler.spread();
-    let unit = dataset.target().unit.clone();
-    let mut monitor = Told {
-        observer: context.observer,
-        spread,
-        unit: unit.clone(),
-    };
+    let target = dataset.target();
+    let (spread, unit) = (target.scaler.spread(), target.unit.clone());
     let frame = dataset.frame(&dataset.scalers(), 0)?;
-    let fitted = fit(
-        context.registry,
-        &dataset,
-        &frame,
-        &params,
-        &context.params.train,
-        &mut monitor,
-    )
-    .with_context(|| format!("training on {}", path.display()))?;
+    let of_training = || format!("training on {}", path.display());
+    let task =
+        Task::new(&dataset, &frame, &params, &context.params.train).with_context(of_training)?;
+    let log = TrainingLog::begin(&context.out, &[]);
+    let mut monitor = Told::new(context.observer, log, task.train.len(), spread, &unit);
+    let fitted = task
+        .fit(context.registry, &mut monitor)
+        .with_context(of_training)?;
     let file = ModelFile::new(&dataset, &params, &fitted.history);
     model::write_model(&context.out, &file, &fitted.weights, &fitted.history)?;
     if let Some(best) = file.best {
@@ -56,38 +54,108 @@ pub(super) fn fit(
     train: &TrainParams,
     monitor: &mut dyn Monitor,
 ) -> Result<Fitted> {
-    let split = dataset.meta().split;
-    let issues = |part, stride| -> Result<Vec<usize>> {
-        let Some(window) = Window::new(model.lookback, model.horizon, stride) else {
-            bail!("lookback, horizon and stride must not be 0");
-        };
-        let issues = split.issues(part, frame, window);
-        if issues.is_empty() {
-            bail!(
-                "the {part:?} part has no window of {} + {} complete rows: it has {} rows",
-                model.lookback,
-                model.horizon,
-                dataset.count(part)
-            );
-        }
-        Ok(issues)
-    };
-    let task = FitTask {
-        frame,
-        train: &issues(Part::Train, train.stride)?,
-        validation: &issues(Part::Validation, 1)?,
-        train_rows: &split.ranges(Part::Train, &frame.layout),
-        model,
-        train_params: train,
-    };
-    registry.family(model.kind())?.fit(&task, monitor)
+    Task::new(dataset, frame, model, train)?.fit(registry, monitor)
 }
 
-/// Tells each epoch in the unit of the target.
+/// A fit with its windows found.
+struct Task<'a> {
+    frame: &'a Frame,
+    /// Issue rows.
+    train: Vec<usize>,
+    validation: Vec<usize>,
+    train_rows: Vec<Range<usize>>,
+    model: &'a ModelParams,
+    train_params: &'a TrainParams,
+}
+
+impl<'a> Task<'a> {
+    fn new(
+        dataset: &Dataset,
+        frame: &'a Frame,
+        model: &'a ModelParams,
+        train_params: &'a TrainParams,
+    ) -> Result<Self> {
+        let split = dataset.meta().split;
+        let issues = |part, stride| -> Result<Vec<usize>> {
+            let Some(window) = Window::new(model.lookback, model.horizon, stride) else {
+                bail!("lookback, horizon and stride must not be 0");
+            };
+            let issues = split.issues(part, frame, window);
+            if issues.is_empty() {
+                bail!(
+                    "the {part:?} part has no window of {} + {} complete rows: it has {} rows",
+                    model.lookback,
+                    model.horizon,
+                    dataset.count(part)
+                );
+            }
+            Ok(issues)
+        };
+        Ok(Self {
+            frame,
+            train: issues(Part::Train, train_params.stride)?,
+            validation: issues(Part::Validation, 1)?,
+            train_rows: split.ranges(Part::Train, &frame.layout),
+            model,
+            train_params,
+        })
+    }
+
+    fn fit(&self, registry: &Registry, monitor: &mut dyn Monitor) -> Result<Fitted> {
+        let task = FitTask {
+            frame: self.frame,
+            train: &self.train,
+            validation: &self.validation,
+            train_rows: &self.train_rows,
+            model: self.model,
+            train_params: self.train_params,
+        };
+        registry.family(self.model.kind())?.fit(&task, monitor)
+    }
+}
+
+/// Tells each epoch in the unit of the target, and logs it.
 struct Told<'a> {
     observer: &'a mut dyn Observer,
+    /// Gone once it cannot be written.
+    log: Option<TrainingLog>,
+    /// In the training part.
+    windows: usize,
     spread: f64,
-    unit: String,
+    unit: &'a str,
+    /// When the last epoch ended; before the first one, when all began.
+    since: Instant,
+}
+
+impl<'a> Told<'a> {
+    fn new(
+        observer: &'a mut dyn Observer,
+        log: Result<TrainingLog>,
+        windows: usize,
+        spread: f64,
+        unit: &'a str,
+    ) -> Self {
+        let mut told = Self {
+            observer,
+            log: None,
+            windows,
+            spread,
+            unit,
+            since: Instant::now(),
+        };
+        told.keep(log);
+        told
+    }
+
+    /// A log that cannot be written is no reason to lose the training.
+    fn keep(&mut self, log: Result<TrainingLog>) {
+        self.log = log
+            .inspect_err(|error| {
+                let message = format!("the training goes on without its log: {error:#}");
+                self.observer.event(Event::warning(message));
+            })
+            .ok();
+    }
 }
 
 impl Observer for Told<'_> {
@@ -98,15 +166,55 @@ impl Observer for Told<'_> {
 
 impl Monitor for Told<'_> {
     fn epoch(&mut self, epoch: &Epoch, of: usize) -> bool {
+        let seconds = self.since.elapsed().as_secs_f64();
+        let measured = Measured {
+            validation_rmse: epoch.validation_rmse * self.spread,
+            windows_per_second: self.windows as f64 / seconds.max(1e-9),
+        };
         let message = format!(
-            "epoch {}/{of}  loss {:.4}  validation loss {:.4}  RMSE {:.3} {}",
+            "epoch {}/{of}  loss {:.4}  val {:.4}  RMSE {:.3} {}  {:.0} windows/s",
             epoch.epoch,
             epoch.train_loss,
             epoch.validation_loss,
-            epoch.validation_rmse * self.spread,
-            self.unit
+            measured.validation_rmse,
+            self.unit,
+            measured.windows_per_second,
         );
         self.observer.event(Event::note(message));
+        if let Some(mut log) = self.log.take() {
+            self.keep(log.epoch(epoch, &measured).map(|()| log));
+        }
+        self.since = Instant::now();
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_that_fails_is_told_once_and_ends_nothing() {
+        let epoch = Epoch {
+            epoch: 1,
+            train_loss: 0.5,
+            validation_loss: 0.5,
+            validation_rmse: 0.5,
+            learning_rate: 0.1,
+        };
+        let mut events = Vec::new();
+        let mut observer = |event| events.push(event);
+        let log = Err(anyhow::anyhow!("the disk is full"));
+        let mut told = Told::new(&mut observer, log, 100, 4.0, "°C");
+        assert!(told.epoch(&epoch, 2) && told.epoch(&epoch, 2));
+        let warned = |event: &&Event| matches!(event, Event::Warning { .. });
+        assert_eq!(events.iter().filter(warned).count(), 1);
+        let Event::Note { message, .. } = &events[2] else {
+            panic!("{events:?}");
+        };
+        assert!(
+            message.contains("RMSE 2.000 °C") && message.ends_with(" windows/s"),
+            "{message}"
+        );
     }
 }
