@@ -24,10 +24,12 @@ pub(super) struct Kept {
 
 impl Kept {
     /// The place for the training of the sections `model` and `train` on these inputs.
-    pub(super) fn of(context: &Context<'_>, inputs: &[&Path]) -> Result<Self> {
+    pub(super) fn of<'p>(
+        context: &Context<'_>,
+        inputs: impl Iterator<Item = &'p Path>,
+    ) -> Result<Self> {
         let stat_cache = StatCache::default();
         let artifacts = inputs
-            .iter()
             .map(|input| stat_cache.artifact(input))
             .collect::<Result<Vec<_>, _>>()?;
         let mut params: Vec<(String, String)> = ["model", "train"]

@@ -52,15 +52,11 @@ pub fn evaluate(mut context: Context<'_>) -> Result<()> {
             bail!("no baseline is named {kind}");
         };
         let fitted = train::fit(
-            &train::Fit {
-                registry: context.registry,
-                dataset: &dataset,
-                frame: &task.frame,
-                model: &baseline,
-                train: &train_params,
-                resume: None,
-                warm_start: None,
-            },
+            context.registry,
+            &dataset,
+            &task.frame,
+            &baseline,
+            &train_params,
             &mut Silent,
         )
         .with_context(|| format!("baseline {kind}"))?;

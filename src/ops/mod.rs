@@ -19,6 +19,7 @@ mod quality;
 mod run;
 mod status;
 mod train;
+mod training_log;
 mod tune;
 
 use std::path::PathBuf;

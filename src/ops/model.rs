@@ -68,26 +68,31 @@ pub(super) fn write_model(
     Ok(staged.commit()?)
 }
 
+/// The columns of a `history.csv`.
+pub(super) const HISTORY_COLUMNS: [&str; 5] = [
+    "epoch",
+    "train_loss",
+    "validation_loss",
+    "validation_rmse_scaled",
+    "learning_rate",
+];
+
+/// A row of it.
+pub(super) fn history_row(e: &Epoch) -> [String; 5] {
+    [
+        e.epoch.to_string(),
+        e.train_loss.to_string(),
+        e.validation_loss.to_string(),
+        e.validation_rmse.to_string(),
+        e.learning_rate.to_string(),
+    ]
+}
+
 fn history_csv(history: &[Epoch]) -> Result<Vec<u8>> {
     let mut writer = csv::Writer::from_writer(Vec::new());
-    writer.write_record([
-        "epoch",
-        "train_loss",
-        "validation_loss",
-        "validation_rmse_scaled",
-        "learning_rate",
-    ])?;
-    for e in history {
-        let numbers = [
-            e.train_loss,
-            e.validation_loss,
-            e.validation_rmse,
-            e.learning_rate,
-        ];
-        let row = [e.epoch.to_string()]
-            .into_iter()
-            .chain(numbers.map(|number| number.to_string()));
-        writer.write_record(row)?;
+    writer.write_record(HISTORY_COLUMNS)?;
+    for epoch in history {
+        writer.write_record(history_row(epoch))?;
     }
     Ok(writer
         .into_inner()
