@@ -10,6 +10,7 @@ use crate::fs::{self, StagedFolder};
 use crate::model::{
     Epoch, Forecaster, LoadTask, ModelFile, Registry, Weights, decode_weights, encode_weights,
 };
+use crate::params::Device;
 use crate::report;
 
 /// A model that was read from its folder.
@@ -18,7 +19,11 @@ pub(super) struct LoadedModel {
     pub(super) forecaster: Box<dyn Forecaster>,
 }
 
-pub(super) fn read_model(folder: &Path, registry: &Registry) -> Result<LoadedModel> {
+pub(super) fn read_model(
+    folder: &Path,
+    registry: &Registry,
+    device: Device,
+) -> Result<LoadedModel> {
     let file = read_file(folder)?;
     let family = registry.family(file.model.kind())?;
     let weights = read_weights(folder)?;
@@ -27,6 +32,7 @@ pub(super) fn read_model(folder: &Path, registry: &Registry) -> Result<LoadedMod
         columns: &file.frame_columns(),
         series: &file.series,
         target: file.target_scaler(),
+        device,
     };
     let forecaster = family
         .load(&task, &weights)

@@ -126,6 +126,7 @@ fn fit_once(
         columns: &task.frame.columns,
         series: &series,
         target: task.target,
+        device: krammerti::params::Device::Cpu,
     };
     guarded("fit", || {
         let architecture = architecture(&load)?;
@@ -318,6 +319,7 @@ mod tests {
             columns: &frame.columns,
             series: &frame.layout.names(),
             target: Scaler::IDENTITY,
+            device: WantedDevice::Cpu,
         };
         Nets(model.kind()).load(&task, weights)
     }
