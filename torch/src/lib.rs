@@ -19,6 +19,10 @@
 )]
 
 mod device;
+#[cfg_attr(not(test), expect(dead_code, reason = "used by deepar, which follows"))]
+mod distribution;
+#[cfg_attr(not(test), expect(dead_code, reason = "used by deepar, which follows"))]
+mod draws;
 mod entry;
 mod family;
 mod fit;
