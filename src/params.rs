@@ -6,12 +6,14 @@
 
 mod check;
 mod checked;
+mod model;
 mod prepare;
 mod quality;
 mod raw;
 mod raw_quality;
 mod resample;
 mod source;
+mod train;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -21,12 +23,16 @@ use serde_json::Value;
 use crate::yaml;
 
 pub use checked::{
-    Architecture, Device, Dimension, EvaluateParams, Fallback, FeelsLike, LstmParams, ModelParams,
-    Params, PredictParams, RidgeParams, Sampler, SourceParams, TrainParams, TuneParams,
+    Device, Dimension, EvaluateParams, Fallback, FeelsLike, Params, PredictParams, Sampler,
+    SourceParams, TuneParams,
+};
+pub use model::{
+    Architecture, Bounds, DeeparParams, Distribution, LinearParams, ModelParams, RecurrentParams,
+    RidgeParams, SegrnnParams,
 };
 pub use prepare::{
-    Calendar, DewPointParams, FillMethod, FillParams, ForecastParams, Mask, Place, PrepareParams,
-    RollingParams, Scaling, Shift, SplitParams, SplitShares, SunParams, WindPair,
+    Borders, Calendar, DewPointParams, FillMethod, FillParams, ForecastParams, Mask, Place,
+    PrepareParams, RollingParams, Scaling, Shift, SplitParams, SplitShares, SunParams, WindPair,
 };
 pub use quality::{Action, ColumnQuality, Conflicts, OrderedPair, QualityParams, Quantity};
 pub use resample::{Aggregate, Statistic};
@@ -45,6 +51,7 @@ pub use source::requests::{RequestLimits, Token, TokenCarrier, TokenPlace};
 pub use source::times::{
     Ambiguous, Clock, Nonexistent, Notation, SourceTime, TimeFormat, TimeParts, TimePlace,
 };
+pub use train::{PointLoss, Precision, Schedule, TrainParams};
 
 /// Names that no column of a source can have, because the rows themselves are told by them.
 const RESERVED_COLUMNS: [&str; 3] = ["time", "series", "issue_time"];

@@ -65,6 +65,15 @@ impl Layout {
         self.blocks.iter().any(|block| !block.name.is_empty())
     }
 
+    /// The names of all series; empty where there is one without a name.
+    pub fn names(&self) -> Vec<String> {
+        if self.is_named() {
+            self.blocks.iter().map(|block| block.name.clone()).collect()
+        } else {
+            Vec::new()
+        }
+    }
+
     /// The series that a row belongs to; past the last row, the last one. `None` without any.
     pub fn block_of(&self, row: usize) -> Option<&Block> {
         let place = self.blocks.partition_point(|block| block.rows.end <= row);

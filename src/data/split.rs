@@ -2,7 +2,8 @@
 //!
 //! A window is a lookback and the horizon after it, named by its *issue row*: the last row of the
 //! lookback. No window crosses a border between parts or from one series to the next, and none
-//! touches a missing value. The borders are times, the same for every series: a model that is
+//! touches a missing value. With `history` the lookback alone may reach into the part before: it
+//! was observed by then, and published comparisons count these windows too. The borders are times, the same for every series: a model that is
 //! trained on one station must not have seen the future of another one.
 
 use std::ops::Range;
@@ -11,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::frame::{Frame, Role};
 use super::{Block, Layout};
-use crate::params::SplitParams;
+use crate::params::{Borders, SplitParams};
 use crate::time::{Step, format_utc, parse_time};
 
 /// Train, validation and test: spans of time in this order, none empty, with gaps between them
@@ -22,6 +23,7 @@ pub struct Split {
     train: Span,
     validation: Span,
     test: Span,
+    history: bool,
 }
 
 /// From a time up to another one, which is not part of it.
@@ -38,6 +40,9 @@ struct Spans {
     train: SpanAsWritten,
     validation: SpanAsWritten,
     test: SpanAsWritten,
+    /// Whether windows may look back into the part before.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    history: bool,
 }
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -68,24 +73,23 @@ impl Split {
         let first = layout.blocks().iter().map(|block| block.start).min()?;
         let end = |block: &Block| block.time(block.rows.end, layout.step());
         let end = layout.blocks().iter().map(end).max()?;
-        let (validation, test, purge) = match *params {
-            SplitParams::Shares { shares, purge_s } => {
+        let (validation, test) = match params.borders {
+            Borders::Shares(shares) => {
                 let rows = ((end - first) / step) as usize;
                 let border = |share| first + border(rows, share) as i64 * step;
                 let validation = border(shares.train);
-                let test = border(shares.train + shares.validation);
-                (validation, test, purge_s)
+                (validation, border(shares.train + shares.validation))
             }
-            SplitParams::Dates {
+            Borders::Dates {
                 validation_from,
                 test_from,
-                purge_s,
-            } => (validation_from, test_from, purge_s),
+            } => (validation_from, test_from),
         };
         let split = Self {
-            train: Span::new(first, validation - purge),
-            validation: Span::new(validation, test - purge),
+            train: Span::new(first, validation - params.purge_s),
+            validation: Span::new(validation, test - params.purge_s),
             test: Span::new(test, end),
+            history: params.history,
         };
         let filled = |part| split.count(part, layout) > 0;
         Self::PARTS.into_iter().all(filled).then_some(split)
@@ -132,10 +136,17 @@ impl Split {
     pub fn issues(&self, part: Part, frame: &Frame, window: Window) -> Vec<usize> {
         let gaps = Gaps::of(frame);
         let mut issues = Vec::new();
-        for rows in self.ranges(part, &frame.layout) {
-            let first = rows.start + window.lookback - 1;
-            let count = (rows.len() + 1).saturating_sub(window.lookback + window.horizon);
-            let starts = (first..first + count).step_by(window.stride);
+        for block in frame.layout.blocks() {
+            let rows = self.rows(part, block, frame.step());
+            let earliest = if self.history {
+                block.rows.start
+            } else {
+                rows.start
+            };
+            // The row before a part is the first from which a forecast speaks of nothing but it.
+            let first = (earliest + window.lookback).max(rows.start) - 1;
+            let end = rows.end.saturating_sub(window.horizon);
+            let starts = (first..end).step_by(window.stride);
             issues.extend(starts.filter(|&issue| gaps.allow(issue, window)));
         }
         issues
@@ -166,6 +177,7 @@ impl TryFrom<Spans> for Split {
             train: span(&spans.train)?,
             validation: span(&spans.validation)?,
             test: span(&spans.test)?,
+            history: spans.history,
         };
         let parts = [split.train, split.validation, split.test];
         let filled = parts.iter().all(|part| part.from < part.until);
@@ -188,6 +200,7 @@ impl From<Split> for Spans {
             train: span(split.train),
             validation: span(split.validation),
             test: span(split.test),
+            history: split.history,
         }
     }
 }
@@ -275,13 +288,14 @@ mod tests {
     }
 
     fn shares(purge_s: i64) -> SplitParams {
-        SplitParams::Shares {
-            shares: SplitShares {
+        SplitParams {
+            borders: Borders::Shares(SplitShares {
                 train: 0.7,
                 validation: 0.1,
                 test: 0.2,
-            },
+            }),
             purge_s,
+            history: false,
         }
     }
 
@@ -324,10 +338,12 @@ mod tests {
         let ranges = Split::PARTS.map(|part| split.ranges(part, &layout).remove(0));
         assert_eq!(ranges, [0..65, 70..75, 80..100]);
         assert_eq!(Split::new(&layout, &shares(10 * 3600)), None);
-        let dates = SplitParams::Dates {
-            validation_from: 3600 * 50 - 1,
-            test_from: 3600 * 60,
-            purge_s: 0,
+        let dates = SplitParams {
+            borders: Borders::Dates {
+                validation_from: 3600 * 50 - 1,
+                test_from: 3600 * 60,
+            },
+            ..shares(0)
         };
         let split = Split::new(&layout, &dates).expect("three parts");
         let ranges = Split::PARTS.map(|part| split.ranges(part, &layout).remove(0));
@@ -339,6 +355,28 @@ mod tests {
         );
         let odd = json.replacen("1970-01-03T01:59:59Z", "1970-01-03T11:00:00Z", 1);
         assert!(serde_json::from_str::<Split>(&odd).is_err());
+    }
+
+    #[test]
+    fn with_history_only_the_lookback_crosses_a_border() {
+        let layout = layout(100);
+        let params = SplitParams {
+            history: true,
+            ..shares(0)
+        };
+        let split = Split::new(&layout, &params).expect("three parts");
+        let window = Window::new(12, 3, 1).expect("not zero");
+        let frame = frame(vec![0.0; 100]);
+        let issues = |part| split.issues(part, &frame, window);
+        assert_eq!(issues(Part::Train), (11..67).collect::<Vec<_>>());
+        // As many windows as leads fit into a part, whatever the lookback.
+        assert_eq!(issues(Part::Validation), (69..77).collect::<Vec<_>>());
+        assert_eq!(issues(Part::Test), (79..97).collect::<Vec<_>>());
+        let json = serde_json::to_string(&split).expect("JSON");
+        assert_eq!(
+            serde_json::from_str::<Split>(&json).expect("a split"),
+            split
+        );
     }
 
     #[test]

@@ -1,14 +1,19 @@
 //! A trained model as an artifact: everything that predict needs to refuse a series that does not fit.
 
+use std::collections::HashMap;
+
+use anyhow::Context as _;
+use safetensors::SafeTensors;
+use safetensors::tensor::{Dtype, TensorView};
 use serde::{Deserialize, Serialize};
 
-use super::{Array, Epoch, Weights};
+use super::{Array, Checkpoint, Epoch, Weights};
 use crate::data::{Dataset, FrameColumn, Role, Scaler};
 use crate::params::ModelParams;
 use crate::time::Step;
 
 /// The version of `model.json`.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// `model.json`; the weights lie beside it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -24,6 +29,9 @@ pub struct ModelFile {
     pub model: ModelParams,
     /// The columns it sees, in order.
     pub columns: Vec<ModelColumn>,
+    /// The series it was trained on, in their order; empty where there is one without a name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub series: Vec<String>,
     /// The epoch whose weights were kept, and how it did; absent for a model that is solved at once.
     pub best: Option<BestEpoch>,
 }
@@ -106,6 +114,7 @@ impl ModelFile {
                     scaler: c.scaler,
                 })
                 .collect(),
+            series: dataset.panel().layout().names(),
             best: best.map(|epoch| BestEpoch {
                 epoch: epoch.epoch,
                 validation_loss: epoch.validation_loss,
@@ -190,16 +199,49 @@ impl ModelFile {
 
 /// Weights as safetensors. Equal weights give equal bytes.
 pub fn encode_weights(weights: &Weights) -> anyhow::Result<Vec<u8>> {
-    use safetensors::tensor::{Dtype, TensorView};
+    encode(weights, None)
+}
+
+/// Reads weights from safetensors.
+pub fn decode_weights(bytes: &[u8]) -> anyhow::Result<Weights> {
+    decode(&SafeTensors::deserialize(bytes)?)
+}
+
+/// Where a checkpoint keeps its counters and its history among the metadata of its tensors.
+const STATE: &str = "state";
+const HISTORY: &str = "history";
+
+/// A checkpoint as safetensors.
+pub fn encode_checkpoint(checkpoint: &Checkpoint) -> anyhow::Result<Vec<u8>> {
+    let metadata = HashMap::from([
+        (STATE.to_owned(), checkpoint.state.clone()),
+        (
+            HISTORY.to_owned(),
+            serde_json::to_string(&checkpoint.history)?,
+        ),
+    ]);
+    encode(&checkpoint.tensors, Some(metadata))
+}
+
+/// Reads a checkpoint.
+pub fn decode_checkpoint(bytes: &[u8]) -> anyhow::Result<Checkpoint> {
+    let (_, metadata) = SafeTensors::read_metadata(bytes)?;
+    let metadata = metadata.metadata().as_ref();
+    let entry = |name: &str| {
+        let found = metadata.and_then(|all| all.get(name));
+        found.with_context(|| format!("it has no {name}"))
+    };
+    Ok(Checkpoint {
+        state: entry(STATE)?.clone(),
+        history: serde_json::from_str(entry(HISTORY)?)?,
+        tensors: decode(&SafeTensors::deserialize(bytes)?)?,
+    })
+}
+
+fn encode(weights: &Weights, metadata: Option<HashMap<String, String>>) -> anyhow::Result<Vec<u8>> {
     let bytes: Vec<Vec<u8>> = weights
         .values()
-        .map(|array| {
-            array
-                .values
-                .iter()
-                .flat_map(|value| value.to_le_bytes())
-                .collect()
-        })
+        .map(|array| array.values.iter().flat_map(|v| v.to_le_bytes()).collect())
         .collect();
     let views = weights
         .iter()
@@ -209,13 +251,10 @@ pub fn encode_weights(weights: &Weights) -> anyhow::Result<Vec<u8>> {
                 .map(|view| (name.as_str(), view))
         })
         .collect::<Result<Vec<_>, _>>()?;
-    Ok(safetensors::serialize(views, None)?)
+    Ok(safetensors::serialize(views, metadata)?)
 }
 
-/// Reads weights from safetensors.
-pub fn decode_weights(bytes: &[u8]) -> anyhow::Result<Weights> {
-    use safetensors::tensor::Dtype;
-    let tensors = safetensors::SafeTensors::deserialize(bytes)?;
+fn decode(tensors: &SafeTensors<'_>) -> anyhow::Result<Weights> {
     let mut weights = Weights::new();
     for (name, view) in tensors.tensors() {
         anyhow::ensure!(
@@ -265,5 +304,31 @@ mod tests {
             decode_weights(&encode_weights(&Weights::new()).unwrap()).unwrap(),
             Weights::new()
         );
+    }
+
+    #[test]
+    fn a_checkpoint_reads_as_it_was_written() {
+        let values = vec![0.1, f32::MIN_POSITIVE, -0.0];
+        let array = Array {
+            shape: vec![3],
+            values,
+        };
+        let checkpoint = Checkpoint {
+            state: "{\"epoch\":2}".to_owned(),
+            history: vec![Epoch {
+                epoch: 1,
+                train_loss: 0.1 + 0.2,
+                validation_loss: 1.0 / 3.0,
+                validation_rmse: 2.0,
+                learning_rate: 1e-3,
+            }],
+            tensors: Weights::from([("weights".to_owned(), array)]),
+        };
+        let bytes = encode_checkpoint(&checkpoint).unwrap();
+        assert_eq!(decode_checkpoint(&bytes).unwrap(), checkpoint);
+        assert!(decode_checkpoint(&bytes[..bytes.len() - 1]).is_err());
+        let weights = encode_weights(&checkpoint.tensors).unwrap();
+        let error = decode_checkpoint(&weights).unwrap_err();
+        assert!(error.to_string().contains("no state"), "{error}");
     }
 }

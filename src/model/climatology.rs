@@ -8,9 +8,8 @@ use anyhow::{Context, Result, ensure};
 use chrono::{DateTime, Datelike, Timelike};
 
 use super::residual::{self, Point};
-use super::{Array, Family, FitTask, Fitted, Forecaster, Monitor, Weights};
-use crate::data::{Frame, FrameColumn};
-use crate::params::ModelParams;
+use super::{Array, Family, FitTask, Fitted, Forecaster, LoadTask, Monitor, Weights};
+use crate::data::Frame;
 use crate::time::Step;
 
 /// Days of a leap year.
@@ -178,13 +177,8 @@ impl Family for ClimatologyFamily {
         residual::finish(climatology, task, weights)
     }
 
-    fn load(
-        &self,
-        model: &ModelParams,
-        _: &[FrameColumn],
-        weights: &Weights,
-    ) -> Result<Box<dyn Forecaster>> {
-        residual::restore(Climatology::from_weights(weights)?, model, weights)
+    fn load(&self, task: &LoadTask<'_>, weights: &Weights) -> Result<Box<dyn Forecaster>> {
+        residual::restore(Climatology::from_weights(weights)?, task.model, weights)
     }
 }
 
@@ -193,7 +187,7 @@ impl Family for ClimatologyFamily {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::residual::testing::{fit, forecast, frame, message, model};
+    use super::super::residual::testing::{fit, forecast, frame, loading, message, model};
     use super::*;
     use crate::params::Architecture;
 
@@ -304,7 +298,7 @@ mod tests {
         for shape in [vec![366, 7], vec![365, 24], vec![366], vec![]] {
             let values = vec![0.0; shape.iter().product()];
             let weights = Weights::from([(TABLE.to_owned(), Array { shape, values })]);
-            let error = message(ClimatologyFamily.load(&model, &columns, &weights));
+            let error = message(ClimatologyFamily.load(&loading(&model, &columns), &weights));
             assert!(error.contains("climatology"), "{error}");
         }
     }

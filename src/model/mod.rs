@@ -15,12 +15,16 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use anyhow::Result;
+use serde::{Deserialize, Serialize};
 
-use crate::data::Frame;
+use crate::data::{Frame, FrameColumn, Scaler};
 use crate::event::Observer;
 use crate::params::{ModelParams, TrainParams};
 
-pub use artifact::{BestEpoch, Misfit, ModelColumn, ModelFile, decode_weights, encode_weights};
+pub use artifact::{
+    BestEpoch, Misfit, ModelColumn, ModelFile, decode_checkpoint, decode_weights,
+    encode_checkpoint, encode_weights,
+};
 pub use climatology::Climatology;
 pub use naive::{Persistence, SeasonalNaive};
 pub use ridge::Ridge;
@@ -62,10 +66,27 @@ pub struct FitTask<'a> {
     pub model: &'a ModelParams,
     /// How to train it.
     pub train_params: &'a TrainParams,
+    /// The scaling of the target, for what is known of it in its own unit.
+    pub target: Scaler,
+    /// Where an interrupted training of the same task goes on.
+    pub resume: Option<&'a Checkpoint>,
+    /// The weights of a model of the same shape to begin with.
+    pub warm_start: Option<&'a Weights>,
+}
+
+/// All that a training needs to go on as if it had never stopped.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Checkpoint {
+    /// Counters, as JSON that only the family reads.
+    pub state: String,
+    /// The epochs that have ended.
+    pub history: Vec<Epoch>,
+    /// Weights, moments, averages and the best so far.
+    pub tensors: Weights,
 }
 
 /// One line of a training history.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Epoch {
     /// From 1.
     pub epoch: usize,
@@ -105,6 +126,44 @@ pub struct Array {
 pub trait Monitor: Observer {
     /// Called after each epoch. `false` ends the training (a pruned trial).
     fn epoch(&mut self, epoch: &Epoch, of: usize) -> bool;
+
+    /// Asked after each step: what to do before the next one.
+    fn between(&mut self, _: Moment) -> Wish {
+        Wish::GoOn
+    }
+
+    /// Keeps a checkpoint, as it was asked for.
+    fn keep(&mut self, _: Checkpoint) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Where a training stands when it asks what to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// Within an epoch.
+    Step,
+    /// An epoch has ended.
+    Epoch,
+}
+
+/// What a training shall do before its next step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// Nothing but go on.
+    GoOn,
+    /// Give a checkpoint to keep.
+    Keep,
+    /// Give a checkpoint to keep, and end with [`Interrupted`].
+    KeepAndEnd,
+}
+
+/// A training that was asked to end before it was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the training was interrupted in epoch {epoch}")]
+pub struct Interrupted {
+    /// From 1.
+    pub epoch: usize,
 }
 
 /// A way of making models: one architecture with its training.
@@ -116,12 +175,20 @@ pub trait Family: Send + Sync {
     fn fit(&self, task: &FitTask<'_>, monitor: &mut dyn Monitor) -> Result<Fitted>;
 
     /// Rebuilds a fitted model from its weights.
-    fn load(
-        &self,
-        model: &ModelParams,
-        frame_columns: &[crate::data::FrameColumn],
-        weights: &Weights,
-    ) -> Result<Box<dyn Forecaster>>;
+    fn load(&self, task: &LoadTask<'_>, weights: &Weights) -> Result<Box<dyn Forecaster>>;
+}
+
+/// What a fitted model is rebuilt for.
+#[derive(Clone, Copy)]
+pub struct LoadTask<'a> {
+    /// Kind, shape and size of the model.
+    pub model: &'a ModelParams,
+    /// The columns it was fitted on.
+    pub columns: &'a [FrameColumn],
+    /// The names of the series it was fitted on, in their order.
+    pub series: &'a [String],
+    /// The scaling of its target.
+    pub target: Scaler,
 }
 
 /// The families a process can use.

@@ -6,8 +6,8 @@
 use anyhow::{Result, ensure};
 
 use super::residual::{self, Point};
-use super::{Family, FitTask, Fitted, Forecaster, Monitor, Weights};
-use crate::data::{Frame, FrameColumn};
+use super::{Family, FitTask, Fitted, Forecaster, LoadTask, Monitor, Weights};
+use crate::data::Frame;
 use crate::params::{Architecture, ModelParams};
 use crate::time::Step;
 
@@ -70,13 +70,8 @@ impl Family for PersistenceFamily {
         residual::finish(Persistence, task, Weights::new())
     }
 
-    fn load(
-        &self,
-        model: &ModelParams,
-        _: &[FrameColumn],
-        weights: &Weights,
-    ) -> Result<Box<dyn Forecaster>> {
-        residual::restore(Persistence, model, weights)
+    fn load(&self, task: &LoadTask<'_>, weights: &Weights) -> Result<Box<dyn Forecaster>> {
+        residual::restore(Persistence, task.model, weights)
     }
 }
 
@@ -101,13 +96,8 @@ impl Family for SeasonalFamily {
         residual::finish(Self::model(task.model)?, task, Weights::new())
     }
 
-    fn load(
-        &self,
-        model: &ModelParams,
-        _: &[FrameColumn],
-        weights: &Weights,
-    ) -> Result<Box<dyn Forecaster>> {
-        residual::restore(Self::model(model)?, model, weights)
+    fn load(&self, task: &LoadTask<'_>, weights: &Weights) -> Result<Box<dyn Forecaster>> {
+        residual::restore(Self::model(task.model)?, task.model, weights)
     }
 }
 

@@ -187,10 +187,10 @@ fn quantile(sorted: &[f32], level: f64) -> f32 {
 #[cfg(test)]
 pub(super) mod testing {
     use super::*;
-    use crate::data::{FrameColumn, Role};
+    use crate::data::{FrameColumn, Role, Scaler};
     use crate::event::{Event, Observer};
-    use crate::model::{Epoch, Family, Monitor};
-    use crate::params::{Architecture, Device, TrainParams};
+    use crate::model::{Epoch, Family, LoadTask, Monitor};
+    use crate::params::{Architecture, Bounds, TrainParams};
     use crate::time::Step;
 
     /// A frame from its target and other columns, on steps of an hour since 1970.
@@ -228,7 +228,18 @@ pub(super) mod testing {
             lookback,
             horizon,
             quantiles: quantiles.to_vec(),
+            bounds: Bounds::default(),
             architecture,
+        }
+    }
+
+    /// What a model on these columns is rebuilt for.
+    pub(crate) fn loading<'a>(model: &'a ModelParams, columns: &'a [FrameColumn]) -> LoadTask<'a> {
+        LoadTask {
+            model,
+            columns,
+            series: &[],
+            target: Scaler::IDENTITY,
         }
     }
 
@@ -253,18 +264,7 @@ pub(super) mod testing {
                 .map(|end| end - 1)
                 .collect()
         };
-        let train_params = TrainParams {
-            epochs: 1,
-            batch: 1,
-            learning_rate: 1e-3,
-            weight_decay: 0.0,
-            clip: 1.0,
-            patience: 1,
-            stride: 1,
-            seed: 0,
-            threads: 1,
-            device: Device::Cpu,
-        };
+        let train_params = TrainParams::default();
         let train_part = 0..train_rows;
         let task = FitTask {
             frame,
@@ -273,6 +273,9 @@ pub(super) mod testing {
             train_rows: std::slice::from_ref(&train_part),
             model,
             train_params: &train_params,
+            target: Scaler::IDENTITY,
+            resume: None,
+            warm_start: None,
         };
         family.fit(&task, &mut Silent)
     }
@@ -288,7 +291,7 @@ pub(super) mod testing {
         let fitted = fit(family, model, frame).expect("a fit");
         let forecast = fitted.forecaster.forecast(frame, issues).expect("forecast");
         let loaded = family
-            .load(model, &frame.columns, &fitted.weights)
+            .load(&loading(model, &frame.columns), &fitted.weights)
             .expect("a model");
         let again = loaded.forecast(frame, issues).expect("forecast");
         assert_eq!(
@@ -311,7 +314,7 @@ mod tests {
 
     use super::super::Family;
     use super::super::naive::PersistenceFamily;
-    use super::testing::{fit, forecast, frame, message, model};
+    use super::testing::{fit, forecast, frame, loading, message, model};
     use super::*;
     use crate::params::Architecture;
 
@@ -337,14 +340,14 @@ mod tests {
     fn weights_that_do_not_fit_are_refused() {
         let model = model(Architecture::Persistence, 4, 2, &[0.5]);
         let columns = frame(vec![0.0], &[]).columns;
-        let none = message(PersistenceFamily.load(&model, &columns, &Weights::new()));
+        let none = message(PersistenceFamily.load(&loading(&model, &columns), &Weights::new()));
         assert!(none.contains("lack `residual_quantiles`"), "{none}");
         let odd = Array {
             shape: vec![3, 1],
             values: vec![0.0; 3],
         };
         let weights = Weights::from([(RESIDUAL_QUANTILES.to_owned(), odd)]);
-        let shape = message(PersistenceFamily.load(&model, &columns, &weights));
+        let shape = message(PersistenceFamily.load(&loading(&model, &columns), &weights));
         assert!(shape.contains("expected shape [2, 1]"), "{shape}");
     }
 

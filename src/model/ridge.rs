@@ -20,7 +20,7 @@
 use anyhow::{Result, bail, ensure};
 
 use super::residual::{self, Point};
-use super::{Array, Family, FitTask, Fitted, Forecaster, Monitor, Weights};
+use super::{Array, Family, FitTask, Fitted, Forecaster, LoadTask, Monitor, Weights};
 use crate::data::{Frame, FrameColumn, Role, columns_with, target_of};
 use crate::params::{Architecture, ModelParams, RidgeParams};
 
@@ -183,20 +183,19 @@ impl Family for RidgeFamily {
         )
     }
 
-    fn load(
-        &self,
-        model: &ModelParams,
-        frame_columns: &[FrameColumn],
-        weights: &Weights,
-    ) -> Result<Box<dyn Forecaster>> {
-        let inputs = Inputs::of(frame_columns, Self::params(model)?.lags, model.horizon);
-        let shape = [inputs.count() + 1, model.horizon];
+    fn load(&self, task: &LoadTask<'_>, weights: &Weights) -> Result<Box<dyn Forecaster>> {
+        let inputs = Inputs::of(
+            task.columns,
+            Self::params(task.model)?.lags,
+            task.model.horizon,
+        );
+        let shape = [inputs.count() + 1, task.model.horizon];
         let coefficients = residual::weight(weights, COEFFICIENTS, &shape)?.to_vec();
         let ridge = Ridge {
             inputs,
             coefficients,
         };
-        residual::restore(ridge, model, weights)
+        residual::restore(ridge, task.model, weights)
     }
 }
 
@@ -335,7 +334,7 @@ impl Normal {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::residual::testing::{fit, forecast, frame, message, model};
+    use super::super::residual::testing::{fit, forecast, frame, loading, message, model};
     use super::*;
 
     fn ridge(lags: usize, penalty: f64, horizon: usize, levels: &[f64]) -> ModelParams {
@@ -467,7 +466,7 @@ mod tests {
         let wide = frame(cycle(90), &[cycle(90)]);
         let error = message(fitted.forecaster.forecast(&wide, &[50]));
         assert!(error.contains("fitted on 1 columns"), "{error}");
-        let error = message(RidgeFamily.load(&model, &wide.columns, &fitted.weights));
+        let error = message(RidgeFamily.load(&loading(&model, &wide.columns), &fitted.weights));
         assert!(error.contains("expected shape [7, 2]"), "{error}");
     }
 

@@ -52,11 +52,14 @@ pub fn evaluate(mut context: Context<'_>) -> Result<()> {
             bail!("no baseline is named {kind}");
         };
         let fitted = train::fit(
-            context.registry,
-            &dataset,
-            &task.frame,
-            &baseline,
-            &train_params,
+            &train::Fit {
+                registry: context.registry,
+                dataset: &dataset,
+                frame: &task.frame,
+                model: &baseline,
+                train: &train_params,
+                resume: None,
+            },
             &mut Silent,
         )
         .with_context(|| format!("baseline {kind}"))?;

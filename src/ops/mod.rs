@@ -4,6 +4,7 @@
 //! at all, and reports by events; none of them prints.
 
 mod check;
+mod checkpoint;
 mod dataset;
 mod diff;
 mod evaluate;

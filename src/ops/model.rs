@@ -8,7 +8,7 @@ use super::to_json;
 use crate::data::Dataset;
 use crate::fs::{self, StagedFolder};
 use crate::model::{
-    Epoch, Forecaster, ModelFile, Registry, Weights, decode_weights, encode_weights,
+    Epoch, Forecaster, LoadTask, ModelFile, Registry, Weights, decode_weights, encode_weights,
 };
 use crate::report;
 
@@ -25,8 +25,14 @@ pub(super) fn read_model(folder: &Path, registry: &Registry) -> Result<LoadedMod
     let family = registry.family(file.model.kind())?;
     let path = folder.join("weights.safetensors");
     let weights = decode_weights(&fs::read(&path)?).with_context(|| path.display().to_string())?;
+    let task = LoadTask {
+        model: &file.model,
+        columns: &file.frame_columns(),
+        series: &file.series,
+        target: file.target_scaler(),
+    };
     let forecaster = family
-        .load(&file.model, &file.frame_columns(), &weights)
+        .load(&task, &weights)
         .with_context(|| folder.display().to_string())?;
     Ok(LoadedModel { file, forecaster })
 }

@@ -135,11 +135,14 @@ fn attempt(
     };
     let frame = dataset.frame(&dataset.scalers(), 0)?;
     let fitted = train::fit(
-        context.registry,
-        dataset,
-        &frame,
-        model,
-        &params.train,
+        &train::Fit {
+            registry: context.registry,
+            dataset,
+            frame: &frame,
+            model,
+            train: &params.train,
+            resume: None,
+        },
         &mut watch,
     );
     let (best, pruned) = (watch.best, watch.pruned);

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::PrepareParams;
+use super::model::ModelParams;
 use super::source::file::FileSource;
 use super::source::noaa_co2::NoaaCo2Source;
 use super::source::open_meteo::OpenMeteoSource;
-use crate::time::Step;
+use super::train::TrainParams;
 
 /// All of `params.yaml`, checked.
 #[derive(Debug)]
@@ -40,91 +41,6 @@ pub enum SourceParams {
     OpenMeteo(OpenMeteoSource),
     /// The history API of a station.
     Http(Box<super::HttpSource>),
-}
-
-/// What kind of model, and the shape of its windows.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ModelParams {
-    /// How many rows it sees.
-    pub lookback: usize,
-    /// How many leads it forecasts.
-    pub horizon: usize,
-    /// Quantile levels between 0 and 1, increasing; with any, 0.5 is one of them.
-    pub quantiles: Vec<f64>,
-    /// The kind and what belongs to it.
-    pub architecture: Architecture,
-}
-
-/// The kinds of model and what belongs to each.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub enum Architecture {
-    /// The last value goes on.
-    Persistence,
-    /// The last season repeats.
-    Seasonal {
-        /// Its length.
-        season: Step,
-    },
-    /// The mean of the training part for the time of day and year.
-    Climatology,
-    /// A ridge regression for each lead.
-    Ridge(RidgeParams),
-    /// A recurrent net for all leads at once.
-    Lstm(LstmParams),
-}
-
-/// A ridge regression.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct RidgeParams {
-    /// How many of the target's last values it sees.
-    pub lags: usize,
-    /// The penalty on squared weights, as a share of the number of windows.
-    pub penalty: f64,
-}
-
-/// An LSTM with a linear path beside it.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct LstmParams {
-    /// Units in each layer.
-    pub hidden: usize,
-    /// Stacked layers.
-    pub layers: usize,
-    /// Share of units dropped in training.
-    pub dropout: f64,
-    /// Rows read at each recurrent step; the lookback is a multiple of it.
-    pub segment: usize,
-    /// How many last rows reach every lead by a linear map.
-    pub linear_lags: usize,
-    /// Standard deviation of the noise added to its inputs in training, in scaled units.
-    pub noise: f64,
-    /// Nets of this shape that are trained side by side and averaged.
-    pub members: usize,
-}
-
-/// How a model is trained.
-#[derive(Clone, Debug, PartialEq)]
-pub struct TrainParams {
-    /// At most so many passes over the training windows.
-    pub epochs: usize,
-    /// Windows in a step.
-    pub batch: usize,
-    /// The largest learning rate.
-    pub learning_rate: f64,
-    /// The decay of `AdamW`.
-    pub weight_decay: f64,
-    /// The largest norm of a gradient.
-    pub clip: f64,
-    /// Epochs without a better validation loss before it stops.
-    pub patience: usize,
-    /// Rows between two training windows.
-    pub stride: usize,
-    /// Decides initial weights, order of windows and dropout.
-    pub seed: u64,
-    /// CPU threads.
-    pub threads: usize,
-    /// Where it runs.
-    pub device: Device,
 }
 
 /// Where tensors live.
@@ -225,36 +141,4 @@ pub enum Fallback {
     /// The mean of the training part for the time of day and year.
     #[default]
     Climatology,
-}
-
-impl ModelParams {
-    /// The `model.kind` of its architecture.
-    pub fn kind(&self) -> &'static str {
-        match self.architecture {
-            Architecture::Persistence => "persistence",
-            Architecture::Seasonal { .. } => "seasonal",
-            Architecture::Climatology => "climatology",
-            Architecture::Ridge(_) => "ridge",
-            Architecture::Lstm(_) => "lstm",
-        }
-    }
-
-    /// The parameters of a baseline on the same windows as this model.
-    pub fn baseline(&self, kind: &str, ridge_lags: usize) -> Option<Self> {
-        let architecture = match kind {
-            "persistence" => Architecture::Persistence,
-            "seasonal" => Architecture::Seasonal { season: Step::DAY },
-            "climatology" => Architecture::Climatology,
-            "ridge" => Architecture::Ridge(RidgeParams {
-                lags: ridge_lags.min(self.lookback),
-                penalty: 1e-5,
-            }),
-            _ => return None,
-        };
-        Some(Self {
-            architecture,
-            quantiles: Vec::new(),
-            ..self.clone()
-        })
-    }
 }

@@ -207,25 +207,28 @@ pub struct ForecastParams {
     pub lead: bool,
 }
 
-/// Where train, validation and test lie. The purge is a time at the end of train and of validation
-/// that belongs to no part.
+/// Where train, validation and test lie.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum SplitParams {
+pub struct SplitParams {
+    /// Where one part ends and the next begins.
+    pub borders: Borders,
+    /// The time at the end of train and of validation that belongs to no part, in seconds.
+    pub purge_s: i64,
+    /// Whether the lookback of a window may reach into the part before its own.
+    pub history: bool,
+}
+
+/// Where one part of a split ends and the next begins.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Borders {
     /// By shares of the time from the first row to the last.
-    Shares {
-        /// The shares.
-        shares: SplitShares,
-        /// In seconds.
-        purge_s: i64,
-    },
+    Shares(SplitShares),
     /// By dates, in seconds since 1970 UTC.
     Dates {
         /// The first time of the validation part.
         validation_from: i64,
         /// The first time of the test part.
         test_from: i64,
-        /// In seconds.
-        purge_s: i64,
     },
 }
 
@@ -260,9 +263,9 @@ pub enum Scaling {
 impl SplitParams {
     /// The share of the time from `first` to `last` that models are trained on.
     pub fn train_share(&self, first: i64, last: i64) -> f64 {
-        match *self {
-            Self::Shares { shares, .. } => shares.train,
-            Self::Dates {
+        match self.borders {
+            Borders::Shares(shares) => shares.train,
+            Borders::Dates {
                 validation_from, ..
             } => {
                 let share = (validation_from - first) as f64 / (last - first).max(1) as f64;
@@ -371,6 +374,7 @@ struct RawSplit {
     validation_from: Option<String>,
     test_from: Option<String>,
     purge: Option<Step>,
+    history: bool,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -534,7 +538,14 @@ fn check_sun(raw: RawSun) -> Result<SunParams, Invalid> {
 }
 
 fn check_split(raw: &RawSplit) -> Result<SplitParams, Invalid> {
-    let purge_s = raw.purge.map_or(0, Step::seconds);
+    Ok(SplitParams {
+        borders: check_borders(raw)?,
+        purge_s: raw.purge.map_or(0, Step::seconds),
+        history: raw.history,
+    })
+}
+
+fn check_borders(raw: &RawSplit) -> Result<Borders, Invalid> {
     let shares = [raw.train, raw.validation, raw.test];
     match (&raw.validation_from, &raw.test_from) {
         (Some(validation), Some(test)) if shares.iter().all(Option::is_none) => {
@@ -550,16 +561,12 @@ fn check_split(raw: &RawSplit) -> Result<SplitParams, Invalid> {
                 let expected = format!("a time after {validation}");
                 return Err(invalid("prepare.split.test_from", expected, test));
             }
-            Ok(SplitParams::Dates {
+            Ok(Borders::Dates {
                 validation_from,
                 test_from,
-                purge_s,
             })
         }
-        (None, None) => Ok(SplitParams::Shares {
-            shares: check_shares(shares)?,
-            purge_s,
-        }),
+        (None, None) => check_shares(shares).map(Borders::Shares),
         _ => Err(invalid(
             "prepare.split",
             "three shares, or `validation_from` and `test_from`",
@@ -670,15 +677,16 @@ mod tests {
         assert_eq!(lags, ["1d", "-1h"]);
         assert_eq!(params.lags["t"][1].seconds(), -3600);
         assert!((params.sun.unwrap().places[""].latitude - 50.0).abs() < 1e-12);
-        let SplitParams::Dates {
-            validation_from,
-            purge_s,
-            ..
-        } = params.split
+        let Borders::Dates {
+            validation_from, ..
+        } = params.split.borders
         else {
             panic!("{:?}", params.split)
         };
-        assert_eq!((validation_from, purge_s), (1_704_067_200, 172_800));
+        assert_eq!(
+            (validation_from, params.split.purge_s),
+            (1_704_067_200, 172_800)
+        );
         assert!(
             (params
                 .split

@@ -4,15 +4,13 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use crate::time::Step;
-
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Params {
     pub(super) sources: BTreeMap<String, Source>,
     pub(super) prepare: Option<super::prepare::Raw>,
-    pub(super) model: Option<Model>,
-    pub(super) train: Train,
+    pub(super) model: Option<super::model::Raw>,
+    pub(super) train: super::train::Raw,
     pub(super) tune: Option<Tune>,
     pub(super) evaluate: Evaluate,
     pub(super) predict: Predict,
@@ -28,57 +26,6 @@ pub(super) enum Source {
     NoaaCo2(super::source::noaa_co2::RawNoaaCo2),
     OpenMeteo(Box<super::source::open_meteo::Raw>),
     Http(Box<super::source::http::RawHttp>),
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Model {
-    pub(super) kind: String,
-    pub(super) lookback: usize,
-    pub(super) horizon: usize,
-    pub(super) quantiles: Option<Vec<f64>>,
-    pub(super) hidden: Option<usize>,
-    pub(super) layers: Option<usize>,
-    pub(super) dropout: Option<f64>,
-    pub(super) segment: Option<usize>,
-    pub(super) linear_lags: Option<usize>,
-    pub(super) noise: Option<f64>,
-    pub(super) members: Option<usize>,
-    pub(super) lags: Option<usize>,
-    pub(super) penalty: Option<f64>,
-    pub(super) season: Option<Step>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct Train {
-    pub(super) epochs: usize,
-    pub(super) batch: usize,
-    pub(super) learning_rate: f64,
-    pub(super) weight_decay: f64,
-    pub(super) clip: f64,
-    pub(super) patience: usize,
-    pub(super) stride: usize,
-    pub(super) seed: u64,
-    pub(super) threads: usize,
-    pub(super) device: super::Device,
-}
-
-impl Default for Train {
-    fn default() -> Self {
-        Self {
-            epochs: 20,
-            batch: 256,
-            learning_rate: 2e-3,
-            weight_decay: 1e-4,
-            clip: 1.0,
-            patience: 5,
-            stride: 1,
-            seed: 1,
-            threads: 2,
-            device: super::Device::Auto,
-        }
-    }
 }
 
 #[derive(Debug, Deserialize)]

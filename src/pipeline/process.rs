@@ -306,7 +306,12 @@ impl Processes {
         let file = |name: &str| name.split(':').next().map(|file| self.root.join(file));
         allowed.read.extend(files.filter_map(file));
         // What they keep of their own.
-        for own in [".krammerti/studies", ".krammerti/responses"] {
+        for own in [
+            ".krammerti/checkpoints",
+            ".krammerti/responses",
+            ".krammerti/studies",
+            ".krammerti/training",
+        ] {
             allowed.write.push(confine::Output {
                 path: self.root.join(own),
                 kind: confine::Kind::Folder,

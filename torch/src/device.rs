@@ -7,9 +7,8 @@
 use std::path::Path;
 use std::sync::{Once, OnceLock};
 
-use anyhow::Result;
-use krammerti::params::Device as Wanted;
-use tch::Device;
+use krammerti::params::{Device as Wanted, Precision};
+use tch::{Device, Kind};
 
 /// `train.device` is `cuda`, and there is none.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -28,6 +27,47 @@ pub(crate) fn choose(wanted: Wanted) -> Result<Device, NoCuda> {
         Wanted::Cuda => open_cuda(),
         Wanted::Auto if has_nvidia_driver() => Ok(open_cuda().unwrap_or(Device::Cpu)),
         Wanted::Auto | Wanted::Cpu => Ok(Device::Cpu),
+    }
+}
+
+/// The numbers that a body computes in on a device.
+pub(crate) fn kind(precision: Precision, device: Device) -> Kind {
+    match precision {
+        Precision::Float32 => Kind::Float,
+        Precision::Bfloat16 => Kind::BFloat16,
+        Precision::Auto if device.is_cuda() && has_bfloat16() => Kind::BFloat16,
+        Precision::Auto => Kind::Float,
+    }
+}
+
+/// Whether the first GPU multiplies 16 bit numbers in units of its own: compute capability 8 and up.
+/// libtorch's C interface does not say, the driver does.
+#[expect(unsafe_code, reason = "three calls of the driver's C interface")]
+fn has_bfloat16() -> bool {
+    type Init = unsafe extern "C" fn(u32) -> i32;
+    type Get = unsafe extern "C" fn(*mut i32, i32) -> i32;
+    type Attribute = unsafe extern "C" fn(*mut i32, i32, i32) -> i32;
+    /// `CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR`.
+    const MAJOR: i32 = 75;
+    let (mut device, mut major) = (0, 0);
+    // SAFETY: the driver's library, which libtorch has opened; the signatures are those of its
+    // documentation, and every pointer is to a number that lives until the call returns.
+    unsafe {
+        let Ok(driver) = libloading::Library::new("libcuda.so.1") else {
+            return false;
+        };
+        let found = (
+            driver.get::<Init>(b"cuInit"),
+            driver.get::<Get>(b"cuDeviceGet"),
+            driver.get::<Attribute>(b"cuDeviceGetAttribute"),
+        );
+        let (Ok(init), Ok(get), Ok(attribute)) = found else {
+            return false;
+        };
+        init(0) == 0
+            && get(&raw mut device, 0) == 0
+            && attribute(&raw mut major, MAJOR, device) == 0
+            && major >= 8
     }
 }
 

@@ -1,26 +1,52 @@
-//! The family `lstm`: the border between krammerti's traits and the nets.
+//! The families of nets: the border between krammerti's traits and the nets.
 
 use std::sync::{Mutex, PoisonError};
 
-use anyhow::{Result, ensure};
-use krammerti::data::FrameColumn;
-use krammerti::model::{Family, FitTask, Fitted, Forecaster, Monitor, Weights};
-use krammerti::params::ModelParams;
+use anyhow::{Result, bail, ensure};
+use krammerti::event::Event;
+use krammerti::model::{Family, FitTask, Fitted, Forecaster, LoadTask, Monitor, Weights};
+use krammerti::params::Architecture as Wanted;
+use tch::Device;
 
-use crate::forecaster::LstmForecaster;
-use crate::guard::guarded;
-use crate::{device, fit, weights};
+use crate::deepar::Deepar;
+use crate::diagnosis::{OutOfMemory, memory_asked};
+use crate::dlinear::Linear;
+use crate::fit::{self, Machine};
+use crate::forecaster::NetForecaster;
+use crate::guard::{TorchError, guarded};
+use crate::layers::Cell;
+use crate::net::{Architecture, Shape};
+use crate::progress::Progress;
+use crate::recurrent::Recurrent;
+use crate::segrnn::Segrnn;
+use crate::{device, weights};
 
 /// One fit at a time in a process: dropout and noise draw from torch's generator, which is one for
 /// the process, and a fit must not depend on what runs beside it.
 static FITTING: Mutex<()> = Mutex::new(());
 
-/// Recurrent nets that give all leads at once.
-pub(crate) struct Lstm;
+/// One kind of net; they differ in nothing but their architecture.
+pub(crate) struct Nets(pub(crate) &'static str);
 
-impl Family for Lstm {
+/// Every kind of net.
+pub(crate) const KINDS: [&str; 5] = ["lstm", "gru", "segrnn", "linear", "deepar"];
+
+/// The net that a model asks for.
+pub(crate) fn architecture(task: &LoadTask<'_>) -> Result<Box<dyn Architecture>> {
+    let shape = Shape::new(task.model, task.columns, task.series.len(), task.target)?;
+    Ok(match &task.model.architecture {
+        Wanted::Lstm(params) => Box::new(Recurrent::new(shape, Cell::Lstm, params)),
+        Wanted::Gru(params) => Box::new(Recurrent::new(shape, Cell::Gru, params)),
+        Wanted::Segrnn(params) => Box::new(Segrnn::new(shape, params)),
+        Wanted::Linear(params) => Box::new(Linear::new(shape, params)),
+        Wanted::Deepar(params) => Box::new(Deepar::new(shape, task.columns, task.target, params)?),
+        _ => bail!("a model of kind `{}` is no net", task.model.kind()),
+    })
+}
+
+impl Family for Nets {
     fn kind(&self) -> &'static str {
-        "lstm"
+        self.0
     }
 
     fn fit(&self, task: &FitTask<'_>, monitor: &mut dyn Monitor) -> Result<Fitted> {
@@ -30,41 +56,107 @@ impl Family for Lstm {
             "the validation part has no window"
         );
         let _one_at_a_time = FITTING.lock().unwrap_or_else(PoisonError::into_inner);
-        guarded("fit", || {
-            let device = device::choose(task.train_params.device)?;
-            device::use_threads(task.train_params.threads);
-            let (net, history) = fit::fit(task, device, monitor)?;
-            let weights = weights::save(&net)?;
-            let columns = &task.frame.columns;
-            Ok(Fitted {
-                // Rebuilt, so that it is what anyone who loads these weights will have.
-                forecaster: Box::new(LstmForecaster::load(task.model, columns, &weights)?),
-                weights,
-                history,
-            })
-        })
+        let device = device::choose(task.train_params.device)?;
+        device::use_threads(task.train_params.threads);
+        let machine = Machine {
+            device,
+            kind: device::kind(task.train_params.precision, device),
+        };
+        fit_in_memory(task, machine, monitor)
     }
 
-    fn load(
-        &self,
-        model: &ModelParams,
-        frame_columns: &[FrameColumn],
-        weights: &Weights,
-    ) -> Result<Box<dyn Forecaster>> {
+    fn load(&self, task: &LoadTask<'_>, weights: &Weights) -> Result<Box<dyn Forecaster>> {
         guarded("load", || {
-            let forecaster = LstmForecaster::load(model, frame_columns, weights)?;
+            let forecaster = NetForecaster::load(task, weights)?;
             Ok(Box::new(forecaster) as Box<dyn Forecaster>)
         })
     }
 }
 
+/// A fit whose steps are halved once where a GPU has too little memory for them.
+fn fit_in_memory(
+    task: &FitTask<'_>,
+    machine: Machine,
+    monitor: &mut dyn Monitor,
+) -> Result<Fitted> {
+    // A training that went on with halved steps was halved before it was interrupted.
+    let windows = match task.resume {
+        Some(checkpoint) => Progress::unpack(checkpoint)?.windows,
+        None => task.train_params.batch,
+    };
+    let error = match fit_once(task, machine, windows, monitor) {
+        Err(error) => too_large(error, machine.device, windows),
+        fitted => return fitted,
+    };
+    if !error.is::<OutOfMemory>() || machine.device == Device::Cpu || windows < 2 {
+        return Err(error);
+    }
+    let halved = windows.div_ceil(2);
+    monitor.event(Event::warning(format!(
+        "{error}; trying once with steps of {halved} windows, which makes another model"
+    )));
+    let task = FitTask {
+        resume: None,
+        ..*task
+    };
+    fit_once(&task, machine, halved, monitor)
+        .map_err(|error| too_large(error, machine.device, halved))
+}
+
+fn too_large(error: anyhow::Error, device: Device, windows: usize) -> anyhow::Error {
+    let message = error.downcast_ref::<TorchError>().map(|e| &e.message);
+    match message.and_then(|message| memory_asked(message)) {
+        Some(asked) => OutOfMemory {
+            device: if device == Device::Cpu { "CPU" } else { "GPU" },
+            windows,
+            asked,
+        }
+        .into(),
+        None => error,
+    }
+}
+
+fn fit_once(
+    task: &FitTask<'_>,
+    machine: Machine,
+    windows: usize,
+    monitor: &mut dyn Monitor,
+) -> Result<Fitted> {
+    let series = task.frame.layout.names();
+    let load = LoadTask {
+        model: task.model,
+        columns: &task.frame.columns,
+        series: &series,
+        target: task.target,
+    };
+    guarded("fit", || {
+        let architecture = architecture(&load)?;
+        let known = if architecture.knows_series() {
+            series.as_slice()
+        } else {
+            &[]
+        };
+        let (net, history) = fit::fit(task, architecture, known, machine, windows, monitor)?;
+        let weights = weights::save(&net)?;
+        Ok(Fitted {
+            // Rebuilt, so that it is what anyone who loads these weights will have.
+            forecaster: Box::new(NetForecaster::load(&load, &weights)?),
+            weights,
+            history,
+        })
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use krammerti::data::{Frame, Role};
-    use krammerti::event::{Event, Observer};
-    use krammerti::model::{Epoch, Predictions};
-    use krammerti::params::{Architecture, Device, LstmParams, TrainParams};
+    use krammerti::data::{Frame, FrameColumn, Layout, Role, Scaler};
+    use krammerti::event::Observer;
+    use krammerti::model::{Checkpoint, Epoch, Interrupted, Moment, Predictions, Wish};
+    use krammerti::params::{
+        Bounds, DeeparParams, Device as WantedDevice, Distribution, LinearParams, ModelParams,
+        PointLoss, RecurrentParams, SegrnnParams, TrainParams,
+    };
     use krammerti::time::Step;
 
     const LOOKBACK: usize = 24;
@@ -90,21 +182,61 @@ mod tests {
         Frame::single(0, Step::HOUR, columns, values.collect())
     }
 
-    fn model() -> ModelParams {
+    const RECURRENT: RecurrentParams = RecurrentParams {
+        hidden: 6,
+        layers: 2,
+        dropout: 0.1,
+        noise: 0.1,
+        segment: 4,
+        linear_lags: 3,
+        members: 2,
+    };
+
+    const DEEPAR: DeeparParams = DeeparParams {
+        hidden: 12,
+        layers: 2,
+        dropout: 0.1,
+        distribution: Distribution::StudentT,
+        paths: 41,
+        season: 20,
+        members: 2,
+    };
+
+    fn model_of(architecture: Wanted) -> ModelParams {
         ModelParams {
             lookback: LOOKBACK,
             horizon: HORIZON,
             quantiles: vec![0.1, 0.5, 0.9],
-            architecture: Architecture::Lstm(LstmParams {
-                hidden: 6,
-                layers: 2,
-                dropout: 0.1,
-                noise: 0.1,
-                segment: 4,
-                linear_lags: 3,
-                members: 2,
-            }),
+            bounds: Bounds::default(),
+            architecture,
         }
+    }
+
+    fn model() -> ModelParams {
+        model_of(Wanted::Lstm(RECURRENT))
+    }
+
+    /// A small model of each kind.
+    fn models() -> Vec<ModelParams> {
+        let segrnn = SegrnnParams {
+            hidden: 8,
+            dropout: 0.1,
+            // The last segment reaches past the horizon.
+            segment: 4,
+            members: 2,
+        };
+        let linear = LinearParams {
+            kernel: 5,
+            members: 2,
+        };
+        let kinds = [
+            Wanted::Lstm(RECURRENT),
+            Wanted::Gru(RECURRENT),
+            Wanted::Segrnn(segrnn),
+            Wanted::Linear(linear),
+            Wanted::Deepar(DEEPAR),
+        ];
+        kinds.map(model_of).to_vec()
     }
 
     fn train_params() -> TrainParams {
@@ -113,12 +245,9 @@ mod tests {
             batch: 32,
             learning_rate: 5e-3,
             weight_decay: 0.1,
-            clip: 1.0,
-            patience: 5,
-            stride: 1,
-            seed: 1,
             threads: 1,
-            device: Device::Cpu,
+            device: WantedDevice::Cpu,
+            ..TrainParams::default()
         }
     }
 
@@ -127,6 +256,10 @@ mod tests {
         epochs: Vec<Epoch>,
         events: Vec<Event>,
         stop_after: Option<usize>,
+        /// How often it was asked, and at which of these times it ends the training.
+        asked: usize,
+        end_at: Option<usize>,
+        kept: Option<Checkpoint>,
     }
 
     impl Observer for Watcher {
@@ -140,12 +273,36 @@ mod tests {
             self.epochs.push(*epoch);
             self.stop_after != Some(epoch.epoch)
         }
+
+        fn between(&mut self, _: Moment) -> Wish {
+            self.asked += 1;
+            if self.end_at == Some(self.asked) {
+                Wish::KeepAndEnd
+            } else {
+                Wish::GoOn
+            }
+        }
+
+        fn keep(&mut self, checkpoint: Checkpoint) -> Result<()> {
+            self.kept = Some(checkpoint);
+            Ok(())
+        }
     }
 
     fn fit_with(
         frame: &Frame,
         model: &ModelParams,
         train_params: &TrainParams,
+        watcher: &mut Watcher,
+    ) -> Result<Fitted> {
+        fit_from(frame, model, train_params, None, watcher)
+    }
+
+    fn fit_from(
+        frame: &Frame,
+        model: &ModelParams,
+        train_params: &TrainParams,
+        resume: Option<&Checkpoint>,
         watcher: &mut Watcher,
     ) -> Result<Fitted> {
         let train: Vec<usize> = (LOOKBACK - 1..280 - HORIZON).collect();
@@ -157,8 +314,25 @@ mod tests {
             train_rows: std::slice::from_ref(&(0..280)),
             model,
             train_params,
+            target: Scaler::IDENTITY,
+            resume,
+            warm_start: None,
         };
-        Lstm.fit(&task, watcher)
+        Nets(model.kind()).fit(&task, watcher)
+    }
+
+    fn fit_kind(model: &ModelParams) -> Fitted {
+        fit_with(&frame(), model, &train_params(), &mut Watcher::default()).unwrap()
+    }
+
+    fn load(model: &ModelParams, frame: &Frame, weights: &Weights) -> Result<Box<dyn Forecaster>> {
+        let task = LoadTask {
+            model,
+            columns: &frame.columns,
+            series: &frame.layout.names(),
+            target: Scaler::IDENTITY,
+        };
+        Nets(model.kind()).load(&task, weights)
     }
 
     fn fit() -> Fitted {
@@ -183,92 +357,279 @@ mod tests {
     }
 
     #[test]
-    fn it_learns_a_sine() {
+    fn every_kind_learns_a_sine() {
         let frame = frame();
-        let predictions = fit().forecaster.forecast(&frame, &test_issues()).unwrap();
-        let last = |issue: usize| [frame.at(issue, 1); HORIZON];
-        let persistence = Predictions {
-            mean: test_issues().into_iter().flat_map(last).collect(),
-            ..predictions.clone()
-        };
-        let (net, persistence) = (rmse(&frame, &predictions), rmse(&frame, &persistence));
-        assert!(net < 0.2 * persistence, "{net} against {persistence}");
+        for model in models() {
+            let params = TrainParams {
+                epochs: 15,
+                learning_rate: 1e-2,
+                weight_decay: 0.0,
+                ..train_params()
+            };
+            let fitted = fit_with(&frame, &model, &params, &mut Watcher::default()).unwrap();
+            let predictions = fitted.forecaster.forecast(&frame, &test_issues()).unwrap();
+            let last = |issue: usize| [frame.at(issue, 1); HORIZON];
+            let persistence = Predictions {
+                mean: test_issues().into_iter().flat_map(last).collect(),
+                ..predictions.clone()
+            };
+            let (net, persistence) = (rmse(&frame, &predictions), rmse(&frame, &persistence));
+            let kind = model.kind();
+            assert!(
+                net < 0.3 * persistence,
+                "{kind}: {net} against {persistence}"
+            );
+        }
     }
 
     #[test]
     fn predictions_have_their_shape_and_quantiles_do_not_cross() {
-        let predictions = fit().forecaster.forecast(&frame(), &test_issues()).unwrap();
-        let cells = test_issues().len() * HORIZON;
-        assert_eq!(predictions.levels, [0.1, 0.5, 0.9]);
-        assert_eq!(predictions.mean.len(), cells);
-        assert_eq!(predictions.quantiles.len(), cells * 3);
-        assert!(
-            predictions
-                .quantiles
-                .chunks(3)
-                .all(|q| q[0] <= q[1] && q[1] <= q[2])
-        );
+        for model in models() {
+            let forecaster = fit_kind(&model).forecaster;
+            let predictions = forecaster.forecast(&frame(), &test_issues()).unwrap();
+            let cells = test_issues().len() * HORIZON;
+            assert_eq!(predictions.levels, [0.1, 0.5, 0.9]);
+            assert_eq!(predictions.mean.len(), cells);
+            assert_eq!(predictions.quantiles.len(), cells * 3);
+            assert!(
+                predictions
+                    .quantiles
+                    .chunks(3)
+                    .all(|q| q[0] <= q[1] && q[1] <= q[2])
+            );
+        }
+    }
+
+    #[test]
+    fn no_forecast_leaves_the_bounds() {
+        for mut model in models() {
+            model.bounds = Bounds {
+                lower: Some(-0.4),
+                upper: Some(0.3),
+            };
+            let forecaster = fit_kind(&model).forecaster;
+            let predictions = forecaster.forecast(&frame(), &test_issues()).unwrap();
+            let all = predictions.mean.iter().chain(&predictions.quantiles);
+            let (low, high) = all.fold((f32::MAX, f32::MIN), |(low, high), &value| {
+                (low.min(value), high.max(value))
+            });
+            assert!(low >= -0.4 && high <= 0.3, "{}: {low} {high}", model.kind());
+            assert!(low < -0.3 && high > 0.2, "{}: {low} {high}", model.kind());
+        }
     }
 
     #[test]
     fn equal_seeds_give_equal_bytes_and_others_do_not() {
-        let weights = |seed| {
-            let params = TrainParams {
-                seed,
-                ..train_params()
+        for model in models() {
+            let weights = |seed| {
+                let params = TrainParams {
+                    seed,
+                    ..train_params()
+                };
+                let mut watcher = Watcher::default();
+                let fitted = fit_with(&frame(), &model, &params, &mut watcher).unwrap();
+                (fitted.weights, fitted.history)
             };
-            let mut watcher = Watcher::default();
-            let fitted = fit_with(&frame(), &model(), &params, &mut watcher).unwrap();
-            (fitted.weights, fitted.history)
+            assert!(weights(1) == weights(1));
+            assert!(weights(1).0 != weights(2).0);
+        }
+    }
+
+    /// Eight steps an epoch, of which each is asked after: it ends after the first, within an epoch,
+    /// at its end, and before the last step of all.
+    #[test]
+    fn an_interrupted_training_ends_as_one_that_was_not() {
+        let params = TrainParams {
+            epochs: 2,
+            ..train_params()
         };
-        assert!(weights(1) == weights(1));
-        assert!(weights(1).0 != weights(2).0);
+        for model in models() {
+            let mut whole = Watcher::default();
+            let undisturbed = fit_with(&frame(), &model, &params, &mut whole).unwrap();
+            assert_eq!(whole.asked, 2 * 8);
+            for end_at in [1, 3, 8, 9, 15] {
+                let mut first = Watcher {
+                    end_at: Some(end_at),
+                    ..Watcher::default()
+                };
+                let ended = fit_with(&frame(), &model, &params, &mut first)
+                    .err()
+                    .unwrap();
+                assert!(ended.is::<Interrupted>(), "{ended:#}");
+                let kept = first.kept.unwrap();
+                let mut second = Watcher::default();
+                let resumed =
+                    fit_from(&frame(), &model, &params, Some(&kept), &mut second).unwrap();
+                assert!(resumed.weights == undisturbed.weights, "ended at {end_at}");
+                assert_eq!(resumed.history, undisturbed.history);
+            }
+        }
     }
 
     #[test]
     fn a_loaded_model_forecasts_the_same_bytes() {
-        let (frame, fitted) = (frame(), fit());
-        let loaded = Lstm
-            .load(&model(), &frame.columns, &fitted.weights)
-            .unwrap();
-        let forecast =
-            |forecaster: &dyn Forecaster| forecaster.forecast(&frame, &test_issues()).unwrap();
-        assert_eq!(
-            forecast(loaded.as_ref()),
-            forecast(fitted.forecaster.as_ref())
-        );
+        let frame = frame();
+        for model in models() {
+            let fitted = fit_kind(&model);
+            let loaded = load(&model, &frame, &fitted.weights).unwrap();
+            let forecast =
+                |forecaster: &dyn Forecaster| forecaster.forecast(&frame, &test_issues()).unwrap();
+            assert_eq!(
+                forecast(loaded.as_ref()),
+                forecast(fitted.forecaster.as_ref())
+            );
+        }
     }
 
     #[test]
     fn after_the_issue_row_only_the_known_future_is_read() {
-        let (frame, fitted) = (frame(), fit());
-        let issue = ROWS - HORIZON - 1;
-        let with = |column: usize, value: f32| {
-            let mut altered = frame.clone();
-            for row in issue + 1..ROWS {
-                altered.values[row * 3 + column] = value;
-            }
-            fitted.forecaster.forecast(&altered, &[issue]).unwrap()
-        };
-        let plain = fitted.forecaster.forecast(&frame, &[issue]).unwrap();
-        assert_eq!(with(0, 1e6), plain);
-        assert_eq!(with(1, f32::NAN), plain);
-        assert_ne!(with(2, 0.5), plain);
+        for model in models() {
+            let (frame, fitted) = (frame(), fit_kind(&model));
+            let issue = ROWS - HORIZON - 1;
+            let with = |column: usize, value: f32| {
+                let mut altered = frame.clone();
+                for row in issue + 1..ROWS {
+                    altered.values[row * 3 + column] = value;
+                }
+                fitted.forecaster.forecast(&altered, &[issue]).unwrap()
+            };
+            let plain = fitted.forecaster.forecast(&frame, &[issue]).unwrap();
+            assert_eq!(with(0, 1e6), plain);
+            assert_eq!(with(1, f32::NAN), plain);
+            assert_ne!(with(2, 0.5), plain);
+        }
     }
 
     #[test]
     fn a_forecast_does_not_depend_on_those_beside_it() {
-        let (frame, fitted) = (frame(), fit());
-        let all = fitted.forecaster.forecast(&frame, &test_issues()).unwrap();
-        let one = fitted
-            .forecaster
-            .forecast(&frame, &test_issues()[5..6])
-            .unwrap();
-        for (a, b) in one.mean.iter().zip(&all.mean[5 * HORIZON..]) {
-            assert!((a - b).abs() < 1e-5);
+        for model in models() {
+            let (frame, fitted) = (frame(), fit_kind(&model));
+            let all = fitted.forecaster.forecast(&frame, &test_issues()).unwrap();
+            let one = fitted
+                .forecaster
+                .forecast(&frame, &test_issues()[5..6])
+                .unwrap();
+            for (a, b) in one.mean.iter().zip(&all.mean[5 * HORIZON..]) {
+                assert!((a - b).abs() < 1e-5);
+            }
+            let none = fitted.forecaster.forecast(&frame, &[]).unwrap();
+            assert!(none.mean.is_empty() && none.quantiles.is_empty());
         }
-        let none = fitted.forecaster.forecast(&frame, &[]).unwrap();
-        assert!(none.mean.is_empty() && none.quantiles.is_empty());
+    }
+
+    /// Two series whose targets differ by their sign alone, which their last values do not show.
+    #[test]
+    fn a_kind_that_knows_series_refuses_others() {
+        let mut two = frame();
+        let names = [("a", 0, ROWS / 2), ("b", 0, ROWS / 2)];
+        let named = names.map(|(name, start, rows)| (name.to_owned(), start, rows));
+        two.layout = Layout::new(Step::HOUR, named);
+        let segrnn = &models()[2];
+        let mut watcher = Watcher::default();
+        let fitted = fit_with(&two, segrnn, &train_params(), &mut watcher).unwrap();
+        assert!(fitted.forecaster.forecast(&two, &[100]).is_ok());
+        let mut other = two.clone();
+        let renamed = names.map(|(name, start, rows)| (format!("{name}2"), start, rows));
+        other.layout = Layout::new(Step::HOUR, renamed);
+        let error = fitted.forecaster.forecast(&other, &[100]).unwrap_err();
+        assert!(error.to_string().contains("series `a2`"), "{error:#}");
+        // A kind that does not tell them apart forecasts any.
+        let mut watcher = Watcher::default();
+        let fitted = fit_with(&two, &model(), &train_params(), &mut watcher).unwrap();
+        assert!(fitted.forecaster.forecast(&other, &[100]).is_ok());
+    }
+
+    /// The target as counts, as shares, and as what neither distribution is of.
+    #[test]
+    fn deepar_has_a_distribution_for_counts_and_for_shares() {
+        let fit_of = |distribution, target: &dyn Fn(f32) -> f32, bounds| {
+            let mut frame = frame();
+            for row in 0..ROWS {
+                let value = &mut frame.values[row * 3 + 1];
+                *value = target(*value);
+            }
+            let deepar = DeeparParams {
+                distribution,
+                ..DEEPAR
+            };
+            let model = ModelParams {
+                bounds,
+                ..model_of(Wanted::Deepar(deepar))
+            };
+            let params = TrainParams {
+                epochs: 12,
+                learning_rate: 1e-2,
+                weight_decay: 0.0,
+                ..train_params()
+            };
+            let fitted = fit_with(&frame, &model, &params, &mut Watcher::default())?;
+            let predictions = fitted.forecaster.forecast(&frame, &test_issues())?;
+            Ok::<_, anyhow::Error>((rmse(&frame, &predictions), predictions))
+        };
+        let open = Bounds::default();
+        let counts = |value: f32| (10.0 * value + 12.0).round();
+        let (error, of_counts) = fit_of(Distribution::NegativeBinomial, &counts, open).unwrap();
+        assert!(error < 4.0, "{error}, where the deviation is 7");
+        assert!(of_counts.quantiles.iter().all(|value| *value >= 0.0));
+        let median = of_counts.quantiles.iter().skip(1).step_by(3);
+        // Of 41 paths the middle one.
+        assert!(median.into_iter().all(|value| value.fract() == 0.0));
+        let unit = Bounds {
+            lower: Some(0.0),
+            upper: Some(1.0),
+        };
+        let shares = |value: f32| (0.5 + 0.6 * value).clamp(0.0, 1.0);
+        let (error, _) = fit_of(Distribution::Beta, &shares, unit).unwrap();
+        assert!(error < 0.2, "{error}, where the deviation is 0.38");
+        let refused = fit_of(Distribution::NegativeBinomial, &|value| value, open);
+        let message = refused.err().unwrap().to_string();
+        assert!(message.contains("is of counts"), "{message}");
+    }
+
+    #[test]
+    fn every_point_loss_trains() {
+        for loss in [PointLoss::Mse, PointLoss::Mae, PointLoss::Huber] {
+            let params = TrainParams {
+                loss,
+                ..train_params()
+            };
+            let mut watcher = Watcher::default();
+            fit_with(&frame(), &model(), &params, &mut watcher).unwrap();
+            let losses: Vec<f64> = watcher.epochs.iter().map(|e| e.train_loss).collect();
+            assert!(losses[2] < losses[0], "{losses:?}");
+        }
+    }
+
+    #[test]
+    fn a_warm_start_begins_where_a_model_ended() {
+        let trained = fit();
+        let params = TrainParams {
+            epochs: 1,
+            learning_rate: 1e-9,
+            weight_decay: 0.0,
+            ..train_params()
+        };
+        let task_frame = frame();
+        let train: Vec<usize> = (LOOKBACK - 1..280 - HORIZON).collect();
+        let task = FitTask {
+            frame: &task_frame,
+            train: &train,
+            validation: &[300, 301],
+            train_rows: std::slice::from_ref(&(0..280)),
+            model: &model(),
+            train_params: &params,
+            target: Scaler::IDENTITY,
+            resume: None,
+            warm_start: Some(&trained.weights),
+        };
+        let warm = Nets("lstm").fit(&task, &mut Watcher::default()).unwrap();
+        for (name, array) in &trained.weights {
+            let pairs = array.values.iter().zip(&warm.weights[name].values);
+            assert!(
+                pairs.into_iter().all(|(a, b)| (a - b).abs() < 1e-4),
+                "{name}"
+            );
+        }
     }
 
     #[test]
@@ -292,7 +653,8 @@ mod tests {
             lookback: 1,
             horizon: 1,
             quantiles: vec![0.5],
-            architecture: Architecture::Lstm(LstmParams {
+            bounds: Bounds::default(),
+            architecture: Wanted::Lstm(RecurrentParams {
                 hidden: 1,
                 layers: 1,
                 dropout: 0.0,
@@ -336,7 +698,10 @@ mod tests {
             .err()
             .unwrap();
         let message = error.to_string();
-        assert!(message.contains("in epoch 1, batch"), "{message}");
+        assert!(
+            message.contains("in epoch 1, batch") && message.contains("train.learning_rate"),
+            "{message}"
+        );
     }
 
     #[test]
@@ -345,13 +710,13 @@ mod tests {
         let refused = |change: &dyn Fn(&mut Weights)| {
             let mut weights = fitted.weights.clone();
             change(&mut weights);
-            let loaded = Lstm.load(&model(), &frame.columns, &weights);
+            let loaded = load(&model(), &frame, &weights);
             loaded.err().unwrap().to_string()
         };
-        let name = "member1.lstm1.hidden";
+        let name = "member1.cell1.hidden";
         assert_eq!(
             refused(&|w| drop(w.remove(name))),
-            "the weights lack `member1.lstm1.hidden`"
+            "the weights lack `member1.cell1.hidden`"
         );
         let extra = refused(&|w| drop(w.insert("more".to_owned(), w[name].clone())));
         assert!(extra.contains("hold `more`"), "{extra}");
@@ -381,8 +746,14 @@ mod tests {
             train_rows: std::slice::from_ref(&(0..280)),
             model: &model(),
             train_params: &train_params(),
+            target: Scaler::IDENTITY,
+            resume: None,
+            warm_start: None,
         };
-        let error = Lstm.fit(&task, &mut Watcher::default()).err().unwrap();
+        let error = Nets("lstm")
+            .fit(&task, &mut Watcher::default())
+            .err()
+            .unwrap();
         assert_eq!(error.to_string(), "the training part has no window");
     }
 }

@@ -4,185 +4,291 @@
 //! average of the weights. The average is what is validated, kept and given back: it is smoother
 //! than the weights of any one step. It stops when the validation loss has not become better for
 //! `train.patience` epochs, and gives back the best. For one seed, device and number of threads a
-//! training is repeatable to the bit on the CPU.
+//! training is repeatable to the bit on the CPU, interrupted or not.
 
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use krammerti::event::Event;
-use krammerti::model::{Epoch, FitTask, Monitor};
+use krammerti::model::{Checkpoint, Epoch, FitTask, Interrupted, Moment, Monitor, Wish};
 use krammerti::params::TrainParams;
-use rand::seq::SliceRandom;
-use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::SeedableRng;
 use tch::{Device, Kind, Tensor};
 
-use crate::linear::Linear;
+use crate::diagnosis;
 use crate::loss::Loss;
-use crate::lstm::{Config, Net};
+use crate::net::{Architecture, Batch, Net, Pass};
 use crate::optimizer::{self, AdamW};
+use crate::progress::{self, Progress};
 use crate::schedule::Schedule;
-use crate::windows::Windows;
+use crate::weights;
+use crate::windows::{Windows, seeds};
 
 /// Windows of the validation part in memory at once.
 const VALIDATION_BATCH: usize = 1024;
-/// Steps that the average of weights reaches back, as a share of an epoch.
-const AVERAGED: f64 = 0.5;
 /// The least time between two reports of progress. Reading the loss for one makes a GPU wait.
 const REPORT_EVERY: Duration = Duration::from_millis(500);
+/// What a training may keep in memory to spare itself the base of every window, in bytes.
+const MOST_BASES: usize = 1 << 29;
 
-/// A loss that is not a finite number: the rate was too high, or the data hold something odd.
-#[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
-#[error(
-    "the loss became {loss} in epoch {epoch}, batch {batch} of {batches}; a lower train.learning_rate may help"
-)]
-pub(crate) struct NotFinite {
-    loss: f64,
-    epoch: usize,
-    batch: usize,
-    batches: usize,
+/// Where and in which numbers a net is trained.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Machine {
+    pub(crate) device: Device,
+    pub(crate) kind: Kind,
 }
 
-/// Trains a net; gives it back with its best weights, and what happened.
+/// Trains a net in steps of so many windows; gives it back with its best weights, and what happened.
 pub(crate) fn fit(
     task: &FitTask<'_>,
-    device: Device,
+    architecture: Box<dyn Architecture>,
+    series: &[String],
+    machine: Machine,
+    windows: usize,
     monitor: &mut dyn Monitor,
 ) -> Result<(Net, Vec<Epoch>)> {
-    let mut trainer = Trainer::new(task, device)?;
-    let mut history = Vec::new();
-    let mut best = Best::default();
-    for epoch in 1..=trainer.params.epochs {
-        let line = trainer.epoch(epoch, monitor)?;
-        history.push(line);
-        best.offer(&line, &trainer.average);
-        let go_on = monitor.epoch(&line, trainer.params.epochs);
-        if !go_on || best.stale(epoch, trainer.params.patience) {
-            break;
-        }
+    let mut trainer = Trainer::new(task, architecture, series, machine, windows)?;
+    if let Some(checkpoint) = task.resume {
+        trainer.resume(checkpoint)?;
+        let Progress { epoch, batch, .. } = trainer.progress;
+        monitor.event(Event::note(format!(
+            "going on with epoch {epoch} of {} after {batch} of {} steps",
+            trainer.params.epochs,
+            trainer.batches(),
+        )));
     }
-    if let Some(weights) = &best.weights {
-        trainer.net.parameters.assign(weights);
+    while !trainer.is_done() {
+        trainer.epoch(monitor)?;
     }
-    Ok((trainer.net, history))
-}
-
-/// The weights of the epoch with the lowest validation loss.
-#[derive(Default)]
-struct Best {
-    epoch: usize,
-    loss: f64,
-    weights: Option<Tensor>,
-}
-
-impl Best {
-    fn offer(&mut self, line: &Epoch, weights: &Tensor) {
-        // A loss that is no number is never the best, but for want of another.
-        if self.weights.is_none() || line.validation_loss < self.loss || self.loss.is_nan() {
-            self.epoch = line.epoch;
-            self.loss = line.validation_loss;
-            self.weights = Some(weights.copy());
-        }
+    if trainer.progress.best_epoch > 0 {
+        trainer.net.parameters.assign(&trainer.best);
     }
-
-    fn stale(&self, epoch: usize, patience: usize) -> bool {
-        epoch - self.epoch >= patience
-    }
+    Ok((trainer.net, trainer.history))
 }
 
 struct Trainer<'a> {
+    task: &'a FitTask<'a>,
     params: &'a TrainParams,
     windows: Windows,
-    validation: &'a [usize],
-    /// Reshuffled at each epoch.
-    order: Vec<usize>,
-    rng: ChaCha8Rng,
+    pass: Pass,
     net: Net,
     loss: Loss,
     optimizer: AdamW,
     schedule: Schedule,
+    /// The base of each window by its issue row, where there is room for them.
+    bases: Option<Tensor>,
     average: Tensor,
-    steps: usize,
-    /// After the last epoch that ended.
-    validation_loss: Option<f64>,
+    best: Tensor,
+    progress: Progress,
+    history: Vec<Epoch>,
+    ended: bool,
 }
 
 impl<'a> Trainer<'a> {
-    fn new(task: &FitTask<'a>, device: Device) -> Result<Self> {
+    fn new(
+        task: &'a FitTask<'a>,
+        architecture: Box<dyn Architecture>,
+        series: &[String],
+        machine: Machine,
+        batch: usize,
+    ) -> Result<Self> {
         let params = task.train_params;
-        let model = task.model;
-        let config = Config::new(model, &task.frame.columns)?;
-        let windows = Windows::new(task.frame, model.lookback, model.horizon, device);
-        let linear = Linear::solve(&config, &windows, task.train, task.validation)?;
-        let loss = Loss::new(&linear.spread, &model.quantiles);
-        // Dropout draws from torch's own generator; everything else from this one.
-        tch::manual_seed(params.seed as i64);
-        let mut rng = ChaCha8Rng::seed_from_u64(params.seed);
-        let net = Net::draw(config, linear, &mut rng);
-        let batches = task.train.len().div_ceil(params.batch);
-        Ok(Self {
-            windows,
-            validation: task.validation,
-            order: task.train.to_vec(),
-            rng,
-            loss,
-            optimizer: AdamW::new(net.parameters.flat(), params.weight_decay),
-            schedule: Schedule::new(params.learning_rate, batches * params.epochs),
-            average: net.parameters.flat().copy(),
-            net,
+        let shape = architecture.shape();
+        let (lookback, horizon) = (shape.lookback, shape.horizon);
+        let windows = Windows::new(task.frame, lookback, horizon, series, machine.device)?;
+        let constants = architecture.solve(&windows, task.train, task.validation)?;
+        let spread = architecture
+            .spread(&constants)
+            .unwrap_or_else(|| Tensor::ones([shape.horizon], (Kind::Float, machine.device)));
+        let loss = Loss::new(params.loss, &spread, &task.model.quantiles);
+        let mut rng = progress::first_draws(params.seed);
+        let net = Net::draw(architecture, constants, machine.device, &mut rng);
+        if let Some(warm) = task.warm_start {
+            weights::load(&net, warm)?;
+        }
+        let flat = net.parameters.flat();
+        let batches = task.train.len().div_ceil(batch);
+        let mut trainer = Self {
+            task,
             params,
-            steps: 0,
-            validation_loss: None,
-        })
+            windows,
+            pass: Pass {
+                training: true,
+                kind: machine.kind,
+            },
+            loss,
+            optimizer: AdamW::new(flat, params.weight_decay),
+            schedule: Schedule::new(
+                params.schedule,
+                params.learning_rate,
+                batches,
+                params.epochs,
+            ),
+            bases: None,
+            average: flat.copy(),
+            best: flat.copy(),
+            net,
+            progress: Progress::new(batch),
+            history: Vec::new(),
+            ended: false,
+        };
+        trainer.bases = trainer.all_bases();
+        Ok(trainer)
     }
 
-    fn epoch(&mut self, epoch: usize, monitor: &mut dyn Monitor) -> Result<Epoch> {
-        let train_loss = self.train(epoch, monitor)?;
-        let learning_rate = self.schedule.rate(self.steps - 1);
+    /// Takes up where a checkpoint was kept.
+    fn resume(&mut self, checkpoint: &Checkpoint) -> Result<()> {
+        let progress = Progress::unpack(checkpoint)?;
+        ensure!(
+            progress.windows == self.progress.windows,
+            "the checkpoint is of steps of {} windows",
+            progress.windows
+        );
+        self.progress = progress;
+        self.history.clone_from(&checkpoint.history);
+        self.optimizer.set_steps(self.progress.steps);
+        for (name, tensor) in self.kept() {
+            progress::restore(checkpoint, name, tensor)?;
+        }
+        let epoch = self.progress.epoch - 1;
+        self.ended = epoch > 0
+            && self.progress.batch == 0
+            && self.progress.is_stale(epoch, self.params.patience);
+        Ok(())
+    }
+
+    /// The tensors of a checkpoint by name.
+    fn kept(&self) -> [(&'static str, &Tensor); 5] {
+        let [first, second] = self.optimizer.moments();
+        [
+            ("average", &self.average),
+            ("best", &self.best),
+            ("first_moment", first),
+            ("second_moment", second),
+            ("weights", self.net.parameters.flat()),
+        ]
+    }
+
+    fn is_done(&self) -> bool {
+        self.ended || self.progress.epoch > self.params.epochs
+    }
+
+    fn batches(&self) -> usize {
+        self.task.train.len().div_ceil(self.progress.windows)
+    }
+
+    fn epoch(&mut self, monitor: &mut dyn Monitor) -> Result<()> {
+        let train_loss = self.train(monitor)?;
+        let learning_rate = self.schedule.rate(self.progress.steps - 1);
         let (validation_loss, validation_rmse) = self.validate();
-        self.validation_loss = Some(validation_loss);
-        Ok(Epoch {
-            epoch,
+        let line = Epoch {
+            epoch: self.progress.epoch,
             train_loss,
             validation_loss,
             validation_rmse,
             learning_rate,
-        })
+        };
+        if self.progress.is_best(&line) {
+            self.best.copy_(&self.average);
+        }
+        self.history.push(line);
+        self.progress.epoch += 1;
+        self.progress.batch = 0;
+        self.progress.losses = 0.0;
+        let stale = self.progress.is_stale(line.epoch, self.params.patience);
+        self.ended = !monitor.epoch(&line, self.params.epochs) || stale;
+        let wish = monitor.between(Moment::Epoch);
+        self.heed(wish, monitor)
     }
 
-    /// One pass over the training windows; gives back the mean loss.
-    fn train(&mut self, epoch: usize, monitor: &mut dyn Monitor) -> Result<f64, NotFinite> {
-        self.order.shuffle(&mut self.rng);
-        let order = self.windows.issues(&self.order);
-        let batches = order.split(self.params.batch as i64, 0);
-        let mut losses = Tensor::zeros([], (Kind::Double, order.device()));
+    /// The rest of an epoch; gives back the mean loss of all of it.
+    fn train(&mut self, monitor: &mut dyn Monitor) -> Result<f64> {
+        let order = progress::order(self.task.train, self.params.seed, self.progress.epoch);
+        let count = order.len();
+        let order = self.windows.issues(&order);
+        let batches = order.split(self.progress.windows as i64, 0);
+        let mut since = Losses::default();
         let mut reported = Instant::now();
-        for (batch, issues) in (1..).zip(&batches) {
-            losses += self.step(issues) * issues.size()[0] as f64;
-            // Read now and then only, and at the end: a loss that is not finite stays so in the sum.
-            let last = batch == batches.len();
-            if last || reported.elapsed() >= REPORT_EVERY {
+        for batch in self.progress.batch..batches.len() {
+            let issues = &batches[batch];
+            since.push(self.step(issues), issues.size()[0] as usize);
+            self.progress.batch = batch + 1;
+            let last = batch + 1 == batches.len();
+            let report = last || reported.elapsed() >= REPORT_EVERY;
+            if report {
                 reported = Instant::now();
-                let seen = (batch * self.params.batch).min(self.order.len());
-                let loss = losses.double_value(&[]) / seen as f64;
-                check_finite(loss, epoch, batch, batches.len())?;
-                monitor.event(self.progress(epoch, batches.len(), loss));
+                self.take_in(&mut since, &batches)?;
+                monitor.event(self.told(batches.len(), count));
+            }
+            // The end of an epoch is a moment of its own, after its validation.
+            let wish = if last {
+                Wish::GoOn
+            } else {
+                monitor.between(Moment::Step)
+            };
+            if wish != Wish::GoOn || since.are_many() {
+                self.take_in(&mut since, &batches)?;
+                self.heed(wish, monitor)?;
             }
         }
-        Ok(losses.double_value(&[]) / self.order.len() as f64)
+        Ok(self.progress.losses / count as f64)
+    }
+
+    /// Reads the losses since the last time, which makes a GPU wait, and ends where one is odd.
+    fn take_in(&mut self, since: &mut Losses, batches: &[Tensor]) -> Result<()> {
+        let first = self.progress.batch - since.values.len();
+        for (place, (loss, windows)) in since.take()?.into_iter().enumerate() {
+            if !loss.is_finite() {
+                let batch = first + place;
+                let past = self.windows.inputs(&batches[batch]).past;
+                return Err(diagnosis::NotFinite {
+                    loss,
+                    epoch: self.progress.epoch,
+                    batch: batch + 1,
+                    batches: batches.len(),
+                    learning_rate: self.params.learning_rate,
+                    columns: diagnosis::odd_columns(&past, &self.task.frame.columns),
+                }
+                .into());
+            }
+            self.progress.losses += loss * windows as f64;
+        }
+        Ok(())
+    }
+
+    /// Does what is wished for between two steps.
+    fn heed(&mut self, wish: Wish, monitor: &mut dyn Monitor) -> Result<()> {
+        if wish == Wish::GoOn {
+            return Ok(());
+        }
+        monitor.keep(self.progress.pack(&self.history, &self.kept())?)?;
+        // Nothing is left to interrupt after the last epoch.
+        if wish == Wish::Keep || self.is_done() {
+            return Ok(());
+        }
+        Err(Interrupted {
+            epoch: self.progress.epoch,
+        }
+        .into())
     }
 
     /// Steps of the whole training, so that the time left is that of the whole training too.
-    fn progress(&self, epoch: usize, batches: usize, loss: f64) -> Event {
+    fn told(&self, batches: usize, count: usize) -> Event {
         let epochs = self.params.epochs;
-        let mut message = format!("epoch {epoch}/{epochs}  loss {loss:.3}");
-        if let Some(validation) = self.validation_loss {
-            message.push_str(&format!("  val {validation:.3}"));
+        let Progress {
+            epoch,
+            batch,
+            losses,
+            ..
+        } = self.progress;
+        let seen = (batch * self.progress.windows).min(count);
+        let mut message = format!("epoch {epoch}/{epochs}  loss {:.3}", losses / seen as f64);
+        if let Some(last) = self.history.last() {
+            message.push_str(&format!("  val {:.3}", last.validation_loss));
         }
         Event::Progress {
             stage: None,
             what: "step".to_owned(),
-            done: self.steps as u64,
+            done: self.progress.steps as u64,
             total: (batches * epochs) as u64,
             message,
         }
@@ -190,24 +296,62 @@ impl<'a> Trainer<'a> {
 
     /// One step of the optimiser; gives back the loss before it.
     fn step(&mut self, issues: &Tensor) -> Tensor {
-        let inputs = self.windows.inputs(issues);
-        let forecast = self.net.forward(&inputs, true);
-        let loss = self.loss.of(&forecast, &self.windows.truth(issues));
+        progress::seed_step(self.params.seed, self.progress.steps);
+        let batch = self.batch(issues);
+        let architecture = &*self.net.architecture;
+        let tensors = self.net.tensors(self.pass);
+        let loss = architecture.loss(&tensors, &batch, &self.loss, self.pass);
         let gradient = self.net.parameters.gradient(&loss);
         let gradient = optimizer::clip(&gradient, self.params.clip);
         let flat = self.net.parameters.flat();
-        let rate = self.schedule.rate(self.steps);
+        let rate = self.schedule.rate(self.progress.steps);
         self.optimizer.step(flat, &gradient, rate);
-        self.steps += 1;
+        self.progress.steps += 1;
         self.average_in();
-        loss.detach().to_kind(Kind::Double)
+        loss.detach()
+    }
+
+    fn batch(&self, issues: &Tensor) -> Batch {
+        let inputs = self.windows.inputs(issues);
+        let base = match &self.bases {
+            Some(bases) => bases.index_select(0, issues),
+            None => self.net.architecture.base(&self.net.constants, &inputs),
+        };
+        Batch {
+            base,
+            truth: self.windows.truth(issues),
+            inputs,
+        }
+    }
+
+    /// `[rows, leads]`: no step changes a base, so each is computed once.
+    fn all_bases(&self) -> Option<Tensor> {
+        // Where nothing is solved the base is the last value, which is as quick to read.
+        if self.net.constants.is_empty() {
+            return None;
+        }
+        let _no_grad = tch::no_grad_guard();
+        let architecture = &*self.net.architecture;
+        let (rows, horizon) = (self.task.frame.rows(), architecture.shape().horizon);
+        if rows * horizon as usize * size_of::<f32>() > MOST_BASES {
+            return None;
+        }
+        let bases = Tensor::zeros([rows as i64, horizon], (Kind::Float, self.average.device()));
+        for issues in [self.task.train, self.task.validation] {
+            for chunk in issues.chunks(4 * VALIDATION_BATCH) {
+                let rows = self.windows.issues(chunk);
+                let base = architecture.base(&self.net.constants, &self.windows.inputs(&rows));
+                let _ = bases.shallow_clone().index_copy_(0, &rows, &base);
+            }
+        }
+        Some(bases)
     }
 
     /// Moves the average towards the present weights; early on it forgets the first draws faster.
     fn average_in(&mut self) {
         let _no_grad = tch::no_grad_guard();
-        let reach = self.order.len() as f64 / self.params.batch as f64 * AVERAGED;
-        let share = 1.0 / reach.min(self.steps as f64 / 5.0).max(1.0);
+        let reach = self.batches() as f64 * self.params.average;
+        let share = 1.0 / reach.min(self.progress.steps as f64 / 5.0).max(1.0);
         let _ = self.average.lerp_(self.net.parameters.flat(), share);
     }
 
@@ -222,32 +366,61 @@ impl<'a> Trainer<'a> {
 
     fn scores(&self) -> (f64, f64) {
         let _no_grad = tch::no_grad_guard();
+        let pass = Pass {
+            training: false,
+            ..self.pass
+        };
+        let architecture = &*self.net.architecture;
+        let tensors = self.net.tensors(pass);
         let (mut loss, mut squares) = (0.0, 0.0);
-        for batch in self.validation.chunks(VALIDATION_BATCH) {
-            let issues = self.windows.issues(batch);
-            let truth = self.windows.truth(&issues);
-            let forecast = self
-                .net
-                .forward(&self.windows.inputs(&issues), false)
+        for rows in self.task.validation.chunks(VALIDATION_BATCH) {
+            let mut batch = self.batch(&self.windows.issues(rows));
+            batch.inputs.seeds = seeds(self.task.frame, rows);
+            let forecast = architecture
+                .sketch(&tensors, &batch.inputs, &batch.base, pass)
                 .averaged();
-            let count = batch.len() as f64;
-            loss += self.loss.of(&forecast, &truth).double_value(&[]) * count;
-            let square = (&forecast.mean - &truth).square().mean(Kind::Double);
+            let of_batch = if architecture.has_own_loss() {
+                architecture.loss(&tensors, &batch, &self.loss, pass)
+            } else {
+                self.loss.of(&forecast, &batch.truth)
+            };
+            let count = rows.len() as f64;
+            loss += of_batch.double_value(&[]) * count;
+            let square = (&forecast.mean - &batch.truth).square().mean(Kind::Double);
             squares += square.double_value(&[]) * count;
         }
-        let count = self.validation.len() as f64;
+        let count = self.task.validation.len() as f64;
         (loss / count, (squares / count).sqrt())
     }
 }
 
-fn check_finite(loss: f64, epoch: usize, batch: usize, batches: usize) -> Result<(), NotFinite> {
-    if loss.is_finite() {
-        return Ok(());
+/// Losses of steps that are still on the device, and how many windows each is the mean of.
+#[derive(Default)]
+struct Losses {
+    values: Vec<Tensor>,
+    windows: Vec<usize>,
+}
+
+impl Losses {
+    fn push(&mut self, loss: Tensor, windows: usize) {
+        self.values.push(loss);
+        self.windows.push(windows);
     }
-    Err(NotFinite {
-        loss,
-        epoch,
-        batch,
-        batches,
-    })
+
+    /// So many that a GPU would be left with too much work ahead of us to end soon.
+    fn are_many(&self) -> bool {
+        self.values.len() >= 256
+    }
+
+    fn take(&mut self) -> Result<Vec<(f64, usize)>> {
+        if self.values.is_empty() {
+            return Ok(Vec::new());
+        }
+        let values = Tensor::stack(&std::mem::take(&mut self.values), 0);
+        let values = Vec::<f64>::try_from(values.to_kind(Kind::Double))?;
+        Ok(values
+            .into_iter()
+            .zip(std::mem::take(&mut self.windows))
+            .collect())
+    }
 }

@@ -4,50 +4,57 @@
 //! a GPU as on one without.
 
 use anyhow::{Result, ensure};
-use krammerti::data::{Frame, FrameColumn};
-use krammerti::model::{Forecaster, Predictions, Weights};
-use krammerti::params::ModelParams;
+use krammerti::data::Frame;
+use krammerti::model::{Forecaster, LoadTask, Predictions, Weights};
 use tch::{Device, Tensor};
 
+use crate::family::architecture;
 use crate::guard::guarded;
-use crate::lstm::{Config, Forecast, Net};
+use crate::net::{Forecast, Net, Pass};
 use crate::weights;
-use crate::windows::Windows;
+use crate::windows::{Windows, seeds};
 
 /// Windows in memory at once.
 const BATCH: usize = 1024;
 
 /// A net with its weights.
-pub(crate) struct LstmForecaster {
+pub(crate) struct NetForecaster {
     net: Net,
+    /// The series that it tells from one another; empty where it does not.
+    series: Vec<String>,
 }
 
-impl LstmForecaster {
+impl NetForecaster {
     /// Rebuilds a net from its weights.
-    pub(crate) fn load(
-        model: &ModelParams,
-        columns: &[FrameColumn],
-        weights: &Weights,
-    ) -> Result<Self> {
-        let net = Net::zeros(Config::new(model, columns)?, Device::Cpu);
+    pub(crate) fn load(task: &LoadTask<'_>, weights: &Weights) -> Result<Self> {
+        let architecture = architecture(task)?;
+        let series = if architecture.knows_series() {
+            task.series.to_vec()
+        } else {
+            Vec::new()
+        };
+        let net = Net::zeros(architecture, Device::Cpu);
         weights::load(&net, weights)?;
-        Ok(Self { net })
+        Ok(Self { net, series })
     }
 
     fn forecast_all(&self, frame: &Frame, issues: &[usize]) -> Result<Predictions> {
         let _no_grad = tch::no_grad_guard();
-        let config = &self.net.config;
-        let (lookback, horizon) = (config.lookback as usize, config.horizon as usize);
-        let windows = Windows::new(frame, lookback, horizon, Device::Cpu);
+        let shape = self.net.architecture.shape();
+        let (lookback, horizon) = (shape.lookback, shape.horizon);
+        let windows = Windows::new(frame, lookback, horizon, &self.series, Device::Cpu)?;
+        let cells = issues.len() * horizon as usize;
         let mut predictions = Predictions {
-            horizon,
-            levels: config.levels.clone(),
-            mean: Vec::with_capacity(issues.len() * horizon),
-            quantiles: Vec::with_capacity(issues.len() * horizon * config.levels.len()),
+            horizon: horizon as usize,
+            levels: shape.levels.clone(),
+            mean: Vec::with_capacity(cells),
+            quantiles: Vec::with_capacity(cells * shape.levels.len()),
         };
         for batch in issues.chunks(BATCH) {
-            let inputs = windows.inputs(&windows.issues(batch));
-            let Forecast { mean, quantiles } = self.net.forward(&inputs, false).averaged();
+            let mut inputs = windows.inputs(&windows.issues(batch));
+            inputs.seeds = seeds(frame, batch);
+            let Forecast { mean, quantiles } =
+                self.net.forecast(&inputs, Pass::FORECAST).averaged();
             predictions.mean.extend(values(&mean)?);
             if let Some(quantiles) = quantiles {
                 predictions.quantiles.extend(values(&quantiles)?);
@@ -57,9 +64,9 @@ impl LstmForecaster {
     }
 }
 
-impl Forecaster for LstmForecaster {
+impl Forecaster for NetForecaster {
     fn forecast(&self, frame: &Frame, issues: &[usize]) -> Result<Predictions> {
-        let columns = self.net.config.columns as usize;
+        let columns = self.net.architecture.shape().columns as usize;
         ensure!(
             frame.width() == columns,
             "the model was fitted on {columns} columns, this data set has {}",

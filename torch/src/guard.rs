@@ -8,10 +8,20 @@ use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
 
-use anyhow::{Result, anyhow};
+use anyhow::Result;
 
 thread_local! {
     static GUARDED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// What libtorch said, in one line.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{doing}: libtorch: {message}")]
+pub(crate) struct TorchError {
+    /// What was being done.
+    doing: String,
+    /// The first line.
+    pub(crate) message: String,
 }
 
 /// Runs `work`; a panic in it becomes an error and prints nothing.
@@ -22,8 +32,11 @@ pub(crate) fn guarded<T>(doing: &str, work: impl FnOnce() -> Result<T>) -> Resul
     let result = catch_unwind(AssertUnwindSafe(work));
     GUARDED.set(outer);
     result.unwrap_or_else(|panic| {
-        let message = first_line(&panic_text(panic.as_ref()));
-        Err(anyhow!("{doing}: libtorch: {message}"))
+        Err(TorchError {
+            doing: doing.to_owned(),
+            message: first_line(&panic_text(panic.as_ref())),
+        }
+        .into())
     })
 }
 
@@ -85,7 +98,7 @@ mod tests {
     #[test]
     fn errors_and_values_pass() {
         assert_eq!(guarded("x", || Ok(3)).unwrap(), 3);
-        let error = guarded::<()>("x", || Err(anyhow!("plain"))).unwrap_err();
+        let error = guarded::<()>("x", || Err(anyhow::anyhow!("plain"))).unwrap_err();
         assert_eq!(error.to_string(), "plain");
     }
 }

@@ -4,10 +4,12 @@
 //! the registry of `krammerti` and knows nothing of files, pipelines or the terminal.
 //!
 //! ```text
-//! family ─▶ device            where tensors live
-//!        ─▶ fit ─▶ lstm       the net        ─▶ parameters, linear
-//!              ─▶ windows     what it reads
-//!              ─▶ loss, schedule, optimizer
+//! family ─▶ device                      where tensors live
+//!        ─▶ fit ─▶ net                  what every kind has in common
+//!              ─▶ recurrent, segrnn,    the kinds         ─▶ layers, linear_path
+//!                 dlinear, deepar                          ─▶ emission, distribution, draws
+//!              ─▶ parameters, link, windows               what they read and stay within
+//!              ─▶ loss, schedule, optimizer, progress, diagnosis
 //!        ─▶ forecaster, weights
 //! ```
 //!
@@ -18,22 +20,29 @@
     expect(clippy::float_cmp, reason = "equal bytes are what is promised")
 )]
 
+mod deepar;
 mod device;
-#[cfg_attr(not(test), expect(dead_code, reason = "used by deepar, which follows"))]
+mod diagnosis;
 mod distribution;
-#[cfg_attr(not(test), expect(dead_code, reason = "used by deepar, which follows"))]
+mod dlinear;
 mod draws;
+mod emission;
 mod entry;
 mod family;
 mod fit;
 mod forecaster;
 mod guard;
-mod linear;
+mod layers;
+mod linear_path;
+mod link;
 mod loss;
-mod lstm;
+mod net;
 mod optimizer;
 mod parameters;
+mod progress;
+mod recurrent;
 mod schedule;
+mod segrnn;
 mod weights;
 mod windows;
 
@@ -43,5 +52,9 @@ use krammerti::model::Registry;
 
 /// All families: those that need no libtorch, and those of this crate.
 pub fn registry() -> Registry {
-    Registry::builtin().with(Box::new(family::Lstm))
+    family::KINDS
+        .into_iter()
+        .fold(Registry::builtin(), |registry, kind| {
+            registry.with(Box::new(family::Nets(kind)))
+        })
 }

@@ -1,12 +1,13 @@
 //! What a training makes small.
 //!
-//! Errors are measured in units of the lead: what the linear path leaves there, taken to a power.
-//! With the power 1 every lead counts the same, and the far ones, where most of the error of a
+//! Errors are measured in units of the lead: how far the truth lies from what a forecast begins
+//! with, taken to a power; in scaled units where a kind of net does not know it. With the power 1 every lead counts the same, and the far ones, where most of the error of a
 //! forecast lies, are neglected; with 0 the near ones do not count at all.
 
+use krammerti::params::PointLoss;
 use tch::{Kind, Tensor};
 
-use crate::lstm::Forecast;
+use crate::net::Forecast;
 
 /// How far the unit of a lead follows its spread.
 const POWER: f64 = 0.5;
@@ -17,6 +18,7 @@ const QUANTILES: f64 = 3.0;
 
 /// A loss over all leads.
 pub(crate) struct Loss {
+    point: PointLoss,
     /// `[horizon]`: one over the unit of each lead.
     weight: Tensor,
     /// `[levels]`.
@@ -24,13 +26,14 @@ pub(crate) struct Loss {
 }
 
 impl Loss {
-    /// For leads with this spread.
-    pub(crate) fn new(spread: &Tensor, levels: &[f64]) -> Self {
+    /// For leads with this spread, `[horizon]`.
+    pub(crate) fn new(point: PointLoss, spread: &Tensor, levels: &[f64]) -> Self {
         let levels: Vec<f32> = levels.iter().map(|&level| level as f32).collect();
         let unit = spread.pow_tensor_scalar(POWER);
         // So that the loss is 1 where the net adds nothing, whatever the power and the data.
         let left = (spread / &unit).square().mean(Kind::Float).sqrt();
         Self {
+            point,
             weight: (unit * left).reciprocal(),
             levels: Tensor::from_slice(&levels).to(spread.device()),
         }
@@ -38,12 +41,20 @@ impl Loss {
 
     /// The mean over members, windows and leads.
     pub(crate) fn of(&self, forecast: &Forecast, truth: &Tensor) -> Tensor {
-        let squared = ((&forecast.mean - truth) * &self.weight)
-            .square()
-            .mean(Kind::Float);
+        let point = self.point((&forecast.mean - truth) * &self.weight);
         match &forecast.quantiles {
-            Some(quantiles) => squared + self.pinball(quantiles, truth) * QUANTILES,
-            None => squared,
+            Some(quantiles) => point + self.pinball(quantiles, truth) * QUANTILES,
+            None => point,
+        }
+    }
+
+    /// Of errors in units of their lead.
+    fn point(&self, error: Tensor) -> Tensor {
+        match self.point {
+            PointLoss::Mse => error.square().mean(Kind::Float),
+            PointLoss::Mae => error.abs().mean(Kind::Float),
+            // Huber 1964 with δ = 1: ½e² within, |e| - ½ beyond.
+            PointLoss::Huber => error.huber_loss(&error.zeros_like(), tch::Reduction::Mean, 1.0),
         }
     }
 
@@ -63,7 +74,7 @@ mod tests {
     /// By hand: spreads 1 and 4 have units 1 and 2, which leave 1 and 2, so 1/√2.5 and 1/(2·√2.5).
     #[test]
     fn near_and_far_leads_in_their_units() {
-        let loss = Loss::new(&Tensor::from_slice(&[1.0_f32, 4.0]), &[]);
+        let loss = Loss::new(PointLoss::Mse, &Tensor::from_slice(&[1.0_f32, 4.0]), &[]);
         let forecast = Forecast {
             mean: Tensor::from_slice(&[1.0_f32, 4.0]).view([1, 1, 2]),
             quantiles: None,
@@ -73,10 +84,27 @@ mod tests {
         assert!((loss.of(&forecast, &truth).double_value(&[]) - 1.0).abs() < 1e-6);
     }
 
+    /// By hand: errors of 0.5 and 3.
+    #[test]
+    fn point_losses_by_hand() {
+        let of = |point| {
+            let loss = Loss::new(point, &Tensor::from_slice(&[1.0_f32, 1.0]), &[]);
+            let forecast = Forecast {
+                mean: Tensor::from_slice(&[0.5_f32, -3.0]).view([1, 1, 2]),
+                quantiles: None,
+            };
+            let truth = Tensor::zeros([1, 2], (Kind::Float, tch::Device::Cpu));
+            loss.of(&forecast, &truth).double_value(&[])
+        };
+        assert!((of(PointLoss::Mse) - 4.625).abs() < 1e-6);
+        assert!((of(PointLoss::Mae) - 1.75).abs() < 1e-6);
+        assert!((of(PointLoss::Huber) - (0.125 + 2.5) / 2.0).abs() < 1e-6);
+    }
+
     /// By hand: the truth 1 above a quantile of level 0.9 costs 0.9, 1 below it 0.1.
     #[test]
     fn pinball_by_hand() {
-        let loss = Loss::new(&Tensor::from_slice(&[1.0_f32]), &[0.5, 0.9]);
+        let loss = Loss::new(PointLoss::Mse, &Tensor::from_slice(&[1.0_f32]), &[0.5, 0.9]);
         let quantiles = Tensor::from_slice(&[0.0_f32, 0.0]).view([1, 1, 1, 2]);
         let pinball = |truth: f32| {
             let truth = Tensor::from_slice(&[truth]).view([1, 1]);

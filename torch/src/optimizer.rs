@@ -27,6 +27,16 @@ impl AdamW {
         }
     }
 
+    /// The averages of the gradient and of its square.
+    pub(crate) fn moments(&self) -> [&Tensor; 2] {
+        [&self.first, &self.second]
+    }
+
+    /// Takes up after so many steps, with the moments of then.
+    pub(crate) fn set_steps(&mut self, steps: usize) {
+        self.steps = i32::try_from(steps).unwrap_or(i32::MAX);
+    }
+
     /// One step: decay the parameters, then move them against the gradient.
     pub(crate) fn step(&mut self, flat: &Tensor, gradient: &Tensor, learning_rate: f64) {
         let _no_grad = tch::no_grad_guard();

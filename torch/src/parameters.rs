@@ -24,6 +24,15 @@ pub(crate) struct Spec {
 }
 
 impl Spec {
+    /// Uniform up to 1/√(inputs), as PyTorch draws its layers.
+    pub(crate) fn by_fan_in(name: impl Into<String>, shape: Vec<i64>, inputs: i64) -> Self {
+        Self {
+            name: name.into(),
+            shape,
+            bound: 1.0 / (inputs as f64).sqrt(),
+        }
+    }
+
     fn len(&self) -> i64 {
         self.shape.iter().product()
     }

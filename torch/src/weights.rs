@@ -6,7 +6,7 @@ use anyhow::Result;
 use krammerti::model::{Array, Weights};
 use tch::{Kind, Tensor};
 
-use crate::lstm::Net;
+use crate::net::Net;
 
 /// Weights that do not belong to a net.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -33,7 +33,7 @@ pub(crate) enum WrongWeights {
 
 /// All weights of a net.
 pub(crate) fn save(net: &Net) -> Result<Weights> {
-    tensors(net)
+    net.named()
         .into_iter()
         .map(|(name, tensor)| Ok((name, to_array(&tensor)?)))
         .collect()
@@ -41,7 +41,7 @@ pub(crate) fn save(net: &Net) -> Result<Weights> {
 
 /// Fills a net.
 pub(crate) fn load(net: &Net, weights: &Weights) -> Result<(), WrongWeights> {
-    let tensors = tensors(net);
+    let tensors = net.named();
     let known = |name: &String| tensors.iter().any(|(own, _)| own == name);
     if let Some(extra) = weights.keys().find(|name| !known(name)) {
         return Err(WrongWeights::Extra(extra.clone()));
@@ -58,20 +58,7 @@ pub(crate) fn load(net: &Net, weights: &Weights) -> Result<(), WrongWeights> {
     Ok(())
 }
 
-/// The net's tensors by name, sharing their memory.
-fn tensors(net: &Net) -> Vec<(String, Tensor)> {
-    let linear = [
-        ("linear.weight", &net.linear.weight),
-        ("linear.spread", &net.linear.spread),
-    ];
-    net.parameters
-        .named()
-        .chain(linear)
-        .map(|(name, tensor)| (name.to_owned(), tensor.shallow_clone()))
-        .collect()
-}
-
-fn to_array(tensor: &Tensor) -> Result<Array> {
+pub(crate) fn to_array(tensor: &Tensor) -> Result<Array> {
     let flat = tensor
         .detach()
         .to(tch::Device::Cpu)

@@ -16,6 +16,8 @@ pub(crate) struct Windows {
     /// known then stands.
     outlook: Tensor,
     bases: Tensor,
+    /// `[rows]`: the place of a row's series among those that the net knows.
+    places: Tensor,
     lookback: i64,
     horizon: i64,
 }
@@ -27,32 +29,50 @@ pub(crate) struct Inputs {
     /// `[issues, horizon, columns]`, after it: those known in the future, and those that somebody
     /// else forecast, as they were known at the issue row.
     pub(crate) future: Tensor,
+    /// `[issues]`: the place of the series among those that the net knows.
+    pub(crate) series: Tensor,
+    /// A number for each window that is the same wherever the window is forecast, for sample paths;
+    /// empty in training.
+    pub(crate) seeds: Vec<u64>,
 }
 
+/// A series that a model was not trained on.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the model was not trained on the series `{0}`")]
+pub(crate) struct UnknownSeries(String);
+
 impl Windows {
-    /// Brings a frame to the device.
-    pub(crate) fn new(frame: &Frame, lookback: usize, horizon: usize, device: Device) -> Self {
-        let shape = [frame.rows() as i64, frame.width() as i64];
-        let series = Tensor::from_slice(&frame.values).view(shape).to(device);
-        let known: Vec<i64> = frame
+    /// Brings a frame to the device, for a net that knows these series; without any it tells none
+    /// from another.
+    pub(crate) fn new(
+        frame: &Frame,
+        lookback: i64,
+        horizon: i64,
+        known: &[String],
+        device: Device,
+    ) -> Result<Self, UnknownSeries> {
+        let size = [frame.rows() as i64, frame.width() as i64];
+        let series = Tensor::from_slice(&frame.values).view(size).to(device);
+        let future: Vec<i64> = frame
             .columns_with(Role::Future)
             .iter()
             .map(|&column| column as i64)
             .collect();
-        let known = Tensor::from_slice(&known).to(device);
+        let future = Tensor::from_slice(&future).to(device);
         let forecasts = frame.columns_with(Role::Forecast).len() as i64;
         // A view of no rows cannot be told its width by -1.
         let rows = frame.outlook.values.len() as i64 / forecasts.max(1);
         let outlook = Tensor::from_slice(&frame.outlook.values);
-        Self {
+        Ok(Self {
             outlook: outlook.view([rows, forecasts]).to(device),
             bases: Tensor::from_slice(&frame.outlook.bases).to(device),
             target: series.select(1, frame.target() as i64).contiguous(),
-            future: series.index_select(1, &known),
+            future: series.index_select(1, &future),
+            places: Tensor::from_slice(&places(frame, known)?).to(device),
             series,
-            lookback: lookback as i64,
-            horizon: horizon as i64,
-        }
+            lookback,
+            horizon,
+        })
     }
 
     /// Issue rows as a tensor beside the series.
@@ -73,6 +93,8 @@ impl Windows {
         Inputs {
             past: gather(&self.series, &(issues - (self.lookback - 1)), self.lookback),
             future,
+            series: self.places.index_select(0, issues),
+            seeds: Vec::new(),
         }
     }
 
@@ -80,6 +102,35 @@ impl Windows {
     pub(crate) fn truth(&self, issues: &Tensor) -> Tensor {
         gather(&self.target.unsqueeze(1), &(issues + 1), self.horizon).squeeze_dim(2)
     }
+}
+
+/// The place of each row's series among the known ones; 0 where none is known by name.
+fn places(frame: &Frame, known: &[String]) -> Result<Vec<i64>, UnknownSeries> {
+    let mut places = vec![0; frame.rows()];
+    if known.is_empty() {
+        return Ok(places);
+    }
+    for block in frame.layout.blocks() {
+        let place = known.iter().position(|name| *name == block.name);
+        let place = place.ok_or_else(|| UnknownSeries(block.name.clone()))?;
+        places[block.rows.clone()].fill(place as i64);
+    }
+    Ok(places)
+}
+
+/// What the random draws of each window begin with: its issue time and series alone, so that a
+/// forecast does not depend on those beside it.
+pub(crate) fn seeds(frame: &Frame, issues: &[usize]) -> Vec<u64> {
+    let seed = |&issue: &usize| {
+        let name = frame.layout.block_of(issue).map_or("", |block| &block.name);
+        // FNV-1a: the seed of a stream needs to differ, no more.
+        let bytes = frame.time(issue).to_le_bytes();
+        let bytes = bytes.iter().chain(name.as_bytes());
+        bytes.fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
+            (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+        })
+    };
+    issues.iter().map(seed).collect()
 }
 
 /// `[starts, rows, columns]`: so many rows of a `[rows, columns]` tensor from each start.
@@ -110,7 +161,7 @@ mod tests {
         let columns = vec![column("known", Role::Future), column("t", Role::Target)];
         let values = (0..12).map(|value| value as f32).collect();
         let frame = Frame::single(0, Step::HOUR, columns, values);
-        let windows = Windows::new(&frame, 2, 3, Device::Cpu);
+        let windows = Windows::new(&frame, 2, 3, &[], Device::Cpu).unwrap();
         let issues = windows.issues(&[1, 2]);
         let (inputs, truth) = (windows.inputs(&issues), windows.truth(&issues));
         let values = |tensor: &Tensor| Vec::<f32>::try_from(tensor.reshape([-1])).unwrap();
@@ -134,7 +185,7 @@ mod tests {
             bases: vec![-1, 0, 1, 3, 4, 5],
             reach: vec![4, 3, 2, 4, 3, 2],
         };
-        let windows = Windows::new(&frame, 1, 2, Device::Cpu);
+        let windows = Windows::new(&frame, 1, 2, &[], Device::Cpu).unwrap();
         let future = windows.inputs(&windows.issues(&[0, 2, 3])).future;
         assert_eq!(future.size(), [3, 2, 1]);
         let values = Vec::<f32>::try_from(future.reshape([-1])).unwrap();

@@ -14,7 +14,7 @@
 use anyhow::{Result, anyhow, ensure};
 use tch::{Device, Kind, Tensor};
 
-use crate::lstm::Config;
+use crate::net::Shape;
 use crate::windows::{Inputs, Windows};
 
 /// Penalties on squared weights, as shares of the number of windows. Windows of neighbouring hours
@@ -26,43 +26,57 @@ const MOST_PRODUCTS: i64 = 1024;
 /// Windows in memory at once.
 const CHUNK: usize = 4096;
 
-/// A regression on the last rows, one a lead.
-pub(crate) struct Linear {
+/// The shape of a regression on the last rows, one a lead.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct LinearPath {
+    lookback: i64,
+    horizon: i64,
+    columns: i64,
+    target: i64,
+    future: i64,
+    lags: i64,
+}
+
+/// What a regression found.
+pub(crate) struct Solved {
     /// `[features, horizon]`.
     pub(crate) weight: Tensor,
     /// `[horizon]`: the root mean square of what it leaves on the training windows.
     pub(crate) spread: Tensor,
 }
 
-impl Linear {
-    /// The shapes of its two tensors.
-    pub(crate) fn shapes(config: &Config) -> [Vec<i64>; 2] {
-        let products = config.columns * Products::of(config).count(config.future);
-        let changes = config.columns * changes_of(config).count() as i64;
-        let features = config.linear_lags - 1 + 1 + config.columns + products + changes;
-        [vec![features, config.horizon], vec![config.horizon]]
+impl LinearPath {
+    /// On this many last values of the target.
+    pub(crate) fn new(shape: &Shape, lags: i64) -> Self {
+        Self {
+            lookback: shape.lookback,
+            horizon: shape.horizon,
+            columns: shape.columns,
+            target: shape.target,
+            future: shape.future,
+            lags,
+        }
     }
 
-    /// Zero weights, to be filled with those of a fitted net.
-    pub(crate) fn zeros(config: &Config, device: Device) -> Self {
-        let [weight, spread] = Self::shapes(config);
-        Self {
-            weight: Tensor::zeros(weight, (Kind::Float, device)),
-            spread: Tensor::zeros(spread, (Kind::Float, device)),
-        }
+    /// The shapes of weight and spread.
+    pub(crate) fn shapes(&self) -> [Vec<i64>; 2] {
+        let products = self.columns * Products::of(self).count(self.future);
+        let changes = self.columns * changes_of(self).count() as i64;
+        let features = self.lags - 1 + 1 + self.columns + products + changes;
+        [vec![features, self.horizon], vec![self.horizon]]
     }
 
     /// The least squares solution over the training windows, by the normal equations in double
     /// precision, each lead with the penalty that does best on the validation windows.
     pub(crate) fn solve(
-        config: &Config,
+        &self,
         windows: &Windows,
         train: &[usize],
         validation: &[usize],
-    ) -> Result<Self> {
+    ) -> Result<Solved> {
         let _no_grad = tch::no_grad_guard();
-        let normal = Normal::over(config, windows, train);
-        let judge = Normal::over(config, windows, validation);
+        let normal = Normal::over(self, windows, train);
+        let judge = Normal::over(self, windows, validation);
         let solutions: Vec<Tensor> = PENALTIES
             .iter()
             .map(|penalty| normal.solve(penalty * train.len() as f64))
@@ -84,15 +98,23 @@ impl Linear {
         let spread = (normal.errors(&weight) / train.len() as f64)
             .clamp_min(1e-8)
             .sqrt();
-        Ok(Self {
+        Ok(Solved {
             weight: weight.to_kind(Kind::Float),
             spread: spread.to_kind(Kind::Float),
         })
     }
 
     /// `[issues, horizon]`: the expected change of the target from the last row.
-    pub(crate) fn forward(&self, config: &Config, inputs: &Inputs) -> Tensor {
-        features(config, inputs).matmul(&self.weight)
+    pub(crate) fn forward(&self, weight: &Tensor, inputs: &Inputs) -> Tensor {
+        features(self, inputs).matmul(weight)
+    }
+
+    /// `[issues, 1]`: the target at the issue rows.
+    fn last(&self, inputs: &Inputs) -> Tensor {
+        inputs
+            .past
+            .select(2, self.target)
+            .narrow(1, self.lookback - 1, 1)
     }
 }
 
@@ -118,12 +140,12 @@ impl Normal {
         &self.square - explained.sum_dim_intlist([0_i64].as_slice(), false, Kind::Double)
     }
 
-    fn over(config: &Config, windows: &Windows, issues: &[usize]) -> Self {
+    fn over(path: &LinearPath, windows: &Windows, issues: &[usize]) -> Self {
         let mut parts = issues.chunks(CHUNK).map(|chunk| {
             let issues = windows.issues(chunk);
             let inputs = windows.inputs(&issues);
-            let x = features(config, &inputs).to_kind(Kind::Double);
-            let y = (windows.truth(&issues) - config.last(&inputs)).to_kind(Kind::Double);
+            let x = features(path, &inputs).to_kind(Kind::Double);
+            let y = (windows.truth(&issues) - path.last(&inputs)).to_kind(Kind::Double);
             Self {
                 gram: x.tr().matmul(&x),
                 moment: x.tr().matmul(&y),
@@ -132,7 +154,7 @@ impl Normal {
                     .sum_dim_intlist([0_i64].as_slice(), false, Kind::Double),
             }
         });
-        let first = parts.next().unwrap_or_else(|| Self::zeros(config));
+        let first = parts.next().unwrap_or_else(|| Self::zeros(path));
         parts.fold(first, |mut sum, part| {
             sum.gram += part.gram;
             sum.moment += part.moment;
@@ -141,8 +163,8 @@ impl Normal {
         })
     }
 
-    fn zeros(config: &Config) -> Self {
-        let [weight, spread] = Linear::shapes(config);
+    fn zeros(path: &LinearPath) -> Self {
+        let [weight, spread] = path.shapes();
         let options = (Kind::Double, Device::Cpu);
         Self {
             gram: Tensor::zeros([weight[0], weight[0]], options),
@@ -162,10 +184,10 @@ enum Products {
 
 impl Products {
     /// The most that stay within the limit.
-    fn of(config: &Config) -> Self {
+    fn of(path: &LinearPath) -> Self {
         [Self::Pairs, Self::Single]
             .into_iter()
-            .find(|products| config.columns * products.count(config.future) <= MOST_PRODUCTS)
+            .find(|products| path.columns * products.count(path.future) <= MOST_PRODUCTS)
             .unwrap_or(Self::None)
     }
 
@@ -200,24 +222,24 @@ impl Products {
 const CHANGES: [i64; 2] = [1, 3];
 
 /// Those of them that a lookback has.
-fn changes_of(config: &Config) -> impl Iterator<Item = i64> {
-    let lookback = config.lookback;
+fn changes_of(path: &LinearPath) -> impl Iterator<Item = i64> {
+    let lookback = path.lookback;
     CHANGES.into_iter().filter(move |&rows| rows < lookback)
 }
 
 /// The last values of the target relative to the very last, 1, the last row, its products with what
 /// is known of the row after it, and what has changed until it.
-fn features(config: &Config, inputs: &Inputs) -> Tensor {
-    let (last, past) = (config.last(inputs), &inputs.past);
-    let lags = config.linear_lags - 1;
-    let target = past.select(2, config.target);
-    let relative = target.narrow(1, config.lookback - 1 - lags, lags) - &last;
-    let row = past.select(1, config.lookback - 1);
-    let factors = Products::of(config).factors(&inputs.future.select(1, 0));
+fn features(path: &LinearPath, inputs: &Inputs) -> Tensor {
+    let (last, past) = (path.last(inputs), &inputs.past);
+    let lags = path.lags - 1;
+    let target = past.select(2, path.target);
+    let relative = target.narrow(1, path.lookback - 1 - lags, lags) - &last;
+    let row = past.select(1, path.lookback - 1);
+    let factors = Products::of(path).factors(&inputs.future.select(1, 0));
     let products = (row.unsqueeze(2) * factors.unsqueeze(1)).flatten(1, 2);
     let mut features = vec![relative, last.ones_like(), row.shallow_clone(), products];
-    let before = |rows: i64| past.select(1, config.lookback - 1 - rows);
-    features.extend(changes_of(config).map(|rows| &row - before(rows)));
+    let before = |rows: i64| past.select(1, path.lookback - 1 - rows);
+    features.extend(changes_of(path).map(|rows| &row - before(rows)));
     Tensor::cat(&features, 1)
 }
 
@@ -225,45 +247,40 @@ fn features(config: &Config, inputs: &Inputs) -> Tensor {
 mod tests {
     use super::*;
 
-    fn config(columns: i64, future: i64) -> Config {
-        Config {
+    fn path(columns: i64, future: i64) -> LinearPath {
+        LinearPath {
             lookback: 4,
             horizon: 2,
             columns,
             target: 0,
             future,
-            segment: 1,
-            hidden: 1,
-            layers: 1,
-            members: 1,
-            dropout: 0.0,
-            noise: 0.0,
-            linear_lags: 3,
-            levels: vec![],
+            lags: 3,
         }
     }
 
     #[test]
     fn products_keep_their_limit() {
-        assert_eq!(Products::of(&config(15, 4)), Products::Pairs);
-        assert_eq!(Products::of(&config(40, 20)), Products::Single);
-        assert_eq!(Products::of(&config(200, 150)), Products::None);
+        assert_eq!(Products::of(&path(15, 4)), Products::Pairs);
+        assert_eq!(Products::of(&path(40, 20)), Products::Single);
+        assert_eq!(Products::of(&path(200, 150)), Products::None);
     }
 
     #[test]
     fn features_by_hand() {
-        let config = config(2, 1);
+        let path = path(2, 1);
         let inputs = Inputs {
             past: Tensor::from_slice(&[1.0_f32, 0.0, 2.0, 0.0, 4.0, 0.0, 7.0, 5.0]).view([1, 4, 2]),
             future: Tensor::from_slice(&[3.0_f32, 9.0]).view([1, 2, 1]),
+            series: Tensor::from_slice(&[0_i64]),
+            seeds: Vec::new(),
         };
-        let row = Vec::<f32>::try_from(features(&config, &inputs).squeeze_dim(0)).unwrap();
+        let row = Vec::<f32>::try_from(features(&path, &inputs).squeeze_dim(0)).unwrap();
         // Two lags, 1, the last row, each of it times 3 and 3², and its changes over 1 and 3 rows.
         let expected = [
             -5.0, -3.0, 1.0, 7.0, 5.0, 21.0, 63.0, 15.0, 45.0, 3.0, 5.0, 6.0, 5.0,
         ];
         assert_eq!(row, expected);
-        assert_eq!(Linear::shapes(&config)[0], [expected.len() as i64, 2]);
+        assert_eq!(path.shapes()[0], [expected.len() as i64, 2]);
     }
 
     #[test]

@@ -1,0 +1,83 @@
+//! Where an interrupted training goes on.
+//!
+//! One file for each task under `.krammerti/checkpoints/`, named by all that decides the result:
+//! the data, the parameters and the version. So a training finds its own checkpoint whatever ended
+//! it, and one with other data or parameters never takes it for its own. It is removed once the
+//! model is written.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+
+use super::Context;
+use crate::artifact::{Digest, StatCache};
+use crate::fs;
+use crate::model::{Checkpoint, decode_checkpoint, encode_checkpoint};
+
+/// Where checkpoints lie within a project.
+const FOLDER: &str = ".krammerti/checkpoints";
+
+/// The checkpoint of one training.
+pub(super) struct Kept {
+    path: PathBuf,
+}
+
+impl Kept {
+    /// The place for the training of the sections `model` and `train` on these inputs.
+    pub(super) fn of(context: &Context<'_>, inputs: &[&Path]) -> Result<Self> {
+        let stat_cache = StatCache::default();
+        let artifacts = inputs
+            .iter()
+            .map(|input| stat_cache.artifact(input))
+            .collect::<Result<Vec<_>, _>>()?;
+        let mut params: Vec<(String, String)> = ["model", "train"]
+            .iter()
+            .flat_map(|section| context.params_file.leaves(section))
+            .collect();
+        params.sort();
+        let version = env!("CARGO_PKG_VERSION");
+        let task = Digest::of(&serde_json::to_vec(&(artifacts, params, version))?);
+        let name = format!("{}.safetensors", task.short());
+        Ok(Self {
+            path: Path::new(FOLDER).join(name),
+        })
+    }
+
+    /// What an earlier try left. A file that cannot be read is none: it is told and written anew.
+    pub(super) fn read(&self, context: &mut Context<'_>) -> Option<Checkpoint> {
+        if !fs::exists(&self.path) {
+            return None;
+        }
+        let read = || -> Result<Checkpoint> { decode_checkpoint(&fs::read(&self.path)?) };
+        match read() {
+            Ok(checkpoint) => Some(checkpoint),
+            Err(error) => {
+                context.warn(format!(
+                    "{} is not used, the training begins anew: {error:#}",
+                    self.path.display()
+                ));
+                None
+            }
+        }
+    }
+
+    /// Replaces it, whole or not at all.
+    pub(super) fn write(&self, checkpoint: &Checkpoint) -> Result<()> {
+        let write = || -> Result<()> {
+            fs::create_dir_all(fs::parent(&self.path))?;
+            Ok(fs::write_atomic(
+                &self.path,
+                &encode_checkpoint(checkpoint)?,
+            )?)
+        };
+        write().context("the checkpoint of the training cannot be kept")
+    }
+
+    /// The model is written: there is nothing to go on with.
+    pub(super) fn remove(&self) -> Result<()> {
+        if fs::exists(&self.path) {
+            fs::remove(&self.path)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,487 @@
+//! The section `model`: what kind of model, the shape of its windows, and what belongs to the kind.
+
+use serde::{Deserialize, Serialize};
+
+use super::check::within;
+use super::{Invalid, invalid};
+use crate::time::Step;
+
+/// The kinds that need libtorch.
+const NETS: [&str; 5] = ["lstm", "gru", "segrnn", "linear", "deepar"];
+
+/// What kind of model, and the shape of its windows.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ModelParams {
+    /// How many rows it sees.
+    pub lookback: usize,
+    /// How many leads it forecasts.
+    pub horizon: usize,
+    /// Quantile levels between 0 and 1, increasing; with any, 0.5 is one of them.
+    pub quantiles: Vec<f64>,
+    /// Between which values every forecast of a net stays.
+    #[serde(default, skip_serializing_if = "Bounds::is_open")]
+    pub bounds: Bounds,
+    /// The kind and what belongs to it.
+    pub architecture: Architecture,
+}
+
+/// Values that the target never leaves, in its unit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bounds {
+    /// Never below it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lower: Option<f64>,
+    /// Never above it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upper: Option<f64>,
+}
+
+/// The kinds of model and what belongs to each.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Architecture {
+    /// The last value goes on.
+    Persistence,
+    /// The last season repeats.
+    Seasonal {
+        /// Its length.
+        season: Step,
+    },
+    /// The mean of the training part for the time of day and year.
+    Climatology,
+    /// A ridge regression for each lead.
+    Ridge(RidgeParams),
+    /// A recurrent net of LSTM cells for all leads at once.
+    Lstm(RecurrentParams),
+    /// The same with GRU cells.
+    Gru(RecurrentParams),
+    /// A recurrent net over segments, which decodes the segments of the horizon side by side.
+    Segrnn(SegrnnParams),
+    /// A linear map of trend and remainder.
+    Linear(LinearParams),
+    /// A recurrent net that gives the distribution of one value after the other.
+    Deepar(DeeparParams),
+}
+
+/// A ridge regression.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RidgeParams {
+    /// How many of the target's last values it sees.
+    pub lags: usize,
+    /// The penalty on squared weights, as a share of the number of windows.
+    pub penalty: f64,
+}
+
+/// An LSTM or GRU with a linear path beside it.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RecurrentParams {
+    /// Units in each layer.
+    pub hidden: usize,
+    /// Stacked layers.
+    pub layers: usize,
+    /// Share of units dropped in training.
+    pub dropout: f64,
+    /// Rows read at each recurrent step; the lookback is a multiple of it.
+    pub segment: usize,
+    /// How many last rows reach every lead by a linear map.
+    pub linear_lags: usize,
+    /// Standard deviation of the noise added to its inputs in training, in scaled units.
+    pub noise: f64,
+    /// Nets of this shape that are trained side by side and averaged.
+    pub members: usize,
+}
+
+/// A segment recurrent net (Lin et al. 2023, arXiv 2308.11200).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SegrnnParams {
+    /// Units of its one layer; even.
+    pub hidden: usize,
+    /// Share of units dropped in training.
+    pub dropout: f64,
+    /// Rows in a segment; the lookback is a multiple of it.
+    pub segment: usize,
+    /// Nets of this shape that are trained side by side and averaged.
+    pub members: usize,
+}
+
+/// A linear map of trend and remainder (Zeng et al. 2022, arXiv 2205.13504).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LinearParams {
+    /// Rows of the moving average that is the trend; odd.
+    pub kernel: usize,
+    /// Nets of this shape that are trained side by side and averaged.
+    pub members: usize,
+}
+
+/// An autoregressive net (Salinas et al. 2017, arXiv 1704.04110).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DeeparParams {
+    /// Units in each layer.
+    pub hidden: usize,
+    /// Stacked layers.
+    pub layers: usize,
+    /// Share of units dropped in training.
+    pub dropout: f64,
+    /// The distribution of one value.
+    pub distribution: Distribution,
+    /// How many sample paths make a forecast.
+    pub paths: usize,
+    /// Rows back at which the target is seen again beside the last value, such as a day.
+    pub season: usize,
+    /// Nets of this shape that are trained side by side; each gives its share of the paths.
+    pub members: usize,
+}
+
+/// The distribution of one value.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Distribution {
+    /// Real numbers.
+    Gaussian,
+    /// Real numbers with heavy tails.
+    #[default]
+    StudentT,
+    /// Counts.
+    NegativeBinomial,
+    /// Shares between `model.bounds`.
+    Beta,
+}
+
+/// The section as it is written.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Raw {
+    kind: String,
+    lookback: usize,
+    horizon: usize,
+    quantiles: Option<Vec<f64>>,
+    bounds: Option<Bounds>,
+    hidden: Option<usize>,
+    layers: Option<usize>,
+    dropout: Option<f64>,
+    segment: Option<usize>,
+    linear_lags: Option<usize>,
+    noise: Option<f64>,
+    members: Option<usize>,
+    kernel: Option<usize>,
+    distribution: Option<Distribution>,
+    paths: Option<usize>,
+    lags: Option<usize>,
+    penalty: Option<f64>,
+    season: Option<Step>,
+    season_rows: Option<usize>,
+}
+
+pub(super) fn check(raw: &Raw) -> Result<ModelParams, Invalid> {
+    within(
+        "model.lookback",
+        raw.lookback,
+        1..=100_000,
+        "between 1 and 100000",
+    )?;
+    within(
+        "model.horizon",
+        raw.horizon,
+        1..=10_000,
+        "between 1 and 10000",
+    )?;
+    let quantiles = raw.quantiles.clone().unwrap_or_default();
+    check_quantiles(&quantiles)?;
+    let architecture = check_architecture(raw)?;
+    let bounds = raw.bounds.unwrap_or_default();
+    check_bounds(bounds, &architecture)?;
+    Ok(ModelParams {
+        lookback: raw.lookback,
+        horizon: raw.horizon,
+        quantiles,
+        bounds,
+        architecture,
+    })
+}
+
+fn check_quantiles(levels: &[f64]) -> Result<(), Invalid> {
+    let expected = "levels between 0 and 1 in increasing order, 0.5 among them";
+    let increasing = levels.windows(2).all(|pair| pair[0] < pair[1]);
+    let inside = levels.iter().all(|level| *level > 0.0 && *level < 1.0);
+    let median = levels.is_empty() || levels.contains(&0.5);
+    if increasing && inside && median {
+        Ok(())
+    } else {
+        Err(invalid("model.quantiles", expected, format!("{levels:?}")))
+    }
+}
+
+fn check_bounds(bounds: Bounds, architecture: &Architecture) -> Result<(), Invalid> {
+    let finite = |bound: Option<f64>| bound.is_none_or(f64::is_finite);
+    let told = format!("{:?} to {:?}", bounds.lower, bounds.upper);
+    let ordered = match (bounds.lower, bounds.upper) {
+        (Some(lower), Some(upper)) => lower < upper,
+        _ => true,
+    };
+    if !finite(bounds.lower) || !finite(bounds.upper) || !ordered {
+        return Err(invalid(
+            "model.bounds",
+            "finite numbers, lower below upper",
+            told,
+        ));
+    }
+    if let Architecture::Deepar(deepar) = architecture
+        && deepar.distribution == Distribution::Beta
+        && (bounds.lower.is_none() || bounds.upper.is_none())
+    {
+        let expected = "`lower` and `upper`, between which distribution beta speaks of shares";
+        return Err(invalid("model.bounds", expected, told));
+    }
+    Ok(())
+}
+
+fn check_architecture(raw: &Raw) -> Result<Architecture, Invalid> {
+    let (architecture, allowed): (_, &[&str]) = match raw.kind.as_str() {
+        "persistence" => (Architecture::Persistence, &[]),
+        "climatology" => (Architecture::Climatology, &[]),
+        "seasonal" => {
+            let season = raw.season.unwrap_or(Step::DAY);
+            (Architecture::Seasonal { season }, &["season"])
+        }
+        "ridge" => (Architecture::Ridge(check_ridge(raw)?), &["lags", "penalty"]),
+        "lstm" => (Architecture::Lstm(check_recurrent(raw)?), RECURRENT),
+        "gru" => (Architecture::Gru(check_recurrent(raw)?), RECURRENT),
+        "segrnn" => (
+            Architecture::Segrnn(check_segrnn(raw)?),
+            &["hidden", "dropout", "segment", "members", "bounds"],
+        ),
+        "linear" => (
+            Architecture::Linear(check_linear(raw)?),
+            &["kernel", "members", "bounds"],
+        ),
+        "deepar" => (
+            Architecture::Deepar(check_deepar(raw)?),
+            &[
+                "hidden",
+                "layers",
+                "dropout",
+                "distribution",
+                "paths",
+                "season_rows",
+                "members",
+                "bounds",
+            ],
+        ),
+        other => {
+            let kinds = format!(
+                "persistence, seasonal, climatology, ridge, {}",
+                NETS.join(", ")
+            );
+            return Err(invalid("model.kind", kinds, other));
+        }
+    };
+    match raw.given().find(|name| !allowed.contains(name)) {
+        Some(name) => {
+            let found = format!("it beside kind {}", raw.kind);
+            Err(invalid(format!("model.{name}"), "absent", found))
+        }
+        None => Ok(architecture),
+    }
+}
+
+/// What belongs to the kinds `lstm` and `gru`.
+const RECURRENT: &[&str] = &[
+    "hidden",
+    "layers",
+    "dropout",
+    "segment",
+    "linear_lags",
+    "noise",
+    "members",
+    "bounds",
+];
+
+impl Raw {
+    /// The keys that stand there and do not belong to every kind.
+    fn given(&self) -> impl Iterator<Item = &'static str> {
+        [
+            ("bounds", self.bounds.is_some()),
+            ("hidden", self.hidden.is_some()),
+            ("layers", self.layers.is_some()),
+            ("dropout", self.dropout.is_some()),
+            ("segment", self.segment.is_some()),
+            ("linear_lags", self.linear_lags.is_some()),
+            ("noise", self.noise.is_some()),
+            ("members", self.members.is_some()),
+            ("kernel", self.kernel.is_some()),
+            ("distribution", self.distribution.is_some()),
+            ("paths", self.paths.is_some()),
+            ("lags", self.lags.is_some()),
+            ("penalty", self.penalty.is_some()),
+            ("season", self.season.is_some()),
+            ("season_rows", self.season_rows.is_some()),
+        ]
+        .into_iter()
+        .filter_map(|(name, given)| given.then_some(name))
+    }
+
+    fn hidden(&self, default: usize) -> Result<usize, Invalid> {
+        let hidden = self.hidden.unwrap_or(default);
+        within("model.hidden", hidden, 1..=4096, "between 1 and 4096")?;
+        Ok(hidden)
+    }
+
+    fn layers(&self, default: usize) -> Result<usize, Invalid> {
+        let layers = self.layers.unwrap_or(default);
+        within("model.layers", layers, 1..=8, "between 1 and 8")?;
+        Ok(layers)
+    }
+
+    fn dropout(&self) -> Result<f64, Invalid> {
+        let dropout = self.dropout.unwrap_or(0.0);
+        within("model.dropout", dropout, 0.0..=0.9, "between 0 and 0.9")?;
+        Ok(dropout)
+    }
+
+    fn members(&self) -> Result<usize, Invalid> {
+        let members = self.members.unwrap_or(1);
+        within("model.members", members, 1..=64, "between 1 and 64")?;
+        Ok(members)
+    }
+
+    fn segment(&self, default: usize) -> Result<usize, Invalid> {
+        let segment = self.segment.unwrap_or(default);
+        if segment == 0 || !self.lookback.is_multiple_of(segment) {
+            let expected = format!("a divisor of model.lookback ({})", self.lookback);
+            return Err(invalid("model.segment", expected, segment));
+        }
+        Ok(segment)
+    }
+}
+
+fn check_ridge(raw: &Raw) -> Result<RidgeParams, Invalid> {
+    let lags = raw.lags.unwrap_or(72.min(raw.lookback));
+    within(
+        "model.lags",
+        lags,
+        1..=raw.lookback,
+        "between 1 and model.lookback",
+    )?;
+    let penalty = raw.penalty.unwrap_or(1e-5);
+    within("model.penalty", penalty, 0.0..=1e6, "between 0 and 1e6")?;
+    Ok(RidgeParams { lags, penalty })
+}
+
+fn check_recurrent(raw: &Raw) -> Result<RecurrentParams, Invalid> {
+    let linear_lags = raw.linear_lags.unwrap_or(raw.lookback.min(24));
+    within(
+        "model.linear_lags",
+        linear_lags,
+        1..=raw.lookback,
+        "between 1 and model.lookback",
+    )?;
+    let noise = raw.noise.unwrap_or(0.0);
+    within("model.noise", noise, 0.0..=10.0, "between 0 and 10")?;
+    Ok(RecurrentParams {
+        hidden: raw.hidden(64)?,
+        layers: raw.layers(1)?,
+        dropout: raw.dropout()?,
+        segment: raw.segment(1)?,
+        linear_lags,
+        noise,
+        members: raw.members()?,
+    })
+}
+
+fn check_segrnn(raw: &Raw) -> Result<SegrnnParams, Invalid> {
+    let hidden = raw.hidden(128)?;
+    if !hidden.is_multiple_of(2) {
+        let expected = "an even number: half of it tells the position, half the series";
+        return Err(invalid("model.hidden", expected, hidden));
+    }
+    // A day of hours, where the lookback is whole days.
+    let default = if raw.lookback.is_multiple_of(24) {
+        24
+    } else {
+        1
+    };
+    Ok(SegrnnParams {
+        hidden,
+        dropout: raw.dropout()?,
+        segment: raw.segment(default)?,
+        members: raw.members()?,
+    })
+}
+
+fn check_linear(raw: &Raw) -> Result<LinearParams, Invalid> {
+    let kernel = raw.kernel.unwrap_or(25);
+    within("model.kernel", kernel, 1..=9999, "between 1 and 9999")?;
+    if kernel.is_multiple_of(2) {
+        return Err(invalid("model.kernel", "an odd number of rows", kernel));
+    }
+    Ok(LinearParams {
+        kernel,
+        members: raw.members()?,
+    })
+}
+
+fn check_deepar(raw: &Raw) -> Result<DeeparParams, Invalid> {
+    let paths = raw.paths.unwrap_or(200);
+    within("model.paths", paths, 2..=100_000, "between 2 and 100000")?;
+    let season = raw.season_rows.unwrap_or(24.min(raw.lookback));
+    within(
+        "model.season_rows",
+        season,
+        1..=raw.lookback,
+        "between 1 and model.lookback",
+    )?;
+    Ok(DeeparParams {
+        hidden: raw.hidden(40)?,
+        layers: raw.layers(2)?,
+        dropout: raw.dropout()?,
+        distribution: raw.distribution.unwrap_or_default(),
+        paths,
+        season,
+        members: raw.members()?,
+    })
+}
+
+impl Bounds {
+    /// Whether there are none.
+    pub fn is_open(&self) -> bool {
+        self.lower.is_none() && self.upper.is_none()
+    }
+}
+
+impl ModelParams {
+    /// The `model.kind` of its architecture.
+    pub fn kind(&self) -> &'static str {
+        match self.architecture {
+            Architecture::Persistence => "persistence",
+            Architecture::Seasonal { .. } => "seasonal",
+            Architecture::Climatology => "climatology",
+            Architecture::Ridge(_) => "ridge",
+            Architecture::Lstm(_) => "lstm",
+            Architecture::Gru(_) => "gru",
+            Architecture::Segrnn(_) => "segrnn",
+            Architecture::Linear(_) => "linear",
+            Architecture::Deepar(_) => "deepar",
+        }
+    }
+
+    /// The parameters of a baseline on the same windows as this model.
+    pub fn baseline(&self, kind: &str, ridge_lags: usize) -> Option<Self> {
+        let architecture = match kind {
+            "persistence" => Architecture::Persistence,
+            "seasonal" => Architecture::Seasonal { season: Step::DAY },
+            "climatology" => Architecture::Climatology,
+            "ridge" => Architecture::Ridge(RidgeParams {
+                lags: ridge_lags.min(self.lookback),
+                penalty: 1e-5,
+            }),
+            _ => return None,
+        };
+        Some(Self {
+            architecture,
+            quantiles: Vec::new(),
+            bounds: Bounds::default(),
+            ..self.clone()
+        })
+    }
+}

@@ -1,0 +1,161 @@
+//! The section `train`: how a model is trained.
+
+use serde::{Deserialize, Serialize};
+
+use super::check::within;
+use super::{Device, Invalid, invalid};
+
+/// How a model is trained.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TrainParams {
+    /// At most so many passes over the training windows.
+    pub epochs: usize,
+    /// Windows in a step.
+    pub batch: usize,
+    /// What is made small, beside the pinball loss of the quantiles.
+    pub loss: PointLoss,
+    /// The largest learning rate.
+    pub learning_rate: f64,
+    /// How the rate changes.
+    pub schedule: Schedule,
+    /// The decay of `AdamW`.
+    pub weight_decay: f64,
+    /// The largest norm of a gradient.
+    pub clip: f64,
+    /// How far back the kept average of weights reaches, as a share of an epoch; 0 for none.
+    pub average: f64,
+    /// Epochs without a better validation loss before it stops.
+    pub patience: usize,
+    /// Rows between two training windows.
+    pub stride: usize,
+    /// Decides initial weights, order of windows and dropout.
+    pub seed: u64,
+    /// CPU threads.
+    pub threads: usize,
+    /// Where it runs.
+    pub device: Device,
+    /// In which numbers a net computes.
+    pub precision: Precision,
+    /// Minutes between two checkpoints within an epoch; each epoch ends with one as well.
+    pub checkpoint_minutes: f64,
+}
+
+/// The loss of the mean.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PointLoss {
+    /// The squared error.
+    #[default]
+    Mse,
+    /// The absolute error.
+    Mae,
+    /// Squared up to 1, absolute beyond.
+    Huber,
+}
+
+/// How the learning rate changes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Schedule {
+    /// A short rise, then half a cosine down to a hundredth.
+    #[default]
+    Cosine,
+    /// The largest rate for some epochs, then times a factor at each epoch.
+    Step {
+        /// Epochs at the largest rate.
+        after: usize,
+        /// What each epoch after them multiplies.
+        factor: f64,
+    },
+    /// Always the largest.
+    Constant,
+}
+
+/// In which numbers a net computes; weights are always kept and changed in 32 bits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Precision {
+    /// 32 bits.
+    #[default]
+    Float32,
+    /// 16 bits with the range of 32.
+    Bfloat16,
+    /// 16 bits on a GPU that has them, 32 otherwise.
+    Auto,
+}
+
+/// The section as it is written: of the same shape, but nothing is known of its ranges.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(transparent)]
+pub(super) struct Raw(TrainParams);
+
+impl Default for TrainParams {
+    fn default() -> Self {
+        Self {
+            epochs: 20,
+            batch: 256,
+            loss: PointLoss::Mse,
+            learning_rate: 2e-3,
+            schedule: Schedule::Cosine,
+            weight_decay: 1e-4,
+            clip: 1.0,
+            average: 0.5,
+            patience: 5,
+            stride: 1,
+            seed: 1,
+            threads: 2,
+            device: Device::Auto,
+            precision: Precision::Float32,
+            checkpoint_minutes: 5.0,
+        }
+    }
+}
+
+pub(super) fn check(Raw(raw): &Raw) -> Result<TrainParams, Invalid> {
+    let counts = [
+        ("train.epochs", raw.epochs, 100_000),
+        ("train.batch", raw.batch, 1_000_000),
+        ("train.patience", raw.patience, 100_000),
+        ("train.stride", raw.stride, 100_000),
+        ("train.threads", raw.threads, 1024),
+    ];
+    for (key, value, most) in counts {
+        within(key, value, 1..=most, &format!("between 1 and {most}"))?;
+    }
+    within(
+        "train.learning_rate",
+        raw.learning_rate,
+        1e-9..=10.0,
+        "between 1e-9 and 10",
+    )?;
+    within(
+        "train.weight_decay",
+        raw.weight_decay,
+        0.0..=10.0,
+        "between 0 and 10",
+    )?;
+    within("train.clip", raw.clip, 1e-6..=1e6, "between 1e-6 and 1e6")?;
+    within(
+        "train.average",
+        raw.average,
+        0.0..=100.0,
+        "between 0 and 100",
+    )?;
+    within(
+        "train.checkpoint_minutes",
+        raw.checkpoint_minutes,
+        0.0..=100_000.0,
+        "between 0 and 100000",
+    )?;
+    if let Schedule::Step { factor, .. } = raw.schedule
+        && !(factor > 0.0 && factor <= 1.0)
+    {
+        return Err(invalid(
+            "train.schedule.factor",
+            "above 0, at most 1",
+            factor,
+        ));
+    }
+    Ok(raw.clone())
+}

@@ -1,0 +1,133 @@
+//! What to tell where a training cannot go on.
+
+use krammerti::data::FrameColumn;
+use tch::Tensor;
+
+/// Scaled values beyond this are told as a likely cause: forty standard deviations.
+const EXTREME: f64 = 40.0;
+
+/// A loss that is not a finite number: the rate was too high, or the data hold something odd.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[error(
+    "the loss became {loss} in epoch {epoch}, batch {batch} of {batches}; {}",
+    advice(.columns, *.learning_rate)
+)]
+pub(crate) struct NotFinite {
+    pub(crate) loss: f64,
+    pub(crate) epoch: usize,
+    pub(crate) batch: usize,
+    pub(crate) batches: usize,
+    pub(crate) learning_rate: f64,
+    /// Columns with odd values in the batch, and what is odd.
+    pub(crate) columns: Vec<(String, f64)>,
+}
+
+fn advice(columns: &[(String, f64)], learning_rate: f64) -> String {
+    if columns.is_empty() {
+        return format!(
+            "no column of the batch holds an extreme value, so the weights ran away: \
+             try a lower train.learning_rate (now {learning_rate}) or train.clip"
+        );
+    }
+    let told: Vec<String> = columns
+        .iter()
+        .map(|(name, value)| format!("`{name}` (up to {value:.3e})"))
+        .collect();
+    format!(
+        "columns with extreme scaled values in it: {}; look at them with `krammerti check`, \
+         or set prepare.scaling to robust for them",
+        told.join(", ")
+    )
+}
+
+/// The columns of `[issues, rows, columns]` that hold values which are not finite, or extreme, with
+/// the largest.
+pub(crate) fn odd_columns(past: &Tensor, columns: &[FrameColumn]) -> Vec<(String, f64)> {
+    let _no_grad = tch::no_grad_guard();
+    let largest = past.abs().amax([0_i64, 1].as_slice(), false);
+    (columns.iter().zip(0..))
+        .map(|(column, place)| (column.name.clone(), largest.double_value(&[place])))
+        .filter(|(_, value)| !(*value <= EXTREME))
+        .collect()
+}
+
+/// Memory did not suffice.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the memory of the {device} does not suffice for steps of {windows} windows{}: \
+     lower train.batch, model.hidden or model.members",
+    .asked.as_ref().map_or(String::new(), |asked| format!(" ({asked} more were asked for)"))
+)]
+pub(crate) struct OutOfMemory {
+    /// `GPU` or `CPU`.
+    pub(crate) device: &'static str,
+    /// Windows in a step.
+    pub(crate) windows: usize,
+    /// As libtorch tells it.
+    pub(crate) asked: Option<String>,
+}
+
+/// What libtorch asked for in vain, where its message is of memory that does not suffice.
+pub(crate) fn memory_asked(message: &str) -> Option<Option<String>> {
+    let of_memory = [
+        "out of memory",
+        "can't allocate memory",
+        "not enough memory",
+    ];
+    if !of_memory.iter().any(|words| message.contains(words)) {
+        return None;
+    }
+    // "Tried to allocate 2.00 GiB", "you tried to allocate 2147483648 bytes".
+    let lower = message.to_lowercase();
+    let after = lower
+        .split_once("tried to allocate ")
+        .map(|(_, after)| after);
+    Some(after.and_then(|after| {
+        let mut words = after.split_whitespace();
+        let (number, unit) = (words.next()?, words.next()?);
+        let unit = unit.trim_end_matches(['.', ',']);
+        Some(format!("{number} {}", capitalised(unit)))
+    }))
+}
+
+/// `gib` as it is written, `GiB`.
+fn capitalised(unit: &str) -> String {
+    match unit {
+        "gib" => "GiB".to_owned(),
+        "mib" => "MiB".to_owned(),
+        "kib" => "KiB".to_owned(),
+        other => other.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use krammerti::data::Role;
+
+    #[test]
+    fn odd_columns_are_named_with_their_largest_value() {
+        let column = |name: &str| FrameColumn {
+            name: name.to_owned(),
+            role: Role::Past,
+        };
+        let values = [0.0_f32, 1.0, -80.0, 2.0, f32::NAN, 3.0];
+        let past = Tensor::from_slice(&values).view([1, 2, 3]);
+        let odd = odd_columns(&past, &["a", "b", "c"].map(column));
+        assert_eq!(odd.len(), 2);
+        assert!(odd[0].0 == "b" && odd[0].1.is_nan());
+        assert_eq!(odd[1], ("c".to_owned(), 80.0));
+        let told = advice(&odd[1..], 0.1);
+        assert!(told.contains("`c` (up to 8.000e1)"), "{told}");
+    }
+
+    #[test]
+    fn messages_of_memory_are_known() {
+        let gpu = "CUDA out of memory. Tried to allocate 12.50 GiB. GPU 0 has a total capacity";
+        assert_eq!(memory_asked(gpu), Some(Some("12.50 GiB".to_owned())));
+        let cpu = "DefaultCPUAllocator: can't allocate memory: you tried to allocate 99 bytes. Error code 12";
+        assert_eq!(memory_asked(cpu), Some(Some("99 bytes".to_owned())));
+        assert_eq!(memory_asked("CUDA out of memory"), Some(None));
+        assert_eq!(memory_asked("The size of tensor a"), None);
+    }
+}

@@ -1,0 +1,166 @@
+//! Bounds of the target as part of a net.
+//!
+//! A forecast that is cut at a bound has no gradient there: a net whose wind power lies below 0
+//! would never learn to come back. So a net's value goes through a smooth and strictly increasing
+//! function whose image lies between the bounds. Away from them it is nearly the identity, so a
+//! linear path stays linear; a tenth of a standard deviation before a bound it bends away. Quantiles
+//! keep their order, as the function increases.
+
+use krammerti::data::Scaler;
+use krammerti::params::Bounds;
+use tch::Tensor;
+
+/// Within how many standard deviations of a bound the function bends.
+const SOFTNESS: f64 = 0.1;
+/// The same where both bounds are close to each other, as a share of what lies between.
+const SOFTNESS_SHARE: f64 = 0.05;
+
+/// From all numbers to those between two bounds, in scaled units.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Link {
+    lower: Option<f64>,
+    upper: Option<f64>,
+    softness: f64,
+}
+
+impl Link {
+    /// For bounds in the unit of a target that is scaled so.
+    pub(crate) fn new(bounds: Bounds, target: Scaler) -> Self {
+        // Rounded inwards: what is scaled back must not lie outside by a last bit.
+        let scaled = |bound: f64, inwards: fn(f32) -> f32, outside: fn(&f64, &f64) -> bool| {
+            let mut value = target.transform(bound) as f32;
+            let mut tries = 0;
+            while outside(&target.inverse(f64::from(value)), &bound) && tries < 16 {
+                value = inwards(value);
+                tries += 1;
+            }
+            // A logarithm has no place for a bound that it never reaches.
+            (!value.is_nan()).then(|| f64::from(value))
+        };
+        let lower = bounds
+            .lower
+            .and_then(|bound| scaled(bound, f32::next_up, f64::lt));
+        let upper = bounds
+            .upper
+            .and_then(|bound| scaled(bound, f32::next_down, f64::gt));
+        let softness = match (lower, upper) {
+            (Some(lower), Some(upper)) => SOFTNESS.min((upper - lower) * SOFTNESS_SHARE),
+            _ => SOFTNESS,
+        };
+        Self {
+            lower,
+            upper,
+            softness,
+        }
+    }
+
+    /// The bounds, where there are both.
+    pub(crate) fn range(&self) -> Option<(f64, f64)> {
+        self.lower.zip(self.upper)
+    }
+
+    /// Cut at the bounds, for values that no gradient goes through.
+    pub(crate) fn cut(&self, x: &Tensor) -> Tensor {
+        match (self.lower, self.upper) {
+            (None, None) => x.shallow_clone(),
+            (Some(lower), None) => x.clamp_min(lower),
+            (None, Some(upper)) => x.clamp_max(upper),
+            (Some(lower), Some(upper)) => x.clamp(lower, upper),
+        }
+    }
+
+    /// Element by element.
+    pub(crate) fn apply(&self, x: Tensor) -> Tensor {
+        let above = |bound: f64| ((&x - bound) / self.softness).softplus() * self.softness;
+        match (self.lower, self.upper) {
+            (None, None) => x,
+            // Rounding alone could leave the bounds, so it is cut in the end.
+            (Some(lower), None) => (above(lower) + lower).clamp_min(lower),
+            (None, Some(upper)) => (&x - above(upper)).clamp_max(upper),
+            (Some(lower), Some(upper)) => (above(lower) - above(upper) + lower).clamp(lower, upper),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn link(lower: Option<f64>, upper: Option<f64>) -> Link {
+        Link::new(Bounds { lower, upper }, Scaler::IDENTITY)
+    }
+
+    fn applied(link: &Link, values: &[f32]) -> Vec<f32> {
+        Vec::<f32>::try_from(link.apply(Tensor::from_slice(values))).unwrap()
+    }
+
+    #[test]
+    fn no_value_leaves_the_bounds_and_none_far_from_them_moves() {
+        let values = [-1e6, -3.0, -0.1, 0.0, 0.2, 1.0, 2.9, 3.1, 50.0, 1e6_f32];
+        for (lower, upper) in [(Some(0.0), None), (None, Some(3.0)), (Some(0.0), Some(3.0))] {
+            let linked = applied(&link(lower, upper), &values);
+            assert!(
+                linked.windows(2).all(|pair| pair[0] <= pair[1]),
+                "{linked:?}"
+            );
+            assert!((linked[5] - 1.0).abs() < 1e-4, "{linked:?}");
+            for value in linked {
+                let value = f64::from(value);
+                assert!(lower.is_none_or(|bound| value >= bound), "{value}");
+                assert!(upper.is_none_or(|bound| value <= bound), "{value}");
+            }
+        }
+        assert_eq!(applied(&link(None, None), &values), values);
+    }
+
+    #[test]
+    fn a_bound_that_a_logarithm_never_reaches_is_none() {
+        let scaler = Scaler::fit(krammerti::params::Scaling::Log1p, &[0.0, 9.0]).unwrap();
+        let bounds = Bounds {
+            lower: Some(-5.0),
+            upper: None,
+        };
+        let values = [-2.0, 0.5_f32];
+        assert_eq!(applied(&Link::new(bounds, scaler), &values), values);
+    }
+
+    #[test]
+    fn what_is_cut_is_moved_nowhere_else() {
+        for (bounds, expected) in [
+            ((None, None), [-1.0, 0.1, 4.0]),
+            ((Some(0.0), None), [0.0, 0.1, 4.0]),
+            ((None, Some(3.0)), [-1.0, 0.1, 3.0]),
+            ((Some(0.0), Some(3.0)), [0.0, 0.1, 3.0]),
+        ] {
+            let cut = link(bounds.0, bounds.1).cut(&Tensor::from_slice(&[-1.0_f32, 0.1, 4.0]));
+            assert_eq!(Vec::<f32>::try_from(cut).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn beyond_a_bound_there_is_still_a_gradient() {
+        let x = Tensor::from_slice(&[-0.3_f32, 3.3]).set_requires_grad(true);
+        let sum = link(Some(0.0), Some(3.0))
+            .apply(x.shallow_clone())
+            .sum(tch::Kind::Float);
+        let gradient = &Tensor::run_backward(&[sum], &[&x], false, false)[0];
+        let gradient = Vec::<f32>::try_from(gradient).unwrap();
+        assert!(gradient.iter().all(|slope| *slope > 1e-3), "{gradient:?}");
+    }
+
+    #[test]
+    fn bounds_hold_after_scaling_back() {
+        for i in 1..200 {
+            let values: Vec<f64> = (0..50).map(|k| f64::from(k * i) * 0.137).collect();
+            let scaler = Scaler::fit(krammerti::params::Scaling::Standard, &values).unwrap();
+            let bounds = Bounds {
+                lower: Some(0.0),
+                upper: Some(f64::from(i)),
+            };
+            let link = Link::new(bounds, scaler);
+            let linked = applied(&link, &[-1e9, 1e9]);
+            assert!(scaler.inverse(f64::from(linked[0])) >= 0.0);
+            assert!(scaler.inverse(f64::from(linked[1])) <= f64::from(i));
+        }
+    }
+}

@@ -1,0 +1,375 @@
+//! What all nets have in common: shapes, tensors, and the trait that each kind implements.
+//!
+//! A kind is a config, the list of its trained parameters, and a forward pass; it knows nothing of
+//! how it is trained, saved or run. Members of an ensemble are copies of the same parameters under
+//! names of their own; they lie in one flat tensor and are trained side by side, each by its own
+//! loss, and the forecast is their average.
+
+use anyhow::{Result, ensure};
+use krammerti::data::{FrameColumn, Role, Scaler, columns_with, target_of};
+use krammerti::params::ModelParams;
+use rand_chacha::ChaCha8Rng;
+use tch::{Device, Kind, Tensor};
+
+use crate::link::Link;
+use crate::loss::Loss;
+use crate::parameters::{Parameters, Spec};
+use crate::windows::{Inputs, Windows};
+
+/// The shape of what every kind reads and gives.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Shape {
+    pub(crate) lookback: i64,
+    pub(crate) horizon: i64,
+    pub(crate) columns: i64,
+    pub(crate) target: i64,
+    /// Columns known in the future, and those that somebody else forecast.
+    pub(crate) future: i64,
+    /// At least 1.
+    pub(crate) series: i64,
+    pub(crate) levels: Vec<f64>,
+    pub(crate) link: Link,
+}
+
+/// How a forward pass is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Pass {
+    /// Dropout and noise are on.
+    pub(crate) training: bool,
+    /// The numbers that the body of a net computes in.
+    pub(crate) kind: Kind,
+}
+
+/// Forecasts of each member, in scaled units.
+pub(crate) struct Forecast {
+    /// `[members, issues, horizon]`.
+    pub(crate) mean: Tensor,
+    /// `[members, issues, horizon, levels]`, in order along the levels; absent without levels.
+    pub(crate) quantiles: Option<Tensor>,
+}
+
+/// A kind of net with its sizes.
+pub(crate) trait Architecture {
+    fn shape(&self) -> &Shape;
+
+    /// How many nets of this shape are averaged.
+    fn members(&self) -> usize;
+
+    /// The trained parameters of one member, in the order in which the forward pass takes them.
+    fn member_specs(&self) -> Vec<Spec>;
+
+    /// Whether it tells one series from another, and so forecasts only those that it was trained on.
+    fn knows_series(&self) -> bool {
+        false
+    }
+
+    /// Tensors that are solved before the training and then stand still, with their shapes.
+    fn constant_shapes(&self) -> Vec<(&'static str, Vec<i64>)> {
+        Vec::new()
+    }
+
+    /// Solves them, in the same order.
+    fn solve(&self, _: &Windows, _: &[usize], _: &[usize]) -> Result<Vec<Tensor>> {
+        Ok(Vec::new())
+    }
+
+    /// `[issues, horizon]` or `[issues, 1]`: what a forecast begins with and no parameter changes;
+    /// so a training computes it once for each window.
+    fn base(&self, _: &[Tensor], inputs: &Inputs) -> Tensor {
+        self.shape().last(inputs)
+    }
+
+    /// `[horizon]`: how far the truth is expected to lie from the base at each lead.
+    fn spread(&self, _: &[Tensor]) -> Option<Tensor> {
+        None
+    }
+
+    /// Forecasts of each member.
+    fn forward(
+        &self,
+        tensors: &Tensors<'_>,
+        inputs: &Inputs,
+        base: &Tensor,
+        pass: Pass,
+    ) -> Forecast;
+
+    /// A forecast of which only the mean is wanted, after each epoch; where an own loss stands for
+    /// the rest it may be a rough one.
+    fn sketch(
+        &self,
+        tensors: &Tensors<'_>,
+        inputs: &Inputs,
+        base: &Tensor,
+        pass: Pass,
+    ) -> Forecast {
+        self.forward(tensors, inputs, base, pass)
+    }
+
+    /// What the training makes small: the mean over members and windows.
+    fn loss(&self, tensors: &Tensors<'_>, batch: &Batch, loss: &Loss, pass: Pass) -> Tensor {
+        loss.of(
+            &self.forward(tensors, &batch.inputs, &batch.base, pass),
+            &batch.truth,
+        )
+    }
+
+    /// Whether [`Architecture::loss`] is the only loss: a likelihood, which a forecast has none of.
+    fn has_own_loss(&self) -> bool {
+        false
+    }
+}
+
+/// Some windows with all that a step of the training needs.
+pub(crate) struct Batch {
+    pub(crate) inputs: Inputs,
+    /// As [`Architecture::base`] gives it.
+    pub(crate) base: Tensor,
+    /// `[issues, horizon]`.
+    pub(crate) truth: Tensor,
+}
+
+/// What a forward pass reads besides its windows.
+pub(crate) struct Tensors<'a> {
+    /// Of each member, as [`Architecture::member_specs`] lists them.
+    members: Vec<Vec<Tensor>>,
+    /// As [`Architecture::constant_shapes`] lists them.
+    pub(crate) constants: &'a [Tensor],
+}
+
+/// The parameters of one member, taken one after the other.
+pub(crate) struct Taken<'a>(std::slice::Iter<'a, Tensor>);
+
+impl Tensors<'_> {
+    pub(crate) fn members(&self) -> impl Iterator<Item = Taken<'_>> {
+        self.members.iter().map(|member| Taken(member.iter()))
+    }
+}
+
+impl<'a> Taken<'a> {
+    pub(crate) fn next(&mut self) -> &'a Tensor {
+        self.0.next().expect("as many tensors as there are specs")
+    }
+
+    pub(crate) fn take(&mut self, count: usize) -> Vec<&'a Tensor> {
+        (0..count).map(|_| self.next()).collect()
+    }
+}
+
+/// A net: its members' parameters and what they share.
+pub(crate) struct Net {
+    pub(crate) architecture: Box<dyn Architecture>,
+    pub(crate) parameters: Parameters,
+    pub(crate) constants: Vec<Tensor>,
+}
+
+impl Net {
+    /// A net that is yet to be trained.
+    pub(crate) fn draw(
+        architecture: Box<dyn Architecture>,
+        constants: Vec<Tensor>,
+        device: Device,
+        rng: &mut ChaCha8Rng,
+    ) -> Self {
+        let parameters = Parameters::zeros(specs(&*architecture), device);
+        parameters.draw(rng);
+        Self {
+            architecture,
+            parameters,
+            constants,
+        }
+    }
+
+    /// A net of zeros, to be filled with weights.
+    pub(crate) fn zeros(architecture: Box<dyn Architecture>, device: Device) -> Self {
+        let constants = architecture.constant_shapes();
+        Self {
+            parameters: Parameters::zeros(specs(&*architecture), device),
+            constants: constants
+                .into_iter()
+                .map(|(_, shape)| Tensor::zeros(shape, (Kind::Float, device)))
+                .collect(),
+            architecture,
+        }
+    }
+
+    /// What a pass reads, in the numbers of its body.
+    pub(crate) fn tensors(&self, pass: Pass) -> Tensors<'_> {
+        let each = self.architecture.member_specs().len().max(1);
+        let cast = |view: &Tensor| pass.cast(view);
+        Tensors {
+            members: self
+                .parameters
+                .views()
+                .chunks(each)
+                .map(|member| member.iter().map(cast).collect())
+                .collect(),
+            constants: &self.constants,
+        }
+    }
+
+    /// Forecasts of each member.
+    pub(crate) fn forecast(&self, inputs: &Inputs, pass: Pass) -> Forecast {
+        let base = self.architecture.base(&self.constants, inputs);
+        self.architecture
+            .forward(&self.tensors(pass), inputs, &base, pass)
+    }
+
+    /// All tensors by name, sharing their memory.
+    pub(crate) fn named(&self) -> Vec<(String, Tensor)> {
+        let constants = self.architecture.constant_shapes();
+        let constants = constants.iter().map(|(name, _)| *name).zip(&self.constants);
+        self.parameters
+            .named()
+            .chain(constants)
+            .map(|(name, tensor)| (name.to_owned(), tensor.shallow_clone()))
+            .collect()
+    }
+}
+
+/// The trained parameters of all members.
+fn specs(architecture: &dyn Architecture) -> Vec<Spec> {
+    let named = |member: usize| {
+        let specs = architecture.member_specs().into_iter();
+        specs.map(move |spec| Spec {
+            name: format!("member{member}.{}", spec.name),
+            ..spec
+        })
+    };
+    (0..architecture.members()).flat_map(named).collect()
+}
+
+impl Shape {
+    /// The shape for a model on these columns and series.
+    pub(crate) fn new(
+        model: &ModelParams,
+        columns: &[FrameColumn],
+        series: usize,
+        target: Scaler,
+    ) -> Result<Self> {
+        ensure!(!columns.is_empty(), "a net needs at least one column");
+        let role = |role| columns_with(columns, role).len();
+        Ok(Self {
+            lookback: model.lookback as i64,
+            horizon: model.horizon as i64,
+            columns: columns.len() as i64,
+            target: target_of(columns) as i64,
+            future: (role(Role::Future) + role(Role::Forecast)) as i64,
+            series: series.max(1) as i64,
+            levels: model.quantiles.clone(),
+            link: Link::new(model.bounds, target),
+        })
+    }
+
+    /// Numbers that a net without a distribution gives for each lead.
+    pub(crate) fn outputs(&self) -> i64 {
+        1 + self.levels.len() as i64
+    }
+
+    /// `[issues, 1]`: the target at the issue rows.
+    pub(crate) fn last(&self, inputs: &Inputs) -> Tensor {
+        inputs
+            .past
+            .select(2, self.target)
+            .narrow(1, self.lookback - 1, 1)
+    }
+
+    /// `[issues, lookback]`: the target relative to its last value.
+    pub(crate) fn relative(&self, inputs: &Inputs) -> Tensor {
+        inputs.past.select(2, self.target) - self.last(inputs)
+    }
+
+    /// From what the members give, each `[issues, horizon, outputs]` relative to the base in units
+    /// of the spread, to forecasts.
+    pub(crate) fn forecast(
+        &self,
+        raw: &[Tensor],
+        base: &Tensor,
+        spread: Option<&Tensor>,
+    ) -> Forecast {
+        let raw = Tensor::stack(raw, 0).to_kind(Kind::Float);
+        let scaled = |offset: Tensor| match spread {
+            Some(spread) => offset * spread,
+            None => offset,
+        };
+        let mean = self.link.apply(base + scaled(raw.select(3, 0)));
+        let quantiles = (!self.levels.is_empty()).then(|| {
+            let heads = raw.narrow(3, 1, self.levels.len() as i64);
+            let offsets = spread_outwards(&heads, median(&self.levels));
+            let offsets = match spread {
+                Some(spread) => offsets * spread.unsqueeze(1),
+                None => offsets,
+            };
+            self.link.apply(base.unsqueeze(2) + offsets)
+        });
+        Forecast { mean, quantiles }
+    }
+}
+
+impl Forecast {
+    /// The average over members, as one.
+    pub(crate) fn averaged(self) -> Self {
+        let average = |all: Tensor| all.mean_dim([0_i64].as_slice(), true, Kind::Float);
+        Self {
+            mean: average(self.mean),
+            quantiles: self.quantiles.map(average),
+        }
+    }
+}
+
+impl Pass {
+    pub(crate) const FORECAST: Self = Self {
+        training: false,
+        kind: Kind::Float,
+    };
+
+    /// A tensor in the numbers of this pass.
+    pub(crate) fn cast(self, tensor: &Tensor) -> Tensor {
+        // A conversion to what it is already would still be a call.
+        if self.kind == Kind::Float {
+            tensor.shallow_clone()
+        } else {
+            tensor.to_kind(self.kind)
+        }
+    }
+}
+
+/// The index of the middle level: 0.5, which checked parameters hold.
+fn median(levels: &[f64]) -> usize {
+    levels.iter().take_while(|level| **level < 0.5).count()
+}
+
+/// Heads to quantiles that cannot cross, along the last axis: the median's head stands as it is,
+/// and each further level lies a positive step outside of the one before.
+fn spread_outwards(heads: &Tensor, median: usize) -> Tensor {
+    let levels = heads.size()[3] as usize;
+    let head = |level: usize| heads.select(3, level as i64);
+    let step = |level: usize| head(level).softplus();
+    let mut quantiles = vec![head(median)];
+    for level in median + 1..levels {
+        let above = &quantiles[quantiles.len() - 1] + step(level);
+        quantiles.push(above);
+    }
+    for level in (0..median).rev() {
+        let below = &quantiles[0] - step(level);
+        quantiles.insert(0, below);
+    }
+    Tensor::stack(&quantiles, 3)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_by_hand() {
+        let heads = Tensor::from_slice(&[0.0_f32, 1.0, -1.0]).view([1, 1, 1, 3]);
+        let quantiles = Vec::<f32>::try_from(spread_outwards(&heads, 1).view([3])).unwrap();
+        let softplus = |x: f64| x.exp().ln_1p();
+        let expected = [1.0 - softplus(0.0), 1.0, 1.0 + softplus(-1.0)];
+        for (value, expected) in quantiles.iter().zip(expected) {
+            assert!((f64::from(*value) - expected).abs() < 1e-6, "{quantiles:?}");
+        }
+        assert_eq!(median(&[0.1, 0.5, 0.9]), 1);
+        assert_eq!(median(&[0.5]), 0);
+    }
+}

@@ -1,0 +1,195 @@
+//! Where a training stands: all that must be kept for it to go on to the bit.
+//!
+//! Nothing random has a state of its own. The order of an epoch and the draws of a step are
+//! functions of the seed and of their number, so what must be kept is where the training stands, the
+//! weights, the moments of the optimiser, the running average and the best weights so far.
+
+use anyhow::{Context as _, Result, ensure};
+use krammerti::model::{Array, Checkpoint, Epoch};
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng;
+use serde::{Deserialize, Serialize};
+use tch::Tensor;
+
+use crate::weights::to_array;
+
+/// What a training counts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Progress {
+    /// The epoch of the next step, from 1.
+    pub(crate) epoch: usize,
+    /// The place of the next step in its epoch, from 0.
+    pub(crate) batch: usize,
+    /// Steps that were made.
+    pub(crate) steps: usize,
+    /// The sum of losses over the windows of this epoch.
+    pub(crate) losses: f64,
+    /// Windows in a step; fewer than asked for where a GPU was too small.
+    pub(crate) windows: usize,
+    /// The epoch of the best weights; 0 before there are any.
+    pub(crate) best_epoch: usize,
+    /// Their loss on the validation part.
+    pub(crate) best_loss: f64,
+}
+
+impl Progress {
+    /// Before the first step.
+    pub(crate) fn new(windows: usize) -> Self {
+        Self {
+            epoch: 1,
+            batch: 0,
+            steps: 0,
+            losses: 0.0,
+            windows,
+            best_epoch: 0,
+            best_loss: f64::MAX,
+        }
+    }
+
+    /// Whether an epoch is the best so far; a loss that is no number only is for want of another.
+    pub(crate) fn is_best(&mut self, line: &Epoch) -> bool {
+        let better = self.best_epoch == 0 || line.validation_loss < self.best_loss;
+        if better {
+            self.best_epoch = line.epoch;
+            // JSON has no NaN; any number is better.
+            self.best_loss = if line.validation_loss.is_nan() {
+                f64::MAX
+            } else {
+                line.validation_loss
+            };
+        }
+        better
+    }
+
+    /// Whether no epoch was better for so long.
+    pub(crate) fn is_stale(&self, epoch: usize, patience: usize) -> bool {
+        epoch - self.best_epoch >= patience
+    }
+
+    /// Packs it with tensors under their names.
+    pub(crate) fn pack(
+        &self,
+        history: &[Epoch],
+        tensors: &[(&str, &Tensor)],
+    ) -> Result<Checkpoint> {
+        Ok(Checkpoint {
+            state: serde_json::to_string(self)?,
+            history: history.to_vec(),
+            tensors: tensors
+                .iter()
+                .map(|(name, tensor)| Ok(((*name).to_owned(), to_array(tensor)?)))
+                .collect::<Result<_>>()?,
+        })
+    }
+
+    /// Takes it from a checkpoint.
+    pub(crate) fn unpack(checkpoint: &Checkpoint) -> Result<Self> {
+        serde_json::from_str(&checkpoint.state).context("the checkpoint is not of this version")
+    }
+}
+
+/// Fills a tensor with one of a checkpoint.
+pub(crate) fn restore(checkpoint: &Checkpoint, name: &str, into: &Tensor) -> Result<()> {
+    let array = checkpoint
+        .tensors
+        .get(name)
+        .with_context(|| format!("the checkpoint lacks `{name}`"))?;
+    fill(name, array, into)
+}
+
+fn fill(name: &str, array: &Array, into: &Tensor) -> Result<()> {
+    ensure!(
+        array.values.len() == into.numel(),
+        "`{name}` of the checkpoint has {} values, expected {}",
+        array.values.len(),
+        into.numel()
+    );
+    let _no_grad = tch::no_grad_guard();
+    let values = Tensor::from_slice(&array.values).view_as(into);
+    into.shallow_clone().copy_(&values);
+    Ok(())
+}
+
+/// The stream of random numbers that draws the first weights.
+pub(crate) fn first_draws(seed: u64) -> ChaCha8Rng {
+    ChaCha8Rng::seed_from_u64(seed)
+}
+
+/// The training windows in the order of an epoch, counted from 1.
+pub(crate) fn order(windows: &[usize], seed: u64, epoch: usize) -> Vec<usize> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    // Stream 0 draws the first weights.
+    rng.set_stream(epoch as u64);
+    let mut order = windows.to_vec();
+    order.shuffle(&mut rng);
+    order
+}
+
+/// Makes the draws of torch's own generator, for dropout and noise, those of one step.
+pub(crate) fn seed_step(seed: u64, step: usize) {
+    // SplitMix64: neighbouring steps have unrelated streams.
+    let mut mixed = seed.wrapping_add(
+        (step as u64)
+            .wrapping_add(1)
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15),
+    );
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    tch::manual_seed((mixed ^ (mixed >> 31)) as i64);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_order_is_that_of_its_epoch_and_seed() {
+        let windows: Vec<usize> = (10..60).collect();
+        let first = order(&windows, 1, 1);
+        assert_eq!(first, order(&windows, 1, 1));
+        assert_ne!(first, order(&windows, 1, 2));
+        assert_ne!(first, order(&windows, 2, 1));
+        let mut sorted = first;
+        sorted.sort_unstable();
+        assert_eq!(sorted, windows);
+    }
+
+    #[test]
+    fn it_reads_as_it_was_packed() {
+        let progress = Progress {
+            epoch: 3,
+            batch: 17,
+            steps: 217,
+            losses: 0.1 + 0.2,
+            windows: 64,
+            best_epoch: 2,
+            best_loss: 1.0 / 3.0,
+        };
+        let tensor = Tensor::from_slice(&[1.0_f32, -2.5]);
+        let checkpoint = progress.pack(&[], &[("weights", &tensor)]).unwrap();
+        assert_eq!(Progress::unpack(&checkpoint).unwrap(), progress);
+        let filled = tensor.zeros_like();
+        restore(&checkpoint, "weights", &filled).unwrap();
+        assert_eq!(filled, tensor);
+        let error = restore(&checkpoint, "moments", &filled).unwrap_err();
+        assert!(error.to_string().contains("lacks `moments`"), "{error}");
+    }
+
+    #[test]
+    fn a_loss_that_is_no_number_is_never_better() {
+        let line = |epoch, validation_loss| Epoch {
+            epoch,
+            train_loss: 0.0,
+            validation_loss,
+            validation_rmse: 0.0,
+            learning_rate: 0.0,
+        };
+        let mut progress = Progress::new(1);
+        assert!(progress.is_best(&line(1, f64::NAN)));
+        assert!(progress.is_best(&line(2, 1.0)));
+        assert!(!progress.is_best(&line(3, f64::NAN)) && !progress.is_best(&line(4, 1.0)));
+        assert!(progress.is_stale(5, 3) && !progress.is_stale(4, 3));
+    }
+}
