@@ -55,6 +55,7 @@ pub(super) fn work(request: &Request, registry: &Registry, ui: &mut Ui) -> Resul
         params_file: &loaded.file,
         inputs: request.inputs.iter().map(PathBuf::from).collect(),
         data: request.data.as_ref().map(PathBuf::from),
+        warm_start: request.warm_start.as_ref().map(PathBuf::from),
         out: PathBuf::from(&request.common.out),
         observer: ui,
     };

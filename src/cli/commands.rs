@@ -131,6 +131,7 @@ impl Subcommands {
         if request.verb != Verb::Fetch {
             inputs.extend(request.inputs.iter().cloned());
             inputs.extend(request.data.clone());
+            inputs.extend(request.warm_start.clone());
         }
         let params = sections
             .iter()

@@ -22,6 +22,7 @@ impl From<Args> for Request {
             verb: Verb::Fetch,
             inputs: vec![args.source],
             data: None,
+            warm_start: None,
             offline: args.offline,
             common: args.common,
         }

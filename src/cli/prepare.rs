@@ -21,6 +21,7 @@ impl From<Args> for Request {
             verb: Verb::Prepare,
             inputs: args.raw,
             data: None,
+            warm_start: None,
             offline: false,
             common: args.common,
         }

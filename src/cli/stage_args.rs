@@ -34,6 +34,7 @@ impl OfDataset {
             verb,
             inputs: vec![self.dataset],
             data: None,
+            warm_start: None,
             offline: false,
             common: self.common,
         }
@@ -58,6 +59,7 @@ impl OfModel {
             verb,
             inputs: vec![self.model],
             data: Some(self.data),
+            warm_start: None,
             offline: false,
             common: self.common,
         }
@@ -95,6 +97,8 @@ pub(super) struct Request {
     /// Positional: paths, or the name of a source.
     pub(super) inputs: Vec<String>,
     pub(super) data: Option<String>,
+    /// A model whose weights a training begins with.
+    pub(super) warm_start: Option<String>,
     /// No word of the command, and so no part of its key.
     pub(super) offline: bool,
     pub(super) common: Common,
@@ -107,6 +111,9 @@ impl Request {
         words.extend(self.inputs.iter().cloned());
         if let Some(data) = &self.data {
             words.extend(["--data".to_owned(), data.clone()]);
+        }
+        if let Some(model) = &self.warm_start {
+            words.extend(["--warm-start".to_owned(), model.clone()]);
         }
         words.extend(["--out".to_owned(), self.common.out.clone()]);
         if self.common.params != DEFAULT_PARAMS {
@@ -131,6 +138,7 @@ impl Request {
                 .collect::<Result<_, _>>()?;
         }
         self.data = self.data.as_deref().map(&place).transpose()?;
+        self.warm_start = self.warm_start.as_deref().map(&place).transpose()?;
         self.common.out = place(&self.common.out)?;
         // The default is the project's, wherever in it one stands.
         if self.common.params != DEFAULT_PARAMS {

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::{Frame, FrameColumn, Scaler};
 use crate::event::Observer;
-use crate::params::{ModelParams, TrainParams};
+use crate::params::{Device, ModelParams, TrainParams};
 
 pub use artifact::{
     BestEpoch, Misfit, ModelColumn, ModelFile, decode_checkpoint, decode_weights,
@@ -189,6 +189,8 @@ pub struct LoadTask<'a> {
     pub series: &'a [String],
     /// The scaling of its target.
     pub target: Scaler,
+    /// Where it forecasts. On the CPU a forecast has the same bytes on every host.
+    pub device: Device,
 }
 
 /// The families a process can use.

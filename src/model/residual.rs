@@ -190,7 +190,7 @@ pub(super) mod testing {
     use crate::data::{FrameColumn, Role, Scaler};
     use crate::event::{Event, Observer};
     use crate::model::{Epoch, Family, LoadTask, Monitor};
-    use crate::params::{Architecture, Bounds, TrainParams};
+    use crate::params::{Architecture, Bounds, Device, TrainParams};
     use crate::time::Step;
 
     /// A frame from its target and other columns, on steps of an hour since 1970.
@@ -240,6 +240,7 @@ pub(super) mod testing {
             columns,
             series: &[],
             target: Scaler::IDENTITY,
+            device: Device::Cpu,
         }
     }
 

@@ -1,6 +1,6 @@
 //! Where an interrupted training goes on.
 //!
-//! One file for each task under `.krammerti/checkpoints/`, named by all that decides the result:
+//! One folder for each task under `.krammerti/checkpoints/`, named by all that decides the result:
 //! the data, the parameters and the version. So a training finds its own checkpoint whatever ended
 //! it, and one with other data or parameters never takes it for its own. It is removed once the
 //! model is written.
@@ -24,10 +24,12 @@ pub(super) struct Kept {
 
 impl Kept {
     /// The place for the training of the sections `model` and `train` on these inputs.
-    pub(super) fn of(context: &Context<'_>, inputs: &[&Path]) -> Result<Self> {
+    pub(super) fn of<'p>(
+        context: &Context<'_>,
+        inputs: impl Iterator<Item = &'p Path>,
+    ) -> Result<Self> {
         let stat_cache = StatCache::default();
         let artifacts = inputs
-            .iter()
             .map(|input| stat_cache.artifact(input))
             .collect::<Result<Vec<_>, _>>()?;
         let mut params: Vec<(String, String)> = ["model", "train"]
@@ -37,9 +39,9 @@ impl Kept {
         params.sort();
         let version = env!("CARGO_PKG_VERSION");
         let task = Digest::of(&serde_json::to_vec(&(artifacts, params, version))?);
-        let name = format!("{}.safetensors", task.short());
+        let folder = Path::new(FOLDER).join(task.short().to_string());
         Ok(Self {
-            path: Path::new(FOLDER).join(name),
+            path: folder.join("checkpoint.safetensors"),
         })
     }
 
@@ -73,10 +75,12 @@ impl Kept {
         write().context("the checkpoint of the training cannot be kept")
     }
 
-    /// The model is written: there is nothing to go on with.
+    /// The model is written: there is nothing to go on with. What tries that were killed left half
+    /// written goes along.
     pub(super) fn remove(&self) -> Result<()> {
-        if fs::exists(&self.path) {
-            fs::remove(&self.path)?;
+        let folder = fs::parent(&self.path);
+        if fs::exists(folder) {
+            fs::remove(folder)?;
         }
         Ok(())
     }

@@ -33,7 +33,7 @@ const BATCH: usize = 2048;
 pub fn evaluate(mut context: Context<'_>) -> Result<()> {
     let params = context.params.evaluate.clone();
     let folder = context.input()?.clone();
-    let loaded = model::read_model(&folder, context.registry)?;
+    let loaded = model::read_model(&folder, context.registry, params.device)?;
     let data = context.data()?.clone();
     let dataset = dataset::read_dataset(&data)?;
     loaded.check(&folder, &data, &dataset)?;
@@ -52,14 +52,11 @@ pub fn evaluate(mut context: Context<'_>) -> Result<()> {
             bail!("no baseline is named {kind}");
         };
         let fitted = train::fit(
-            &train::Fit {
-                registry: context.registry,
-                dataset: &dataset,
-                frame: &task.frame,
-                model: &baseline,
-                train: &train_params,
-                resume: None,
-            },
+            context.registry,
+            &dataset,
+            &task.frame,
+            &baseline,
+            &train_params,
             &mut Silent,
         )
         .with_context(|| format!("baseline {kind}"))?;

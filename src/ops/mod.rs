@@ -19,6 +19,7 @@ mod quality;
 mod run;
 mod status;
 mod train;
+mod training_log;
 mod tune;
 
 use std::path::PathBuf;
@@ -56,6 +57,8 @@ pub struct Context<'a> {
     pub inputs: Vec<PathBuf>,
     /// The data set, for a command that reads models and a data set.
     pub data: Option<PathBuf>,
+    /// A model whose weights a training begins with.
+    pub warm_start: Option<PathBuf>,
     /// What it writes.
     pub out: PathBuf,
     /// Who hears of it.

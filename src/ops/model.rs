@@ -10,6 +10,7 @@ use crate::fs::{self, StagedFolder};
 use crate::model::{
     Epoch, Forecaster, LoadTask, ModelFile, Registry, Weights, decode_weights, encode_weights,
 };
+use crate::params::Device;
 use crate::report;
 
 /// A model that was read from its folder.
@@ -18,23 +19,35 @@ pub(super) struct LoadedModel {
     pub(super) forecaster: Box<dyn Forecaster>,
 }
 
-pub(super) fn read_model(folder: &Path, registry: &Registry) -> Result<LoadedModel> {
-    let json = folder.join("model.json");
-    let file: ModelFile = serde_json::from_str(&fs::read_to_string(&json)?)
-        .with_context(|| json.display().to_string())?;
+pub(super) fn read_model(
+    folder: &Path,
+    registry: &Registry,
+    device: Device,
+) -> Result<LoadedModel> {
+    let file = read_file(folder)?;
     let family = registry.family(file.model.kind())?;
-    let path = folder.join("weights.safetensors");
-    let weights = decode_weights(&fs::read(&path)?).with_context(|| path.display().to_string())?;
+    let weights = read_weights(folder)?;
     let task = LoadTask {
         model: &file.model,
         columns: &file.frame_columns(),
         series: &file.series,
         target: file.target_scaler(),
+        device,
     };
     let forecaster = family
         .load(&task, &weights)
         .with_context(|| folder.display().to_string())?;
     Ok(LoadedModel { file, forecaster })
+}
+
+pub(super) fn read_file(folder: &Path) -> Result<ModelFile> {
+    let json = folder.join("model.json");
+    serde_json::from_str(&fs::read_to_string(&json)?).with_context(|| json.display().to_string())
+}
+
+pub(super) fn read_weights(folder: &Path) -> Result<Weights> {
+    let path = folder.join("weights.safetensors");
+    decode_weights(&fs::read(&path)?).with_context(|| path.display().to_string())
 }
 
 impl LoadedModel {
@@ -61,26 +74,31 @@ pub(super) fn write_model(
     Ok(staged.commit()?)
 }
 
+/// The columns of a `history.csv`.
+pub(super) const HISTORY_COLUMNS: [&str; 5] = [
+    "epoch",
+    "train_loss",
+    "validation_loss",
+    "validation_rmse_scaled",
+    "learning_rate",
+];
+
+/// A row of it.
+pub(super) fn history_row(e: &Epoch) -> [String; 5] {
+    [
+        e.epoch.to_string(),
+        e.train_loss.to_string(),
+        e.validation_loss.to_string(),
+        e.validation_rmse.to_string(),
+        e.learning_rate.to_string(),
+    ]
+}
+
 fn history_csv(history: &[Epoch]) -> Result<Vec<u8>> {
     let mut writer = csv::Writer::from_writer(Vec::new());
-    writer.write_record([
-        "epoch",
-        "train_loss",
-        "validation_loss",
-        "validation_rmse_scaled",
-        "learning_rate",
-    ])?;
-    for e in history {
-        let numbers = [
-            e.train_loss,
-            e.validation_loss,
-            e.validation_rmse,
-            e.learning_rate,
-        ];
-        let row = [e.epoch.to_string()]
-            .into_iter()
-            .chain(numbers.map(|number| number.to_string()));
-        writer.write_record(row)?;
+    writer.write_record(HISTORY_COLUMNS)?;
+    for epoch in history {
+        writer.write_record(history_row(epoch))?;
     }
     Ok(writer
         .into_inner()

@@ -10,7 +10,7 @@ use crate::data::{Block, Dataset, Frame, Part, Role};
 use crate::forecast::{self, Forecast};
 use crate::fs::StagedFolder;
 use crate::model::{Climatology, ModelFile};
-use crate::params::{Fallback, FeelsLike};
+use crate::params::{Device, Fallback, FeelsLike};
 use crate::physics;
 use crate::report::{self, ForecastPlot};
 use crate::time::format_short;
@@ -21,7 +21,7 @@ const PLOTTED_HOURS: f64 = 96.0;
 /// Forecasts from the last row of each series of a data set.
 pub fn predict(mut context: Context<'_>) -> Result<()> {
     let folder = context.input()?.clone();
-    let loaded = model::read_model(&folder, context.registry)?;
+    let loaded = model::read_model(&folder, context.registry, Device::Cpu)?;
     let data = context.data()?.clone();
     let dataset = dataset::read_dataset(&data)?;
     loaded.check(&folder, &data, &dataset)?;

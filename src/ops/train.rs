@@ -1,15 +1,18 @@
 //! `krammerti train`: a data set to a model.
 
+use std::ops::Range;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
 use super::checkpoint::Kept;
+use super::training_log::{Measured, TrainingLog};
 use super::{Context, dataset, model};
-use crate::data::{Dataset, Frame, Part, Window};
+use crate::data::{Dataset, Frame, Part, Scaler, Window};
 use crate::event::{Event, Observer};
 use crate::model::{
-    Checkpoint, Epoch, FitTask, Fitted, ModelFile, Moment, Monitor, Registry, Wish,
+    Checkpoint, Epoch, FitTask, Fitted, ModelFile, Moment, Monitor, Registry, Weights, Wish,
 };
 use crate::params::{ModelParams, TrainParams};
 use crate::pipeline::interrupted;
@@ -23,32 +26,35 @@ pub fn train(mut context: Context<'_>) -> Result<()> {
     context.registry.family(params.kind())?;
     let path = context.input()?.clone();
     let dataset = dataset::read_dataset(&path)?;
-    let spread = dataset.target().scaler.spread();
-    let unit = dataset.target().unit.clone();
+    let target = dataset.target();
+    let (spread, unit) = (target.scaler.spread(), target.unit.clone());
     let frame = dataset.frame(&dataset.scalers(), 0)?;
-    let kept = Kept::of(&context, &[&path])?;
+    let of_training = || format!("training on {}", path.display());
+    let warm_start = context.warm_start.clone();
+    let warm = match &warm_start {
+        Some(folder) => Some(warm_weights(folder, &params, &dataset, &path)?),
+        None => None,
+    };
+    let inputs = [Some(path.as_path()), warm_start.as_deref()];
+    let kept = Kept::of(&context, inputs.into_iter().flatten())?;
     let checkpoint = kept.read(&mut context);
     let train = &context.params.train;
-    let mut monitor = Told {
-        observer: context.observer,
-        spread,
-        unit: unit.clone(),
+    let task = Task {
+        resume: checkpoint.as_ref(),
+        warm_start: warm.as_ref(),
+        ..Task::new(&dataset, &frame, &params, train).with_context(of_training)?
+    };
+    let past = checkpoint.as_ref().map_or(&[][..], |kept| &kept.history);
+    let log = TrainingLog::begin(&context.out, past);
+    let mut monitor = Told::new(context.observer, log, task.train.len(), spread, &unit);
+    monitor.keeper = Some(Keeper {
         kept: &kept,
         every: Duration::from_secs_f64(train.checkpoint_minutes * 60.0),
-        last_kept: Instant::now(),
-    };
-    let fitted = fit(
-        &Fit {
-            registry: context.registry,
-            dataset: &dataset,
-            frame: &frame,
-            model: &params,
-            train,
-            resume: checkpoint.as_ref(),
-        },
-        &mut monitor,
-    )
-    .with_context(|| format!("training on {}", path.display()))?;
+        last: Instant::now(),
+    });
+    let fitted = task
+        .fit(context.registry, &mut monitor)
+        .with_context(of_training)?;
     let file = ModelFile::new(&dataset, &params, &fitted.history);
     model::write_model(&context.out, &file, &fitted.weights, &fitted.history)?;
     kept.remove()?;
@@ -63,65 +69,163 @@ pub fn train(mut context: Context<'_>) -> Result<()> {
     Ok(())
 }
 
-/// A model that is to be fitted to the training part of a data set.
-pub(super) struct Fit<'a> {
-    pub(super) registry: &'a Registry,
-    pub(super) dataset: &'a Dataset,
-    /// The data, scaled.
-    pub(super) frame: &'a Frame,
-    pub(super) model: &'a ModelParams,
-    pub(super) train: &'a TrainParams,
-    pub(super) resume: Option<&'a Checkpoint>,
+/// The weights to begin with; an error where they are of another shape.
+fn warm_weights(
+    folder: &Path,
+    params: &ModelParams,
+    dataset: &Dataset,
+    data: &Path,
+) -> Result<Weights> {
+    if !params.is_net() {
+        bail!(
+            "--warm-start is for nets: a model of kind `{}` is solved at once",
+            params.kind()
+        );
+    }
+    let file = model::read_file(folder)?;
+    if file.model != *params {
+        bail!(
+            "--warm-start: {} has other parameters under `model` than are asked for; \
+             both must be equal",
+            folder.display()
+        );
+    }
+    file.check(dataset)
+        .with_context(|| format!("{} does not fit {}", folder.display(), data.display()))?;
+    model::read_weights(folder)
 }
 
-/// Fits a model.
-pub(super) fn fit(what: &Fit<'_>, monitor: &mut dyn Monitor) -> Result<Fitted> {
-    let Fit {
-        dataset,
-        frame,
-        model,
-        train,
-        ..
-    } = *what;
-    let split = dataset.meta().split;
-    let issues = |part, stride| -> Result<Vec<usize>> {
-        let Some(window) = Window::new(model.lookback, model.horizon, stride) else {
-            bail!("lookback, horizon and stride must not be 0");
+/// Fits a model to the training part of a data set, scaled as a frame has it.
+pub(super) fn fit(
+    registry: &Registry,
+    dataset: &Dataset,
+    frame: &Frame,
+    model: &ModelParams,
+    train: &TrainParams,
+    monitor: &mut dyn Monitor,
+) -> Result<Fitted> {
+    Task::new(dataset, frame, model, train)?.fit(registry, monitor)
+}
+
+/// A fit with its windows found.
+struct Task<'a> {
+    frame: &'a Frame,
+    /// Issue rows.
+    train: Vec<usize>,
+    validation: Vec<usize>,
+    train_rows: Vec<Range<usize>>,
+    model: &'a ModelParams,
+    train_params: &'a TrainParams,
+    /// Of the target.
+    scaler: Scaler,
+    resume: Option<&'a Checkpoint>,
+    warm_start: Option<&'a Weights>,
+}
+
+impl<'a> Task<'a> {
+    fn new(
+        dataset: &Dataset,
+        frame: &'a Frame,
+        model: &'a ModelParams,
+        train_params: &'a TrainParams,
+    ) -> Result<Self> {
+        let split = dataset.meta().split;
+        let issues = |part, stride| -> Result<Vec<usize>> {
+            let Some(window) = Window::new(model.lookback, model.horizon, stride) else {
+                bail!("lookback, horizon and stride must not be 0");
+            };
+            let issues = split.issues(part, frame, window);
+            if issues.is_empty() {
+                bail!(
+                    "the {part:?} part has no window of {} + {} complete rows: it has {} rows",
+                    model.lookback,
+                    model.horizon,
+                    dataset.count(part)
+                );
+            }
+            Ok(issues)
         };
-        let issues = split.issues(part, frame, window);
-        if issues.is_empty() {
-            bail!(
-                "the {part:?} part has no window of {} + {} complete rows: it has {} rows",
-                model.lookback,
-                model.horizon,
-                dataset.count(part)
-            );
-        }
-        Ok(issues)
-    };
-    let task = FitTask {
-        frame,
-        train: &issues(Part::Train, train.stride)?,
-        validation: &issues(Part::Validation, 1)?,
-        train_rows: &split.ranges(Part::Train, &frame.layout),
-        model,
-        train_params: train,
-        target: dataset.target().scaler,
-        resume: what.resume,
-        warm_start: None,
-    };
-    what.registry.family(model.kind())?.fit(&task, monitor)
+        Ok(Self {
+            frame,
+            train: issues(Part::Train, train_params.stride)?,
+            validation: issues(Part::Validation, 1)?,
+            train_rows: split.ranges(Part::Train, &frame.layout),
+            model,
+            train_params,
+            scaler: dataset.target().scaler,
+            resume: None,
+            warm_start: None,
+        })
+    }
+
+    fn fit(&self, registry: &Registry, monitor: &mut dyn Monitor) -> Result<Fitted> {
+        let task = FitTask {
+            frame: self.frame,
+            train: &self.train,
+            validation: &self.validation,
+            train_rows: &self.train_rows,
+            model: self.model,
+            train_params: self.train_params,
+            target: self.scaler,
+            resume: self.resume,
+            warm_start: self.warm_start,
+        };
+        registry.family(self.model.kind())?.fit(&task, monitor)
+    }
 }
 
-/// Tells each epoch in the unit of the target, and keeps checkpoints.
+/// Tells each epoch in the unit of the target, and logs it.
 struct Told<'a> {
     observer: &'a mut dyn Observer,
+    /// Gone once it cannot be written.
+    log: Option<TrainingLog>,
+    /// In the training part.
+    windows: usize,
     spread: f64,
-    unit: String,
+    unit: &'a str,
+    /// When the last epoch ended; before the first one, when all began.
+    since: Instant,
+    keeper: Option<Keeper<'a>>,
+}
+
+/// Keeps checkpoints, not too often.
+struct Keeper<'a> {
     kept: &'a Kept,
-    /// The least time between two checkpoints within an epoch.
+    /// The least time between two of them within an epoch.
     every: Duration,
-    last_kept: Instant,
+    last: Instant,
+}
+
+impl<'a> Told<'a> {
+    fn new(
+        observer: &'a mut dyn Observer,
+        log: Result<TrainingLog>,
+        windows: usize,
+        spread: f64,
+        unit: &'a str,
+    ) -> Self {
+        let mut told = Self {
+            observer,
+            log: None,
+            windows,
+            spread,
+            unit,
+            since: Instant::now(),
+            keeper: None,
+        };
+        told.go_on_with(log);
+        told
+    }
+
+    /// A log that cannot be written is no reason to lose the training.
+    fn go_on_with(&mut self, log: Result<TrainingLog>) {
+        self.log = log
+            .inspect_err(|error| {
+                let message = format!("the training goes on without its log: {error:#}");
+                self.observer.event(Event::warning(message));
+            })
+            .ok();
+    }
 }
 
 impl Observer for Told<'_> {
@@ -132,30 +236,75 @@ impl Observer for Told<'_> {
 
 impl Monitor for Told<'_> {
     fn epoch(&mut self, epoch: &Epoch, of: usize) -> bool {
+        let seconds = self.since.elapsed().as_secs_f64();
+        let measured = Measured {
+            validation_rmse: epoch.validation_rmse * self.spread,
+            windows_per_second: self.windows as f64 / seconds.max(1e-9),
+        };
         let message = format!(
-            "epoch {}/{of}  loss {:.4}  validation loss {:.4}  RMSE {:.3} {}",
+            "epoch {}/{of}  loss {:.4}  val {:.4}  RMSE {:.3} {}  {:.0} windows/s",
             epoch.epoch,
             epoch.train_loss,
             epoch.validation_loss,
-            epoch.validation_rmse * self.spread,
-            self.unit
+            measured.validation_rmse,
+            self.unit,
+            measured.windows_per_second,
         );
         self.observer.event(Event::note(message));
+        if let Some(mut log) = self.log.take() {
+            self.go_on_with(log.epoch(epoch, &measured).map(|()| log));
+        }
+        self.since = Instant::now();
         true
     }
 
     fn between(&mut self, moment: Moment) -> Wish {
-        // From here on a signal does not kill: the next step sees it.
+        let Some(keeper) = &self.keeper else {
+            return Wish::GoOn;
+        };
+        // From here on a signal does not kill: whoever asks next sees it.
         if interrupted().is_some() {
             return Wish::KeepAndEnd;
         }
-        let due = moment == Moment::Epoch || self.last_kept.elapsed() >= self.every;
+        let due = moment == Moment::Epoch || keeper.last.elapsed() >= keeper.every;
         if due { Wish::Keep } else { Wish::GoOn }
     }
 
     fn keep(&mut self, checkpoint: Checkpoint) -> Result<()> {
-        self.kept.write(&checkpoint)?;
-        self.last_kept = Instant::now();
+        if let Some(keeper) = &mut self.keeper {
+            keeper.kept.write(&checkpoint)?;
+            keeper.last = Instant::now();
+        }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_that_fails_is_told_once_and_ends_nothing() {
+        let epoch = Epoch {
+            epoch: 1,
+            train_loss: 0.5,
+            validation_loss: 0.5,
+            validation_rmse: 0.5,
+            learning_rate: 0.1,
+        };
+        let mut events = Vec::new();
+        let mut observer = |event| events.push(event);
+        let log = Err(anyhow::anyhow!("the disk is full"));
+        let mut told = Told::new(&mut observer, log, 100, 4.0, "°C");
+        assert!(told.epoch(&epoch, 2) && told.epoch(&epoch, 2));
+        let warned = |event: &&Event| matches!(event, Event::Warning { .. });
+        assert_eq!(events.iter().filter(warned).count(), 1);
+        let Event::Note { message, .. } = &events[2] else {
+            panic!("{events:?}");
+        };
+        assert!(
+            message.contains("RMSE 2.000 °C") && message.ends_with(" windows/s"),
+            "{message}"
+        );
     }
 }

@@ -135,14 +135,11 @@ fn attempt(
     };
     let frame = dataset.frame(&dataset.scalers(), 0)?;
     let fitted = train::fit(
-        &train::Fit {
-            registry: context.registry,
-            dataset,
-            frame: &frame,
-            model,
-            train: &params.train,
-            resume: None,
-        },
+        context.registry,
+        dataset,
+        &frame,
+        model,
+        &params.train,
         &mut watch,
     );
     let (best, pruned) = (watch.best, watch.pruned);

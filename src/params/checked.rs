@@ -112,6 +112,8 @@ pub struct EvaluateParams {
     pub stride: usize,
     /// The least skill against every baseline; below it the command ends with exit code 3.
     pub minimum_skill: Option<f64>,
+    /// Where a net forecasts.
+    pub device: Device,
 }
 
 /// What is derived from a forecast.

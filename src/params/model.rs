@@ -465,6 +465,11 @@ impl ModelParams {
         }
     }
 
+    /// Whether it is a net, whose weights are trained step by step.
+    pub fn is_net(&self) -> bool {
+        NETS.contains(&self.kind())
+    }
+
     /// The parameters of a baseline on the same windows as this model.
     pub fn baseline(&self, kind: &str, ridge_lags: usize) -> Option<Self> {
         let architecture = match kind {

@@ -64,6 +64,7 @@ pub(super) struct Evaluate {
     pub(super) ridge_lags: usize,
     pub(super) stride: usize,
     pub(super) minimum_skill: Option<f64>,
+    pub(super) device: super::Device,
 }
 
 impl Default for Evaluate {
@@ -75,6 +76,7 @@ impl Default for Evaluate {
             ridge_lags: 72,
             stride: 1,
             minimum_skill: None,
+            device: super::Device::Cpu,
         }
     }
 }

@@ -294,7 +294,7 @@ impl Processes {
     }
 
     /// What our own subcommands need besides: this binary with its back end, parameter files, the
-    /// journal of a search, and the answers of servers.
+    /// journal of a search, the answers of servers, and the log of a training.
     fn allow_own(&self, stage: &Stage, allowed: &mut confine::Allowed) {
         let beside = fs::parent(&self.krammerti);
         allowed.read.push(beside.to_owned());
@@ -306,14 +306,9 @@ impl Processes {
         let file = |name: &str| name.split(':').next().map(|file| self.root.join(file));
         allowed.read.extend(files.filter_map(file));
         // What they keep of their own.
-        for own in [
-            ".krammerti/checkpoints",
-            ".krammerti/responses",
-            ".krammerti/studies",
-            ".krammerti/training",
-        ] {
+        for own in ["checkpoints", "responses", "studies", "training"] {
             allowed.write.push(confine::Output {
-                path: self.root.join(own),
+                path: self.root.join(".krammerti").join(own),
                 kind: confine::Kind::Folder,
             });
         }

@@ -9,7 +9,7 @@ use crate::model::Epoch;
 use crate::time::format_short;
 
 use axis::Axis;
-use chart::{Band, Chart, Colour, Dot, Line, Rule, Stroke};
+use chart::{Band, Chart, Colour, Dot, Line, Rule, Size, Stroke};
 
 // Okabe and Ito, "Color Universal Design" (2008): told apart by the colour-blind too.
 const BLUE: Colour = Colour(0, 114, 178);
@@ -151,9 +151,17 @@ fn time_line(name: &str, points: &[(i64, f64)], stroke: Stroke) -> Line {
 
 /// Training and validation loss by epoch; the epoch with the smallest validation loss is marked.
 pub fn history_plot(history: &[Epoch]) -> String {
+    let losses = history
+        .iter()
+        .flat_map(|e| [e.train_loss, e.validation_loss]);
+    let losses: Vec<f64> = losses.filter(|loss| chart::drawable(*loss)).collect();
+    let scale = Scale::of(&losses);
     let line = |name: &str, loss: fn(&Epoch) -> f64, stroke| Line {
         name: name.to_owned(),
-        points: history.iter().map(|e| (e.epoch as f64, loss(e))).collect(),
+        points: history
+            .iter()
+            .map(|e| (e.epoch as f64, scale.place(loss(e))))
+            .collect(),
         stroke,
     };
     let validation = Stroke::solid(VERMILLION, 2.5);
@@ -161,24 +169,66 @@ pub fn history_plot(history: &[Epoch]) -> String {
         line("training", |e| e.train_loss, Stroke::solid(BLUE, 2.0)),
         line("validation", |e| e.validation_loss, validation),
     ];
-    let y_values: Vec<f64> = values(&lines).collect();
     Chart {
+        size: Size::SMALL,
         title: "Training history".to_owned(),
         x: Axis::counts("epoch", history.iter().map(|e| e.epoch)),
-        y: Axis::numbers("loss (scaled units)", y_values.into_iter()),
+        y: scale.axis(&losses),
         lines,
-        dot: best(history),
+        dot: best(history, scale),
         ..Chart::default()
     }
     .to_svg()
 }
 
-fn best(history: &[Epoch]) -> Option<Dot> {
-    let finite = history.iter().filter(|e| e.validation_loss.is_finite());
-    let best = finite.min_by(|a, b| a.validation_loss.total_cmp(&b.validation_loss))?;
+/// How losses lie on their axis.
+#[derive(Clone, Copy)]
+enum Scale {
+    Linear,
+    /// Where the first epochs would press all later ones into one line.
+    Logarithmic,
+}
+
+impl Scale {
+    fn of(losses: &[f64]) -> Self {
+        const FAR: f64 = 20.0;
+        let least = losses.iter().copied().fold(f64::INFINITY, f64::min);
+        let largest = losses.iter().copied().fold(0.0, f64::max);
+        if least > 0.0 && largest > FAR * least {
+            Self::Logarithmic
+        } else {
+            Self::Linear
+        }
+    }
+
+    fn place(self, loss: f64) -> f64 {
+        match self {
+            Self::Linear => loss,
+            Self::Logarithmic => loss.log10(),
+        }
+    }
+
+    fn axis(self, losses: &[f64]) -> Axis {
+        let losses = losses.iter().copied();
+        match self {
+            Self::Linear => Axis::numbers("loss (scaled units)", losses),
+            Self::Logarithmic => Axis::powers("loss (scaled units, logarithmic)", losses),
+        }
+    }
+}
+
+fn best(history: &[Epoch], scale: Scale) -> Option<Dot> {
+    let shown = history
+        .iter()
+        .filter(|e| chart::drawable(e.validation_loss));
+    let best = shown.min_by(|a, b| a.validation_loss.total_cmp(&b.validation_loss))?;
+    let loss = match best.validation_loss {
+        loss if loss == 0.0 || (1e-3..1e6).contains(&loss.abs()) => format!("{loss:.4}"),
+        loss => format!("{loss:.3e}"),
+    };
     Some(Dot {
-        at: (best.epoch as f64, best.validation_loss),
-        label: format!("best: epoch {}", best.epoch),
+        at: (best.epoch as f64, scale.place(best.validation_loss)),
+        label: format!("best: epoch {}, {loss}", best.epoch),
         colour: VERMILLION,
     })
 }

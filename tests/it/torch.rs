@@ -1,6 +1,10 @@
 //! The torch back end, opened by the real binary. `cargo build --workspace` builds it beside the binary.
 
-use crate::sandbox::{Sandbox, binary};
+use std::collections::BTreeMap;
+
+use rustix::process::Signal;
+
+use crate::sandbox::{Sandbox, binary, wait_until};
 
 const LSTM: &str = "kind: lstm, hidden: 8";
 
@@ -40,6 +44,131 @@ fn an_lstm_goes_all_the_way_and_gives_equal_bytes_twice() {
 }
 
 #[test]
+fn a_training_can_be_looked_at_while_it_goes_on() {
+    let sandbox = lstm_sandbox();
+    sandbox.edit(
+        "pipeline.yaml",
+        "data --out model}",
+        "data --out model, strict: true}",
+    );
+    let ran = sandbox.run(&["run", "train"]).ok();
+    assert!(
+        ran.stderr.contains("windows/s") && !ran.stderr.contains("without its log"),
+        "{ran}"
+    );
+    let log = ".krammerti/training/model";
+    for file in ["history.csv", "history.svg"] {
+        let live = sandbox.read(&format!("{log}/{file}"));
+        assert_eq!(live, sandbox.read(&format!("model/{file}")), "{file}");
+    }
+    let live = sandbox.read(&format!("{log}/history.csv"));
+    let rows: Vec<&str> = live.lines().skip(1).map(|row| &row[..2]).collect();
+    assert_eq!(rows, ["1,", "2,"]);
+    let tags = [
+        "loss/train",
+        "loss/validation",
+        "rmse/validation",
+        "learning_rate",
+        "windows_per_second",
+    ];
+    let steps = event_steps(&sandbox);
+    assert_eq!(steps.len(), 2);
+    for (i, (step, scalars)) in steps.iter().enumerate() {
+        assert_eq!(*step, i as u64 + 1);
+        let told: Vec<&str> = scalars.iter().map(|(tag, _)| tag.as_str()).collect();
+        assert_eq!(told, tags);
+        assert!(scalars.iter().all(|(_, value)| *value > 0.0), "{scalars:?}");
+    }
+    let loss: f32 = live
+        .lines()
+        .nth(1)
+        .unwrap()
+        .split(',')
+        .nth(1)
+        .unwrap()
+        .parse()
+        .unwrap();
+    assert_eq!(steps[0].1[0].1.to_bits(), loss.to_bits());
+    let artifacts = sandbox.artifacts();
+    assert!(artifacts.iter().all(|(path, _)| !path.contains("tfevents")));
+
+    sandbox.run(&["gc", "--delete"]).ok();
+    assert_eq!(event_steps(&sandbox).len(), 2);
+    sandbox.edit("params.yaml", "epochs: 2", "epochs: 1");
+    sandbox.run(&["run", "train"]).ok();
+    assert_eq!(event_steps(&sandbox).len(), 1);
+}
+
+/// Steps, tags and values of the only event file of the sandbox's training.
+fn event_steps(sandbox: &Sandbox) -> Vec<(u64, Vec<(String, f32)>)> {
+    let mut files = sandbox.files_under(".krammerti/training/model");
+    files.retain(|(path, _)| path.contains("events.out.tfevents.") && path.ends_with(".krammerti"));
+    let [(_, bytes)] = &files[..] else {
+        panic!(
+            "one event file: {:?}",
+            files.iter().map(|f| &f.0).collect::<Vec<_>>()
+        );
+    };
+    let mut events = records(bytes).into_iter();
+    let header = fields(events.next().unwrap());
+    assert_eq!(header[&3], [&b"brain.Event:2"[..]]);
+    events
+        .map(|event| {
+            let event = fields(event);
+            let (step, summary) = (event[&2][0], fields(event[&5][0]));
+            let scalar = |value: &&[u8]| {
+                let value = fields(value);
+                let tag = String::from_utf8(value[&1][0].to_vec()).unwrap();
+                (tag, f32::from_le_bytes(value[&2][0].try_into().unwrap()))
+            };
+            (
+                varint(&mut &*step),
+                summary[&1].iter().map(scalar).collect(),
+            )
+        })
+        .collect()
+}
+
+/// The data of `TFRecord`s. Their checksums are compared with TensorBoard's in a unit test.
+fn records(mut bytes: &[u8]) -> Vec<&[u8]> {
+    let mut records = Vec::new();
+    while let Some((length, rest)) = bytes.split_first_chunk() {
+        let (data, rest) = rest[4..].split_at(u64::from_le_bytes(*length) as usize);
+        records.push(data);
+        bytes = &rest[4..];
+    }
+    assert!(bytes.is_empty(), "a record is cut off");
+    records
+}
+
+/// The bytes of a protobuf message's fields, by number.
+fn fields(mut bytes: &[u8]) -> BTreeMap<u64, Vec<&[u8]>> {
+    let mut fields: BTreeMap<u64, Vec<&[u8]>> = BTreeMap::new();
+    while !bytes.is_empty() {
+        let key = varint(&mut bytes);
+        let length = match key & 7 {
+            0 => bytes.iter().position(|byte| *byte < 0x80).unwrap() + 1,
+            1 => 8,
+            2 => varint(&mut bytes) as usize,
+            5 => 4,
+            other => panic!("wire type {other}"),
+        };
+        let (value, rest) = bytes.split_at(length);
+        fields.entry(key >> 3).or_default().push(value);
+        bytes = rest;
+    }
+    fields
+}
+
+fn varint(bytes: &mut &[u8]) -> u64 {
+    let length = bytes.iter().position(|byte| *byte < 0x80).unwrap() + 1;
+    let (number, rest) = bytes.split_at(length);
+    *bytes = rest;
+    let digits = number.iter().rev();
+    digits.fold(0, |value, byte| value << 7 | u64::from(byte & 0x7f))
+}
+
+#[test]
 fn a_search_goes_on_where_it_stopped() {
     let sandbox = lstm_sandbox();
     sandbox.run(&["run", "prepare"]).ok();
@@ -64,6 +193,123 @@ fn a_search_goes_on_where_it_stopped() {
             .read("study/best.json")
             .contains("train.learning_rate")
     );
+}
+
+/// Long enough to be interrupted, and checkpoints after every step.
+fn long_training() -> Sandbox {
+    let sandbox = lstm_sandbox();
+    sandbox.edit(
+        "params.yaml",
+        "epochs: 2",
+        "epochs: 40, checkpoint_minutes: 0",
+    );
+    sandbox.run(&["run", "prepare"]).ok();
+    sandbox
+}
+
+const TRAIN: [&str; 4] = ["train", "data", "--out", "models/net"];
+
+fn weights(sandbox: &Sandbox) -> Vec<(String, Vec<u8>)> {
+    sandbox.files_under("models/net")
+}
+
+#[test]
+fn a_training_that_was_killed_ends_with_the_same_bytes() {
+    let undisturbed = long_training();
+    undisturbed.run(&TRAIN).ok();
+    let killed = long_training();
+    let kept = |sandbox: &Sandbox| sandbox.files_under(".krammerti/checkpoints");
+    // Killed at several places; each try goes on where the one before stood.
+    for place in 0..3 {
+        let mut started = killed.start(&TRAIN);
+        let before = kept(&killed);
+        wait_until("a newer checkpoint", || {
+            let now = kept(&killed);
+            !started.is_running() || (!now.is_empty() && now != before)
+        });
+        assert!(started.is_running(), "it ended before kill {place}");
+        started.signal(Signal::KILL);
+        started.code();
+        wait_until("no process is left", || killed.processes().is_empty());
+    }
+    assert!(!killed.has("models/net"));
+    let ran = killed.run(&TRAIN).ok();
+    assert!(ran.stderr.contains("going on with epoch"), "{ran}");
+    assert!(weights(&killed) == weights(&undisturbed), "other weights");
+    assert!(kept(&killed).is_empty(), "the checkpoint is of no more use");
+}
+
+#[test]
+fn a_training_that_is_told_to_end_keeps_a_checkpoint() {
+    for (signal, code) in [(Signal::TERM, 143), (Signal::INT, 130)] {
+        let sandbox = long_training();
+        let mut started = sandbox.start(&TRAIN);
+        started.wait_until_it_says("epoch 2/40");
+        started.signal(signal);
+        assert_eq!(started.code(), Some(code), "{}", started.stderr());
+        assert!(!sandbox.has("models/net"));
+        let ran = sandbox.run(&TRAIN).ok();
+        assert!(ran.stderr.contains("going on with epoch"), "{ran}");
+    }
+}
+
+#[test]
+fn a_training_can_begin_with_the_weights_of_a_model() {
+    let sandbox = lstm_sandbox();
+    sandbox.run(&["run", "prepare"]).ok();
+    sandbox.run(&TRAIN).ok();
+    let warm = [
+        "train",
+        "data",
+        "--warm-start",
+        "models/net",
+        "--out",
+        "models/next",
+    ];
+    sandbox.run(&warm).ok();
+    let last_loss = |model: &str| -> f64 {
+        let history = sandbox.read(&format!("{model}/history.csv"));
+        let line = history.lines().nth(1).unwrap().to_owned();
+        line.split(',').nth(1).unwrap().parse().unwrap()
+    };
+    assert!(last_loss("models/next") < last_loss("models/net"));
+    // Another shape, and a kind that has no weights to begin with.
+    sandbox.edit("params.yaml", "hidden: 8", "hidden: 6");
+    sandbox
+        .run(&warm)
+        .fails(1, &["models/net has other parameters under `model`"]);
+    sandbox.edit("params.yaml", "kind: lstm, hidden: 6", "kind: ridge");
+    sandbox
+        .run(&warm)
+        .fails(1, &["--warm-start is for nets", "`ridge`"]);
+}
+
+#[test]
+fn a_host_without_a_gpu_is_told_so_in_one_line() {
+    if std::path::Path::new("/dev/nvidia0").exists() {
+        return;
+    }
+    let sandbox = lstm_sandbox();
+    sandbox.run(&["run", "prepare"]).ok();
+    let args: Vec<&str> = TRAIN.into_iter().chain(["--device", "cuda"]).collect();
+    let ran = sandbox.run(&args).fails(1, &["train.device is cuda"]);
+    let told = ran.stderr.lines().filter(|line| line.starts_with("error"));
+    assert_eq!(told.count(), 1, "{ran}");
+}
+
+#[test]
+fn every_kind_of_net_goes_all_the_way() {
+    let kinds = [
+        "kind: gru, hidden: 8, layers: 2, bounds: {lower: -40, upper: 50}",
+        "kind: segrnn, hidden: 8, segment: 6",
+        "kind: linear, kernel: 5",
+    ];
+    for kind in kinds {
+        let sandbox = lstm_sandbox();
+        sandbox.edit("params.yaml", LSTM, kind);
+        let ran = sandbox.run(&["run"]).ok();
+        assert!(ran.stdout.contains("Forecast of"), "{kind}: {ran}");
+    }
 }
 
 #[test]

@@ -128,6 +128,7 @@ fn fit_once(
         columns: &task.frame.columns,
         series: &series,
         target: task.target,
+        device: krammerti::params::Device::Cpu,
     };
     guarded("fit", || {
         let architecture = architecture(&load)?;
@@ -331,6 +332,7 @@ mod tests {
             columns: &frame.columns,
             series: &frame.layout.names(),
             target: Scaler::IDENTITY,
+            device: WantedDevice::Cpu,
         };
         Nets(model.kind()).load(&task, weights)
     }

@@ -103,7 +103,7 @@ impl<'a> Trainer<'a> {
         let mut rng = progress::first_draws(params.seed);
         let net = Net::draw(architecture, constants, machine.device, &mut rng);
         if let Some(warm) = task.warm_start {
-            weights::load(&net, warm)?;
+            weights::load_trained(&net, warm)?;
         }
         let flat = net.parameters.flat();
         let batches = task.train.len().div_ceil(batch);

@@ -1,7 +1,7 @@
 //! A fitted net that forecasts.
 //!
-//! Always on the CPU: a forecast of one model is light, and it gives the same bytes on a host with
-//! a GPU as on one without.
+//! On the CPU unless something else is asked for: a forecast of one model is light, and so it gives
+//! the same bytes on a host with a GPU as on one without.
 
 use anyhow::{Result, ensure};
 use krammerti::data::Frame;
@@ -11,8 +11,8 @@ use tch::{Device, Tensor};
 use crate::family::architecture;
 use crate::guard::guarded;
 use crate::net::{Forecast, Net, Pass};
-use crate::weights;
 use crate::windows::{Windows, seeds};
+use crate::{device, weights};
 
 /// Windows in memory at once.
 const BATCH: usize = 1024;
@@ -20,6 +20,7 @@ const BATCH: usize = 1024;
 /// A net with its weights.
 pub(crate) struct NetForecaster {
     net: Net,
+    device: Device,
     /// The series that it tells from one another; empty where it does not.
     series: Vec<String>,
 }
@@ -33,16 +34,21 @@ impl NetForecaster {
         } else {
             Vec::new()
         };
-        let net = Net::zeros(architecture, Device::Cpu);
+        let device = device::choose(task.device)?;
+        let net = Net::zeros(architecture, device);
         weights::load(&net, weights)?;
-        Ok(Self { net, series })
+        Ok(Self {
+            net,
+            device,
+            series,
+        })
     }
 
     fn forecast_all(&self, frame: &Frame, issues: &[usize]) -> Result<Predictions> {
         let _no_grad = tch::no_grad_guard();
         let shape = self.net.architecture.shape();
         let (lookback, horizon) = (shape.lookback, shape.horizon);
-        let windows = Windows::new(frame, lookback, horizon, &self.series, Device::Cpu)?;
+        let windows = Windows::new(frame, lookback, horizon, &self.series, self.device)?;
         let cells = issues.len() * horizon as usize;
         let mut predictions = Predictions {
             horizon: horizon as usize,
@@ -77,5 +83,6 @@ impl Forecaster for NetForecaster {
 }
 
 fn values(tensor: &Tensor) -> Result<Vec<f32>> {
-    Ok(Vec::<f32>::try_from(tensor.reshape([-1]))?)
+    let flat = tensor.reshape([-1]).to(Device::Cpu);
+    Ok(Vec::<f32>::try_from(flat)?)
 }

@@ -41,6 +41,17 @@ pub(crate) fn save(net: &Net) -> Result<Weights> {
 
 /// Fills a net.
 pub(crate) fn load(net: &Net, weights: &Weights) -> Result<(), WrongWeights> {
+    fill(net, weights, |_| true)
+}
+
+/// Fills what is trained of a net; what was solved for its data stays.
+pub(crate) fn load_trained(net: &Net, weights: &Weights) -> Result<(), WrongWeights> {
+    let trained: Vec<&str> = net.parameters.named().map(|(name, _)| name).collect();
+    fill(net, weights, |name| trained.contains(&name))
+}
+
+/// Weights must be those of the net, whether they are wanted or not.
+fn fill(net: &Net, weights: &Weights, wanted: impl Fn(&str) -> bool) -> Result<(), WrongWeights> {
     let tensors = net.named();
     let known = |name: &String| tensors.iter().any(|(own, _)| own == name);
     if let Some(extra) = weights.keys().find(|name| !known(name)) {
@@ -51,9 +62,12 @@ pub(crate) fn load(net: &Net, weights: &Weights) -> Result<(), WrongWeights> {
         let array = weights
             .get(&name)
             .ok_or_else(|| WrongWeights::Missing(name.clone()))?;
+        let is_wanted = wanted(&name);
         check_shape(name, &tensor, array)?;
-        let values = Tensor::from_slice(&array.values).view_as(&tensor);
-        tensor.copy_(&values);
+        if is_wanted {
+            let values = Tensor::from_slice(&array.values).view_as(&tensor);
+            tensor.copy_(&values);
+        }
     }
     Ok(())
 }

@@ -55,6 +55,37 @@ impl Axis {
         }
     }
 
+    /// For positive values that differ by powers of ten: what lies on it is the logarithm to base 10.
+    pub(super) fn powers(label: &str, values: impl Iterator<Item = f64>) -> Self {
+        let (low, high) = span(values.map(f64::log10), 0.0..1.0);
+        let decades = (high.ceil() - low.floor()) as i32;
+        let (factors, step): (&[f64], _) = match decades {
+            ..=3 => (&[1.0, 2.0, 5.0], 1),
+            _ => (&[1.0], 1 + decades / 8),
+        };
+        let powers = (low.floor() as i32..=high.ceil() as i32 + step).step_by(step as usize);
+        let places = powers.flat_map(|power| {
+            let places = factors.iter();
+            places.map(move |factor| (f64::from(power) + factor.log10(), factor, power))
+        });
+        let ticks = places.map(|(at, factor, power)| Tick {
+            at,
+            label: number_label(factor * 10_f64.powi(power), 10_f64.powi(power)),
+            ..Tick::default()
+        });
+        let ticks: Vec<Tick> = ticks.collect();
+        // From the last tick below the values to the first one above them.
+        let below = ticks.iter().rposition(|tick| tick.at <= low + 1e-9);
+        let above = ticks.iter().position(|tick| tick.at >= high - 1e-9);
+        let ticks = ticks[below.unwrap_or(0)..=above.unwrap_or(ticks.len() - 1)].to_vec();
+        Self {
+            label: label.to_owned(),
+            low: ticks[0].at,
+            high: ticks[ticks.len() - 1].at,
+            ticks,
+        }
+    }
+
     /// Leads from 0 on, with ticks at parts and multiples of a day.
     pub(super) fn hours(label: &str, leads: &[f64]) -> Self {
         let largest = leads
@@ -221,6 +252,30 @@ mod tests {
             labels(&axis),
             ["0.00", "0.05", "0.10", "0.15", "0.20", "0.25"]
         );
+    }
+
+    #[test]
+    fn powers_have_ticks_at_few_figures() {
+        let axis = Axis::powers("loss", [0.3, 30.0].into_iter());
+        assert_eq!(
+            labels(&axis),
+            ["0.2", "0.5", "1", "2", "5", "10", "20", "50"]
+        );
+        let axis = Axis::powers("loss", [0.002, 300.0].into_iter());
+        assert_eq!(
+            labels(&axis),
+            ["0.001", "0.01", "0.1", "1", "10", "100", "1000"]
+        );
+        let axis = Axis::powers("loss", [1.0, 1.0].into_iter());
+        assert!(axis.low < axis.high, "{axis:?}");
+        for values in [[1e-300, 1e99], [1e-7, 1e7], [5e-324, 1.0]] {
+            let axis = Axis::powers("loss", values.into_iter());
+            assert!(
+                axis.low <= values[0].log10() && values[1].log10() <= axis.high,
+                "{axis:?}"
+            );
+            assert!((2..=12).contains(&axis.ticks.len()), "{axis:?}");
+        }
     }
 
     #[test]

@@ -14,9 +14,6 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use super::axis::Axis;
 
-const WIDTH: f64 = 860.0;
-/// With a legend of one row; each further row adds its own height.
-const HEIGHT: f64 = 420.0;
 const MARGIN: f64 = 20.0;
 /// Drawn pixels for one that is shown.
 const SCALE: f64 = 4.0;
@@ -25,6 +22,8 @@ const TITLE: f64 = 16.0;
 const TEXT: f64 = 12.0;
 const LEGEND_ROW: f64 = 20.0;
 const SWATCH: f64 = 26.0;
+/// The radius of a marked point.
+const DOT: f64 = 4.5;
 
 const WHITE: Colour = Colour(255, 255, 255);
 const INK: Colour = Colour(34, 34, 34);
@@ -32,6 +31,31 @@ const SOFT_INK: Colour = Colour(95, 95, 95);
 const GRID: Colour = Colour(232, 232, 232);
 const GROUP_GRID: Colour = Colour(205, 205, 205);
 const FRAME: Colour = Colour(150, 150, 150);
+
+/// How large a picture is shown, in pixels. Text has one size in all of them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Size {
+    width: f64,
+    /// With a legend of one row; each further row adds its own height.
+    height: f64,
+}
+
+impl Size {
+    /// Stands beside others or in a folder's preview, where it is shown smaller yet.
+    pub(super) const SMALL: Self = Self {
+        width: 520.0,
+        height: 330.0,
+    };
+}
+
+impl Default for Size {
+    fn default() -> Self {
+        Self {
+            width: 860.0,
+            height: 420.0,
+        }
+    }
+}
 
 /// Red, green, blue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +92,7 @@ pub(super) struct Rule {
     pub(super) label: String,
 }
 
-/// A point with words.
+/// A point that the legend names: words beside it would cover the lines that lead to it.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Dot {
     pub(super) at: (f64, f64),
@@ -79,6 +103,7 @@ pub(super) struct Dot {
 /// All that a picture shows.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Chart {
+    pub(super) size: Size,
     pub(super) title: String,
     pub(super) x: Axis,
     pub(super) y: Axis,
@@ -118,23 +143,23 @@ impl Chart {
         let legend = self.legend();
         let plot = self.plot_area(&legend);
         {
-            let size = drawn((WIDTH, plot.height));
+            let size = drawn((plot.width, plot.height));
             let size = (size.0 as u32, size.1 as u32);
             let canvas = Canvas(SVGBackend::with_string(&mut svg, size).into_drawing_area());
-            canvas.rectangle((0.0, 0.0), (WIDTH, plot.height), WHITE, 1.0);
+            canvas.rectangle((0.0, 0.0), (plot.width, plot.height), WHITE, 1.0);
             canvas.text(
                 &self.title,
                 (MARGIN, 24.0),
                 Face::TITLE,
-                WIDTH - 2.0 * MARGIN,
+                plot.width - 2.0 * MARGIN,
             );
-            draw_legend(&canvas, &legend);
+            draw_legend(&canvas, &plot, &legend);
             self.draw_y_axis(&canvas, &plot);
             self.draw_x_axis(&canvas, &plot);
             self.draw_rule(&canvas, &plot);
             self.draw_data(&canvas, &plot);
         }
-        with_header(&svg, &self.title, plot.height)
+        with_header(&svg, &self.title, plot.width, plot.height)
     }
 
     /// What the legend names, with the place of each.
@@ -145,10 +170,12 @@ impl Chart {
         let lines = lines.map(|line| (line.name.clone(), Swatch::Line(line.stroke)));
         let mut at = (MARGIN, 50.0);
         let mut entries = Vec::new();
-        for (name, swatch) in lines.chain(bands) {
-            let name = fit(&name, TEXT, WIDTH / 2.0);
+        let dot = self.dot.iter();
+        let dot = dot.map(|dot| (dot.label.clone(), Swatch::Dot(dot.colour)));
+        for (name, swatch) in lines.chain(bands).chain(dot) {
+            let name = fit(&name, TEXT, self.size.width / 2.0);
             let width = SWATCH + 6.0 + text_width(&name, TEXT) + 16.0;
-            if at.0 > MARGIN && at.0 + width > WIDTH - MARGIN {
+            if at.0 > MARGIN && at.0 + width > self.size.width - MARGIN {
                 at = (MARGIN, at.1 + LEGEND_ROW);
             }
             entries.push(Entry { name, swatch, at });
@@ -167,12 +194,13 @@ impl Chart {
             .iter()
             .map(|tick| text_width(&tick.label, TEXT));
         let grouped = self.x.ticks.iter().any(|tick| tick.group.is_some());
-        let height = HEIGHT + (legend_end - 60.0).max(0.0);
+        let height = self.size.height + (legend_end - 60.0).max(0.0);
         Area {
             left: MARGIN + labels.fold(0.0, f64::max) + 8.0,
-            right: WIDTH - MARGIN - 12.0,
+            right: self.size.width - MARGIN - 12.0,
             top: legend_end + 34.0,
             bottom: height - if grouped { 62.0 } else { 46.0 },
+            width: self.size.width,
             height,
             x: (self.x.low, self.x.high),
             y: (self.y.low, self.y.high),
@@ -183,13 +211,18 @@ impl Chart {
         for tick in &self.y.ticks {
             let y = plot.y_at(tick.at);
             canvas.line(&[(plot.left, y), (plot.right, y)], Stroke::solid(GRID, 1.0));
-            canvas.text(&tick.label, (plot.left - 8.0, y), Face::TICK.right(), WIDTH);
+            canvas.text(
+                &tick.label,
+                (plot.left - 8.0, y),
+                Face::TICK.right(),
+                plot.width,
+            );
         }
         canvas.text(
             &self.y.label,
             (MARGIN, plot.top - 19.0),
             Face::TICK,
-            WIDTH / 2.0,
+            plot.width / 2.0,
         );
     }
 
@@ -206,7 +239,7 @@ impl Chart {
                 &tick.label,
                 (x, plot.bottom + 14.0),
                 Face::TICK.centred(),
-                WIDTH,
+                plot.width,
             );
         }
         for (x, group) in &groups {
@@ -214,7 +247,7 @@ impl Chart {
                 group,
                 (*x, plot.bottom + 31.0),
                 Face::GROUP.centred(),
-                WIDTH,
+                plot.width,
             );
         }
         let (left, right) = ((plot.left, plot.bottom), (plot.right, plot.bottom));
@@ -224,7 +257,7 @@ impl Chart {
             &self.x.label,
             (middle, plot.height - 13.0),
             Face::TICK.centred(),
-            WIDTH,
+            plot.width,
         );
     }
 
@@ -236,12 +269,12 @@ impl Chart {
             Stroke::dashed(SOFT_INK, 1.25, 3.0, 3.0),
         );
         let half = text_width(&rule.label, TEXT) / 2.0;
-        let middle = x.clamp(MARGIN + half, WIDTH - MARGIN - half);
+        let middle = x.clamp(MARGIN + half, plot.width - MARGIN - half);
         canvas.text(
             &rule.label,
             (middle, plot.top - 19.0),
             Face::TICK.centred(),
-            WIDTH,
+            plot.width,
         );
     }
 
@@ -272,11 +305,11 @@ impl Chart {
 /// Names of groups that do not run into each other. The first one gives way: the next is whole.
 fn groups_with_room(axis: &Axis, plot: &Area) -> Vec<(f64, String)> {
     let mut placed: Vec<(f64, String)> = Vec::new();
-    let mut limit = WIDTH - 4.0;
+    let mut limit = plot.width - 4.0;
     for tick in axis.ticks.iter().rev() {
         let Some(group) = &tick.group else { continue };
         let half = text_width(group, TEXT) / 2.0 + 4.0;
-        let x = plot.x_at(tick.at).clamp(half + 4.0, WIDTH - half);
+        let x = plot.x_at(tick.at).clamp(half + 4.0, plot.width - half);
         if x + half <= limit + 0.5 {
             limit = x - half;
             placed.push((x, group.clone()));
@@ -319,24 +352,22 @@ fn draw_line(canvas: &Canvas<'_>, plot: &Area, line: &Line) -> bool {
 }
 
 fn draw_dot(canvas: &Canvas<'_>, plot: &Area, dot: &Dot) {
-    let (x, y) = plot.place(dot.at);
-    canvas.dot((x, y), 6.0, WHITE);
-    canvas.dot((x, y), 4.5, dot.colour);
-    let half = text_width(&dot.label, TEXT) / 2.0;
-    let middle = x.clamp(plot.left + half, plot.right - half);
-    canvas.note(&dot.label, (middle, y - 17.0));
+    let place = plot.place(dot.at);
+    canvas.dot(place, DOT + 1.5, WHITE);
+    canvas.dot(place, DOT, dot.colour);
 }
 
-fn draw_legend(canvas: &Canvas<'_>, legend: &[Entry]) {
+fn draw_legend(canvas: &Canvas<'_>, plot: &Area, legend: &[Entry]) {
     for Entry { name, swatch, at } in legend {
         let (x, y) = *at;
         match *swatch {
             Swatch::Line(stroke) => canvas.line(&[(x, y), (x + SWATCH, y)], stroke),
+            Swatch::Dot(colour) => canvas.dot((x + SWATCH / 2.0, y), DOT, colour),
             Swatch::Band(colour) => {
                 canvas.rectangle((x, y - 6.0), (x + SWATCH, y + 6.0), colour, 0.18);
             }
         }
-        canvas.text(name, (x + SWATCH + 6.0, y), Face::LEGEND, WIDTH / 2.0);
+        canvas.text(name, (x + SWATCH + 6.0, y), Face::LEGEND, plot.width / 2.0);
     }
 }
 
@@ -350,6 +381,7 @@ struct Entry {
 enum Swatch {
     Line(Stroke),
     Band(Colour),
+    Dot(Colour),
 }
 
 /// Where the data are drawn, and what they span.
@@ -359,6 +391,7 @@ struct Area {
     top: f64,
     bottom: f64,
     /// Of the whole picture.
+    width: f64,
     height: f64,
     x: (f64, f64),
     y: (f64, f64),
@@ -491,12 +524,12 @@ impl Canvas<'_> {
         let _ = self.0.draw(&dot);
     }
 
-    /// Words among the data, on a ground that keeps them readable.
+    /// Words where the data would be, on a ground that keeps them readable.
     fn note(&self, text: &str, at: (f64, f64)) {
         let half = text_width(text, TEXT) / 2.0 + 2.0;
         let (from, to) = ((at.0 - half, at.1 - 8.0), (at.0 + half, at.1 + 8.0));
         self.rectangle(from, to, WHITE, 0.8);
-        self.text(text, at, Face::TICK.centred(), WIDTH);
+        self.text(text, at, Face::TICK.centred(), f64::INFINITY);
     }
 
     fn text(&self, text: &str, at: (f64, f64), face: Face, width: f64) {
@@ -524,16 +557,16 @@ fn drawn((x, y): (f64, f64)) -> (i32, i32) {
 }
 
 /// The picture at its size, with round joins, and with words for who cannot see it.
-fn with_header(svg: &str, title: &str, height: f64) -> String {
+fn with_header(svg: &str, title: &str, width: f64, height: f64) -> String {
     let body = svg.split_once(">\n").map_or("", |(_, body)| body);
-    let title = fit(title, TITLE, WIDTH)
+    let title = fit(title, TITLE, width)
         .replace('&', "&amp;")
         .replace('<', "&lt;")
         .replace('>', "&gt;")
         .replace('"', "&quot;");
-    let (box_width, box_height) = (WIDTH * SCALE, height * SCALE);
+    let (box_width, box_height) = (width * SCALE, height * SCALE);
     format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{height}\" \
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" \
          viewBox=\"0 0 {box_width} {box_height}\" role=\"img\" aria-label=\"{title}\" \
          stroke-linejoin=\"round\">\n{body}"
     )

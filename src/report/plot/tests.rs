@@ -106,7 +106,11 @@ fn a_plot_names_what_it_shows() {
     }
     let svg = history_plot(&[epoch(1, 0.5, 0.6), epoch(2, 0.4, 0.5), epoch(3, 0.3, 0.7)]);
     assert_valid(&svg);
-    assert!(svg.contains("best: epoch 2") && svg.contains("validation"));
+    assert!(svg.contains("best: epoch 2, 0.5000") && svg.contains("validation"));
+    assert!(!svg.contains("logarithmic"));
+    let svg = history_plot(&[epoch(1, 30.0, 40.0), epoch(2, 2.0, 1.5)]);
+    assert_valid(&svg);
+    assert!(svg.contains("loss (scaled units, logarithmic)"));
 }
 
 #[test]

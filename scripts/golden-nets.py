@@ -1,0 +1,276 @@
+#!/usr/bin/env python3
+"""Numbers that the tests of torch/src expect, by PyTorch: recurrent cells, whole nets, the quantile
+head, distributions, losses, the optimiser.
+
+    python3 -m venv /tmp/nets && /tmp/nets/bin/pip install torch==2.11.0
+    /tmp/nets/bin/python scripts/golden-nets.py > torch/tests/golden.json
+
+Prints one JSON object with flat keys. A tensor is `KEY.shape` and `KEY`, its values in row-major
+order; a number is a list of one. All is computed in 64 bits and printed in full, so that equal
+PyTorch gives equal bytes.
+
+Inputs and weights are stored beside what comes of them; all are made by `small`.
+"""
+
+import json
+import math
+
+import torch
+from torch import nn
+from torch.distributions import Beta, NegativeBinomial, Normal, StudentT
+
+ROWS = {}
+
+
+def put(key, value):
+    value = torch.as_tensor(value, dtype=torch.float64).detach()
+    ROWS[f"{key}.shape"] = list(value.shape)
+    ROWS[key] = value.reshape(-1).tolist()
+
+
+def small(shape, start):
+    """Fixed numbers within ±0.5: ((start + 7 i) mod 23 - 11) / 22 for the i-th value."""
+    count = math.prod(shape)
+    values = [((start + 7 * i) % 23 - 11) / 22 for i in range(count)]
+    return torch.tensor(values, dtype=torch.float64).reshape(shape)
+
+
+def fill(module, start):
+    """Fills the parameters of a module in their order; the k-th begins at `start + 3 k`."""
+    module = module.double()
+    with torch.no_grad():
+        for k, parameter in enumerate(module.parameters()):
+            parameter.copy_(small(parameter.shape, start + 3 * k))
+    return module
+
+
+# Cells -------------------------------------------------------------------------------------------
+
+
+def cells():
+    """2 layers of 3 on 2 inputs, 4 steps, batch 2. Parameters in PyTorch's order: for each layer
+    weight_ih, weight_hh, bias_ih, bias_hh; the gates are i, f, g, o (LSTM) and r, z, n (GRU)."""
+    x = small((2, 4, 2), 5)
+    put("cells.input", x)
+    for name, kind in (("lstm", nn.LSTM), ("gru", nn.GRU)):
+        net = fill(kind(2, 3, num_layers=2, batch_first=True), 1)
+        for parameter, value in net.named_parameters():
+            put(f"{name}.{parameter}", value)
+        for case, start in (("zero", None), ("given", 4)):
+            h = (
+                torch.zeros(2, 2, 3, dtype=torch.float64)
+                if start is None
+                else small((2, 2, 3), start)
+            )
+            c = (
+                torch.zeros(2, 2, 3, dtype=torch.float64)
+                if start is None
+                else small((2, 2, 3), start + 9)
+            )
+            if name == "lstm":
+                output, (hidden, cell) = net(x, (h, c))
+                put(f"lstm.{case}.cell", cell)
+            else:
+                output, hidden = net(x, h)
+            put(f"{name}.{case}.output", output)
+            put(f"{name}.{case}.hidden", hidden)
+
+
+# Distributions -----------------------------------------------------------------------------------
+
+
+def distributions():
+    """`D.points` is a table, one point a row, of the parameters and y; `D.log_prob` and `D.mean`
+    are of each."""
+
+    def rows(name, points, make):
+        table = torch.tensor(points, dtype=torch.float64)
+        *parameters, y = table.unbind(1)
+        distribution = make(*parameters)
+        put(f"{name}.points", table)
+        put(f"{name}.log_prob", distribution.log_prob(y))
+        put(f"{name}.mean", distribution.mean)
+        put(f"{name}.variance", distribution.variance)
+
+    # mean, standard deviation, y
+    rows(
+        "gaussian",
+        [
+            (0.0, 1.0, 0.0),
+            (0.0, 1.0, 2.5),
+            (-1.5, 0.3, -1.4),
+            (10.0, 4.0, -3.0),
+            (0.2, 1e-3, 0.201),
+            (1e3, 50.0, 1e3),
+        ],
+        Normal,
+    )
+    # degrees of freedom, location, scale, y
+    rows(
+        "student_t",
+        [
+            (2.5, 0.0, 1.0, 0.0),
+            (3.0, 0.0, 1.0, 4.0),
+            (4.2, -1.5, 0.3, -1.0),
+            (10.0, 10.0, 4.0, -3.0),
+            (100.0, 0.2, 0.01, 0.23),
+            (2.01, 1.0, 2.0, 50.0),
+        ],
+        StudentT,
+    )
+
+    # Salinas et al. 2020: variance mu + alpha mu². torch counts successes at odds alpha mu.
+    def negative_binomial(mu, alpha):
+        return NegativeBinomial(total_count=1 / alpha, logits=torch.log(alpha * mu))
+
+    # mean mu, dispersion alpha, y
+    rows(
+        "negative_binomial",
+        [
+            (1.0, 1.0, 0.0),
+            (3.5, 0.5, 2.0),
+            (3.5, 0.5, 12.0),
+            (120.0, 0.05, 100.0),
+            (0.1, 2.0, 1.0),
+            (1000.0, 1e-3, 1040.0),
+        ],
+        negative_binomial,
+    )
+
+    # mean m, precision s: a = m s, b = (1 - m) s
+    rows(
+        "beta",
+        [
+            (0.5, 2.0, 0.3),
+            (0.5, 2.0, 0.999),
+            (0.2, 10.0, 0.1),
+            (0.9, 30.0, 0.95),
+            (0.01, 5.0, 0.002),
+            (0.6, 0.8, 0.5),
+        ],
+        lambda m, s: Beta(m * s, (1 - m) * s),
+    )
+
+
+# The quantile head -------------------------------------------------------------------------------
+
+
+def spread_outwards(heads, median):
+    """The median's head as it is; each further level a softplus outside of the one before."""
+    softplus = nn.functional.softplus
+    levels = [heads[..., median]]
+    for level in range(median + 1, heads.shape[-1]):
+        levels.append(levels[-1] + softplus(heads[..., level]))
+    for level in reversed(range(median)):
+        levels.insert(0, levels[0] - softplus(heads[..., level]))
+    return torch.stack(levels, -1)
+
+
+def quantiles():
+    heads = small((2, 3, 5), 2) * 8
+    put("quantiles.heads", heads)
+    put("quantiles.median_2", spread_outwards(heads, 2))
+    put("quantiles.median_0", spread_outwards(heads, 0))
+
+
+# Losses and the optimiser ------------------------------------------------------------------------
+
+
+def losses():
+    forecast, truth = small((3, 4), 1) * 6, small((3, 4), 8) * 6
+    put("losses.forecast", forecast)
+    put("losses.truth", truth)
+    put("losses.mse", nn.functional.mse_loss(forecast, truth))
+    put("losses.mae", nn.functional.l1_loss(forecast, truth))
+    put("losses.huber", nn.functional.huber_loss(forecast, truth, delta=1.0))
+
+
+def optimiser():
+    """Three steps of AdamW on the gradients `adamw.gradients`, one a row."""
+    sizes = torch.tensor([[1.0], [10.0], [0.01]], dtype=torch.float64)
+    start, gradients = small((5,), 3) * 4, small((3, 5), 6) * sizes
+    put("adamw.start", start)
+    put("adamw.gradients", gradients)
+    flat = start.clone().requires_grad_()
+    adam = torch.optim.AdamW([flat], lr=0.1, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.3)
+    for step, gradient in enumerate(gradients, 1):
+        flat.grad = gradient.clone()
+        adam.step()
+        put(f"adamw.step{step}", flat)
+    state = adam.state[flat]
+    put("adamw.first_moment", state["exp_avg"])
+    put("adamw.second_moment", state["exp_avg_sq"])
+
+    for name, factor in (("long", 20.0), ("short", 0.1)):
+        flat.grad = small((5,), 6) * factor
+        put(f"clip.{name}", flat.grad)
+        put(f"clip.{name}.norm", nn.utils.clip_grad_norm_([flat], 1.0))
+        put(f"clip.{name}.clipped", flat.grad)
+
+
+# Whole nets --------------------------------------------------------------------------------------
+
+
+class SegRnn(nn.Module):
+    """Lin et al. 2023, as torch/src/segrnn.rs has it: one series of one column."""
+
+    def __init__(self, horizon, segment, hidden, series):
+        super().__init__()
+        count = -(-horizon // segment)
+        self.horizon, self.segment = horizon, segment
+        self.embed = nn.Linear(segment, hidden)
+        self.gru = nn.GRU(hidden, hidden, batch_first=True)
+        self.position = nn.Parameter(torch.zeros(count, hidden // 2))
+        self.channel = nn.Parameter(torch.zeros(series, hidden // 2))
+        self.out = nn.Linear(hidden, segment)
+
+    def forward(self, x, series):
+        last = x[:, -1:]
+        segments = (x - last).unflatten(1, (-1, self.segment))
+        _, state = self.gru(torch.relu(self.embed(segments)))
+        batch, count = len(x), len(self.position)
+        position = self.position.expand(batch, -1, -1)
+        channel = self.channel[series].unsqueeze(1).expand(-1, count, -1)
+        queries = torch.cat([position, channel], 2).flatten(0, 1).unsqueeze(1)
+        states = state.repeat_interleave(count, 1)
+        _, decoded = self.gru(queries, states)
+        steps = self.out(decoded[0]).unflatten(0, (batch, count)).flatten(1)
+        return steps[:, : self.horizon] + last
+
+
+def segrnn():
+    """Lookback 6 in segments of 2, horizon 5 (the last segment is cut), hidden 4, three series."""
+    net = fill(SegRnn(horizon=5, segment=2, hidden=4, series=3), 2)
+    for name, value in net.named_parameters():
+        put(f"segrnn.{name}", value)
+    x, series = small((3, 6), 9) * 4, torch.tensor([0, 2, 1])
+    put("segrnn.input", x)
+    put("segrnn.series", series)
+    put("segrnn.output", net(x, series))
+
+
+def dlinear():
+    """Zeng et al. 2023: a moving mean of 5 with the ends repeated, what it leaves, and a linear
+    map of each, lookback 8 to horizon 3."""
+    x, kernel = small((2, 8), 4) * 4, 5
+    half = (kernel - 1) // 2
+    padded = torch.cat([x[:, :1].repeat(1, half), x, x[:, -1:].repeat(1, half)], 1)
+    trend = padded.unfold(1, kernel, 1).mean(2)
+    maps = {"seasonal": fill(nn.Linear(8, 3), 1), "trend": fill(nn.Linear(8, 3), 12)}
+    for name, linear in maps.items():
+        put(f"dlinear.{name}.weight", linear.weight)
+        put(f"dlinear.{name}.bias", linear.bias)
+    put("dlinear.input", x)
+    put("dlinear.moving_mean", trend)
+    put("dlinear.output", maps["seasonal"](x - trend) + maps["trend"](trend))
+
+
+def main():
+    for part in (cells, distributions, quantiles, losses, optimiser, segrnn, dlinear):
+        part()
+    rows = ",\n".join(f"{json.dumps(key)}: {json.dumps(value)}" for key, value in ROWS.items())
+    print("{\n" + rows + "\n}")
+
+
+if __name__ == "__main__":
+    main()
