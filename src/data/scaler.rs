@@ -104,6 +104,11 @@ impl Scaler {
         }
     }
 
+    /// Center and scale, and whether they are of the logarithm of `1 + x`.
+    pub fn parts(self) -> (f64, f64, bool) {
+        (self.center, self.scale, self.method == Method::Log1p)
+    }
+
     /// What one scaled unit is in original units; about the center, where that differs by place.
     pub fn spread(self) -> f64 {
         match self.method {
@@ -173,6 +178,8 @@ mod tests {
         // About the center √8 − 1, one scaled unit is 0.5 ln 2 · √8.
         let log = Scaler::fit(Scaling::Log1p, &values).unwrap();
         assert!((log.spread() - 0.5 * 2.0_f64.ln() * 8.0_f64.sqrt()).abs() < 1e-12);
+        let (center, scale, logarithm) = log.parts();
+        assert!((scale * 1.0 + center - 3.0_f64.ln_1p()).abs() < 1e-12 && logarithm);
     }
 
     proptest! {

@@ -8,6 +8,7 @@ use krammerti::model::{Family, FitTask, Fitted, Forecaster, LoadTask, Monitor, W
 use krammerti::params::Architecture as Wanted;
 use tch::Device;
 
+use crate::deepar::Deepar;
 use crate::diagnosis::{OutOfMemory, memory_asked};
 use crate::dlinear::Linear;
 use crate::fit::{self, Machine};
@@ -28,7 +29,7 @@ static FITTING: Mutex<()> = Mutex::new(());
 pub(crate) struct Nets(pub(crate) &'static str);
 
 /// Every kind of net.
-pub(crate) const KINDS: [&str; 4] = ["lstm", "gru", "segrnn", "linear"];
+pub(crate) const KINDS: [&str; 5] = ["lstm", "gru", "segrnn", "linear", "deepar"];
 
 /// The net that a model asks for.
 pub(crate) fn architecture(task: &LoadTask<'_>) -> Result<Box<dyn Architecture>> {
@@ -38,6 +39,7 @@ pub(crate) fn architecture(task: &LoadTask<'_>) -> Result<Box<dyn Architecture>>
         Wanted::Gru(params) => Box::new(Recurrent::new(shape, Cell::Gru, params)),
         Wanted::Segrnn(params) => Box::new(Segrnn::new(shape, params)),
         Wanted::Linear(params) => Box::new(Linear::new(shape, params)),
+        Wanted::Deepar(params) => Box::new(Deepar::new(shape, task.columns, task.target, params)?),
         _ => bail!("a model of kind `{}` is no net", task.model.kind()),
     })
 }
@@ -153,8 +155,8 @@ mod tests {
     use krammerti::event::Observer;
     use krammerti::model::{Checkpoint, Epoch, Interrupted, Moment, Predictions, Wish};
     use krammerti::params::{
-        Bounds, Device as WantedDevice, LinearParams, ModelParams, PointLoss, RecurrentParams,
-        SegrnnParams, TrainParams,
+        Bounds, DeeparParams, Device as WantedDevice, Distribution, LinearParams, ModelParams,
+        PointLoss, RecurrentParams, SegrnnParams, TrainParams,
     };
     use krammerti::time::Step;
 
@@ -191,6 +193,16 @@ mod tests {
         members: 2,
     };
 
+    const DEEPAR: DeeparParams = DeeparParams {
+        hidden: 12,
+        layers: 2,
+        dropout: 0.1,
+        distribution: Distribution::StudentT,
+        paths: 41,
+        season: 20,
+        members: 2,
+    };
+
     fn model_of(architecture: Wanted) -> ModelParams {
         ModelParams {
             lookback: LOOKBACK,
@@ -223,6 +235,7 @@ mod tests {
             Wanted::Gru(RECURRENT),
             Wanted::Segrnn(segrnn),
             Wanted::Linear(linear),
+            Wanted::Deepar(DEEPAR),
         ];
         kinds.map(model_of).to_vec()
     }
@@ -526,6 +539,53 @@ mod tests {
         let mut watcher = Watcher::default();
         let fitted = fit_with(&two, &model(), &train_params(), &mut watcher).unwrap();
         assert!(fitted.forecaster.forecast(&other, &[100]).is_ok());
+    }
+
+    /// The target as counts, as shares, and as what neither distribution is of.
+    #[test]
+    fn deepar_has_a_distribution_for_counts_and_for_shares() {
+        let fit_of = |distribution, target: &dyn Fn(f32) -> f32, bounds| {
+            let mut frame = frame();
+            for row in 0..ROWS {
+                let value = &mut frame.values[row * 3 + 1];
+                *value = target(*value);
+            }
+            let deepar = DeeparParams {
+                distribution,
+                ..DEEPAR
+            };
+            let model = ModelParams {
+                bounds,
+                ..model_of(Wanted::Deepar(deepar))
+            };
+            let params = TrainParams {
+                epochs: 12,
+                learning_rate: 1e-2,
+                weight_decay: 0.0,
+                ..train_params()
+            };
+            let fitted = fit_with(&frame, &model, &params, &mut Watcher::default())?;
+            let predictions = fitted.forecaster.forecast(&frame, &test_issues())?;
+            Ok::<_, anyhow::Error>((rmse(&frame, &predictions), predictions))
+        };
+        let open = Bounds::default();
+        let counts = |value: f32| (10.0 * value + 12.0).round();
+        let (error, of_counts) = fit_of(Distribution::NegativeBinomial, &counts, open).unwrap();
+        assert!(error < 4.0, "{error}, where the deviation is 7");
+        assert!(of_counts.quantiles.iter().all(|value| *value >= 0.0));
+        let median = of_counts.quantiles.iter().skip(1).step_by(3);
+        // Of 41 paths the middle one.
+        assert!(median.into_iter().all(|value| value.fract() == 0.0));
+        let unit = Bounds {
+            lower: Some(0.0),
+            upper: Some(1.0),
+        };
+        let shares = |value: f32| (0.5 + 0.6 * value).clamp(0.0, 1.0);
+        let (error, _) = fit_of(Distribution::Beta, &shares, unit).unwrap();
+        assert!(error < 0.2, "{error}, where the deviation is 0.38");
+        let refused = fit_of(Distribution::NegativeBinomial, &|value| value, open);
+        let message = refused.err().unwrap().to_string();
+        assert!(message.contains("is of counts"), "{message}");
     }
 
     #[test]

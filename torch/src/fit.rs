@@ -377,7 +377,7 @@ impl<'a> Trainer<'a> {
             let mut batch = self.batch(&self.windows.issues(rows));
             batch.inputs.seeds = seeds(self.task.frame, rows);
             let forecast = architecture
-                .forward(&tensors, &batch.inputs, &batch.base, pass)
+                .sketch(&tensors, &batch.inputs, &batch.base, pass)
                 .averaged();
             let of_batch = if architecture.has_own_loss() {
                 architecture.loss(&tensors, &batch, &self.loss, pass)

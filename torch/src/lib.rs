@@ -7,7 +7,7 @@
 //! family ─▶ device                      where tensors live
 //!        ─▶ fit ─▶ net                  what every kind has in common
 //!              ─▶ recurrent, segrnn,    the kinds         ─▶ layers, linear_path
-//!                 dlinear
+//!                 dlinear, deepar                          ─▶ emission, distribution, draws
 //!              ─▶ parameters, link, windows               what they read and stay within
 //!              ─▶ loss, schedule, optimizer, progress, diagnosis
 //!        ─▶ forecaster, weights
@@ -20,9 +20,13 @@
     expect(clippy::float_cmp, reason = "equal bytes are what is promised")
 )]
 
+mod deepar;
 mod device;
 mod diagnosis;
+mod distribution;
 mod dlinear;
+mod draws;
+mod emission;
 mod entry;
 mod family;
 mod fit;

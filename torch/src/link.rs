@@ -34,14 +34,15 @@ impl Link {
                 value = inwards(value);
                 tries += 1;
             }
-            f64::from(value)
+            // A logarithm has no place for a bound that it never reaches.
+            (!value.is_nan()).then(|| f64::from(value))
         };
         let lower = bounds
             .lower
-            .map(|bound| scaled(bound, f32::next_up, f64::lt));
+            .and_then(|bound| scaled(bound, f32::next_up, f64::lt));
         let upper = bounds
             .upper
-            .map(|bound| scaled(bound, f32::next_down, f64::gt));
+            .and_then(|bound| scaled(bound, f32::next_down, f64::gt));
         let softness = match (lower, upper) {
             (Some(lower), Some(upper)) => SOFTNESS.min((upper - lower) * SOFTNESS_SHARE),
             _ => SOFTNESS,
@@ -54,9 +55,18 @@ impl Link {
     }
 
     /// The bounds, where there are both.
-    #[expect(dead_code, reason = "the distribution `beta` of deepar reads them")]
     pub(crate) fn range(&self) -> Option<(f64, f64)> {
         self.lower.zip(self.upper)
+    }
+
+    /// Cut at the bounds, for values that no gradient goes through.
+    pub(crate) fn cut(&self, x: &Tensor) -> Tensor {
+        match (self.lower, self.upper) {
+            (None, None) => x.shallow_clone(),
+            (Some(lower), None) => x.clamp_min(lower),
+            (None, Some(upper)) => x.clamp_max(upper),
+            (Some(lower), Some(upper)) => x.clamp(lower, upper),
+        }
     }
 
     /// Element by element.
@@ -101,6 +111,30 @@ mod tests {
             }
         }
         assert_eq!(applied(&link(None, None), &values), values);
+    }
+
+    #[test]
+    fn a_bound_that_a_logarithm_never_reaches_is_none() {
+        let scaler = Scaler::fit(krammerti::params::Scaling::Log1p, &[0.0, 9.0]).unwrap();
+        let bounds = Bounds {
+            lower: Some(-5.0),
+            upper: None,
+        };
+        let values = [-2.0, 0.5_f32];
+        assert_eq!(applied(&Link::new(bounds, scaler), &values), values);
+    }
+
+    #[test]
+    fn what_is_cut_is_moved_nowhere_else() {
+        for (bounds, expected) in [
+            ((None, None), [-1.0, 0.1, 4.0]),
+            ((Some(0.0), None), [0.0, 0.1, 4.0]),
+            ((None, Some(3.0)), [-1.0, 0.1, 3.0]),
+            ((Some(0.0), Some(3.0)), [0.0, 0.1, 3.0]),
+        ] {
+            let cut = link(bounds.0, bounds.1).cut(&Tensor::from_slice(&[-1.0_f32, 0.1, 4.0]));
+            assert_eq!(Vec::<f32>::try_from(cut).unwrap(), expected);
+        }
     }
 
     #[test]

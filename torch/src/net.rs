@@ -93,6 +93,18 @@ pub(crate) trait Architecture {
         pass: Pass,
     ) -> Forecast;
 
+    /// A forecast of which only the mean is wanted, after each epoch; where an own loss stands for
+    /// the rest it may be a rough one.
+    fn sketch(
+        &self,
+        tensors: &Tensors<'_>,
+        inputs: &Inputs,
+        base: &Tensor,
+        pass: Pass,
+    ) -> Forecast {
+        self.forward(tensors, inputs, base, pass)
+    }
+
     /// What the training makes small: the mean over members and windows.
     fn loss(&self, tensors: &Tensors<'_>, batch: &Batch, loss: &Loss, pass: Pass) -> Tensor {
         loss.of(

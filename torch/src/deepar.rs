@@ -1,0 +1,507 @@
+//! The kind `deepar`: a recurrent net that gives the distribution of one value after the other
+//! (Salinas et al. 2020, arXiv 1704.04110).
+//!
+//! ```text
+//! value before, value a season before, ┐
+//! level, other columns, their age,     ┼─▶ LSTM ─▶ distribution of the value ─▶ likelihood, or
+//! columns known of the row             ┘    ▲                                   a draw ─┐
+//!                                           └─────── value before of the next row ◀─────┘
+//! ```
+//!
+//! In training the values before are the true ones, so lookback and horizon are one sequence and
+//! one call. A forecast walks through the lookback in the same way and then draws sample paths, each
+//! value of which is the next one's value before; mean and quantiles are those of the paths. A path
+//! is a possible course of the target, which no other kind gives; the price is a step after the
+//! other, and errors that pile up, since in training no value before was ever wrong.
+//!
+//! Unlike the paper:
+//! - Values are relative to the last one of the lookback, and so is what the net gives (see
+//!   `emission`). The last value tells what came before it, so the likelihood is that of the
+//!   horizon alone, not of the lookback.
+//! - Columns that nobody knows ahead are read too. After the issue row they stay as they were, and
+//!   the net reads how old they are; it is trained on what it will have.
+
+use anyhow::{Result, ensure};
+use krammerti::data::{FrameColumn, Role, Scaler, columns_with};
+use krammerti::params::DeeparParams;
+use tch::{Kind, Tensor};
+
+use crate::draws::{Draws, quantiles_of_paths};
+use crate::emission::Emission;
+use crate::layers::{Cell, Dense, Layers};
+use crate::loss::Loss;
+use crate::net::{Architecture, Batch, Forecast, Pass, Shape, Taken, Tensors};
+use crate::parameters::Spec;
+use crate::windows::{Inputs, Windows};
+
+/// Paths that go a step together: enough to keep the CPU busy, few enough to stay in its cache.
+const PATHS_AT_ONCE: i64 = 8192;
+/// Windows in memory at once while they are checked.
+const CHUNK: usize = 4096;
+
+/// All that decides the shapes of a net, and its distribution.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Deepar {
+    shape: Shape,
+    /// The columns known ahead, in the order in which [`Inputs::future`] has them.
+    known: Vec<i64>,
+    /// All but these and the target.
+    others: Vec<i64>,
+    emission: Emission,
+    hidden: i64,
+    layers: i64,
+    dropout: f64,
+    paths: i64,
+    season: i64,
+    members: usize,
+}
+
+impl Deepar {
+    /// A net of this shape and these sizes.
+    pub(crate) fn new(
+        shape: Shape,
+        columns: &[FrameColumn],
+        target: Scaler,
+        params: &DeeparParams,
+    ) -> Result<Self> {
+        let with = |role| columns_with(columns, role).into_iter();
+        let known = with(Role::Future).chain(with(Role::Forecast));
+        Ok(Self {
+            emission: Emission::new(params.distribution, shape.link, target)?,
+            known: known.map(|column| column as i64).collect(),
+            others: with(Role::Past).map(|column| column as i64).collect(),
+            shape,
+            hidden: params.hidden as i64,
+            layers: params.layers as i64,
+            dropout: params.dropout,
+            paths: params.paths as i64,
+            season: params.season as i64,
+            members: params.members,
+        })
+    }
+
+    /// Numbers read at each row: value before, value a season before, level, age, and columns.
+    fn inputs(&self) -> i64 {
+        4 + (self.known.len() + self.others.len()) as i64
+    }
+
+    /// How many of the paths a member draws.
+    fn paths_of(&self, member: usize) -> i64 {
+        let (members, member) = (self.members as i64, member as i64);
+        let rest = i64::from(member < self.paths % members);
+        (self.paths / members + rest).max(1)
+    }
+
+    /// Rows of the lookback that have a value a season before.
+    fn conditioning(&self) -> i64 {
+        self.shape.lookback - self.season
+    }
+
+    /// Paths `[issues, paths, horizon]` of all members.
+    fn paths(&self, tensors: &Tensors<'_>, inputs: &Inputs, pass: Pass) -> Tensor {
+        let read = self.read(inputs);
+        let issues = inputs.past.size()[0];
+        let at_once = (PATHS_AT_ONCE / self.paths).max(1);
+        let mut all = Vec::new();
+        for first in (0..issues).step_by(at_once as usize) {
+            let count = at_once.min(issues - first);
+            let read = read.narrow(first, count);
+            let seeds = &inputs.seeds[first as usize..(first + count) as usize];
+            let members: Vec<Tensor> = tensors
+                .members()
+                .enumerate()
+                .map(|(member, taken)| {
+                    let paths = self.paths_of(member);
+                    let mut draws = Draws::new(member as u64, seeds.iter().copied());
+                    let sample =
+                        |parameters: &[Tensor]| self.emission.sample(parameters, &mut draws);
+                    self.walk(&Member::take(self, taken), &read, paths, sample, pass)
+                })
+                .collect();
+            all.push(Tensor::cat(&members, 1));
+        }
+        Tensor::cat(&all, 0)
+    }
+
+    /// Paths `[issues, paths, horizon]` of one member; `choose` gives a value for each distribution.
+    fn walk(
+        &self,
+        member: &Member<'_>,
+        read: &Read,
+        paths: i64,
+        mut choose: impl FnMut(&[Tensor]) -> Tensor,
+        pass: Pass,
+    ) -> Tensor {
+        let (lookback, horizon) = (self.shape.lookback, self.shape.horizon);
+        let issues = read.target.size()[0];
+        let mut state = (self.conditioning() > 0).then(|| {
+            let steps = self.steps(read, &read.target, 0, self.conditioning());
+            let (_, state) = member.layers.forward(&pass.cast(&steps), None, 0.0, false);
+            let of_path = |part: &Tensor| part.repeat_interleave_self_int(paths, 1, None);
+            state.iter().map(of_path).collect::<Vec<Tensor>>()
+        });
+        let mut drawn: Vec<Tensor> = Vec::new();
+        for lead in 0..horizon {
+            let value = |row: i64| {
+                if row < lookback {
+                    let value = read.target.narrow(1, row, 1);
+                    value.expand([issues, paths], false)
+                } else {
+                    drawn[(row - lookback) as usize].shallow_clone()
+                }
+            };
+            let before = value(lookback + lead - 1);
+            let seasonal = value(lookback + lead - self.season);
+            let relative = Tensor::stack(&[&before - &read.last, seasonal - &read.last], 2);
+            let rest = read.rest.narrow(1, self.conditioning() + lead, 1);
+            let rest = rest.expand([issues, paths, -1], false);
+            let step = Tensor::cat(&[relative, rest], 2).view([issues * paths, 1, self.inputs()]);
+            let (top, next) =
+                member
+                    .layers
+                    .forward(&pass.cast(&step), state.as_deref(), 0.0, false);
+            state = Some(next);
+            let raw = member.out.forward(&top).to_kind(Kind::Float);
+            let raw = raw.view([issues, paths, self.emission.outputs()]);
+            let parameters = self.emission.parameters(&raw, &before, &read.typical);
+            drawn.push(choose(&parameters));
+        }
+        Tensor::stack(&drawn, 2)
+    }
+
+    /// What is read of each row whatever the target becomes.
+    fn read(&self, inputs: &Inputs) -> Read {
+        let (past, shape) = (&inputs.past, &self.shape);
+        let (conditioning, horizon) = (self.conditioning(), shape.horizon);
+        let steps = conditioning + horizon;
+        let column = |columns: &[i64]| Tensor::from_slice(columns).to(past.device());
+        let last = shape.last(inputs);
+        let level = last.unsqueeze(2).expand([-1, steps, 1], false);
+        let known = past
+            .narrow(1, self.season, conditioning)
+            .index_select(2, &column(&self.known));
+        let known = Tensor::cat(&[&known, &inputs.future], 1);
+        // Of the row before, up to the issue row.
+        let others = past
+            .narrow(1, self.season - 1, conditioning + 1)
+            .index_select(2, &column(&self.others));
+        let stale = others
+            .narrow(1, conditioning, 1)
+            .expand([-1, horizon - 1, -1], false);
+        let fresh = past.new_zeros([conditioning], (past.kind(), past.device()));
+        let age = Tensor::arange(horizon, (past.kind(), past.device())) / horizon as f64;
+        let age = Tensor::cat(&[fresh, age], 0).view([1, steps, 1]);
+        let age = age.expand([past.size()[0], -1, -1], false);
+        let target = past.select(2, shape.target);
+        Read {
+            rest: Tensor::cat(&[level, age, known, Tensor::cat(&[others, stale], 1)], 2),
+            typical: self.emission.typical(&target),
+            target,
+            last,
+        }
+    }
+
+    /// `[issues, count, inputs]`: what is read of rows from `first` on, counted from the first that
+    /// has a value a season before, where the target is `[issues, rows]` from the first row on.
+    fn steps(&self, read: &Read, target: &Tensor, first: i64, count: i64) -> Tensor {
+        let relative = target - &read.last;
+        let before = relative.narrow(1, self.season - 1 + first, count);
+        let seasonal = relative.narrow(1, first, count);
+        let rest = read.rest.narrow(1, first, count);
+        Tensor::cat(&[before.unsqueeze(2), seasonal.unsqueeze(2), rest], 2)
+    }
+}
+
+/// What all members read.
+struct Read {
+    /// `[issues, lookback]`.
+    target: Tensor,
+    /// `[issues, 1]`.
+    last: Tensor,
+    /// `[issues, conditioning + horizon, inputs - 2]`.
+    rest: Tensor,
+    /// `[issues, 1]`.
+    typical: Tensor,
+}
+
+impl Read {
+    /// Of some of the windows.
+    fn narrow(&self, first: i64, count: i64) -> Self {
+        let part = |of: &Tensor| of.narrow(0, first, count);
+        Self {
+            target: part(&self.target),
+            last: part(&self.last),
+            rest: part(&self.rest),
+            typical: part(&self.typical),
+        }
+    }
+}
+
+/// The parameters of one member.
+struct Member<'a> {
+    out: Dense<'a>,
+    layers: Layers<'a>,
+}
+
+impl<'a> Member<'a> {
+    fn take(deepar: &Deepar, mut taken: Taken<'a>) -> Self {
+        Self {
+            out: Dense::take(&mut taken),
+            layers: Layers::take(Cell::Lstm, deepar.layers, &mut taken),
+        }
+    }
+}
+
+impl Architecture for Deepar {
+    fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    fn members(&self) -> usize {
+        self.members
+    }
+
+    fn member_specs(&self) -> Vec<Spec> {
+        let mut specs = Dense::specs("out", self.hidden, self.emission.outputs()).to_vec();
+        let (layers, inputs, hidden) = (self.layers, self.inputs(), self.hidden);
+        specs.extend(Layers::specs(Cell::Lstm, "cell", layers, inputs, hidden));
+        specs
+    }
+
+    /// Solves nothing, but refuses a target that the distribution is not of.
+    fn solve(&self, windows: &Windows, train: &[usize], _: &[usize]) -> Result<Vec<Tensor>> {
+        let _no_grad = tch::no_grad_guard();
+        for chunk in train.chunks(CHUNK) {
+            let smallest = windows.truth(&windows.issues(chunk)).min();
+            ensure!(
+                self.emission.allows(smallest.double_value(&[])),
+                "distribution negative_binomial is of counts, but the target is below 0 in the training part"
+            );
+        }
+        Ok(Vec::new())
+    }
+
+    /// Mean and quantiles of sample paths, of all members together.
+    fn forward(&self, tensors: &Tensors<'_>, inputs: &Inputs, _: &Tensor, pass: Pass) -> Forecast {
+        let paths = self.paths(tensors, inputs, pass);
+        let levels = &self.shape.levels;
+        let (mean, quantiles) = quantiles_of_paths(&paths, levels);
+        Forecast {
+            mean: mean.unsqueeze(0),
+            quantiles: (!levels.is_empty()).then(|| quantiles.unsqueeze(0)),
+        }
+    }
+
+    /// One path of each member, which goes by the means: to sample after every epoch would take
+    /// longer than the training.
+    fn sketch(&self, tensors: &Tensors<'_>, inputs: &Inputs, _: &Tensor, pass: Pass) -> Forecast {
+        let read = self.read(inputs);
+        let mean = |parameters: &[Tensor]| self.emission.mean(parameters);
+        let members: Vec<Tensor> = tensors
+            .members()
+            .map(|taken| self.walk(&Member::take(self, taken), &read, 1, mean, pass))
+            .collect();
+        Forecast {
+            mean: Tensor::cat(&members, 1).transpose(0, 1),
+            quantiles: None,
+        }
+    }
+
+    /// The negative logarithm of the likelihood of a value, in the unit of the distribution.
+    fn loss(&self, tensors: &Tensors<'_>, batch: &Batch, _: &Loss, pass: Pass) -> Tensor {
+        let (lookback, horizon) = (self.shape.lookback, self.shape.horizon);
+        let read = self.read(&batch.inputs);
+        let target = Tensor::cat(&[&read.target, &batch.truth], 1);
+        let steps = self.steps(&read, &target, 0, self.conditioning() + horizon);
+        let steps = pass.cast(&steps);
+        let before = target.narrow(1, lookback - 1, horizon);
+        let losses: Vec<Tensor> = tensors
+            .members()
+            .map(|taken| {
+                let member = Member::take(self, taken);
+                let dropout = self.dropout;
+                let (top, _) = member.layers.forward(&steps, None, dropout, pass.training);
+                let top = top.narrow(1, self.conditioning(), horizon);
+                let raw = member.out.forward(&top.dropout(dropout, pass.training));
+                let raw = raw.to_kind(Kind::Float);
+                let parameters = self.emission.parameters(&raw, &before, &read.typical);
+                let log = self.emission.log_likelihood(&parameters, &batch.truth);
+                -log.mean(Kind::Float)
+            })
+            .collect();
+        Tensor::stack(&losses, 0).mean(Kind::Float)
+    }
+
+    fn has_own_loss(&self) -> bool {
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use krammerti::params::{Architecture as Wanted, Bounds, Distribution, ModelParams, PointLoss};
+    use rand_chacha::ChaCha8Rng;
+    use rand_chacha::rand_core::SeedableRng;
+    use tch::Device;
+
+    use crate::net::Net;
+
+    const LOOKBACK: usize = 7;
+    const HORIZON: usize = 5;
+
+    /// Columns known, past, target and foreign forecast.
+    fn deepar(distribution: Distribution, season: usize) -> Deepar {
+        let params = DeeparParams {
+            hidden: 4,
+            layers: 2,
+            dropout: 0.0,
+            distribution,
+            paths: 7,
+            season,
+            members: 3,
+        };
+        let model = ModelParams {
+            lookback: LOOKBACK,
+            horizon: HORIZON,
+            quantiles: vec![0.1, 0.5, 0.9],
+            bounds: Bounds {
+                lower: Some(-10.0),
+                upper: Some(10.0),
+            },
+            architecture: Wanted::Deepar(params),
+        };
+        let roles = [Role::Future, Role::Past, Role::Target, Role::Forecast];
+        let columns = roles.map(|role| FrameColumn {
+            name: format!("{role:?}"),
+            role,
+        });
+        let target = Scaler::IDENTITY;
+        let shape = Shape::new(&model, &columns, 1, target).unwrap();
+        Deepar::new(shape, &columns, target, &params).unwrap()
+    }
+
+    fn net(deepar: Deepar) -> Net {
+        let mut rng = ChaCha8Rng::seed_from_u64(2);
+        Net::draw(Box::new(deepar), vec![], Device::Cpu, &mut rng)
+    }
+
+    /// Windows of unlike numbers, and what became of them.
+    fn windows(count: i64) -> (Inputs, Tensor) {
+        let numbers = |shape: [i64; 3], from: f64| {
+            let length = shape.iter().product::<i64>();
+            let numbers = Tensor::arange(length, (Kind::Float, Device::Cpu)) * 0.7 + from;
+            numbers.sin().view(shape)
+        };
+        let inputs = Inputs {
+            past: numbers([count, LOOKBACK as i64, 4], 0.0),
+            future: numbers([count, HORIZON as i64, 2], 1.0),
+            series: Tensor::zeros([count], (Kind::Int64, Device::Cpu)),
+            seeds: (0..count as u64).collect(),
+        };
+        let truth = numbers([count, HORIZON as i64, 1], 2.0).squeeze_dim(2);
+        (inputs, truth)
+    }
+
+    /// A forecast reads of every row what the training reads of it: walked along the truth it gives
+    /// the loss of the training.
+    #[test]
+    fn a_walk_along_the_truth_is_the_training() {
+        for distribution in [
+            Distribution::Gaussian,
+            Distribution::StudentT,
+            Distribution::NegativeBinomial,
+            Distribution::Beta,
+        ] {
+            for season in [1, 3, LOOKBACK] {
+                let deepar = deepar(distribution, season);
+                let net = net(deepar.clone());
+                let tensors = net.tensors(Pass::FORECAST);
+                let (inputs, truth) = windows(6);
+                let read = deepar.read(&inputs);
+                let mut log = 0.0;
+                for taken in tensors.members() {
+                    let mut lead = 0;
+                    let along = |parameters: &[Tensor]| {
+                        let value = truth.narrow(1, lead, 1).expand([6, 2], false);
+                        let of_value = deepar.emission.log_likelihood(parameters, &value);
+                        log += of_value.mean(Kind::Double).double_value(&[]);
+                        lead += 1;
+                        value
+                    };
+                    let member = Member::take(&deepar, taken);
+                    let paths = deepar.walk(&member, &read, 2, along, Pass::FORECAST);
+                    assert_eq!(paths.size(), [6, 2, HORIZON as i64]);
+                }
+                let base = deepar.base(&[], &inputs);
+                let batch = Batch {
+                    inputs,
+                    base,
+                    truth,
+                };
+                let unused = Loss::new(PointLoss::Mse, &Tensor::from_slice(&[1.0_f32]), &[]);
+                let loss = deepar.loss(&tensors, &batch, &unused, Pass::FORECAST);
+                let walked = -log / (3 * HORIZON) as f64;
+                let error = (loss.double_value(&[]) - walked).abs();
+                assert!(error < 1e-5, "{distribution:?} {season}: {error}");
+            }
+        }
+    }
+
+    /// The columns that nobody knows ahead, by hand: those of the row before, and after the issue
+    /// row those of the issue row.
+    #[test]
+    fn other_columns_are_of_the_row_before_and_grow_old() {
+        let deepar = deepar(Distribution::Gaussian, 5);
+        let (inputs, _) = windows(1);
+        let rows = Tensor::arange(7, (Kind::Float, Device::Cpu));
+        inputs.past.select(2, 1).copy_(&rows.view([1, 7]));
+        inputs.past.select(2, 3).copy_(&(rows.view([1, 7]) + 20.0));
+        let _ = inputs.future.select(2, 1).fill_(50.0);
+        let rest = deepar.read(&inputs).rest;
+        let column =
+            |column: i64| Vec::<f32>::try_from(rest.select(2, column).reshape([-1])).unwrap();
+        // Level, age, known, foreign forecast, other: of rows 5 to 11, of which 7 is the first lead.
+        assert_eq!(column(1), [0.0, 0.0, 0.0, 0.2, 0.4, 0.6, 0.8]);
+        assert_eq!(column(3), [25.0, 26.0, 50.0, 50.0, 50.0, 50.0, 50.0]);
+        assert_eq!(column(4), [4.0, 5.0, 6.0, 6.0, 6.0, 6.0, 6.0]);
+    }
+
+    #[test]
+    fn members_share_the_paths() {
+        let deepar = deepar(Distribution::StudentT, 3);
+        let shares: Vec<i64> = (0..3).map(|member| deepar.paths_of(member)).collect();
+        assert_eq!(shares, [3, 2, 2]);
+        let net = net(deepar.clone());
+        let (inputs, _) = windows(4);
+        let paths = deepar.paths(&net.tensors(Pass::FORECAST), &inputs, Pass::FORECAST);
+        assert_eq!(paths.size(), [4, 7, 5]);
+    }
+
+    #[test]
+    fn paths_are_repeatable_and_of_their_window() {
+        for distribution in [
+            Distribution::Gaussian,
+            Distribution::StudentT,
+            Distribution::Beta,
+        ] {
+            let deepar = deepar(distribution, 3);
+            let net = net(deepar.clone());
+            let tensors = net.tensors(Pass::FORECAST);
+            let (mut inputs, _) = windows(9);
+            let paths = |inputs: &Inputs| deepar.paths(&tensors, inputs, Pass::FORECAST);
+            let all = paths(&inputs);
+            assert_eq!(all, paths(&inputs));
+            let alone = Inputs {
+                past: inputs.past.narrow(0, 6, 1),
+                future: inputs.future.narrow(0, 6, 1),
+                series: inputs.series.narrow(0, 6, 1),
+                seeds: vec![6],
+            };
+            let apart = (paths(&alone) - all.narrow(0, 6, 1)).abs().max();
+            assert!(apart.double_value(&[]) < 1e-5, "{distribution:?}");
+            inputs.seeds[6] = 100;
+            assert_ne!(paths(&inputs), all);
+        }
+    }
+}

@@ -1,0 +1,315 @@
+//! Between a net, which speaks in scaled units, and a distribution, which may speak in others.
+//!
+//! Counts have a distribution in counts and shares one in shares of what lies between the bounds,
+//! whatever the target was scaled by. What a net gives for the mean is always relative to the value
+//! before: a net of zeros says that it goes on. The published nets give the mean itself, and have to
+//! learn first that tomorrow is much like today.
+
+use anyhow::{Context, Result};
+use krammerti::data::Scaler;
+use krammerti::params;
+use tch::{Kind, Tensor};
+
+use crate::distribution::Distribution;
+use crate::draws::Draws;
+use crate::link::Link;
+
+/// How near to 0 and 1 the share before is taken to be, and how near to 0 the count before, as a
+/// share of what is typical. A net must be able to leave them.
+const NEAR: f64 = 0.02;
+
+/// A distribution and its unit.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Emission {
+    distribution: Distribution,
+    unit: Unit,
+    link: Link,
+}
+
+/// The unit of a distribution.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Unit {
+    /// That of the scaled target.
+    Scaled,
+    /// Shares of an interval in scaled units.
+    Share { lower: f64, width: f64 },
+    /// That of the target itself.
+    Count { target: Scaler },
+}
+
+impl Emission {
+    /// For a target that is scaled so. Shares need both bounds.
+    pub(crate) fn new(
+        distribution: params::Distribution,
+        link: Link,
+        target: Scaler,
+    ) -> Result<Self> {
+        let (distribution, unit) = match distribution {
+            params::Distribution::Gaussian => (Distribution::Gaussian, Unit::Scaled),
+            params::Distribution::StudentT => (Distribution::StudentT, Unit::Scaled),
+            params::Distribution::NegativeBinomial => {
+                (Distribution::NegativeBinomial, Unit::Count { target })
+            }
+            params::Distribution::Beta => {
+                // Checked parameters have both, but a logarithm has no place for one below -1.
+                let (lower, upper) = link.range().context(
+                    "distribution beta needs two model.bounds that the scaling of the target has a place for",
+                )?;
+                let width = upper - lower;
+                (Distribution::Beta, Unit::Share { lower, width })
+            }
+        };
+        Ok(Self {
+            distribution,
+            unit,
+            link,
+        })
+    }
+
+    /// How many numbers a net gives for each value.
+    pub(crate) fn outputs(&self) -> i64 {
+        self.distribution.parameters()
+    }
+
+    /// Whether values have this distribution at all; `smallest` of them in scaled units.
+    pub(crate) fn allows(&self, smallest: f64) -> bool {
+        match self.unit {
+            // What was scaled in single precision comes back as a little less than 0.
+            Unit::Count { target } => target.inverse(smallest) > -0.5,
+            Unit::Scaled | Unit::Share { .. } => true,
+        }
+    }
+
+    /// `[windows, 1]`: what counts in a window are like, of its target `[windows, rows]`: one more
+    /// than their mean (Salinas et al. 2020). 1 where there are no counts.
+    pub(crate) fn typical(&self, target: &Tensor) -> Tensor {
+        match self.unit {
+            Unit::Count { .. } => {
+                self.own(target)
+                    .mean_dim([1_i64].as_slice(), true, Kind::Float)
+                    + 1.0
+            }
+            Unit::Scaled | Unit::Share { .. } => target.narrow(1, 0, 1).ones_like(),
+        }
+    }
+
+    /// Parameters `[windows, values]` from what a net gives, `[windows, values, outputs]`, the value
+    /// before each, and what is typical of the windows.
+    pub(crate) fn parameters(
+        &self,
+        raw: &Tensor,
+        before: &Tensor,
+        typical: &Tensor,
+    ) -> Vec<Tensor> {
+        let origin = match self.unit {
+            Unit::Scaled => before.shallow_clone(),
+            Unit::Share { .. } => self.own(before).logit(NEAR),
+            Unit::Count { .. } => softplus_of(&(self.own(before) / typical).clamp_min(NEAR)),
+        };
+        let mean = raw.select(-1, 0) + origin;
+        let others = raw.narrow(-1, 1, self.outputs() - 1);
+        let raw = Tensor::cat(&[mean.unsqueeze(-1), others], -1);
+        let mut parameters = self.distribution.link(&raw);
+        if let Unit::Count { .. } = self.unit {
+            parameters[0] = &parameters[0] * typical;
+            parameters[1] = &parameters[1] / typical.sqrt();
+        }
+        parameters
+    }
+
+    /// Of values in scaled units.
+    pub(crate) fn log_likelihood(&self, parameters: &[Tensor], truth: &Tensor) -> Tensor {
+        self.distribution
+            .log_likelihood(parameters, &self.own(truth))
+    }
+
+    /// In scaled units, within the bounds.
+    pub(crate) fn mean(&self, parameters: &[Tensor]) -> Tensor {
+        self.scaled(&self.distribution.mean(parameters))
+    }
+
+    /// In scaled units, within the bounds.
+    pub(crate) fn sample(&self, parameters: &[Tensor], draws: &mut Draws) -> Tensor {
+        self.scaled(&self.distribution.sample(parameters, draws))
+    }
+
+    /// From scaled units to the distribution's.
+    fn own(&self, scaled: &Tensor) -> Tensor {
+        match self.unit {
+            Unit::Scaled => scaled.shallow_clone(),
+            Unit::Share { lower, width } => (scaled - lower) / width,
+            Unit::Count { target } => {
+                let (center, scale, logarithm) = target.parts();
+                let value = scaled * scale + center;
+                let count = if logarithm { value.expm1() } else { value };
+                count.clamp_min(0.0)
+            }
+        }
+    }
+
+    /// From the distribution's unit to scaled ones.
+    fn scaled(&self, own: &Tensor) -> Tensor {
+        let scaled = match self.unit {
+            Unit::Scaled => own.shallow_clone(),
+            Unit::Share { lower, width } => own * width + lower,
+            Unit::Count { target } => {
+                let (center, scale, logarithm) = target.parts();
+                let value = if logarithm {
+                    own.log1p()
+                } else {
+                    own.shallow_clone()
+                };
+                (value - center) / scale
+            }
+        };
+        self.link.cut(&scaled)
+    }
+}
+
+/// What gives positive numbers by `softplus`.
+fn softplus_of(positive: &Tensor) -> Tensor {
+    positive + (-(-positive).expm1()).log()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use krammerti::params::{Bounds, Distribution as Wanted, Scaling};
+
+    fn emission(distribution: Wanted, bounds: Bounds, target: Scaler) -> Emission {
+        Emission::new(distribution, Link::new(bounds, target), target).unwrap()
+    }
+
+    fn bounds(lower: f64, upper: f64) -> Bounds {
+        Bounds {
+            lower: Some(lower),
+            upper: Some(upper),
+        }
+    }
+
+    fn close(tensor: &Tensor, expected: &[f64]) {
+        let values = Vec::<f64>::try_from(tensor.to_kind(Kind::Double).reshape([-1])).unwrap();
+        assert_eq!(values.len(), expected.len());
+        for (value, expected) in values.iter().zip(expected) {
+            let error = (value - expected).abs() / (expected.abs() + 1.0);
+            assert!(error < 1e-4, "{values:?}, expected {expected}");
+        }
+    }
+
+    /// Counts 0, 4, 10 and 50, scaled in every way.
+    #[test]
+    fn a_net_of_zeros_goes_on() {
+        let counts = [0.0, 4.0, 10.0, 50.0];
+        for scaling in [Scaling::None, Scaling::Standard, Scaling::Log1p] {
+            let scaler = Scaler::fit(scaling, &counts).unwrap();
+            let scaled: Vec<f32> = counts
+                .iter()
+                .map(|&count| scaler.transform(count) as f32)
+                .collect();
+            let before = Tensor::from_slice(&scaled).view([1, 4]);
+            for distribution in [Wanted::Gaussian, Wanted::StudentT, Wanted::NegativeBinomial] {
+                let emission = emission(distribution, Bounds::default(), scaler);
+                let mean = mean_of_zeros(&emission, &before);
+                // Near 0 counts a net of zeros says a bit more.
+                let lowest = match distribution {
+                    Wanted::NegativeBinomial => NEAR * 17.0,
+                    _ => 0.0,
+                };
+                let expected = counts.map(|count| scaler.transform(count.max(lowest)));
+                close(&mean, &expected);
+            }
+        }
+        let emission = emission(Wanted::Beta, bounds(-10.0, 90.0), Scaler::IDENTITY);
+        let before = Tensor::from_slice(&[-10.0_f32, 0.0, 40.0, 90.0]).view([1, 4]);
+        let error =
+            mean_of_zeros(&emission, &before) - Tensor::from_slice(&[-8.0_f32, 0.0, 40.0, 88.0]);
+        // A mean keeps a ten-thousandth from both ends.
+        assert!(error.abs().max().double_value(&[]) < 0.02);
+    }
+
+    fn mean_of_zeros(emission: &Emission, before: &Tensor) -> Tensor {
+        let shape = [1, before.size()[1], emission.outputs()];
+        let raw = Tensor::zeros(shape, (Kind::Float, before.device()));
+        let typical = emission.typical(before);
+        emission.mean(&emission.parameters(&raw, before, &typical))
+    }
+
+    #[test]
+    fn a_bound_without_a_logarithm_leaves_no_shares() {
+        let scaler = Scaler::fit(Scaling::Log1p, &[0.0, 5.0]).unwrap();
+        let link = Link::new(bounds(-5.0, 20.0), scaler);
+        assert!(Emission::new(Wanted::Beta, link, scaler).is_err());
+        let link = Link::new(bounds(-0.5, 20.0), scaler);
+        assert!(Emission::new(Wanted::Beta, link, scaler).is_ok());
+    }
+
+    #[test]
+    fn counts_have_their_own_likelihood_however_scaled() {
+        let counts = [0.0, 3.0, 8.0, 1.0];
+        let of = |scaling| {
+            let scaler = Scaler::fit(scaling, &counts).unwrap();
+            let scaled: Vec<f32> = counts
+                .iter()
+                .map(|&count| scaler.transform(count) as f32)
+                .collect();
+            let truth = Tensor::from_slice(&scaled).view([1, 4]);
+            let emission = emission(Wanted::NegativeBinomial, Bounds::default(), scaler);
+            let typical = emission.typical(&truth);
+            close(&typical, &[4.0]);
+            let raw = Tensor::ones([1, 4, 2], (Kind::Float, truth.device()));
+            let parameters = emission.parameters(&raw, &truth, &typical);
+            let log = emission.log_likelihood(&parameters, &truth);
+            Vec::<f64>::try_from(log.to_kind(Kind::Double).reshape([-1])).unwrap()
+        };
+        let plain = of(Scaling::None);
+        for scaling in [Scaling::Standard, Scaling::Log1p, Scaling::MinMax] {
+            close(&Tensor::from_slice(&of(scaling)), &plain);
+        }
+    }
+
+    #[test]
+    fn samples_stay_within_the_bounds_and_in_their_unit() {
+        let scaler = Scaler::fit(Scaling::Standard, &[0.0, 5.0, 20.0]).unwrap();
+        let back = |scaled: f32| scaler.inverse(f64::from(scaled));
+        for distribution in [
+            Wanted::Gaussian,
+            Wanted::StudentT,
+            Wanted::NegativeBinomial,
+            Wanted::Beta,
+        ] {
+            let emission = emission(distribution, bounds(0.0, 20.0), scaler);
+            let before = Tensor::full(
+                [1, 500],
+                scaler.transform(19.0),
+                (Kind::Float, tch::Device::Cpu),
+            );
+            let raw = Tensor::zeros([1, 500, emission.outputs()], (Kind::Float, before.device()));
+            let parameters = emission.parameters(&raw, &before, &emission.typical(&before));
+            let sample = emission.sample(&parameters, &mut Draws::new(0, [1]));
+            let sample: Vec<f64> = Vec::<f32>::try_from(sample.reshape([-1]))
+                .unwrap()
+                .into_iter()
+                .map(back)
+                .collect();
+            assert!(sample.iter().all(|value| (0.0..=20.0).contains(value)));
+            assert!(sample.iter().any(|value| *value < 15.0), "{distribution:?}");
+            if distribution == Wanted::NegativeBinomial {
+                // 20 is rounded inwards, as a bound.
+                assert!(
+                    sample
+                        .iter()
+                        .all(|value| (value - value.round()).abs() < 1e-4)
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_count_is_not_allowed() {
+        let scaler = Scaler::fit(Scaling::Standard, &[0.0, 5.0, 20.0]).unwrap();
+        let counts = emission(Wanted::NegativeBinomial, Bounds::default(), scaler);
+        assert!(counts.allows(scaler.transform(-1e-6)));
+        assert!(!counts.allows(scaler.transform(-1.0)));
+        assert!(emission(Wanted::Gaussian, Bounds::default(), scaler).allows(-100.0));
+    }
+}
