@@ -352,7 +352,6 @@ fn median(bin: &[f64], sorted: &mut Vec<f64>) -> f64 {
 }
 
 #[cfg(test)]
-#[expect(clippy::float_cmp, reason = "these values are exact by construction")]
 mod tests {
     use proptest::prelude::*;
 
