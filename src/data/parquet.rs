@@ -617,7 +617,7 @@ mod tests {
             .unwrap();
         let groups = ParquetReader::new(Cursor::new(&bytes));
         assert!({ groups }.get_metadata().unwrap().row_groups.len() > 100);
-        assert_eq!(pieces_of(bytes.clone()), 3);
+        assert!(pieces_of(bytes.clone()) <= 3);
         assert_same(&from_parquet(bytes).unwrap(), &table);
     }
 
