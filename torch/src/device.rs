@@ -33,10 +33,9 @@ pub(crate) fn choose(wanted: Wanted) -> Result<Device, NoCuda> {
 /// The numbers that a body computes in on a device.
 pub(crate) fn kind(precision: Precision, device: Device) -> Kind {
     match precision {
-        Precision::Float32 => Kind::Float,
         Precision::Bfloat16 => Kind::BFloat16,
         Precision::Auto if device.is_cuda() && has_bfloat16() => Kind::BFloat16,
-        Precision::Auto => Kind::Float,
+        Precision::Auto | Precision::Float32 => Kind::Float,
     }
 }
 
