@@ -271,7 +271,7 @@ mod tests {
         let inputs = Inputs {
             past: Tensor::from_slice(&[1.0_f32, 0.0, 2.0, 0.0, 4.0, 0.0, 7.0, 5.0]).view([1, 4, 2]),
             future: Tensor::from_slice(&[3.0_f32, 9.0]).view([1, 2, 1]),
-            series: Tensor::from_slice(&[0_i64]),
+            series: None,
             seeds: Vec::new(),
         };
         let row = Vec::<f32>::try_from(features(&path, &inputs).squeeze_dim(0)).unwrap();

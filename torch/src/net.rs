@@ -300,7 +300,13 @@ impl Shape {
             Some(spread) => offset * spread,
             None => offset,
         };
-        let mean = self.link.apply(base + scaled(raw.select(3, 0)));
+        // Where there is nothing else, a view: a selection has a copy in its backward pass.
+        let mean = if self.levels.is_empty() {
+            raw.squeeze_dim(3)
+        } else {
+            raw.select(3, 0)
+        };
+        let mean = self.link.apply(base + scaled(mean));
         let quantiles = (!self.levels.is_empty()).then(|| {
             let heads = raw.narrow(3, 1, self.levels.len() as i64);
             let offsets = spread_outwards(&heads, median(&self.levels));

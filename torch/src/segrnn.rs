@@ -169,7 +169,7 @@ impl Architecture for Segrnn {
     ) -> Forecast {
         let read = Read {
             segments: pass.cast(&self.segments(inputs)),
-            series: (self.shape.series > 1).then(|| inputs.series.shallow_clone()),
+            series: inputs.series.as_ref().map(Tensor::shallow_clone),
             future: (self.shape.future > 0).then(|| pass.cast(&self.future(inputs))),
         };
         let raw: Vec<Tensor> = tensors

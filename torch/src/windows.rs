@@ -16,8 +16,9 @@ pub(crate) struct Windows {
     /// known then stands.
     outlook: Tensor,
     bases: Tensor,
-    /// `[rows]`: the place of a row's series among those that the net knows.
-    places: Tensor,
+    /// `[rows]`: the place of a row's series among those that the net knows; absent where it tells
+    /// none from another.
+    places: Option<Tensor>,
     lookback: i64,
     horizon: i64,
 }
@@ -29,8 +30,9 @@ pub(crate) struct Inputs {
     /// `[issues, horizon, columns]`, after it: those known in the future, and those that somebody
     /// else forecast, as they were known at the issue row.
     pub(crate) future: Tensor,
-    /// `[issues]`: the place of the series among those that the net knows.
-    pub(crate) series: Tensor,
+    /// `[issues]`: the place of the series among those that the net knows; absent where it tells none
+    /// from another.
+    pub(crate) series: Option<Tensor>,
     /// A number for each window that is the same wherever the window is forecast, for sample paths;
     /// empty in training.
     pub(crate) seeds: Vec<u64>,
@@ -68,7 +70,7 @@ impl Windows {
             bases: Tensor::from_slice(&frame.outlook.bases).to(device),
             target: series.select(1, frame.target() as i64).contiguous(),
             future: series.index_select(1, &future),
-            places: Tensor::from_slice(&places(frame, known)?).to(device),
+            places: places(frame, known)?.map(|places| Tensor::from_slice(&places).to(device)),
             series,
             lookback,
             horizon,
@@ -93,7 +95,7 @@ impl Windows {
         Inputs {
             past: gather(&self.series, &(issues - (self.lookback - 1)), self.lookback),
             future,
-            series: self.places.index_select(0, issues),
+            series: (self.places.as_ref()).map(|places| places.index_select(0, issues)),
             seeds: Vec::new(),
         }
     }
@@ -104,18 +106,18 @@ impl Windows {
     }
 }
 
-/// The place of each row's series among the known ones; 0 where none is known by name.
-fn places(frame: &Frame, known: &[String]) -> Result<Vec<i64>, UnknownSeries> {
-    let mut places = vec![0; frame.rows()];
+/// The place of each row's series among the known ones, where some are.
+fn places(frame: &Frame, known: &[String]) -> Result<Option<Vec<i64>>, UnknownSeries> {
     if known.is_empty() {
-        return Ok(places);
+        return Ok(None);
     }
+    let mut places = vec![0; frame.rows()];
     for block in frame.layout.blocks() {
         let place = known.iter().position(|name| *name == block.name);
         let place = place.ok_or_else(|| UnknownSeries(block.name.clone()))?;
         places[block.rows.clone()].fill(place as i64);
     }
-    Ok(places)
+    Ok(Some(places))
 }
 
 /// What the random draws of each window begin with: its issue time and series alone, so that a
