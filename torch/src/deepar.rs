@@ -34,8 +34,10 @@ use crate::net::{Architecture, Batch, Forecast, Pass, Shape, Taken, Tensors};
 use crate::parameters::Spec;
 use crate::windows::{Inputs, Windows};
 
-/// Paths that go a step together: enough to keep the CPU busy, few enough to stay in its cache.
-const PATHS_AT_ONCE: i64 = 8192;
+/// Paths that go a step together: on a CPU few enough to stay in its cache; on a GPU, where a step
+/// takes as long for few as for many, as many as its memory surely holds.
+const PATHS_AT_ONCE: i64 = 2048;
+const PATHS_AT_ONCE_CUDA: i64 = 1 << 17;
 /// Windows in memory at once while they are checked.
 const CHUNK: usize = 4096;
 
@@ -101,7 +103,12 @@ impl Deepar {
     fn paths(&self, tensors: &Tensors<'_>, inputs: &Inputs, pass: Pass) -> Tensor {
         let read = self.read(inputs);
         let issues = inputs.past.size()[0];
-        let at_once = (PATHS_AT_ONCE / self.paths).max(1);
+        let most = if inputs.past.device().is_cuda() {
+            PATHS_AT_ONCE_CUDA
+        } else {
+            PATHS_AT_ONCE
+        };
+        let at_once = (most / self.paths).max(1);
         let mut all = Vec::new();
         for first in (0..issues).step_by(at_once as usize) {
             let count = at_once.min(issues - first);
