@@ -110,7 +110,7 @@ enum Command {
     Fetch(fetch::Args),
     Check(check::Args),
     Prepare(prepare::Args),
-    Train(train::Args),
+    Train(Box<train::Args>),
     Tune(tune::Args),
     Evaluate(evaluate::Args),
     Predict(predict::Args),
@@ -127,7 +127,7 @@ impl Command {
         match self {
             Self::Fetch(args) => Ok(args.into()),
             Self::Prepare(args) => Ok(args.into()),
-            Self::Train(args) => Ok(args.into()),
+            Self::Train(args) => Ok((*args).into()),
             Self::Tune(args) => Ok(args.into()),
             Self::Evaluate(args) => Ok(args.into()),
             Self::Predict(args) => Ok(args.into()),

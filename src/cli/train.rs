@@ -9,7 +9,7 @@ use super::stage_args::{OfDataset, Request, Verb};
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
-    args: OfDataset,
+    of_dataset: OfDataset,
     /// Begin with the weights of a model of the same shape, for daily retraining.
     #[arg(long, value_name = "MODEL")]
     warm_start: Option<String>,
@@ -20,7 +20,7 @@ pub(super) struct Args {
 
 impl From<Args> for Request {
     fn from(args: Args) -> Self {
-        let mut request = args.args.request(Verb::Train);
+        let mut request = args.of_dataset.request(Verb::Train);
         request.warm_start = args.warm_start;
         let device = args.device.map(|device| format!("train.device={device}"));
         request.common.set.extend(device);

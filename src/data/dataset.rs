@@ -257,6 +257,13 @@ impl Dataset {
         Ok(Self { panel, runs, meta })
     }
 
+    /// What [`Dataset::from_parts`] puts together. Nothing is copied: who writes a data set needs no
+    /// second one.
+    pub fn into_parts(self) -> Result<(Table, Option<Table>, DatasetMeta), SeriesError> {
+        let forecasts = self.runs.map(Runs::into_table).transpose()?;
+        Ok((self.panel.into_table(), forecasts, self.meta))
+    }
+
     /// All columns in their own units.
     pub fn panel(&self) -> &Panel {
         &self.panel

@@ -131,9 +131,9 @@ impl Runs {
     }
 
     /// As a table, for writing.
-    pub fn to_table(&self) -> Result<Table, SeriesError> {
+    pub fn into_table(self) -> Result<Table, SeriesError> {
         let issues = self.per_row(|run, _| run.issue).collect();
-        let table = Table::new(self.times().collect(), self.columns.clone())?;
+        let table = Table::new(self.times().collect(), self.columns)?;
         let table = table.with_issues(issues)?;
         if self.each.iter().all(|run| run.series.is_empty()) {
             return Ok(table);
@@ -389,7 +389,7 @@ mod tests {
     #[test]
     fn runs_read_as_they_were_written() {
         let one = runs(&[0, 12], 24);
-        let table = one.to_table().unwrap();
+        let table = one.clone().into_table().unwrap();
         assert_eq!(Runs::new(&table, Step::HOUR, 0).unwrap(), one);
     }
 }

@@ -43,8 +43,8 @@ impl Panel {
     }
 
     /// As a table, for writing.
-    pub fn to_table(&self) -> Table {
-        let table = Table::of(self.layout.times().collect(), self.columns.clone());
+    pub fn into_table(self) -> Table {
+        let table = Table::of(self.layout.times().collect(), self.columns);
         if !self.layout.is_named() {
             return table;
         }

@@ -5,18 +5,24 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{Cursor, Read, Seek, SeekFrom, Write};
+use std::io::{Cursor, Write};
 use std::ops::Range;
+use std::os::unix::fs::FileExt;
 
 use polars::io::mmap::MmapBytesReader;
 use polars::prelude::{
-    DataFrame, DataType, Float64Chunked, IntoColumn, KeyValueMetadata, NamedFrom,
-    ParquetCompression, ParquetReader, ParquetWriter, PolarsError, SerReader,
-    Series as PolarsSeries, TimeUnit, TimeZone,
+    CompatLevel, DataFrame, DataType, FileMetadata, FileMetadataRef, Float64Chunked, IntoColumn,
+    KeyValueMetadata, NamedFrom, ParallelStrategy, ParquetCompression, ParquetReader,
+    ParquetWriter, PolarsError, SchemaExt as _, SerReader, Series as PolarsSeries,
+    StatisticsOptions, TimeUnit, TimeZone, get_encodings,
+};
+use polars_parquet::write::{
+    CompressedPage, CompressionOptions, Encoding, Page, SchemaDescriptor, Version, WriteOptions,
+    array_to_columns, compress as compress_page,
 };
 use rayon::prelude::*;
 
-use super::table::RESERVED;
+use super::table::{RESERVED, check_shape, first_infinite};
 use super::{Column, RowSeries, SeriesError, Table};
 
 const TIME: &str = "time";
@@ -27,6 +33,20 @@ const UNITS: &str = "krammerti.units";
 
 /// Rows that are encoded at once. So much more memory than the table itself is needed for each core.
 const ROW_GROUP: usize = 512 * 512;
+
+/// How pages are written: as the writer of polars does where nothing but the compression is asked for.
+const WRITTEN: WriteOptions = WriteOptions {
+    statistics: StatisticsOptions {
+        min_value: true,
+        max_value: true,
+        distinct_count: false,
+        null_count: true,
+        binary_statistics_truncate_length: None,
+    },
+    version: Version::V1,
+    compression: CompressionOptions::Zstd(None),
+    data_page_size: None,
+};
 
 /// A file that is no table of ours.
 #[derive(Debug, thiserror::Error)]
@@ -82,30 +102,69 @@ fn write<S: AsRef<str> + Sync>(
     let units =
         serde_json::to_string(&units).map_err(|error| ParquetError::Schema(error.to_string()))?;
     let schema = frame(table, reasons, 0..0)?.schema().clone();
-    let writer = ParquetWriter::new(to)
+    let mut writer = ParquetWriter::new(to)
         .with_compression(ParquetCompression::Zstd(None))
         .with_key_value_metadata(Some(KeyValueMetadata::from_static(vec![(
             UNITS.to_owned(),
             units,
         )])))
         .batched(&schema)?;
+    let encoder = Encoder {
+        schema: writer.parquet_schema().clone(),
+        encodings: get_encodings(&schema.to_arrow(CompatLevel::newest())).to_vec(),
+    };
     let groups: Vec<Range<usize>> = (0..table.rows())
         .step_by(ROW_GROUP)
         .map(|start| start..table.rows().min(start + ROW_GROUP))
         .collect();
     for wave in groups.chunks(rayon::current_num_threads()) {
         let encode = |rows: &Range<usize>| {
-            let frame = frame(table, reasons, rows.clone())?;
-            let encoded = writer.encode_and_compress(&frame);
-            encoded.collect::<Result<Vec<_>, PolarsError>>()
+            let columns = encoder.encode(&frame(table, reasons, rows.clone())?)?;
+            Ok((rows.len() as u64, columns))
         };
-        let encoded: Vec<_> = wave.par_iter().map(encode).collect::<Result<_, _>>()?;
-        for groups in encoded {
-            writer.write_row_groups(groups)?;
+        let encoded = wave.par_iter().map(encode);
+        for (rows, columns) in encoded.collect::<Result<Vec<_>, PolarsError>>()? {
+            writer.write_row_group(rows, &columns)?;
         }
     }
     writer.finish()?;
     Ok(())
+}
+
+/// Makes what is written of a row group. The writer of polars would do the same, but only as it writes
+/// and so on one core, also where it says that it encodes and compresses first.
+struct Encoder {
+    schema: SchemaDescriptor,
+    encodings: Vec<Vec<Encoding>>,
+}
+
+impl Encoder {
+    /// The compressed pages of each column.
+    fn encode(&self, frame: &DataFrame) -> Result<Vec<Vec<CompressedPage>>, PolarsError> {
+        let mut columns = Vec::new();
+        // One chunk: nothing was put together in a frame.
+        for chunk in frame.iter_chunks(CompatLevel::newest(), false) {
+            let arrays = chunk.columns().par_iter();
+            let parts = arrays.zip(self.schema.fields()).zip(&self.encodings);
+            let encode = parts.map(|((array, kind), encodings)| {
+                let pages = array_to_columns(array, kind.clone(), WRITTEN, encodings)?;
+                pages.into_iter().map(compress).collect()
+            });
+            let encoded: Vec<Vec<_>> = encode.collect::<Result<_, PolarsError>>()?;
+            columns.extend(encoded.into_iter().flatten());
+        }
+        Ok(columns)
+    }
+}
+
+fn compress(
+    pages: impl Iterator<Item = Result<Page, PolarsError>>,
+) -> Result<Vec<CompressedPage>, PolarsError> {
+    let compress = |page: Result<Page, PolarsError>| {
+        let compressed = compress_page(page?, Vec::new(), WRITTEN.compression);
+        compressed.map_err(PolarsError::from)
+    };
+    pages.map(compress).collect()
 }
 
 /// Some rows of a table as polars has them.
@@ -144,13 +203,13 @@ fn times_to_write(name: &str, seconds: &[i64]) -> Result<PolarsSeries, PolarsErr
 
 /// Reads a table.
 pub fn from_parquet(bytes: Vec<u8>) -> Result<Table, ParquetError> {
-    read(Cursor::new(bytes), None)
+    read(&Input::Bytes(bytes), None)
 }
 
 /// Reads a table, or those columns of it that are named, in that order; times, series and issue
 /// times come with them in any case. Of the file only these columns are read, one after the other.
 pub fn read_parquet(file: File, columns: Option<&[String]>) -> Result<Table, ParquetError> {
-    read(file, columns)
+    read(&Input::File(file), columns)
 }
 
 /// The names of the columns of a table, but for those by which its rows are told.
@@ -164,13 +223,10 @@ pub fn parquet_is_forecast(file: File) -> Result<bool, ParquetError> {
     Ok(names.iter().any(|name| name == ISSUE_TIME))
 }
 
-fn read<R: MmapBytesReader>(
-    mut input: R,
-    columns: Option<&[String]>,
-) -> Result<Table, ParquetError> {
-    let (names, units) = {
-        let mut reader = ParquetReader::new(&mut input);
-        (column_names(&mut reader)?, read_units(&mut reader)?)
+fn read(input: &Input, columns: Option<&[String]>) -> Result<Table, ParquetError> {
+    let (names, units, metadata) = match input {
+        Input::File(file) => read_footer(file.try_clone()?)?,
+        Input::Bytes(bytes) => read_footer(Cursor::new(bytes))?,
     };
     let there = value_columns(&names);
     let wanted = columns.map_or_else(|| there.clone(), <[String]>::to_vec);
@@ -182,23 +238,34 @@ fn read<R: MmapBytesReader>(
     if !has(TIME) {
         return Err(ParquetError::Schema("it has no column `time`".to_owned()));
     }
-    let times = read_times(&read_column(&mut input, TIME)?)?;
+    let pieces = Pieces::new(input, &metadata);
+    let times = pieces.fill(TIME, read_times)?;
     let mut values = Vec::with_capacity(wanted.len());
     for name in wanted {
         values.push(Column {
             unit: units.get(&name).cloned().unwrap_or_else(|| "1".to_owned()),
-            values: read_values(&read_column(&mut input, &name)?)?,
+            values: pieces.fill(&name, read_values)?,
             name,
         });
     }
-    let mut table = Table::new(times, values)?;
+    check_shape(times.len(), &values)?;
+    let mut table = Table::of(times, values);
     if has(SERIES) {
-        table = table.with_series(read_series(&read_column(&mut input, SERIES)?)?)?;
+        table = table.with_series(read_series(&pieces.read(SERIES)?)?)?;
     }
     if has(ISSUE_TIME) {
-        table = table.with_issues(read_times(&read_column(&mut input, ISSUE_TIME)?)?)?;
+        table = table.with_issues(pieces.fill(ISSUE_TIME, read_times)?)?;
     }
     Ok(table)
+}
+
+/// Column names, units, and where everything lies.
+type Footer = (Vec<String>, BTreeMap<String, String>, FileMetadataRef);
+
+fn read_footer(input: impl MmapBytesReader) -> Result<Footer, ParquetError> {
+    let mut reader = ParquetReader::new(input);
+    let (names, units) = (column_names(&mut reader)?, read_units(&mut reader)?);
+    Ok((names, units, reader.get_metadata()?.clone()))
 }
 
 fn column_names<R: MmapBytesReader>(
@@ -215,67 +282,177 @@ fn value_columns(names: &[String]) -> Vec<String> {
     values.cloned().collect()
 }
 
-/// One column. Nothing else of the file is in memory then: not its other columns, and not its bytes
-/// besides what became of them.
-fn read_column<R: MmapBytesReader>(
-    input: &mut R,
-    name: &str,
-) -> Result<PolarsSeries, ParquetError> {
-    let metadata = ParquetReader::new(&mut *input).get_metadata()?.clone();
-    let mut parts = Vec::new();
-    for group in &metadata.row_groups {
-        for chunk in group.columns_under_root_iter(name).into_iter().flatten() {
-            parts.push(chunk.byte_range());
+/// Where a table is read from; by several threads at once.
+enum Input {
+    File(File),
+    Bytes(Vec<u8>),
+}
+
+impl Input {
+    fn length(&self) -> std::io::Result<usize> {
+        Ok(match self {
+            Self::File(file) => file.metadata()?.len() as usize,
+            Self::Bytes(bytes) => bytes.len(),
+        })
+    }
+
+    /// A copy of which only some parts are read. The reader wants all of it in one piece: what is not
+    /// read stays as zeros, for which the system spends no memory. A mapped file would do as well,
+    /// but for the signal that ends the process where somebody cuts the file short.
+    fn parts(&self, parts: &[Range<u64>]) -> Result<Vec<u8>, ParquetError> {
+        let mut copy = vec![0; self.length()?];
+        for part in parts {
+            let place = part.start as usize..part.end as usize;
+            let into = copy.get_mut(place.clone()).ok_or_else(|| {
+                let message = "it is damaged: a column lies beyond its end".to_owned();
+                ParquetError::Schema(message)
+            })?;
+            match self {
+                Self::File(file) => file.read_exact_at(into, part.start)?,
+                Self::Bytes(bytes) => into.copy_from_slice(&bytes[place]),
+            }
         }
+        Ok(copy)
     }
-    let bytes = read_parts(input, parts)?;
-    let mut reader = ParquetReader::new(Cursor::new(bytes));
-    reader.set_metadata(metadata);
-    let frame = reader.with_columns(Some(vec![name.to_owned()])).finish()?;
-    Ok(frame.column(name)?.as_materialized_series().clone())
 }
 
-/// A file of which only some parts are read. The reader wants all of it in one piece: what is not
-/// read stays as zeros, for which the system spends no memory. A mapped file would do as well, but
-/// for the signal that ends the process where somebody cuts the file short.
-fn read_parts(
-    input: &mut (impl Read + Seek),
-    parts: Vec<Range<u64>>,
-) -> Result<Vec<u8>, ParquetError> {
-    let length = input.seek(SeekFrom::End(0))?;
-    let mut bytes = vec![0; length as usize];
-    for part in parts {
-        let into = bytes.get_mut(part.start as usize..part.end as usize);
-        let into = into.ok_or_else(|| {
-            let message = "it is damaged: a column lies beyond its end".to_owned();
-            ParquetError::Schema(message)
-        })?;
-        input.seek(SeekFrom::Start(part.start))?;
-        input.read_exact(into)?;
-    }
-    Ok(bytes)
+/// The rows of a file in pieces of some row groups each, which the cores read side by side.
+struct Pieces<'a> {
+    input: &'a Input,
+    pieces: Vec<FileMetadataRef>,
 }
 
-fn read_values(series: &PolarsSeries) -> Result<Vec<f64>, ParquetError> {
-    let series = series.cast(&DataType::Float64)?;
-    let mut values = Vec::with_capacity(series.len());
-    for part in series.f64()?.downcast_iter() {
-        match part.validity() {
-            None => values.extend_from_slice(part.values()),
-            Some(_) => values.extend(part.iter().map(|v| v.copied().unwrap_or(f64::NAN))),
+impl<'a> Pieces<'a> {
+    fn new(input: &'a Input, metadata: &FileMetadataRef) -> Self {
+        let mut pieces = Vec::new();
+        let mut groups = metadata.row_groups.iter().peekable();
+        // One at least: a table without rows has columns of some type all the same.
+        while pieces.is_empty() || groups.peek().is_some() {
+            // Each piece is told what the whole file holds, so small groups stay together.
+            let mut piece = FileMetadata {
+                num_rows: 0,
+                row_groups: Vec::new(),
+                ..metadata.as_ref().clone()
+            };
+            while let Some(group) = groups.next_if(|_| piece.num_rows < ROW_GROUP) {
+                piece.num_rows = piece.num_rows.saturating_add(group.num_rows());
+                piece.row_groups.push(group.clone());
+            }
+            pieces.push(piece.into());
         }
+        Self { input, pieces }
     }
-    Ok(values)
+
+    /// A column, each piece put where it belongs by `read`, which is told its first row. Of what the
+    /// file holds and of what polars makes of it, one piece for each core is in memory beside the
+    /// column itself.
+    fn fill<T: Copy + Default + Send>(
+        &self,
+        name: &str,
+        read: impl Fn(&PolarsSeries, &mut [T], usize) -> Result<(), ParquetError> + Sync,
+    ) -> Result<Vec<T>, ParquetError> {
+        let rows = self.pieces.iter().map(|piece| piece.num_rows);
+        let rows = rows.fold(0, usize::saturating_add);
+        let mut values = zeros(rows)?;
+        let mut rest = values.as_mut_slice();
+        let mut places = Vec::with_capacity(self.pieces.len());
+        for piece in &self.pieces {
+            let first = rows - rest.len();
+            let (into, after) = rest.split_at_mut(piece.num_rows);
+            places.push((piece, into, first));
+            rest = after;
+        }
+        let read = |(piece, into, first): (&FileMetadataRef, &mut [T], usize)| {
+            read(&self.read_piece(piece, name)?, into, first)
+        };
+        let read: Vec<Result<(), ParquetError>> = places.into_par_iter().map(read).collect();
+        // In order, so that it is the first row with a fault that is told.
+        read.into_iter().collect::<Result<(), ParquetError>>()?;
+        Ok(values)
+    }
+
+    /// The pieces of a column as polars has them.
+    fn read(&self, name: &str) -> Result<Vec<PolarsSeries>, ParquetError> {
+        let read = |piece| self.read_piece(piece, name);
+        self.pieces.par_iter().map(read).collect()
+    }
+
+    fn read_piece(
+        &self,
+        piece: &FileMetadataRef,
+        name: &str,
+    ) -> Result<PolarsSeries, ParquetError> {
+        let mut parts = Vec::new();
+        for group in &piece.row_groups {
+            for chunk in group.columns_under_root_iter(name).into_iter().flatten() {
+                parts.push(chunk.byte_range());
+            }
+        }
+        let mut reader = ParquetReader::new(Cursor::new(self.input.parts(&parts)?));
+        reader.set_metadata(piece.clone());
+        // The cores have other pieces.
+        let reader = reader.read_parallel(ParallelStrategy::None);
+        let frame = reader.with_columns(Some(vec![name.to_owned()])).finish()?;
+        let series = frame.column(name)?.as_materialized_series().clone();
+        if series.len() != piece.num_rows {
+            let (found, expected) = (series.len(), piece.num_rows);
+            let message =
+                format!("it is damaged: {found} rows of `{name}` where there should be {expected}");
+            return Err(ParquetError::Schema(message));
+        }
+        Ok(series)
+    }
 }
 
-fn read_series(series: &PolarsSeries) -> Result<RowSeries, ParquetError> {
-    let names = series.cast(&DataType::String)?;
-    let names = names.str()?;
-    if names.null_count() > 0 {
+/// `first` is the row of the table that the piece begins with.
+fn read_values(series: &PolarsSeries, into: &mut [f64], first: usize) -> Result<(), ParquetError> {
+    let numbers = series.cast(&DataType::Float64)?;
+    let mut rest = &mut *into;
+    for part in numbers.f64()?.downcast_iter() {
+        let (into, after) = rest.split_at_mut(part.len());
+        into.copy_from_slice(part.values());
+        if let Some(present) = part.validity() {
+            // Mostly few are missing: whole words of the map are passed over at once.
+            (!present)
+                .true_idx_iter()
+                .for_each(|row| into[row] = f64::NAN);
+        }
+        rest = after;
+    }
+    // Now, while they are in the cache.
+    match first_infinite(into) {
+        Some(row) => Err(SeriesError::Infinite {
+            column: series.name().to_string(),
+            row: first + row,
+        }
+        .into()),
+        None => Ok(()),
+    }
+}
+
+/// So many zeros. The system gives room for them only where something is written, to the core that
+/// writes it.
+fn zeros<T: Clone + Default>(rows: usize) -> Result<Vec<T>, ParquetError> {
+    // A damaged file may speak of more rows than there is memory for, which would end the process.
+    if Vec::<T>::new().try_reserve_exact(rows).is_err() {
+        let message = format!("there is no memory for the {rows} rows that it speaks of");
+        return Err(ParquetError::Schema(message));
+    }
+    Ok(vec![T::default(); rows])
+}
+
+fn read_series(pieces: &[PolarsSeries]) -> Result<RowSeries, ParquetError> {
+    let names: Vec<PolarsSeries> = (pieces.iter())
+        .map(|piece| piece.cast(&DataType::String))
+        .collect::<Result<_, _>>()?;
+    let names = names.iter().map(|piece| piece.str());
+    let names = names.collect::<Result<Vec<_>, _>>()?;
+    if names.iter().any(|piece| piece.null_count() > 0) {
         let message = "its column `series` has rows without a name".to_owned();
         return Err(ParquetError::Schema(message));
     }
-    Ok(RowSeries::from_names(names.iter().flatten()))
+    let rows = names.iter().flat_map(|piece| piece.iter().flatten());
+    Ok(RowSeries::from_names(rows))
 }
 
 fn read_units<R: MmapBytesReader>(
@@ -292,7 +469,8 @@ fn read_units<R: MmapBytesReader>(
     }
 }
 
-fn read_times(series: &PolarsSeries) -> Result<Vec<i64>, ParquetError> {
+/// `first` is the row of the table that the piece begins with.
+fn read_times(series: &PolarsSeries, into: &mut [i64], first: usize) -> Result<(), ParquetError> {
     let milliseconds = match series.dtype() {
         DataType::Datetime(_, _) => series.cast(&DataType::Datetime(
             TimeUnit::Milliseconds,
@@ -306,16 +484,23 @@ fn read_times(series: &PolarsSeries) -> Result<Vec<i64>, ParquetError> {
         }
     };
     let milliseconds = milliseconds.cast(&DataType::Int64)?;
-    let mut seconds = Vec::with_capacity(milliseconds.len());
+    let mut rest = into;
+    let mut first = first;
     for part in milliseconds.i64()?.downcast_iter() {
         if let Some(row) = part.iter().position(|time| time.is_none()) {
-            let (name, row) = (series.name(), seconds.len() + row);
+            let (name, row) = (series.name(), first + row);
             let message = format!("its column `{name}` is empty in row {row}");
             return Err(ParquetError::Schema(message));
         }
-        seconds.extend(part.values().iter().map(|ms| ms.div_euclid(1000)));
+        let (into, after) = rest.split_at_mut(part.len());
+        let seconds = part.values().iter().map(|ms| ms.div_euclid(1000));
+        into.iter_mut()
+            .zip(seconds)
+            .for_each(|(to, time)| *to = time);
+        first += part.len();
+        rest = after;
     }
-    Ok(seconds)
+    Ok(())
 }
 
 #[cfg(test)]
@@ -373,6 +558,116 @@ mod tests {
         )
         .unwrap();
         assert_eq!(from_parquet(to_parquet(&empty).unwrap()).unwrap(), empty);
+    }
+
+    /// Rows with holes in them, more than are read at once.
+    fn long_table() -> Table {
+        let rows = 2 * ROW_GROUP + 3;
+        let value = |row: usize| match row % 1000 {
+            7 => f64::NAN,
+            _ => row as f64 / 8.0,
+        };
+        let names = (0..rows).map(|row| if row < ROW_GROUP + 5 { "b" } else { "a" });
+        let column = Column {
+            name: "a".into(),
+            unit: "°C".into(),
+            values: (0..rows).map(value).collect(),
+        };
+        let times: Vec<i64> = (0..rows as i64).map(|row| 60 * row - 7).collect();
+        Table::new(times.clone(), vec![column])
+            .and_then(|table| table.with_issues(times))
+            .and_then(|table| table.with_series(RowSeries::from_names(names)))
+            .unwrap()
+    }
+
+    /// To the bit, so that a missing value is one.
+    fn assert_same(a: &Table, b: &Table) {
+        let bits = |table: &Table| -> Vec<u64> {
+            let values = table.columns().iter().flat_map(|column| &column.values);
+            values.map(|value| value.to_bits()).collect()
+        };
+        assert!(a.times() == b.times() && a.issues() == b.issues() && a.series() == b.series());
+        assert!(bits(a) == bits(b));
+    }
+
+    fn pieces_of(bytes: Vec<u8>) -> usize {
+        let (_, _, metadata) = read_footer(Cursor::new(&bytes)).unwrap();
+        Pieces::new(&Input::Bytes(bytes), &metadata).pieces.len()
+    }
+
+    #[test]
+    fn pieces_come_together_in_their_order() {
+        let table = long_table();
+        let bytes = to_parquet(&table).unwrap();
+        assert_eq!(pieces_of(bytes.clone()), 3);
+        assert_same(&from_parquet(bytes.clone()).unwrap(), &table);
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&bytes).unwrap();
+        assert_same(&read_parquet(file, None).unwrap(), &table);
+    }
+
+    #[test]
+    fn small_row_groups_are_read_together() {
+        let table = long_table();
+        let mut frame = frame::<&str>(&table, None, 0..table.rows()).unwrap();
+        let mut bytes = Vec::new();
+        ParquetWriter::new(&mut bytes)
+            .with_row_group_size(Some(1 << 12))
+            .finish(&mut frame)
+            .unwrap();
+        let groups = ParquetReader::new(Cursor::new(&bytes));
+        assert!({ groups }.get_metadata().unwrap().row_groups.len() > 100);
+        assert!(pieces_of(bytes.clone()) <= 3);
+        assert_same(&from_parquet(bytes).unwrap(), &table);
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_by_the_row_of_the_table() {
+        let rows = ROW_GROUP + 100;
+        let mut values = vec![1.0; rows];
+        values[ROW_GROUP + 9] = f64::INFINITY;
+        values[ROW_GROUP + 10] = f64::NEG_INFINITY;
+        let column = Column {
+            name: "a".into(),
+            unit: "1".into(),
+            values,
+        };
+        let table = Table::of((0..rows as i64).collect(), vec![column]);
+        let told = from_parquet(to_parquet(&table).unwrap()).unwrap_err();
+        let (column, row) = ("a".to_owned(), ROW_GROUP + 9);
+        assert!(
+            matches!(told, ParquetError::Table(told) if told == SeriesError::Infinite { column, row })
+        );
+
+        let time = |row: usize| (row != ROW_GROUP + 3).then_some(row as i64);
+        let times = PolarsSeries::new(TIME.into(), (0..rows).map(time).collect::<Vec<_>>());
+        let zone = Some(TimeZone::UTC);
+        let times = times.cast(&DataType::Datetime(TimeUnit::Milliseconds, zone));
+        let columns = vec![times.unwrap().into_column()];
+        let mut bytes = Vec::new();
+        ParquetWriter::new(&mut bytes)
+            .with_row_group_size(Some(ROW_GROUP))
+            .finish(&mut DataFrame::new(rows, columns).unwrap())
+            .unwrap();
+        let told = from_parquet(bytes).unwrap_err().to_string();
+        let expected = format!("its column `time` is empty in row {}", ROW_GROUP + 3);
+        assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn a_file_that_is_cut_short_is_an_error() {
+        let table = long_table();
+        let bytes = to_parquet(&table).unwrap();
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&bytes).unwrap();
+        let (_, _, metadata) = read_footer(Cursor::new(&bytes)).unwrap();
+        file.set_len(bytes.len() as u64 / 2).unwrap();
+        let input = Input::File(file);
+        assert!(
+            Pieces::new(&input, &metadata)
+                .fill("a", read_values)
+                .is_err()
+        );
     }
 
     #[test]

@@ -12,6 +12,8 @@
 mod builder;
 mod steps;
 
+use rayon::prelude::*;
+
 use super::dataset::{self, ColumnMeta, DatasetMeta, FORMAT, FillMeta, ForecastsMeta, RowCounts};
 use super::features::{self, ColumnSource};
 use super::{
@@ -90,26 +92,27 @@ impl Draft {
         let split = Split::new(&self.layout, &params.split)
             .ok_or(DatasetError::TooShort { rows: rows_out })?;
         let train = split.ranges(Part::Train, &self.layout);
-        let mut metas = Vec::new();
-        let mut columns = Vec::new();
-        let of_runs = self.runs.iter().flat_map(Runs::columns);
-        let mut of_runs = of_runs.zip(std::iter::repeat(&self.runs));
-        for made in self.columns {
-            let forecast = match made.role {
-                Role::Forecast => of_runs.next(),
-                _ => None,
-            };
-            let known = match forecast {
-                Some((column, Some(runs))) => runs.before(&column.values, split.train_until()),
+        let mut of_runs = self.runs.iter().flat_map(Runs::columns);
+        let with_runs = self.columns.iter().map(|made| match made.role {
+            Role::Forecast => (made, of_runs.next()),
+            _ => (made, None),
+        });
+        let with_runs: Vec<(&Made, Option<&Column>)> = with_runs.collect();
+        let meta = |&(made, forecast): &(&Made, Option<&Column>)| {
+            let known = match (forecast, &self.runs) {
+                (Some(column), Some(runs)) => runs.before(&column.values, split.train_until()),
                 _ => train
                     .iter()
                     .flat_map(|rows| &made.column.values[rows.clone()])
                     .copied()
                     .collect(),
             };
-            metas.push(meta_of(&made, &known, params)?);
-            columns.push(made.column);
-        }
+            meta_of(made, &known, params)
+        };
+        let metas: Vec<Result<ColumnMeta, DatasetError>> = with_runs.par_iter().map(meta).collect();
+        // In order, so that it is the first column with a fault that is told.
+        let metas = metas.into_iter().collect::<Result<Vec<_>, _>>()?;
+        let columns: Vec<Column> = (self.columns.into_iter()).map(|made| made.column).collect();
         let there = || metas.iter().map(|meta: &ColumnMeta| meta.name.clone());
         if let Some(name) = params
             .scaling_of

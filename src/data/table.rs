@@ -152,6 +152,16 @@ pub struct Table {
 pub const RESERVED: [&str; 3] = ["time", "series", "issue_time"];
 
 pub(super) fn check(rows: usize, columns: &[Column]) -> Result<(), SeriesError> {
+    check_shape(rows, columns)?;
+    let infinite = |column: &Column| Some((column.name.clone(), first_infinite(&column.values)?));
+    match columns.par_iter().find_map_first(infinite) {
+        Some((column, row)) => Err(SeriesError::Infinite { column, row }),
+        None => Ok(()),
+    }
+}
+
+/// The same without a look at the values, where somebody has looked at them already.
+pub(super) fn check_shape(rows: usize, columns: &[Column]) -> Result<(), SeriesError> {
     for (i, column) in columns.iter().enumerate() {
         require_length(&column.name, rows, column.values.len())?;
         if RESERVED.contains(&column.name.as_str())
@@ -160,16 +170,12 @@ pub(super) fn check(rows: usize, columns: &[Column]) -> Result<(), SeriesError> 
             return Err(SeriesError::DuplicateColumn(column.name.clone()));
         }
     }
-    let infinite = |column: &Column| Some((column.name.clone(), first_infinite(&column.values)?));
-    match columns.par_iter().find_map_first(infinite) {
-        Some((column, row)) => Err(SeriesError::Infinite { column, row }),
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 /// Whole blocks are looked at without a branch a value, which the compiler turns into vector
 /// instructions: a table of gigabytes is read once more for this.
-fn first_infinite(values: &[f64]) -> Option<usize> {
+pub(super) fn first_infinite(values: &[f64]) -> Option<usize> {
     const BLOCK: usize = 1024;
     let any = |block: &[f64]| (block.iter()).fold(false, |any, value| any | value.is_infinite());
     let start = values.chunks(BLOCK).position(any)? * BLOCK;

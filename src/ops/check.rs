@@ -50,9 +50,8 @@ pub fn check(
 /// another file only the columns that `prepare` would use.
 fn read(path: &Path, prepare: Option<&PrepareParams>) -> Result<(Table, Step)> {
     if fs::exists(&path.join("dataset.json")) {
-        let prepared = dataset::read_dataset(path)?;
-        let panel = prepared.panel();
-        return Ok((panel.to_table(), panel.layout().step()));
+        let (table, _, meta) = dataset::read_dataset(path)?.into_parts()?;
+        return Ok((table, meta.step));
     }
     let prepare = prepare.filter(|_| !matches!(dataset::is_forecast(path), Ok(true)));
     let columns = match prepare {

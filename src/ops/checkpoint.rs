@@ -39,7 +39,7 @@ impl Kept {
         params.sort();
         let version = env!("CARGO_PKG_VERSION");
         let task = Digest::of(&serde_json::to_vec(&(artifacts, params, version))?);
-        let folder = Path::new(FOLDER).join(task.short().to_string());
+        let folder = Path::new(FOLDER).join(task.to_string());
         Ok(Self {
             path: folder.join("checkpoint.safetensors"),
         })

@@ -1,16 +1,20 @@
 //! Reads and writes the files of a data set, and single tables.
 
+use std::io::{BufWriter, Write as _};
 use std::path::Path;
 
 use anyhow::{Context as _, Error, Result};
 
 use super::to_json;
 use crate::data::{
-    Dataset, ParquetError, Table, parquet_columns, parquet_is_forecast, read_parquet, to_parquet,
+    Dataset, DatasetMeta, ParquetError, Table, parquet_columns, parquet_is_forecast, read_parquet,
+    to_parquet, write_parquet,
 };
 use crate::fs::{self, StagedFolder};
 
-/// The forecasts from outside, in the folder of a data set.
+/// The rows, in the folder of a data set.
+const SERIES: &str = "series.parquet";
+/// The forecasts from outside.
 const FORECASTS: &str = "forecasts.parquet";
 
 pub(super) fn read_table(path: &Path) -> Result<Table> {
@@ -46,7 +50,7 @@ pub(super) fn read_dataset(folder: &Path) -> Result<Dataset> {
     let json = folder.join("dataset.json");
     let meta = serde_json::from_str(&fs::read_to_string(&json)?)
         .with_context(|| json.display().to_string())?;
-    let table = read_table(&folder.join("series.parquet"))?;
+    let table = read_table(&folder.join(SERIES))?;
     let forecasts = folder.join(FORECASTS);
     let forecasts = if fs::exists(&forecasts) {
         Some(read_table(&forecasts)?)
@@ -57,11 +61,23 @@ pub(super) fn read_dataset(folder: &Path) -> Result<Dataset> {
         .with_context(|| folder.display().to_string())
 }
 
-pub(super) fn write_dataset(staged: &StagedFolder, dataset: &Dataset) -> Result<()> {
-    staged.write("series.parquet", &to_parquet(&dataset.panel().to_table())?)?;
-    if let Some(runs) = dataset.runs() {
-        staged.write(FORECASTS, &to_parquet(&runs.to_table()?)?)?;
+/// Writes a data set, of which only what is told of it is left then.
+pub(super) fn write_dataset(staged: &StagedFolder, dataset: Dataset) -> Result<DatasetMeta> {
+    let (table, forecasts, meta) = dataset.into_parts()?;
+    stage_table(staged, SERIES, &table)?;
+    if let Some(forecasts) = &forecasts {
+        stage_table(staged, FORECASTS, forecasts)?;
     }
-    staged.write("dataset.json", &to_json(dataset.meta())?)?;
-    Ok(())
+    staged.write("dataset.json", &to_json(&meta)?)?;
+    Ok(meta)
+}
+
+/// Row group by row group, so that the bytes of the file are not in memory as a whole.
+fn stage_table(staged: &StagedFolder, name: &str, table: &Table) -> Result<()> {
+    let mut file = BufWriter::new(staged.create(name)?);
+    write_parquet(table, &mut file)
+        .and_then(|()| Ok(file.flush()?))
+        .with_context(|| format!("cannot write {name}"))?;
+    drop(file);
+    Ok(staged.flush([name])?)
 }

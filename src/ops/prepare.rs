@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use super::quality::{columns_in_use, raw_step, tell, train_share, write};
 use super::{Context, QualityFailed, dataset};
 use crate::data::quality::{self, Setting};
-use crate::data::{Dataset, Part, RowCounts, Table};
+use crate::data::{Dataset, RowCounts, Split, Table};
 use crate::fs::StagedFolder;
 use crate::params::{PrepareParams, QualityParams};
 use crate::time::Span;
@@ -36,8 +36,10 @@ pub fn prepare(mut context: Context<'_>) -> Result<()> {
         required: &[],
         now: None,
     };
-    let step = raw_step(params, &observed);
-    let share = train_share(&params.split, observed.times());
+    let (step, share) = rayon::join(
+        || raw_step(params, &observed),
+        || train_share(&params.split, observed.times()),
+    );
     let assessed = quality::assess(observed, &setting(&params.quality, step, share));
     // Of forecasts nobody asks for the columns that observations must have.
     let of_forecasts = QualityParams {
@@ -78,11 +80,10 @@ pub fn prepare(mut context: Context<'_>) -> Result<()> {
         Dataset::prepare(&assessed.kept, known.as_ref(), params, rows).with_context(|| inputs)?;
     // What is written next needs room of its own.
     drop((assessed, known));
-    dataset::write_dataset(&staged, &prepared)?;
+    let [train, validation, test] = Split::PARTS.map(|part| prepared.count(part));
+    let meta = dataset::write_dataset(&staged, prepared)?;
     staged.commit()?;
 
-    let meta = prepared.meta();
-    let part = |part| prepared.count(part);
     let series = match meta.series.len() {
         1 => String::new(),
         several => format!(" of {several} series"),
@@ -96,14 +97,11 @@ pub fn prepare(mut context: Context<'_>) -> Result<()> {
         meta.columns.len()
     ));
     context.note(format!(
-        "{} duplicates and {} other rows dropped, {} rows missing, {} values filled; train {}, validation {}, test {}",
+        "{} duplicates and {} other rows dropped, {} rows missing, {} values filled; train {train}, validation {validation}, test {test}",
         meta.rows.duplicates,
         meta.rows.dropped,
         meta.rows.missing_rows,
         meta.columns.iter().map(|column| column.filled).sum::<usize>(),
-        part(Part::Train),
-        part(Part::Validation),
-        part(Part::Test),
     ));
     if let Some(forecasts) = &meta.forecasts {
         context.note(format!(

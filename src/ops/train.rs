@@ -17,6 +17,9 @@ use crate::model::{
 use crate::params::{ModelParams, TrainParams};
 use crate::pipeline::interrupted;
 
+/// Epochs that take less do not each end with a checkpoint: of a large net it is 50 MB.
+const EPOCHS_EVERY: Duration = Duration::from_secs(2);
+
 /// Trains the model of the section `model` as the section `train` says.
 pub fn train(mut context: Context<'_>) -> Result<()> {
     let params = context
@@ -266,7 +269,8 @@ impl Monitor for Told<'_> {
         if interrupted().is_some() {
             return Wish::KeepAndEnd;
         }
-        let due = moment == Moment::Epoch || keeper.last.elapsed() >= keeper.every;
+        let since = keeper.last.elapsed();
+        let due = since >= keeper.every || (moment == Moment::Epoch && since >= EPOCHS_EVERY);
         if due { Wish::Keep } else { Wish::GoOn }
     }
 

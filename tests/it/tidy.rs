@@ -104,8 +104,9 @@ fn imports_go_one_way() {
 
 #[test]
 fn libraries_stay_where_they_belong() {
-    let homes: [(&str, &[&str]); 9] = [
+    let homes: [(&str, &[&str]); 10] = [
         ("polars::", &["data", "source", "report"]),
+        ("polars_parquet::", &["data"]),
         ("reqwest::", &["source"]),
         ("rustls::", &["source"]),
         ("tch::", &[]),

@@ -33,10 +33,9 @@ pub(crate) fn choose(wanted: Wanted) -> Result<Device, NoCuda> {
 /// The numbers that a body computes in on a device.
 pub(crate) fn kind(precision: Precision, device: Device) -> Kind {
     match precision {
-        Precision::Float32 => Kind::Float,
         Precision::Bfloat16 => Kind::BFloat16,
         Precision::Auto if device.is_cuda() && has_bfloat16() => Kind::BFloat16,
-        Precision::Auto => Kind::Float,
+        Precision::Auto | Precision::Float32 => Kind::Float,
     }
 }
 
@@ -78,6 +77,16 @@ pub(crate) fn use_threads(threads: usize) {
     static INTER_OP: Once = Once::new();
     INTER_OP.call_once(|| tch::set_num_interop_threads(1));
     tch::set_num_threads(i32::try_from(threads).unwrap_or(i32::MAX));
+}
+
+/// Threads that are of use to a forecast: those of the environment, or the cores that this process
+/// may use, but no more than four. Threads that wait for one another by spinning are ruinous where
+/// something else wants their cores too.
+pub(crate) fn useful_threads() -> usize {
+    let asked = std::env::var("OMP_NUM_THREADS").ok();
+    let asked = asked.and_then(|threads| threads.parse().ok());
+    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+    asked.unwrap_or_else(|| cores().min(4)).max(1)
 }
 
 fn has_nvidia_driver() -> bool {

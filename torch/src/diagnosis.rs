@@ -47,7 +47,7 @@ pub(crate) fn odd_columns(past: &Tensor, columns: &[FrameColumn]) -> Vec<(String
     let largest = past.abs().amax([0_i64, 1].as_slice(), false);
     (columns.iter().zip(0..))
         .map(|(column, place)| (column.name.clone(), largest.double_value(&[place])))
-        .filter(|(_, value)| !(*value <= EXTREME))
+        .filter(|(_, value)| value.is_nan() || *value > EXTREME)
         .collect()
 }
 
@@ -67,27 +67,25 @@ pub(crate) struct OutOfMemory {
     pub(crate) asked: Option<String>,
 }
 
-/// What libtorch asked for in vain, where its message is of memory that does not suffice.
-pub(crate) fn memory_asked(message: &str) -> Option<Option<String>> {
-    let of_memory = [
+/// Whether a message of libtorch is of memory that does not suffice.
+pub(crate) fn is_of_memory(message: &str) -> bool {
+    let known = [
         "out of memory",
         "can't allocate memory",
         "not enough memory",
     ];
-    if !of_memory.iter().any(|words| message.contains(words)) {
-        return None;
-    }
-    // "Tried to allocate 2.00 GiB", "you tried to allocate 2147483648 bytes".
+    known.iter().any(|words| message.contains(words))
+}
+
+/// What it says that was asked for in vain: "Tried to allocate 2.00 GiB", "you tried to allocate
+/// 2147483648 bytes".
+pub(crate) fn memory_asked(message: &str) -> Option<String> {
     let lower = message.to_lowercase();
-    let after = lower
-        .split_once("tried to allocate ")
-        .map(|(_, after)| after);
-    Some(after.and_then(|after| {
-        let mut words = after.split_whitespace();
-        let (number, unit) = (words.next()?, words.next()?);
-        let unit = unit.trim_end_matches(['.', ',']);
-        Some(format!("{number} {}", capitalised(unit)))
-    }))
+    let (_, after) = lower.split_once("tried to allocate ")?;
+    let mut words = after.split_whitespace();
+    let (number, unit) = (words.next()?, words.next()?);
+    let unit = unit.trim_end_matches(['.', ',']);
+    Some(format!("{number} {}", capitalised(unit)))
 }
 
 /// `gib` as it is written, `GiB`.
@@ -124,10 +122,15 @@ mod tests {
     #[test]
     fn messages_of_memory_are_known() {
         let gpu = "CUDA out of memory. Tried to allocate 12.50 GiB. GPU 0 has a total capacity";
-        assert_eq!(memory_asked(gpu), Some(Some("12.50 GiB".to_owned())));
+        assert_eq!(memory_asked(gpu), Some("12.50 GiB".to_owned()));
         let cpu = "DefaultCPUAllocator: can't allocate memory: you tried to allocate 99 bytes. Error code 12";
-        assert_eq!(memory_asked(cpu), Some(Some("99 bytes".to_owned())));
-        assert_eq!(memory_asked("CUDA out of memory"), Some(None));
-        assert_eq!(memory_asked("The size of tensor a"), None);
+        assert_eq!(memory_asked(cpu), Some("99 bytes".to_owned()));
+        assert_eq!(memory_asked("CUDA out of memory"), None);
+        assert!(
+            [gpu, cpu, "CUDA out of memory"]
+                .into_iter()
+                .all(is_of_memory)
+        );
+        assert!(!is_of_memory("The size of tensor a"));
     }
 }

@@ -75,6 +75,10 @@ impl Architecture for Linear {
         self.members
     }
 
+    fn draws(&self) -> bool {
+        false
+    }
+
     fn member_specs(&self) -> Vec<Spec> {
         let shape = &self.shape;
         let leads = shape.horizon * shape.outputs();

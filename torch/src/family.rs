@@ -9,7 +9,7 @@ use krammerti::params::Architecture as Wanted;
 use tch::Device;
 
 use crate::deepar::Deepar;
-use crate::diagnosis::{OutOfMemory, memory_asked};
+use crate::diagnosis::{OutOfMemory, is_of_memory, memory_asked};
 use crate::dlinear::Linear;
 use crate::fit::{self, Machine};
 use crate::forecaster::NetForecaster;
@@ -104,15 +104,14 @@ fn fit_in_memory(
 }
 
 fn too_large(error: anyhow::Error, device: Device, windows: usize) -> anyhow::Error {
-    let message = error.downcast_ref::<TorchError>().map(|e| &e.message);
-    match message.and_then(|message| memory_asked(message)) {
-        Some(asked) => OutOfMemory {
+    match error.downcast_ref::<TorchError>() {
+        Some(said) if is_of_memory(&said.message) => OutOfMemory {
             device: if device == Device::Cpu { "CPU" } else { "GPU" },
             windows,
-            asked,
+            asked: memory_asked(&said.message),
         }
         .into(),
-        None => error,
+        _ => error,
     }
 }
 

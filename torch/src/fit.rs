@@ -296,13 +296,15 @@ impl<'a> Trainer<'a> {
 
     /// One step of the optimiser; gives back the loss before it.
     fn step(&mut self, issues: &Tensor) -> Tensor {
-        progress::seed_step(self.params.seed, self.progress.steps);
+        if self.net.architecture.draws() {
+            progress::seed_step(self.params.seed, self.progress.steps);
+        }
         let batch = self.batch(issues);
         let architecture = &*self.net.architecture;
         let tensors = self.net.tensors(self.pass);
         let loss = architecture.loss(&tensors, &batch, &self.loss, self.pass);
         let gradient = self.net.parameters.gradient(&loss);
-        let gradient = optimizer::clip(&gradient, self.params.clip);
+        let gradient = optimizer::clip(gradient, self.params.clip);
         let flat = self.net.parameters.flat();
         let rate = self.schedule.rate(self.progress.steps);
         self.optimizer.step(flat, &gradient, rate);

@@ -35,6 +35,7 @@ impl NetForecaster {
             Vec::new()
         };
         let device = device::choose(task.device)?;
+        device::use_threads(device::useful_threads());
         let net = Net::zeros(architecture, device);
         weights::load(&net, weights)?;
         Ok(Self {

@@ -94,17 +94,17 @@ impl<'a> Layers<'a> {
         let hidden = self.weights[1].size()[1];
         let zeros = || {
             let shape = [self.count, steps.size()[0], hidden];
-            Tensor::zeros(shape, (steps.kind(), steps.device()))
+            vec![Tensor::zeros(shape, (steps.kind(), steps.device()))]
         };
         let first: Vec<Tensor> = match state {
             Some(state) => state.iter().map(Tensor::shallow_clone).collect(),
-            None => (0..self.cell.states()).map(|_| zeros()).collect(),
+            None => zeros(),
         };
         let (weights, layers) = (&self.weights, self.count);
         match self.cell {
             Cell::Lstm => {
                 let (top, hidden, cell) = steps.lstm(
-                    &[&first[0], &first[1]],
+                    &[&first[0], first.last().unwrap_or(&first[0])],
                     weights,
                     true,
                     layers,
@@ -136,14 +136,6 @@ impl Cell {
         match self {
             Self::Lstm => 4,
             Self::Gru => 3,
-        }
-    }
-
-    /// How many tensors its state has.
-    fn states(self) -> usize {
-        match self {
-            Self::Lstm => 2,
-            Self::Gru => 1,
         }
     }
 }

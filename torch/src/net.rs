@@ -63,6 +63,11 @@ pub(crate) trait Architecture {
         false
     }
 
+    /// Whether a step of its training draws random numbers.
+    fn draws(&self) -> bool {
+        true
+    }
+
     /// Tensors that are solved before the training and then stand still, with their shapes.
     fn constant_shapes(&self) -> Vec<(&'static str, Vec<i64>)> {
         Vec::new()
@@ -286,7 +291,11 @@ impl Shape {
         base: &Tensor,
         spread: Option<&Tensor>,
     ) -> Forecast {
-        let raw = Tensor::stack(raw, 0).to_kind(Kind::Float);
+        let raw = match raw {
+            [one] => one.unsqueeze(0),
+            several => Tensor::stack(several, 0),
+        }
+        .to_kind(Kind::Float);
         let scaled = |offset: Tensor| match spread {
             Some(spread) => offset * spread,
             None => offset,

@@ -37,28 +37,35 @@ impl AdamW {
         self.steps = i32::try_from(steps).unwrap_or(i32::MAX);
     }
 
-    /// One step: decay the parameters, then move them against the gradient.
+    /// One step: decay the parameters, then move them against the gradient. Every call is a launch
+    /// on a GPU, so factors are folded into numbers and intermediate values are changed in place.
     pub(crate) fn step(&mut self, flat: &Tensor, gradient: &Tensor, learning_rate: f64) {
         let _no_grad = tch::no_grad_guard();
         self.steps += 1;
         let _ = self.first.lerp_(gradient, 1.0 - BETA_1);
-        self.second *= BETA_2;
-        self.second += gradient.square() * (1.0 - BETA_2);
-        // The bias corrections of both moments, taken out of the tensors.
+        let _ = self.second.lerp_(&gradient.square(), 1.0 - BETA_2);
+        // The bias corrections c of both moments, taken out of the tensors:
+        // (m/c₁) / (√(v/c₂) + ε) = √c₂/c₁ · m / (√v + ε√c₂).
         let first_correction = 1.0 - BETA_1.powi(self.steps);
-        let second_correction = 1.0 - BETA_2.powi(self.steps);
-        let denominator = self.second.sqrt() / second_correction.sqrt() + EPSILON;
+        let second_correction = (1.0 - BETA_2.powi(self.steps)).sqrt();
+        let mut denominator = self.second.sqrt();
+        denominator += EPSILON * second_correction;
+        let mut change = &self.first / denominator;
+        change *= learning_rate * second_correction / first_correction;
         let mut flat = flat.shallow_clone();
-        flat *= 1.0 - learning_rate * self.weight_decay;
-        flat -= (&self.first / denominator) * (learning_rate / first_correction);
+        if self.weight_decay > 0.0 {
+            flat *= 1.0 - learning_rate * self.weight_decay;
+        }
+        flat -= change;
     }
 }
 
 /// Scales a gradient so that its norm is at most `most`. The norm stays on the device: reading it
 /// would make the processor wait for a GPU at each step.
-pub(crate) fn clip(gradient: &Tensor, most: f64) -> Tensor {
-    let norm = gradient.norm();
-    gradient * ((norm + 1e-6).reciprocal() * most).clamp_max(1.0)
+pub(crate) fn clip(gradient: Tensor, most: f64) -> Tensor {
+    let mut excess = gradient.norm() * (1.0 / most);
+    let excess = excess.clamp_min_(1.0);
+    gradient / excess
 }
 
 #[cfg(test)]
@@ -104,8 +111,8 @@ mod tests {
 
     #[test]
     fn a_long_gradient_is_cut_and_a_short_one_is_not() {
-        let long = clip(&Tensor::from_slice(&[3.0_f64, 4.0]), 1.0);
+        let long = clip(Tensor::from_slice(&[3.0_f64, 4.0]), 1.0);
         assert!((long.norm().double_value(&[]) - 1.0).abs() < 1e-6);
-        near(&clip(&Tensor::from_slice(&[0.3, 0.4]), 1.0), &[0.3, 0.4]);
+        near(&clip(Tensor::from_slice(&[0.3, 0.4]), 1.0), &[0.3, 0.4]);
     }
 }

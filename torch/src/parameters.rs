@@ -43,6 +43,8 @@ pub(crate) struct Parameters {
     specs: Vec<Spec>,
     flat: Tensor,
     views: Vec<Tensor>,
+    /// What lies between a parameter and the next one, in a gradient.
+    gaps: Vec<Option<Tensor>>,
 }
 
 impl Parameters {
@@ -60,7 +62,17 @@ impl Parameters {
                 view.detach().set_requires_grad(true)
             })
             .collect();
-        Self { specs, flat, views }
+        let gap = |spec: &Spec| {
+            let length = padded(spec.len()) - spec.len();
+            (length > 0).then(|| Tensor::zeros([length], (Kind::Float, device)))
+        };
+        let gaps = specs.iter().map(gap).collect();
+        Self {
+            specs,
+            flat,
+            views,
+            gaps,
+        }
     }
 
     /// Uniform draws. They come from a generator of ours: torch's has other sequences on a GPU.
@@ -105,12 +117,9 @@ impl Parameters {
         let gradients = Tensor::run_backward(&[loss], &self.views, false, false);
         let _no_grad = tch::no_grad_guard();
         let mut parts = Vec::with_capacity(2 * gradients.len());
-        for (gradient, spec) in gradients.iter().zip(&self.specs) {
+        for (gradient, gap) in gradients.iter().zip(&self.gaps) {
             parts.push(gradient.reshape([-1]));
-            let padding = padded(spec.len()) - spec.len();
-            if padding > 0 {
-                parts.push(Tensor::zeros([padding], (Kind::Float, self.flat.device())));
-            }
+            parts.extend(gap.as_ref().map(Tensor::shallow_clone));
         }
         Tensor::cat(&parts, 0)
     }

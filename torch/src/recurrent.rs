@@ -146,6 +146,10 @@ impl Architecture for Recurrent {
         specs
     }
 
+    fn draws(&self) -> bool {
+        self.dropout > 0.0 || self.noise > 0.0
+    }
+
     fn constant_shapes(&self) -> Vec<(&'static str, Vec<i64>)> {
         let [weight, spread] = self.linear.shapes();
         vec![("linear.weight", weight), ("linear.spread", spread)]

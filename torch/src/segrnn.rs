@@ -10,7 +10,7 @@
 //! paper has none, and a data set of one column gives the net of the paper.
 
 use krammerti::params::SegrnnParams;
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 use crate::layers::{Cell, Dense, Layers};
 use crate::net::{Architecture, Forecast, Pass, Shape, Taken, Tensors};
@@ -87,7 +87,10 @@ impl Segrnn {
         let (issues, ahead, hidden) = (read.segments.size()[0], self.ahead(), self.hidden);
         let half = [issues, ahead, hidden / 2];
         let position = position.unsqueeze(0).expand(half, false);
-        let series = series.index_select(0, &read.series).unsqueeze(1);
+        let series = match &read.series {
+            Some(places) => series.index_select(0, places).unsqueeze(1),
+            None => series.unsqueeze(0),
+        };
         let mut steps = Tensor::cat(&[position, series.expand(half, false)], 2);
         if let (Some(weight), Some(known)) = (future, &read.future) {
             steps += known.matmul(&weight.tr());
@@ -113,7 +116,8 @@ impl Segrnn {
 /// What all members read.
 struct Read {
     segments: Tensor,
-    series: Tensor,
+    /// Absent where there is one.
+    series: Option<Tensor>,
     future: Option<Tensor>,
 }
 
@@ -128,6 +132,10 @@ impl Architecture for Segrnn {
 
     fn knows_series(&self) -> bool {
         true
+    }
+
+    fn draws(&self) -> bool {
+        self.dropout > 0.0
     }
 
     fn member_specs(&self) -> Vec<Spec> {
@@ -161,7 +169,7 @@ impl Architecture for Segrnn {
     ) -> Forecast {
         let read = Read {
             segments: pass.cast(&self.segments(inputs)),
-            series: inputs.series.to_kind(Kind::Int64),
+            series: (self.shape.series > 1).then(|| inputs.series.shallow_clone()),
             future: (self.shape.future > 0).then(|| pass.cast(&self.future(inputs))),
         };
         let raw: Vec<Tensor> = tensors

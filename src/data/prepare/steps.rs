@@ -64,10 +64,16 @@ impl<'a> Steps<'a> {
     }
 
     fn each(&self, values: impl Fn(&Bins, Range<usize>) -> Vec<f64>) -> Vec<f64> {
-        let series = self.series.iter();
-        series
-            .flat_map(|(_, rows, bins)| values(bins, rows.clone()))
-            .collect()
+        let mut all = Vec::new();
+        for (_, rows, bins) in &self.series {
+            let mut of_series = values(bins, rows.clone());
+            if all.is_empty() {
+                all = of_series;
+            } else {
+                all.append(&mut of_series);
+            }
+        }
+        all
     }
 
     pub(super) fn observed(&self, name: &str, params: &PrepareParams) -> Result<Made, SeriesError> {

@@ -208,10 +208,10 @@ fn assert_same<T: std::fmt::Debug>(a: &T, b: &T) {
 }
 
 fn round_trip(dataset: &Dataset) -> Dataset {
-    let json = serde_json::to_string(dataset.meta()).unwrap();
+    let (table, forecasts, meta) = dataset.clone().into_parts().unwrap();
+    let json = serde_json::to_string(&meta).unwrap();
     let meta: DatasetMeta = serde_json::from_str(&json).unwrap();
-    let forecasts = dataset.runs().map(|runs| runs.to_table().unwrap());
-    Dataset::from_parts(dataset.panel().to_table(), forecasts.as_ref(), meta).unwrap()
+    Dataset::from_parts(table, forecasts.as_ref(), meta).unwrap()
 }
 
 /// Forecasts twice a day, 36 hours ahead.
@@ -386,20 +386,17 @@ fn what_cannot_become_a_data_set_is_told() {
 #[test]
 fn files_that_do_not_belong_together_are_refused() {
     let dataset = prepare(&table(100), WIND).unwrap();
-    let meta = dataset.meta().clone();
+    let (whole, _, meta) = dataset.clone().into_parts().unwrap();
     let parts = |table: &Table, meta: DatasetMeta| Dataset::from_parts(table.clone(), None, meta);
-    let back = parts(&dataset.panel().to_table(), meta.clone()).unwrap();
+    let back = parts(&whole, meta.clone()).unwrap();
     assert_same(&back, &dataset);
     assert!(parts(&table(100), meta.clone()).is_err());
-    let shorter = dataset
-        .panel()
-        .to_table()
-        .take_rows(&(0..99).collect::<Vec<_>>());
+    let shorter = whole.take_rows(&(0..99).collect::<Vec<_>>());
     let told = parts(&shorter, meta.clone()).unwrap_err().to_string();
     assert!(
         told.contains("99 rows, dataset.json speaks of 100"),
         "{told}"
     );
     let old = DatasetMeta { format: 1, ..meta };
-    assert!(parts(&dataset.panel().to_table(), old).is_err());
+    assert!(parts(&whole, old).is_err());
 }

@@ -136,6 +136,9 @@ pub fn usual_step(times: &[i64]) -> Option<Step> {
 
 /// The same of a table, whose rows follow each other within one series and issue.
 pub fn usual_step_of(table: &Table) -> Option<Step> {
+    if table.series().is_none() && table.issues().is_none() {
+        return usual_step(table.times());
+    }
     let mut strands = Strands::new(table);
     let mut last = PerStrand::new();
     usual(table.times().iter().enumerate().filter_map(|(row, &time)| {

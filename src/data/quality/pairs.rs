@@ -1,6 +1,8 @@
 //! Columns that must not contradict each other: a dew point lies at or below the temperature, a
 //! gust at or above the mean wind.
 
+use rayon::prelude::*;
+
 use super::super::Table;
 use super::columns::ColumnRule;
 use super::report::{Check, Example, Finding, number};
@@ -35,11 +37,13 @@ pub(super) fn check(table: &Table, rules: &[ColumnRule], params: &QualityParams)
             .iter()
             .position(|column| column.name == name)
     };
-    pairs
-        .iter()
+    let there: Vec<(&OrderedPair, usize, usize)> = (pairs.iter())
         .filter_map(|pair| Some((pair, place(&pair.low)?, place(&pair.high)?)))
-        .map(|(pair, low, high)| check_pair(table, rules, params.consistency, pair, (low, high)))
-        .collect()
+        .collect();
+    let check = |&(pair, low, high): &(&OrderedPair, usize, usize)| {
+        check_pair(table, rules, params.consistency, pair, (low, high))
+    };
+    there.par_iter().map(check).collect()
 }
 
 fn check_pair(
