@@ -181,27 +181,23 @@ impl Deepar {
         let (past, shape) = (&inputs.past, &self.shape);
         let (conditioning, horizon) = (self.conditioning(), shape.horizon);
         let steps = conditioning + horizon;
-        let column = |columns: &[i64]| Tensor::from_slice(columns).to(past.device());
         let last = shape.last(inputs);
         let level = last.unsqueeze(2).expand([-1, steps, 1], false);
-        let known = past
-            .narrow(1, self.season, conditioning)
-            .index_select(2, &column(&self.known));
-        let known = Tensor::cat(&[&known, &inputs.future], 1);
+        let ages = Tensor::arange_start(-conditioning, horizon, (past.kind(), past.device()));
+        let age = (ages.clamp_min(0) / horizon as f64).view([1, steps, 1]);
+        let age = age.expand([past.size()[0], -1, -1], false);
+        let known = past.narrow(1, self.season, conditioning);
+        let known = Tensor::cat(&[&pick(&known, &self.known), &inputs.future], 1);
         // Of the row before, up to the issue row.
-        let others = past
-            .narrow(1, self.season - 1, conditioning + 1)
-            .index_select(2, &column(&self.others));
+        let others = past.narrow(1, self.season - 1, conditioning + 1);
+        let others = pick(&others, &self.others);
         let stale = others
             .narrow(1, conditioning, 1)
             .expand([-1, horizon - 1, -1], false);
-        let fresh = past.new_zeros([conditioning], (past.kind(), past.device()));
-        let age = Tensor::arange(horizon, (past.kind(), past.device())) / horizon as f64;
-        let age = Tensor::cat(&[fresh, age], 0).view([1, steps, 1]);
-        let age = age.expand([past.size()[0], -1, -1], false);
+        let others = Tensor::cat(&[others, stale], 1);
         let target = past.select(2, shape.target);
         Read {
-            rest: Tensor::cat(&[level, age, known, Tensor::cat(&[others, stale], 1)], 2),
+            rest: Tensor::cat(&[level, age, known, others], 2),
             typical: self.emission.typical(&target),
             target,
             last,
@@ -217,6 +213,15 @@ impl Deepar {
         let rest = read.rest.narrow(1, first, count);
         Tensor::cat(&[before.unsqueeze(2), seasonal.unsqueeze(2), rest], 2)
     }
+}
+
+/// Some columns of `[issues, rows, columns]`, without an index that would have to be brought to a
+/// GPU at every step.
+fn pick(x: &Tensor, columns: &[i64]) -> Tensor {
+    let runs = columns.chunk_by(|column, next| *next == column + 1);
+    let mut parts = vec![x.narrow(2, 0, 0)];
+    parts.extend(runs.map(|run| x.narrow(2, run[0], run.len() as i64)));
+    Tensor::cat(&parts, 2)
 }
 
 /// What all members read.
@@ -266,6 +271,10 @@ impl Architecture for Deepar {
 
     fn members(&self) -> usize {
         self.members
+    }
+
+    fn draws(&self) -> bool {
+        self.dropout > 0.0
     }
 
     fn member_specs(&self) -> Vec<Spec> {
