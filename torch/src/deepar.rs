@@ -34,8 +34,10 @@ use crate::net::{Architecture, Batch, Forecast, Pass, Shape, Taken, Tensors};
 use crate::parameters::Spec;
 use crate::windows::{Inputs, Windows};
 
-/// Paths that go a step together: enough to keep the CPU busy, few enough to stay in its cache.
-const PATHS_AT_ONCE: i64 = 8192;
+/// Paths that go a step together: on a CPU few enough to stay in its cache; on a GPU, where a step
+/// takes as long for few as for many, as many as its memory surely holds.
+const PATHS_AT_ONCE: i64 = 2048;
+const PATHS_AT_ONCE_CUDA: i64 = 1 << 17;
 /// Windows in memory at once while they are checked.
 const CHUNK: usize = 4096;
 
@@ -101,7 +103,12 @@ impl Deepar {
     fn paths(&self, tensors: &Tensors<'_>, inputs: &Inputs, pass: Pass) -> Tensor {
         let read = self.read(inputs);
         let issues = inputs.past.size()[0];
-        let at_once = (PATHS_AT_ONCE / self.paths).max(1);
+        let most = if inputs.past.device().is_cuda() {
+            PATHS_AT_ONCE_CUDA
+        } else {
+            PATHS_AT_ONCE
+        };
+        let at_once = (most / self.paths).max(1);
         let mut all = Vec::new();
         for first in (0..issues).step_by(at_once as usize) {
             let count = at_once.min(issues - first);
@@ -174,27 +181,23 @@ impl Deepar {
         let (past, shape) = (&inputs.past, &self.shape);
         let (conditioning, horizon) = (self.conditioning(), shape.horizon);
         let steps = conditioning + horizon;
-        let column = |columns: &[i64]| Tensor::from_slice(columns).to(past.device());
         let last = shape.last(inputs);
         let level = last.unsqueeze(2).expand([-1, steps, 1], false);
-        let known = past
-            .narrow(1, self.season, conditioning)
-            .index_select(2, &column(&self.known));
-        let known = Tensor::cat(&[&known, &inputs.future], 1);
+        let ages = Tensor::arange_start(-conditioning, horizon, (past.kind(), past.device()));
+        let age = (ages.clamp_min(0) / horizon as f64).view([1, steps, 1]);
+        let age = age.expand([past.size()[0], -1, -1], false);
+        let known = past.narrow(1, self.season, conditioning);
+        let known = Tensor::cat(&[&pick(&known, &self.known), &inputs.future], 1);
         // Of the row before, up to the issue row.
-        let others = past
-            .narrow(1, self.season - 1, conditioning + 1)
-            .index_select(2, &column(&self.others));
+        let others = past.narrow(1, self.season - 1, conditioning + 1);
+        let others = pick(&others, &self.others);
         let stale = others
             .narrow(1, conditioning, 1)
             .expand([-1, horizon - 1, -1], false);
-        let fresh = past.new_zeros([conditioning], (past.kind(), past.device()));
-        let age = Tensor::arange(horizon, (past.kind(), past.device())) / horizon as f64;
-        let age = Tensor::cat(&[fresh, age], 0).view([1, steps, 1]);
-        let age = age.expand([past.size()[0], -1, -1], false);
+        let others = Tensor::cat(&[others, stale], 1);
         let target = past.select(2, shape.target);
         Read {
-            rest: Tensor::cat(&[level, age, known, Tensor::cat(&[others, stale], 1)], 2),
+            rest: Tensor::cat(&[level, age, known, others], 2),
             typical: self.emission.typical(&target),
             target,
             last,
@@ -210,6 +213,15 @@ impl Deepar {
         let rest = read.rest.narrow(1, first, count);
         Tensor::cat(&[before.unsqueeze(2), seasonal.unsqueeze(2), rest], 2)
     }
+}
+
+/// Some columns of `[issues, rows, columns]`, without an index that would have to be brought to a
+/// GPU at every step.
+fn pick(x: &Tensor, columns: &[i64]) -> Tensor {
+    let runs = columns.chunk_by(|column, next| *next == column + 1);
+    let mut parts = vec![x.narrow(2, 0, 0)];
+    parts.extend(runs.map(|run| x.narrow(2, run[0], run.len() as i64)));
+    Tensor::cat(&parts, 2)
 }
 
 /// What all members read.
@@ -259,6 +271,10 @@ impl Architecture for Deepar {
 
     fn members(&self) -> usize {
         self.members
+    }
+
+    fn draws(&self) -> bool {
+        self.dropout > 0.0
     }
 
     fn member_specs(&self) -> Vec<Spec> {
