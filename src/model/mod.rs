@@ -189,7 +189,8 @@ pub struct LoadTask<'a> {
     pub series: &'a [String],
     /// The scaling of its target.
     pub target: Scaler,
-    /// Where it forecasts. On the CPU a forecast has the same bytes on every host.
+    /// Where it forecasts. On the CPU a forecast has the same bytes on every host
+    /// with the same instruction set.
     pub device: Device,
 }
 

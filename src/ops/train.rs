@@ -60,7 +60,10 @@ pub fn train(mut context: Context<'_>) -> Result<()> {
         .with_context(of_training)?;
     let file = ModelFile::new(&dataset, &params, &fitted.history);
     model::write_model(&context.out, &file, &fitted.weights, &fitted.history)?;
-    kept.remove()?;
+    // Whoever told us to end takes no result any more; the next try finds it all done.
+    if interrupted().is_none() {
+        kept.remove()?;
+    }
     if let Some(best) = file.best {
         context.note(format!(
             "kept epoch {} of {}, validation RMSE {:.3} {unit}",
@@ -95,6 +98,18 @@ fn warm_weights(
     }
     file.check(dataset)
         .with_context(|| format!("{} does not fit {}", folder.display(), data.display()))?;
+    let series = dataset.panel().layout().names();
+    if params.knows_series() && file.series != series {
+        bail!(
+            "--warm-start: {} was trained on the series {}, {} has {}; a model of kind `{}` tells \
+             them apart, so both must be equal",
+            folder.display(),
+            file.series.join(", "),
+            data.display(),
+            series.join(", "),
+            params.kind()
+        );
+    }
     model::read_weights(folder)
 }
 
@@ -140,7 +155,9 @@ impl<'a> Task<'a> {
             let issues = split.issues(part, frame, window);
             if issues.is_empty() {
                 bail!(
-                    "the {part:?} part has no window of {} + {} complete rows: it has {} rows",
+                    "the {part:?} part has no window of {} + {} complete rows: it has {} rows; \
+                     try a shorter model.lookback, a larger share in prepare.split, \
+                     prepare.split.history, or prepare.fill for gaps",
                     model.lookback,
                     model.horizon,
                     dataset.count(part)
@@ -275,9 +292,14 @@ impl Monitor for Told<'_> {
     }
 
     fn keep(&mut self, checkpoint: Checkpoint) -> Result<()> {
-        if let Some(keeper) = &mut self.keeper {
-            keeper.kept.write(&checkpoint)?;
-            keeper.last = Instant::now();
+        let Some(keeper) = &mut self.keeper else {
+            return Ok(());
+        };
+        keeper.last = Instant::now();
+        // One that cannot be kept is no reason to lose the training.
+        if let Err(error) = keeper.kept.write(&checkpoint) {
+            let message = format!("{error:#}; the training goes on");
+            self.observer.event(Event::warning(message));
         }
         Ok(())
     }

@@ -130,6 +130,7 @@ fn attempt(
         observer: context.observer,
         study,
         number: trial.number,
+        least_loss: f64::INFINITY,
         best: f64::INFINITY,
         pruned: false,
     };
@@ -165,6 +166,7 @@ struct Watch<'a> {
     observer: &'a mut dyn Observer,
     study: &'a mut Study,
     number: usize,
+    least_loss: f64,
     best: f64,
     pruned: bool,
 }
@@ -180,7 +182,11 @@ impl Observer for Watch<'_> {
 
 impl Monitor for Watch<'_> {
     fn epoch(&mut self, epoch: &Epoch, _: usize) -> bool {
-        self.best = self.best.min(epoch.validation_rmse);
+        // The weights that are kept are those of the least loss.
+        if epoch.validation_loss < self.least_loss {
+            self.least_loss = epoch.validation_loss;
+            self.best = epoch.validation_rmse;
+        }
         self.pruned = self
             .study
             .should_prune(self.number, epoch.epoch, epoch.validation_rmse);

@@ -470,6 +470,11 @@ impl ModelParams {
         NETS.contains(&self.kind())
     }
 
+    /// Whether it tells one series from another, and so knows only those that it was trained on.
+    pub fn knows_series(&self) -> bool {
+        matches!(self.architecture, Architecture::Segrnn(_))
+    }
+
     /// The parameters of a baseline on the same windows as this model.
     pub fn baseline(&self, kind: &str, ridge_lags: usize) -> Option<Self> {
         let architecture = match kind {

@@ -37,7 +37,7 @@ pub struct TrainParams {
     pub device: Device,
     /// In which numbers a net computes.
     pub precision: Precision,
-    /// Minutes between two checkpoints within an epoch; each epoch ends with one as well.
+    /// Minutes between two checkpoints within an epoch; each epoch that is not quick ends with one.
     pub checkpoint_minutes: f64,
 }
 

@@ -1213,7 +1213,10 @@ fn a_dry_run_says_how_long_by_earlier_runs() {
     );
     assert!(told.contains("critical path: a → b → c, "), "{told}");
     assert_eq!(
-        told.lines().filter(|line| line.contains(" ms  ")).count(),
+        told.lines()
+            // A busy machine takes tenths of a second.
+            .filter(|line| line.contains(" ms  ") || line.contains(" s  "))
+            .count(),
         4,
         "{told}"
     );

@@ -241,15 +241,19 @@ fn a_training_that_was_killed_ends_with_the_same_bytes() {
 
 #[test]
 fn a_training_that_is_told_to_end_keeps_a_checkpoint() {
+    let undisturbed = long_training();
+    undisturbed.run(&TRAIN).ok();
+    let undisturbed = weights(&undisturbed);
     for (signal, code) in [(Signal::TERM, 143), (Signal::INT, 130)] {
         let sandbox = long_training();
         let mut started = sandbox.start(&TRAIN);
-        started.wait_until_it_says("epoch 2/40");
+        started.wait_until_it_says("epoch 2/80");
         started.signal(signal);
         assert_eq!(started.code(), Some(code), "{}", started.stderr());
         assert!(!sandbox.has("models/net"));
         let ran = sandbox.run(&TRAIN).ok();
         assert!(ran.stderr.contains("going on with epoch"), "{ran}");
+        assert!(weights(&sandbox) == undisturbed, "other weights");
     }
 }
 
@@ -292,7 +296,9 @@ fn a_host_without_a_gpu_is_told_so_in_one_line() {
     let sandbox = lstm_sandbox();
     sandbox.run(&["run", "prepare"]).ok();
     let args: Vec<&str> = TRAIN.into_iter().chain(["--device", "cuda"]).collect();
-    let ran = sandbox.run(&args).fails(1, &["train.device is cuda"]);
+    let ran = sandbox
+        .run(&args)
+        .fails(1, &["`device: cuda` was asked for"]);
     let told = ran.stderr.lines().filter(|line| line.starts_with("error"));
     assert_eq!(told.count(), 1, "{ran}");
 }
@@ -303,6 +309,7 @@ fn every_kind_of_net_goes_all_the_way() {
         "kind: gru, hidden: 8, layers: 2, bounds: {lower: -40, upper: 50}",
         "kind: segrnn, hidden: 8, segment: 6",
         "kind: linear, kernel: 5",
+        "kind: deepar, hidden: 8, paths: 20",
     ];
     for kind in kinds {
         let sandbox = lstm_sandbox();

@@ -14,19 +14,24 @@ use tch::{Device, Kind};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NoCuda {
     /// This libtorch has no CUDA part, or the part cannot be opened.
-    #[error("train.device is cuda, but libtorch_cuda.so cannot be opened: {0}")]
+    #[error("`device: cuda` was asked for, but libtorch_cuda.so cannot be opened: {0}")]
     Library(String),
     /// It was opened and found nothing to run on.
-    #[error("train.device is cuda, but libtorch finds no usable GPU (is the driver installed?)")]
+    #[error(
+        "`device: cuda` was asked for, but libtorch finds no usable GPU (is the driver installed?)"
+    )]
     Gpu,
 }
 
-/// The device that parameters ask for.
-pub(crate) fn choose(wanted: Wanted) -> Result<Device, NoCuda> {
+/// The device that parameters ask for, and where it is not the GPU that this host has, why.
+pub(crate) fn choose(wanted: Wanted) -> Result<(Device, Option<NoCuda>), NoCuda> {
     match wanted {
-        Wanted::Cuda => open_cuda(),
-        Wanted::Auto if has_nvidia_driver() => Ok(open_cuda().unwrap_or(Device::Cpu)),
-        Wanted::Auto | Wanted::Cpu => Ok(Device::Cpu),
+        Wanted::Cuda => open_cuda().map(|device| (device, None)),
+        Wanted::Auto if has_nvidia_driver() => Ok(match open_cuda() {
+            Ok(device) => (device, None),
+            Err(reason) => (Device::Cpu, Some(reason)),
+        }),
+        Wanted::Auto | Wanted::Cpu => Ok((Device::Cpu, None)),
     }
 }
 
@@ -145,7 +150,7 @@ mod tests {
 
     #[test]
     fn the_cpu_is_always_there() {
-        assert_eq!(choose(Wanted::Cpu), Ok(Device::Cpu));
+        assert_eq!(choose(Wanted::Cpu), Ok((Device::Cpu, None)));
     }
 
     #[test]
@@ -153,7 +158,7 @@ mod tests {
         let error = dlopen_globally("libkrammerti_no_such_thing.so").unwrap_err();
         let message = error.to_string();
         assert!(
-            message.contains("train.device is cuda") && message.contains("no_such_thing"),
+            message.contains("device: cuda") && message.contains("no_such_thing"),
             "{message}"
         );
     }

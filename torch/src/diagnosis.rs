@@ -1,7 +1,9 @@
 //! What to tell where a training cannot go on.
 
-use krammerti::data::FrameColumn;
+use krammerti::data::{FrameColumn, Role, columns_with};
 use tch::Tensor;
+
+use crate::windows::Inputs;
 
 /// Scaled values beyond this are told as a likely cause: forty standard deviations.
 const EXTREME: f64 = 40.0;
@@ -9,23 +11,45 @@ const EXTREME: f64 = 40.0;
 /// A loss that is not a finite number: the rate was too high, or the data hold something odd.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[error(
-    "the loss became {loss} in epoch {epoch}, batch {batch} of {batches}; {}",
+    "the loss became {loss} in epoch {epoch}, {place}; {}",
     advice(.columns, *.learning_rate)
 )]
 pub(crate) struct NotFinite {
     pub(crate) loss: f64,
     pub(crate) epoch: usize,
-    pub(crate) batch: usize,
-    pub(crate) batches: usize,
+    pub(crate) place: Place,
     pub(crate) learning_rate: f64,
     /// Columns with odd values in the batch, and what is odd.
     pub(crate) columns: Vec<(String, f64)>,
 }
 
+/// Where in an epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// A step of the training, from 1.
+    Batch {
+        /// Which.
+        batch: usize,
+        /// Of how many.
+        of: usize,
+    },
+    /// The validation after it.
+    Validation,
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Batch { batch, of } => write!(f, "batch {batch} of {of}"),
+            Self::Validation => write!(f, "on the validation part"),
+        }
+    }
+}
+
 fn advice(columns: &[(String, f64)], learning_rate: f64) -> String {
     if columns.is_empty() {
         return format!(
-            "no column of the batch holds an extreme value, so the weights ran away: \
+            "no column of these windows holds an extreme value, so the weights ran away: \
              try a lower train.learning_rate (now {learning_rate}) or train.clip"
         );
     }
@@ -34,28 +58,61 @@ fn advice(columns: &[(String, f64)], learning_rate: f64) -> String {
         .map(|(name, value)| format!("`{name}` (up to {value:.3e})"))
         .collect();
     format!(
-        "columns with extreme scaled values in it: {}; look at them with `krammerti check`, \
+        "columns with extreme scaled values there: {}; look at them with `krammerti check`, \
          or set prepare.scaling to robust for them",
         told.join(", ")
     )
 }
 
-/// The columns of `[issues, rows, columns]` that hold values which are not finite, or extreme, with
-/// the largest.
-pub(crate) fn odd_columns(past: &Tensor, columns: &[FrameColumn]) -> Vec<(String, f64)> {
+/// The columns that hold values which are not finite, or extreme, in some windows, with the largest.
+pub(crate) fn odd_columns(
+    inputs: &Inputs,
+    truth: &Tensor,
+    columns: &[FrameColumn],
+) -> Vec<(String, f64)> {
     let _no_grad = tch::no_grad_guard();
-    let largest = past.abs().amax([0_i64, 1].as_slice(), false);
-    (columns.iter().zip(0..))
-        .map(|(column, place)| (column.name.clone(), largest.double_value(&[place])))
+    let over = |tensor: &Tensor| tensor.abs().amax([0_i64, 1].as_slice(), false);
+    let past = over(&inputs.past);
+    let ahead = (inputs.future.numel() > 0).then(|| over(&inputs.future));
+    let truth = truth.abs().max().double_value(&[]);
+    // In the order in which the inputs have what is known ahead.
+    let known: Vec<usize> = [Role::Future, Role::Forecast]
+        .into_iter()
+        .flat_map(|role| columns_with(columns, role))
+        .collect();
+    let largest = |place: usize, column: &FrameColumn| {
+        let mut largest = past.double_value(&[place as i64]);
+        let also = known.iter().position(|&known| known == place);
+        if let (Some(also), Some(ahead)) = (also, &ahead) {
+            largest = larger(largest, ahead.double_value(&[also as i64]));
+        }
+        if column.role == Role::Target {
+            largest = larger(largest, truth);
+        }
+        largest
+    };
+    columns
+        .iter()
+        .enumerate()
+        .map(|(place, column)| (column.name.clone(), largest(place, column)))
         .filter(|(_, value)| value.is_nan() || *value > EXTREME)
         .collect()
+}
+
+/// The larger of two; a NaN is larger than any.
+fn larger(a: f64, b: f64) -> f64 {
+    if a.is_nan() || b.is_nan() {
+        f64::NAN
+    } else {
+        a.max(b)
+    }
 }
 
 /// Memory did not suffice.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the memory of the {device} does not suffice for steps of {windows} windows{}: \
-     lower train.batch, model.hidden or model.members",
+     lower train.batch, model.lookback, model.hidden or model.members",
     .asked.as_ref().map_or(String::new(), |asked| format!(" ({asked} more were asked for)"))
 )]
 pub(crate) struct OutOfMemory {
@@ -73,6 +130,7 @@ pub(crate) fn is_of_memory(message: &str) -> bool {
         "out of memory",
         "can't allocate memory",
         "not enough memory",
+        "ALLOC_FAILED",
     ];
     known.iter().any(|words| message.contains(words))
 }
@@ -110,13 +168,40 @@ mod tests {
             role: Role::Past,
         };
         let values = [0.0_f32, 1.0, -80.0, 2.0, f32::NAN, 3.0];
-        let past = Tensor::from_slice(&values).view([1, 2, 3]);
-        let odd = odd_columns(&past, &["a", "b", "c"].map(column));
+        let inputs = Inputs {
+            past: Tensor::from_slice(&values).view([1, 2, 3]),
+            future: Tensor::zeros([1, 2, 0], (tch::Kind::Float, tch::Device::Cpu)),
+            series: None,
+            seeds: Vec::new(),
+        };
+        let truth = Tensor::from_slice(&[1.0_f32, 2.0]).view([1, 2]);
+        let odd = odd_columns(&inputs, &truth, &["a", "b", "c"].map(column));
         assert_eq!(odd.len(), 2);
         assert!(odd[0].0 == "b" && odd[0].1.is_nan());
         assert_eq!(odd[1], ("c".to_owned(), 80.0));
         let told = advice(&odd[1..], 0.1);
         assert!(told.contains("`c` (up to 8.000e1)"), "{told}");
+    }
+
+    #[test]
+    fn an_odd_horizon_is_told_too() {
+        let column = |name: &str, role| FrameColumn {
+            name: name.to_owned(),
+            role,
+        };
+        let columns = [column("t", Role::Target), column("sun", Role::Future)];
+        let inputs = Inputs {
+            past: Tensor::zeros([1, 2, 2], (tch::Kind::Float, tch::Device::Cpu)),
+            future: Tensor::from_slice(&[0.0_f32, f32::INFINITY]).view([1, 2, 1]),
+            series: None,
+            seeds: Vec::new(),
+        };
+        let truth = Tensor::from_slice(&[1e9_f32, 2.0]).view([1, 2]);
+        let names: Vec<String> = odd_columns(&inputs, &truth, &columns)
+            .into_iter()
+            .map(|(name, _)| name)
+            .collect();
+        assert_eq!(names, ["t", "sun"]);
     }
 
     #[test]

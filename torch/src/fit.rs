@@ -16,7 +16,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::diagnosis;
 use crate::loss::Loss;
-use crate::net::{Architecture, Batch, Net, Pass};
+use crate::net::{Architecture, Batch, Net, Pass, Tensors};
 use crate::optimizer::{self, AdamW};
 use crate::progress::{self, Progress};
 use crate::schedule::Schedule;
@@ -29,6 +29,11 @@ const VALIDATION_BATCH: usize = 1024;
 const REPORT_EVERY: Duration = Duration::from_millis(500);
 /// What a training may keep in memory to spare itself the base of every window, in bytes.
 const MOST_BASES: usize = 1 << 29;
+
+/// A checkpoint that this training cannot go on from: the training is to begin anew.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the kept checkpoint is not used, the training begins anew: {0}")]
+pub(crate) struct Unfit(String);
 
 /// Where and in which numbers a net is trained.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -48,13 +53,12 @@ pub(crate) fn fit(
 ) -> Result<(Net, Vec<Epoch>)> {
     let mut trainer = Trainer::new(task, architecture, series, machine, windows)?;
     if let Some(checkpoint) = task.resume {
-        trainer.resume(checkpoint)?;
-        let Progress { epoch, batch, .. } = trainer.progress;
-        monitor.event(Event::note(format!(
-            "going on with epoch {epoch} of {} after {batch} of {} steps",
-            trainer.params.epochs,
-            trainer.batches(),
-        )));
+        match trainer.resume(checkpoint) {
+            Ok(()) => monitor.event(Event::note(trainer.resumed())),
+            Err(error) => {
+                return Err(Unfit(error.to_string()).into());
+            }
+        }
     }
     while !trainer.is_done() {
         trainer.epoch(monitor)?;
@@ -94,7 +98,7 @@ impl<'a> Trainer<'a> {
         let params = task.train_params;
         let shape = architecture.shape();
         let (lookback, horizon) = (shape.lookback, shape.horizon);
-        let windows = Windows::new(task.frame, lookback, horizon, series, machine.device)?;
+        let windows = Windows::new(task.frame, lookback, horizon, series, machine.device);
         let constants = architecture.solve(&windows, task.train, task.validation)?;
         let spread = architecture
             .spread(&constants)
@@ -156,6 +160,16 @@ impl<'a> Trainer<'a> {
         Ok(())
     }
 
+    fn resumed(&self) -> String {
+        let Progress { epoch, batch, .. } = self.progress;
+        let epochs = self.params.epochs;
+        if self.is_done() {
+            return "going on: all epochs were done before".to_owned();
+        }
+        let batches = self.batches();
+        format!("going on with epoch {epoch} of {epochs} after {batch} of {batches} steps")
+    }
+
     /// The tensors of a checkpoint by name.
     fn kept(&self) -> [(&'static str, &Tensor); 5] {
         let [first, second] = self.optimizer.moments();
@@ -179,7 +193,10 @@ impl<'a> Trainer<'a> {
     fn epoch(&mut self, monitor: &mut dyn Monitor) -> Result<()> {
         let train_loss = self.train(monitor)?;
         let learning_rate = self.schedule.rate(self.progress.steps - 1);
-        let (validation_loss, validation_rmse) = self.validate();
+        let Some((validation_loss, validation_rmse)) = self.validate(monitor)? else {
+            // All steps of the epoch are made, so a training that goes on begins with validating.
+            return self.heed(Wish::KeepAndEnd, monitor);
+        };
         let line = Epoch {
             epoch: self.progress.epoch,
             train_loss,
@@ -239,14 +256,15 @@ impl<'a> Trainer<'a> {
         for (place, (loss, windows)) in since.take()?.into_iter().enumerate() {
             if !loss.is_finite() {
                 let batch = first + place;
-                let past = self.windows.inputs(&batches[batch]).past;
                 return Err(diagnosis::NotFinite {
                     loss,
                     epoch: self.progress.epoch,
-                    batch: batch + 1,
-                    batches: batches.len(),
+                    place: diagnosis::Place::Batch {
+                        batch: batch + 1,
+                        of: batches.len(),
+                    },
                     learning_rate: self.params.learning_rate,
-                    columns: diagnosis::odd_columns(&past, &self.task.frame.columns),
+                    columns: self.odd_columns(&batches[batch]),
                 }
                 .into());
             }
@@ -255,18 +273,28 @@ impl<'a> Trainer<'a> {
         Ok(())
     }
 
+    /// Columns that hold odd values in some windows, the horizons included.
+    fn odd_columns(&self, issues: &Tensor) -> Vec<(String, f64)> {
+        let truth = self.windows.truth(issues);
+        diagnosis::odd_columns(
+            &self.windows.inputs(issues),
+            &truth,
+            &self.task.frame.columns,
+        )
+    }
+
     /// Does what is wished for between two steps.
     fn heed(&mut self, wish: Wish, monitor: &mut dyn Monitor) -> Result<()> {
         if wish == Wish::GoOn {
             return Ok(());
         }
         monitor.keep(self.progress.pack(&self.history, &self.kept())?)?;
-        // Nothing is left to interrupt after the last epoch.
-        if wish == Wish::Keep || self.is_done() {
+        if wish == Wish::Keep {
             return Ok(());
         }
+        // After the last epoch too: whoever told us to end takes no result any more.
         Err(Interrupted {
-            epoch: self.progress.epoch,
+            epoch: self.progress.epoch.min(self.params.epochs),
         }
         .into())
     }
@@ -357,42 +385,62 @@ impl<'a> Trainer<'a> {
         let _ = self.average.lerp_(self.net.parameters.flat(), share);
     }
 
-    /// Loss, and root mean square error of the mean, of the averaged weights.
-    fn validate(&mut self) -> (f64, f64) {
+    /// Loss, and root mean square error of the mean, of the averaged weights; none where it was told
+    /// to end.
+    fn validate(&mut self, monitor: &mut dyn Monitor) -> Result<Option<(f64, f64)>> {
         let present = self.net.parameters.flat().copy();
         self.net.parameters.assign(&self.average);
-        let scores = self.scores();
+        let scores = self.scores(monitor);
         self.net.parameters.assign(&present);
         scores
     }
 
-    fn scores(&self) -> (f64, f64) {
+    fn scores(&self, monitor: &mut dyn Monitor) -> Result<Option<(f64, f64)>> {
         let _no_grad = tch::no_grad_guard();
         let pass = Pass {
             training: false,
             ..self.pass
         };
-        let architecture = &*self.net.architecture;
         let tensors = self.net.tensors(pass);
         let (mut loss, mut squares) = (0.0, 0.0);
         for rows in self.task.validation.chunks(VALIDATION_BATCH) {
-            let mut batch = self.batch(&self.windows.issues(rows));
+            if monitor.between(Moment::Step) == Wish::KeepAndEnd {
+                return Ok(None);
+            }
+            let issues = self.windows.issues(rows);
+            let mut batch = self.batch(&issues);
             batch.inputs.seeds = seeds(self.task.frame, rows);
-            let forecast = architecture
-                .sketch(&tensors, &batch.inputs, &batch.base, pass)
-                .averaged();
-            let of_batch = if architecture.has_own_loss() {
-                architecture.loss(&tensors, &batch, &self.loss, pass)
-            } else {
-                self.loss.of(&forecast, &batch.truth)
-            };
-            let count = rows.len() as f64;
-            loss += of_batch.double_value(&[]) * count;
-            let square = (&forecast.mean - &batch.truth).square().mean(Kind::Double);
-            squares += square.double_value(&[]) * count;
+            let (of_rows, square) = self.score(&tensors, &batch, pass);
+            if !of_rows.is_finite() || !square.is_finite() {
+                return Err(diagnosis::NotFinite {
+                    loss: of_rows,
+                    epoch: self.progress.epoch,
+                    place: diagnosis::Place::Validation,
+                    learning_rate: self.params.learning_rate,
+                    columns: self.odd_columns(&issues),
+                }
+                .into());
+            }
+            loss += of_rows * rows.len() as f64;
+            squares += square * rows.len() as f64;
         }
         let count = self.task.validation.len() as f64;
-        (loss / count, (squares / count).sqrt())
+        Ok(Some((loss / count, (squares / count).sqrt())))
+    }
+
+    /// The mean loss and the mean squared error of the mean over some windows.
+    fn score(&self, tensors: &Tensors<'_>, batch: &Batch, pass: Pass) -> (f64, f64) {
+        let architecture = &*self.net.architecture;
+        let forecast = architecture
+            .sketch(tensors, &batch.inputs, &batch.base, pass)
+            .averaged(&architecture.shape().link);
+        let loss = if architecture.has_own_loss() {
+            architecture.loss(tensors, batch, &self.loss, pass)
+        } else {
+            self.loss.of(&forecast, &batch.truth)
+        };
+        let square = (&forecast.mean - &batch.truth).square().mean(Kind::Double);
+        (loss.double_value(&[]), square.double_value(&[]))
     }
 }
 

@@ -34,7 +34,7 @@ impl NetForecaster {
         } else {
             Vec::new()
         };
-        let device = device::choose(task.device)?;
+        let (device, _) = device::choose(task.device)?;
         device::use_threads(device::useful_threads());
         let net = Net::zeros(architecture, device);
         weights::load(&net, weights)?;
@@ -49,7 +49,8 @@ impl NetForecaster {
         let _no_grad = tch::no_grad_guard();
         let shape = self.net.architecture.shape();
         let (lookback, horizon) = (shape.lookback, shape.horizon);
-        let windows = Windows::new(frame, lookback, horizon, &self.series, self.device)?;
+        check_series(frame, issues, &self.series)?;
+        let windows = Windows::new(frame, lookback, horizon, &self.series, self.device);
         let cells = issues.len() * horizon as usize;
         let mut predictions = Predictions {
             horizon: horizon as usize,
@@ -60,8 +61,10 @@ impl NetForecaster {
         for batch in issues.chunks(BATCH) {
             let mut inputs = windows.inputs(&windows.issues(batch));
             inputs.seeds = seeds(frame, batch);
-            let Forecast { mean, quantiles } =
-                self.net.forecast(&inputs, Pass::FORECAST).averaged();
+            let Forecast { mean, quantiles } = self
+                .net
+                .forecast(&inputs, Pass::FORECAST)
+                .averaged(&shape.link);
             predictions.mean.extend(values(&mean)?);
             if let Some(quantiles) = quantiles {
                 predictions.quantiles.extend(values(&quantiles)?);
@@ -81,6 +84,20 @@ impl Forecaster for NetForecaster {
         );
         guarded("forecast", || self.forecast_all(frame, issues))
     }
+}
+
+/// Other series of the frame may be unknown; those that are forecast may not.
+fn check_series(frame: &Frame, issues: &[usize], known: &[String]) -> Result<()> {
+    for block in frame.layout.blocks() {
+        let is_known = known.is_empty() || known.contains(&block.name);
+        ensure!(
+            is_known || !issues.iter().any(|issue| block.rows.contains(issue)),
+            "the model was not trained on the series `{}`; train it again with that series, or use \
+             a kind that does not tell series apart, such as lstm",
+            block.name
+        );
+    }
+    Ok(())
 }
 
 fn values(tensor: &Tensor) -> Result<Vec<f32>> {

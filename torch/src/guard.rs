@@ -14,10 +14,11 @@ thread_local! {
     static GUARDED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// What libtorch said, in one line.
+/// What libtorch said, in one line, or what failed in our own code.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{doing}: libtorch: {message}")]
+#[error("{doing}: {}: {message}", if *.of_torch { "libtorch" } else { "internal error" })]
 pub(crate) struct TorchError {
+    of_torch: bool,
     /// What was being done.
     doing: String,
     /// The first line.
@@ -32,9 +33,11 @@ pub(crate) fn guarded<T>(doing: &str, work: impl FnOnce() -> Result<T>) -> Resul
     let result = catch_unwind(AssertUnwindSafe(work));
     GUARDED.set(outer);
     result.unwrap_or_else(|panic| {
+        let text = panic_text(panic.as_ref());
         Err(TorchError {
+            of_torch: text.contains("Torch("),
             doing: doing.to_owned(),
-            message: first_line(&panic_text(panic.as_ref())),
+            message: first_line(&text),
         }
         .into())
     })

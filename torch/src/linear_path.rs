@@ -77,6 +77,13 @@ impl LinearPath {
         let _no_grad = tch::no_grad_guard();
         let normal = Normal::over(self, windows, train);
         let judge = Normal::over(self, windows, validation);
+        for (part, sums) in [("training", &normal), ("validation", &judge)] {
+            ensure!(
+                sums.are_finite()?,
+                "a column holds values that are not finite, or so large that their squares are not, \
+                 in the {part} part; look at them with `krammerti check`"
+            );
+        }
         let solutions: Vec<Tensor> = PENALTIES
             .iter()
             .map(|penalty| normal.solve(penalty * train.len() as f64))
@@ -91,10 +98,6 @@ impl LinearPath {
         let weight = Tensor::stack(&solutions, 0)
             .gather(0, &best.expand([1, features, horizon], false), false)
             .squeeze_dim(0);
-        ensure!(
-            bool::try_from(weight.isfinite().all())?,
-            "the linear path has no finite solution; is there a value that is not finite in the training part?"
-        );
         let spread = (normal.errors(&weight) / train.len() as f64)
             .clamp_min(1e-8)
             .sqrt();
@@ -126,6 +129,11 @@ struct Normal {
 }
 
 impl Normal {
+    fn are_finite(&self) -> Result<bool> {
+        let finite = |sums: &Tensor| bool::try_from(sums.isfinite().all());
+        Ok(finite(&self.gram)? && finite(&self.moment)? && finite(&self.square)?)
+    }
+
     /// The weights with the least squares plus a penalty on their own squares.
     fn solve(&self, penalty: f64) -> Tensor {
         let size = self.gram.size()[0];

@@ -321,9 +321,10 @@ impl Shape {
 }
 
 impl Forecast {
-    /// The average over members, as one.
-    pub(crate) fn averaged(self) -> Self {
-        let average = |all: Tensor| all.mean_dim([0_i64].as_slice(), true, Kind::Float);
+    /// The average over members, as one. An average of values that stand at a bound can lie a last
+    /// bit beyond it.
+    pub(crate) fn averaged(self, link: &Link) -> Self {
+        let average = |all: Tensor| link.cut(&all.mean_dim([0_i64].as_slice(), true, Kind::Float));
         Self {
             mean: average(self.mean),
             quantiles: self.quantiles.map(average),

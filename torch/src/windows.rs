@@ -38,11 +38,6 @@ pub(crate) struct Inputs {
     pub(crate) seeds: Vec<u64>,
 }
 
-/// A series that a model was not trained on.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the model was not trained on the series `{0}`")]
-pub(crate) struct UnknownSeries(String);
-
 impl Windows {
     /// Brings a frame to the device, for a net that knows these series; without any it tells none
     /// from another.
@@ -52,7 +47,7 @@ impl Windows {
         horizon: i64,
         known: &[String],
         device: Device,
-    ) -> Result<Self, UnknownSeries> {
+    ) -> Self {
         let size = [frame.rows() as i64, frame.width() as i64];
         let series = Tensor::from_slice(&frame.values).view(size).to(device);
         let future: Vec<i64> = frame
@@ -65,16 +60,16 @@ impl Windows {
         // A view of no rows cannot be told its width by -1.
         let rows = frame.outlook.values.len() as i64 / forecasts.max(1);
         let outlook = Tensor::from_slice(&frame.outlook.values);
-        Ok(Self {
+        Self {
             outlook: outlook.view([rows, forecasts]).to(device),
             bases: Tensor::from_slice(&frame.outlook.bases).to(device),
             target: series.select(1, frame.target() as i64).contiguous(),
             future: series.index_select(1, &future),
-            places: places(frame, known)?.map(|places| Tensor::from_slice(&places).to(device)),
+            places: places(frame, known).map(|places| Tensor::from_slice(&places).to(device)),
             series,
             lookback,
             horizon,
-        })
+        }
     }
 
     /// Issue rows as a tensor beside the series.
@@ -106,18 +101,18 @@ impl Windows {
     }
 }
 
-/// The place of each row's series among the known ones, where some are.
-fn places(frame: &Frame, known: &[String]) -> Result<Option<Vec<i64>>, UnknownSeries> {
+/// The place of each row's series among the known ones, where some are; 0 for one that is not known,
+/// which is never asked for.
+fn places(frame: &Frame, known: &[String]) -> Option<Vec<i64>> {
     if known.is_empty() {
-        return Ok(None);
+        return None;
     }
     let mut places = vec![0; frame.rows()];
     for block in frame.layout.blocks() {
         let place = known.iter().position(|name| *name == block.name);
-        let place = place.ok_or_else(|| UnknownSeries(block.name.clone()))?;
-        places[block.rows.clone()].fill(place as i64);
+        places[block.rows.clone()].fill(place.unwrap_or(0) as i64);
     }
-    Ok(Some(places))
+    Some(places)
 }
 
 /// What the random draws of each window begin with: its issue time and series alone, so that a
@@ -163,7 +158,7 @@ mod tests {
         let columns = vec![column("known", Role::Future), column("t", Role::Target)];
         let values = (0..12).map(|value| value as f32).collect();
         let frame = Frame::single(0, Step::HOUR, columns, values);
-        let windows = Windows::new(&frame, 2, 3, &[], Device::Cpu).unwrap();
+        let windows = Windows::new(&frame, 2, 3, &[], Device::Cpu);
         let issues = windows.issues(&[1, 2]);
         let (inputs, truth) = (windows.inputs(&issues), windows.truth(&issues));
         let values = |tensor: &Tensor| Vec::<f32>::try_from(tensor.reshape([-1])).unwrap();
@@ -187,7 +182,7 @@ mod tests {
             bases: vec![-1, 0, 1, 3, 4, 5],
             reach: vec![4, 3, 2, 4, 3, 2],
         };
-        let windows = Windows::new(&frame, 1, 2, &[], Device::Cpu).unwrap();
+        let windows = Windows::new(&frame, 1, 2, &[], Device::Cpu);
         let future = windows.inputs(&windows.issues(&[0, 2, 3])).future;
         assert_eq!(future.size(), [3, 2, 1]);
         let values = Vec::<f32>::try_from(future.reshape([-1])).unwrap();
