@@ -446,8 +446,8 @@ mod tests {
         }
     }
 
-    /// Eight steps an epoch, of which each is asked after: it ends after the first, within an epoch,
-    /// at its end, and before the last step of all.
+    /// Eight steps an epoch: it asks after all of them but the last, in the validation and after it.
+    /// It ends after the first step, within an epoch, in a validation, after one, and after all.
     #[test]
     fn an_interrupted_training_ends_as_one_that_was_not() {
         let params = TrainParams {
@@ -457,8 +457,8 @@ mod tests {
         for model in models() {
             let mut whole = Watcher::default();
             let undisturbed = fit_with(&frame(), &model, &params, &mut whole).unwrap();
-            assert_eq!(whole.asked, 2 * 8);
-            for end_at in [1, 3, 8, 9, 15] {
+            assert_eq!(whole.asked, 2 * 9);
+            for end_at in [1, 3, 8, 9, 10, 17, 18] {
                 let mut first = Watcher {
                     end_at: Some(end_at),
                     ..Watcher::default()
