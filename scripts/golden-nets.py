@@ -52,6 +52,8 @@ def cells():
     weight_ih, weight_hh, bias_ih, bias_hh; the gates are i, f, g, o (LSTM) and r, z, n (GRU)."""
     x = small((2, 4, 2), 5)
     put("cells.input", x)
+    put("cells.given.hidden", small((2, 2, 3), 4))
+    put("cells.given.cell", small((2, 2, 3), 13))
     for name, kind in (("lstm", nn.LSTM), ("gru", nn.GRU)):
         net = fill(kind(2, 3, num_layers=2, batch_first=True), 1)
         for parameter, value in net.named_parameters():
@@ -183,6 +185,13 @@ def losses():
     put("losses.mse", nn.functional.mse_loss(forecast, truth))
     put("losses.mae", nn.functional.l1_loss(forecast, truth))
     put("losses.huber", nn.functional.huber_loss(forecast, truth, delta=1.0))
+    # Koenker and Bassett 1978; PyTorch has none.
+    levels = torch.tensor([0.25, 0.5, 0.875], dtype=torch.float64)
+    quantiles = small((3, 4, 3), 3) * 6
+    error = truth[..., None] - quantiles
+    put("losses.quantiles", quantiles)
+    put("losses.levels", levels)
+    put("losses.pinball", torch.where(error < 0, (levels - 1) * error, levels * error).mean())
 
 
 def optimiser():
@@ -212,30 +221,49 @@ def optimiser():
 
 
 class SegRnn(nn.Module):
-    """Lin et al. 2023, as torch/src/segrnn.rs has it: one series of one column."""
+    """Lin et al. 2023, as torch/src/segrnn.rs has it; by default one column and one output."""
 
-    def __init__(self, horizon, segment, hidden, series):
+    def __init__(
+        self, horizon, segment, hidden, series, columns=1, target=0, future=0, outputs=1
+    ):
         super().__init__()
         count = -(-horizon // segment)
-        self.horizon, self.segment = horizon, segment
-        self.embed = nn.Linear(segment, hidden)
+        self.horizon, self.segment, self.target = horizon, segment, target
+        self.embed = nn.Linear(segment * columns, hidden)
         self.gru = nn.GRU(hidden, hidden, batch_first=True)
         self.position = nn.Parameter(torch.zeros(count, hidden // 2))
         self.channel = nn.Parameter(torch.zeros(series, hidden // 2))
-        self.out = nn.Linear(hidden, segment)
+        self.out = nn.Linear(hidden, segment * outputs)
+        if future:
+            self.future = nn.Linear(segment * future, hidden, bias=False)
 
-    def forward(self, x, series):
-        last = x[:, -1:]
-        segments = (x - last).unflatten(1, (-1, self.segment))
+    def forward(self, past, series, future=None):
+        """From `[issues, lookback, columns]` to `[issues, horizon, outputs]`, relative to the last
+        value of the target."""
+        batch, count = len(past), len(self.position)
+        rows = past.clone()
+        rows[:, :, self.target] -= past[:, -1:, self.target]
+        segments = rows.unflatten(1, (-1, self.segment)).flatten(2)
         _, state = self.gru(torch.relu(self.embed(segments)))
-        batch, count = len(x), len(self.position)
         position = self.position.expand(batch, -1, -1)
         channel = self.channel[series].unsqueeze(1).expand(-1, count, -1)
-        queries = torch.cat([position, channel], 2).flatten(0, 1).unsqueeze(1)
+        queries = torch.cat([position, channel], 2)
+        if future is not None:
+            known = torch.zeros(batch, count * self.segment, future.shape[2], dtype=future.dtype)
+            known[:, : self.horizon] = future
+            queries = queries + self.future(known.unflatten(1, (count, -1)).flatten(2))
         states = state.repeat_interleave(count, 1)
-        _, decoded = self.gru(queries, states)
-        steps = self.out(decoded[0]).unflatten(0, (batch, count)).flatten(1)
-        return steps[:, : self.horizon] + last
+        _, decoded = self.gru(queries.flatten(0, 1).unsqueeze(1), states)
+        steps = self.out(decoded[0]).unflatten(1, (self.segment, -1))
+        return steps.unflatten(0, (batch, count)).flatten(1, 2)[:, : self.horizon]
+
+
+def put_forecast(name, raw, base, spread=None):
+    """The mean, and the levels 0.1, 0.5 and 0.9; each lead in units of its spread."""
+    spread = torch.ones(raw.shape[1], dtype=torch.float64) if spread is None else spread
+    put(f"{name}.mean", base + raw[..., 0] * spread)
+    offsets = spread_outwards(raw[..., 1:], 1) * spread[:, None]
+    put(f"{name}.quantiles", base[..., None] + offsets)
 
 
 def segrnn():
@@ -246,16 +274,40 @@ def segrnn():
     x, series = small((3, 6), 9) * 4, torch.tensor([0, 2, 1])
     put("segrnn.input", x)
     put("segrnn.series", series)
-    put("segrnn.output", net(x, series))
+    put("segrnn.output", net(x[..., None], series)[..., 0] + x[:, -1:])
+
+
+def segrnn_wide():
+    """Three columns of which the second is the target, two known in the future, three levels."""
+    net = fill(
+        SegRnn(
+            horizon=3, segment=2, hidden=4, series=2, columns=3, target=1, future=2, outputs=4
+        ),
+        6,
+    )
+    for name, value in net.named_parameters():
+        put(f"segrnn_wide.{name}", value)
+    past, future = small((2, 4, 3), 9) * 4, small((2, 3, 2), 14) * 4
+    series = torch.tensor([1, 0])
+    put("segrnn_wide.past", past)
+    put("segrnn_wide.future_columns", future)
+    put("segrnn_wide.series", series)
+    put_forecast("segrnn_wide", net(past, series, future), past[:, -1:, 1])
+
+
+def moving_mean(x, kernel):
+    """With the ends repeated."""
+    half = (kernel - 1) // 2
+    padded = torch.cat([x[:, :1].repeat(1, half), x, x[:, -1:].repeat(1, half)], 1)
+    return padded.unfold(1, kernel, 1).mean(2)
 
 
 def dlinear():
     """Zeng et al. 2023: a moving mean of 5 with the ends repeated, what it leaves, and a linear
-    map of each, lookback 8 to horizon 3."""
-    x, kernel = small((2, 8), 4) * 4, 5
-    half = (kernel - 1) // 2
-    padded = torch.cat([x[:, :1].repeat(1, half), x, x[:, -1:].repeat(1, half)], 1)
-    trend = padded.unfold(1, kernel, 1).mean(2)
+    map of each, lookback 8 to horizon 3. `relative_output` is the same of the input relative to
+    its last value, which is added back, as torch/src/dlinear.rs has it."""
+    x = small((2, 8), 4) * 4
+    trend = moving_mean(x, 5)
     maps = {"seasonal": fill(nn.Linear(8, 3), 1), "trend": fill(nn.Linear(8, 3), 12)}
     for name, linear in maps.items():
         put(f"dlinear.{name}.weight", linear.weight)
@@ -263,10 +315,86 @@ def dlinear():
     put("dlinear.input", x)
     put("dlinear.moving_mean", trend)
     put("dlinear.output", maps["seasonal"](x - trend) + maps["trend"](trend))
+    relative = x - x[:, -1:]
+    trend = moving_mean(relative, 5)
+    output = maps["seasonal"](relative - trend) + maps["trend"](trend)
+    put("dlinear.relative_output", output + x[:, -1:])
+
+
+def dlinear_wide():
+    """Three columns of which the second is the target, two known in the future, three levels."""
+    maps = {"seasonal": fill(nn.Linear(4, 12), 2), "trend": fill(nn.Linear(4, 12), 9)}
+    for name, linear in maps.items():
+        put(f"dlinear_wide.{name}.weight", linear.weight)
+        put(f"dlinear_wide.{name}.bias", linear.bias)
+    row = fill(nn.Linear(3, 12, bias=False), 5)
+    put("dlinear_wide.row.weight", row.weight)
+    known = small((3, 2, 4), 8)
+    put("dlinear_wide.known.weight", known)
+    past, future = small((2, 4, 3), 9) * 4, small((2, 3, 2), 14) * 4
+    put("dlinear_wide.past", past)
+    put("dlinear_wide.future_columns", future)
+    relative = past[:, :, 1] - past[:, -1:, 1]
+    trend = moving_mean(relative, 3)
+    leads = maps["seasonal"](relative - trend) + maps["trend"](trend) + row(past[:, -1])
+    raw = leads.unflatten(1, (3, 4)) + torch.einsum("ihf,hfo->iho", future, known)
+    put_forecast("dlinear_wide", raw, past[:, -1:, 1])
+
+
+class Recurrent(nn.Module):
+    """As torch/src/recurrent.rs has it, but for the linear path."""
+
+    def __init__(self, cell, horizon, segment, hidden, columns, target, future, outputs):
+        super().__init__()
+        self.segment, self.target = segment, target
+        self.embed = nn.Linear(columns + 1, hidden)
+        self.state = nn.Linear(hidden + 3 * columns, hidden)
+        self.mix = nn.Linear(hidden, hidden)
+        self.out = nn.Linear(hidden, outputs)
+        self.lead = nn.Embedding(horizon, hidden)
+        self.future = nn.Linear(future, hidden, bias=False)
+        self.cells = cell(hidden, hidden, num_layers=2, batch_first=True)
+
+    def forward(self, past, future):
+        relative = past[:, :, self.target] - past[:, -1:, self.target]
+        rows = torch.cat([past, relative[..., None]], 2)
+        segments = rows.unflatten(1, (-1, self.segment)).mean(2)
+        top, _ = self.cells(torch.relu(self.embed(segments)))
+        state = self.state(torch.cat([top[:, -1], past[:, -3:].flatten(1)], 1))
+        lead = torch.relu(state[:, None] + self.lead.weight + self.future(future))
+        return self.out(torch.relu(self.mix(lead)))
+
+
+def recurrent():
+    """Lookback 4 in segments of 2, horizon 3, two columns of which the second is the target, one
+    known in the future, three levels. `base` stands for what the linear path gives. No unit is
+    nearer than 0.016 to where its relu bends, so that differences can check gradients."""
+    past, future = small((2, 4, 2), 9) * 4, small((2, 3, 1), 14) * 4
+    base, spread = small((2, 3), 4) * 2, torch.tensor([0.5, 0.75, 1.25], dtype=torch.float64)
+    put("recurrent.past", past)
+    put("recurrent.future_columns", future)
+    put("recurrent.base", base)
+    put("recurrent.spread", spread)
+    for name, cell in (("lstm", nn.LSTM), ("gru", nn.GRU)):
+        net = fill(Recurrent(cell, 3, 2, 6, columns=2, target=1, future=1, outputs=4), 9)
+        for parameter, value in net.named_parameters():
+            put(f"recurrent_{name}.{parameter}", value)
+        put_forecast(f"recurrent_{name}", net(past, future), base, spread)
 
 
 def main():
-    for part in (cells, distributions, quantiles, losses, optimiser, segrnn, dlinear):
+    for part in (
+        cells,
+        distributions,
+        quantiles,
+        losses,
+        optimiser,
+        segrnn,
+        segrnn_wide,
+        dlinear,
+        dlinear_wide,
+        recurrent,
+    ):
         part()
     rows = ",\n".join(f"{json.dumps(key)}: {json.dumps(value)}" for key, value in ROWS.items())
     print("{\n" + rows + "\n}")

@@ -123,6 +123,120 @@ impl Architecture for Linear {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::checks::{assert_gradient, assert_net_gradient, shape, stands_degenerate_data};
+    use crate::golden;
+    use crate::net::Net;
+    use tch::Device;
+
+    /// PyTorch's names, in the order of the specs; the remainder is the seasonal part of the paper.
+    const KEYS: [&str; 4] = [
+        "trend.weight",
+        "trend.bias",
+        "seasonal.weight",
+        "seasonal.bias",
+    ];
+
+    fn narrow() -> (Net, Inputs) {
+        let params = LinearParams {
+            kernel: 5,
+            members: 1,
+        };
+        let net = Box::new(Linear::new(shape(8, 3), &params));
+        let past = golden::tensor("dlinear.input").unsqueeze(2);
+        let none = Tensor::zeros([2, 3, 0], (Kind::Float, Device::Cpu));
+        (
+            golden::net(net, "dlinear", &KEYS),
+            golden::inputs(&past, &none, None),
+        )
+    }
+
+    /// Two members of the same parameters.
+    fn wide() -> (Net, Inputs) {
+        let shape = Shape {
+            columns: 3,
+            target: 1,
+            future: 2,
+            levels: vec![0.1, 0.5, 0.9],
+            ..shape(4, 3)
+        };
+        let params = LinearParams {
+            kernel: 3,
+            members: 2,
+        };
+        let keys = [&KEYS[..], &["row.weight", "known.weight"]].concat();
+        let net = golden::net(Box::new(Linear::new(shape, &params)), "dlinear_wide", &keys);
+        let [past, future] =
+            ["dlinear_wide.past", "dlinear_wide.future_columns"].map(golden::tensor);
+        (net, golden::inputs(&past, &future, None))
+    }
+
+    #[test]
+    fn one_column_as_by_pytorch() {
+        let (net, inputs) = narrow();
+        let forecast = net.forecast(&inputs, Pass::FORECAST);
+        golden::assert_golden(
+            &forecast.mean.squeeze_dim(0),
+            "dlinear.relative_output",
+            2e-6,
+        );
+        assert!(forecast.quantiles.is_none());
+    }
+
+    /// The paper's first model, which is not relative to the last value, from the parts of ours.
+    #[test]
+    fn the_net_of_the_paper() {
+        let x = golden::tensor("dlinear.input");
+        let trend = moving_average(&x, 5);
+        golden::assert_golden(&trend, "dlinear.moving_mean", 1e-12);
+        let tensor = |part: &str| golden::tensor(&format!("dlinear.{part}"));
+        let map = |x: &Tensor, name: &str| {
+            let (weight, bias) = (format!("{name}.weight"), format!("{name}.bias"));
+            x.linear(&tensor(&weight), Some(tensor(&bias)))
+        };
+        let output = map(&trend, "trend") + map(&(&x - &trend), "seasonal");
+        golden::assert_golden(&output, "dlinear.output", 1e-12);
+    }
+
+    #[test]
+    fn columns_future_and_levels_as_by_pytorch() {
+        let (net, inputs) = wide();
+        let forecast = net.forecast(&inputs, Pass::FORECAST);
+        let quantiles = forecast.quantiles.unwrap();
+        for member in 0..2 {
+            golden::assert_golden(&forecast.mean.get(member), "dlinear_wide.mean", 2e-6);
+            golden::assert_golden(&quantiles.get(member), "dlinear_wide.quantiles", 2e-6);
+        }
+    }
+
+    #[test]
+    fn gradients_are_those_of_finite_differences() {
+        for kernel in [1, 3, 9] {
+            let x = golden::tensor("dlinear.input");
+            assert_gradient(&x, 1e-5, 1e-8, |x| moving_average(x, kernel));
+        }
+        for (net, inputs) in [narrow(), wide()] {
+            assert_net_gradient(&net, &inputs);
+        }
+    }
+
+    #[test]
+    fn degenerate_data() {
+        // The average may be longer than the lookback.
+        for kernel in [1, 7] {
+            let params = LinearParams { kernel, members: 2 };
+            stands_degenerate_data(|shape| Box::new(Linear::new(shape, &params)));
+        }
+    }
+
+    #[test]
+    fn the_average_of_one_row_or_of_a_constant_is_itself() {
+        for rows in [1, 6] {
+            let x = Tensor::ones([2, rows], (Kind::Float, Device::Cpu)) * 0.5;
+            for kernel in [1, 3, 25] {
+                golden::assert_near(&moving_average(&x, kernel), &x, 1e-6);
+            }
+        }
+    }
 
     #[test]
     fn a_moving_average_by_hand() {

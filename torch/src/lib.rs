@@ -20,6 +20,8 @@
     expect(clippy::float_cmp, reason = "equal bytes are what is promised")
 )]
 
+#[cfg(test)]
+mod checks;
 mod deepar;
 mod device;
 mod diagnosis;
@@ -31,6 +33,8 @@ mod entry;
 mod family;
 mod fit;
 mod forecaster;
+#[cfg(test)]
+mod golden;
 mod guard;
 mod layers;
 mod linear_path;

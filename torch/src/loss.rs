@@ -73,6 +73,91 @@ impl Loss {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::checks::assert_gradient;
+    use crate::golden;
+    use tch::Device;
+
+    const POINTS: [(PointLoss, &str); 3] = [
+        (PointLoss::Mse, "mse"),
+        (PointLoss::Mae, "mae"),
+        (PointLoss::Huber, "huber"),
+    ];
+    const LEVELS: [f64; 3] = [0.25, 0.5, 0.875];
+
+    /// Of four leads in units of 1, in 64 bits.
+    fn plain(point: PointLoss) -> Loss {
+        let ones = Tensor::ones([4], (Kind::Double, Device::Cpu));
+        Loss::new(point, &ones, &LEVELS)
+    }
+
+    #[test]
+    fn losses_of_pytorch() {
+        let truth = golden::tensor("losses.truth");
+        let [mean, quantiles] =
+            ["losses.forecast", "losses.quantiles"].map(|key| golden::tensor(key).unsqueeze(0));
+        golden::assert_golden(&Tensor::from_slice(&LEVELS), "losses.levels", 0.0);
+        // Its mean is of 32 bits.
+        let pinball = golden::tensor("losses.pinball");
+        golden::assert_near(
+            &plain(PointLoss::Mse).pinball(&quantiles, &truth),
+            &pinball,
+            1e-6,
+        );
+        for (point, name) in POINTS {
+            let forecast = |quantiles: Option<&Tensor>| Forecast {
+                mean: mean.shallow_clone(),
+                quantiles: quantiles.map(Tensor::shallow_clone),
+            };
+            let expected = golden::tensor(&format!("losses.{name}"));
+            let loss = plain(point).of(&forecast(None), &truth);
+            golden::assert_near(&loss, &expected, 1e-12);
+            let loss = plain(point).of(&forecast(Some(&quantiles)), &truth);
+            golden::assert_near(&loss, &(expected + &pinball * QUANTILES), 1e-5);
+        }
+    }
+
+    /// Two members, leads of different units, and no error within a step of where a loss is bent.
+    #[test]
+    fn gradients_are_those_of_finite_differences() {
+        let spread = Tensor::from_slice(&[0.25, 0.5, 1.0, 2.25]);
+        let truth = golden::tensor("losses.truth");
+        let forecast = golden::tensor("losses.forecast");
+        let means = Tensor::stack(&[&forecast + 0.11, &forecast - 0.2], 0);
+        let quantiles = golden::tensor("losses.quantiles");
+        let quantiles = Tensor::stack(&[&quantiles + 0.11, &quantiles - 0.2], 0);
+        for (point, _) in POINTS {
+            let loss = Loss::new(point, &spread, &LEVELS);
+            assert_gradient(&means, 1e-5, 1e-8, |mean| {
+                let forecast = Forecast {
+                    mean: mean.shallow_clone(),
+                    quantiles: None,
+                };
+                loss.of(&forecast, &truth)
+            });
+        }
+        // Piecewise linear, so a long step is exact, and its mean is of 32 bits.
+        let loss = Loss::new(PointLoss::Mse, &spread, &LEVELS);
+        let least = (truth.unsqueeze(2) - &quantiles).abs().min();
+        assert!(least.double_value(&[]) > 1.0 / 32.0, "too near a bend");
+        assert_gradient(&quantiles, 1.0 / 32.0, 1e-5, |quantiles| {
+            loss.pinball(quantiles, &truth)
+        });
+    }
+
+    /// The pinball loss is least at the quantile: of 1 to 9, 0.25 at the third and 0.875 at the eighth.
+    #[test]
+    fn pinball_is_least_at_the_quantile() {
+        let truth = Tensor::arange(9, (Kind::Double, Device::Cpu)).view([9, 1]) + 1.0;
+        let one = Tensor::from_slice(&[1.0]);
+        for (level, expected) in [(0.25, 3.0), (0.5, 5.0), (0.875, 8.0)] {
+            let loss = Loss::new(PointLoss::Mse, &one, &[level]);
+            let at = |quantile: f64| {
+                let quantile = Tensor::from_slice(&[quantile]).expand([1, 9, 1, 1], false);
+                loss.pinball(&quantile, &truth).double_value(&[])
+            };
+            assert!(at(expected) < at(expected - 0.1) && at(expected) < at(expected + 0.1));
+        }
+    }
 
     /// By hand: spreads 1 and 4 have units 1 and 2, which leave 1 and 2, so 1/√2.5 and 1/(2·√2.5).
     #[test]

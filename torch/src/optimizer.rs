@@ -71,6 +71,7 @@ pub(crate) fn clip(gradient: Tensor, most: f64) -> Tensor {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::golden;
 
     fn near(tensor: &Tensor, expected: &[f64]) {
         let values = Vec::<f64>::try_from(tensor).unwrap();
@@ -114,5 +115,51 @@ mod tests {
         let long = clip(Tensor::from_slice(&[3.0_f64, 4.0]), 1.0);
         assert!((long.norm().double_value(&[]) - 1.0).abs() < 1e-6);
         near(&clip(Tensor::from_slice(&[0.3, 0.4]), 1.0), &[0.3, 0.4]);
+    }
+
+    #[test]
+    fn three_steps_of_pytorch() {
+        let flat = golden::tensor("adamw.start").copy();
+        let gradients = golden::tensor("adamw.gradients");
+        let mut adam = AdamW::new(&flat, 0.3);
+        for step in 1..=3 {
+            adam.step(&flat, &gradients.get(step - 1), 0.1);
+            golden::assert_golden(&flat, &format!("adamw.step{step}"), 1e-12);
+        }
+        let [first, second] = adam.moments();
+        golden::assert_golden(first, "adamw.first_moment", 1e-12);
+        golden::assert_golden(second, "adamw.second_moment", 1e-12);
+    }
+
+    /// The third step of an optimiser that was saved after the second.
+    #[test]
+    fn steps_go_on_where_they_were_left() {
+        let gradients = golden::tensor("adamw.gradients");
+        let flat = golden::tensor("adamw.start").copy();
+        let mut adam = AdamW::new(&flat, 0.3);
+        adam.step(&flat, &gradients.get(0), 0.1);
+        adam.step(&flat, &gradients.get(1), 0.1);
+        let mut next = AdamW::new(&flat, 0.3);
+        for (moment, saved) in next.moments().into_iter().zip(adam.moments()) {
+            moment.shallow_clone().copy_(saved);
+        }
+        next.set_steps(2);
+        next.step(&flat, &gradients.get(2), 0.1);
+        golden::assert_golden(&flat, "adamw.step3", 1e-12);
+    }
+
+    /// PyTorch adds 1e-6 to the norm that it divides by; we do not.
+    #[test]
+    fn clipped_as_by_pytorch() {
+        let [long, short] = ["clip.long", "clip.short"].map(golden::tensor);
+        let norm = golden::tensor("clip.long.norm");
+        let expected = golden::tensor("clip.long.clipped") * (&norm + 1e-6) / &norm;
+        golden::assert_near(&clip(long, 1.0), &expected, 1e-12);
+        golden::assert_golden(&clip(short, 1.0), "clip.short.clipped", 1e-12);
+    }
+
+    #[test]
+    fn no_gradient_is_not_cut() {
+        near(&clip(Tensor::from_slice(&[0.0_f64, 0.0]), 1.0), &[0.0, 0.0]);
     }
 }

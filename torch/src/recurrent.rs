@@ -209,3 +209,96 @@ impl Read {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checks::{assert_net_gradient, shape, stands_degenerate_data};
+    use crate::golden;
+    use crate::net::Net;
+
+    /// PyTorch's names, in the order of the specs.
+    const KEYS: [&str; 18] = [
+        "embed.weight",
+        "embed.bias",
+        "state.weight",
+        "state.bias",
+        "mix.weight",
+        "mix.bias",
+        "out.weight",
+        "out.bias",
+        "lead.weight",
+        "future.weight",
+        "cells.weight_ih_l0",
+        "cells.weight_hh_l0",
+        "cells.bias_ih_l0",
+        "cells.bias_hh_l0",
+        "cells.weight_ih_l1",
+        "cells.weight_hh_l1",
+        "cells.bias_ih_l1",
+        "cells.bias_hh_l1",
+    ];
+
+    const PARAMS: RecurrentParams = RecurrentParams {
+        hidden: 6,
+        layers: 2,
+        dropout: 0.2,
+        segment: 2,
+        linear_lags: 1,
+        noise: 0.1,
+        members: 2,
+    };
+
+    /// Two members of the same parameters.
+    fn whole(cell: Cell, name: &str) -> (Net, Inputs) {
+        let shape = Shape {
+            columns: 2,
+            target: 1,
+            future: 1,
+            levels: vec![0.1, 0.5, 0.9],
+            ..shape(4, 3)
+        };
+        let architecture = Recurrent::new(shape, cell, &PARAMS);
+        let mut net = golden::net(Box::new(architecture), name, &KEYS);
+        net.constants[1] = golden::tensor("recurrent.spread").to_kind(tch::Kind::Float);
+        let [past, future] = ["recurrent.past", "recurrent.future_columns"].map(golden::tensor);
+        (net, golden::inputs(&past, &future, None))
+    }
+
+    #[test]
+    fn whole_nets_of_pytorch() {
+        let base = golden::tensor("recurrent.base").to_kind(tch::Kind::Float);
+        for (cell, name) in [(Cell::Lstm, "recurrent_lstm"), (Cell::Gru, "recurrent_gru")] {
+            let (net, inputs) = whole(cell, name);
+            let pass = Pass::FORECAST;
+            let tensors = net.tensors(pass);
+            let forecast = net.architecture.forward(&tensors, &inputs, &base, pass);
+            let quantiles = forecast.quantiles.unwrap();
+            for member in 0..2 {
+                let mean = forecast.mean.get(member);
+                golden::assert_golden(&mean, &format!("{name}.mean"), 2e-6);
+                let quantiles = quantiles.get(member);
+                golden::assert_golden(&quantiles, &format!("{name}.quantiles"), 2e-6);
+            }
+        }
+    }
+
+    #[test]
+    fn gradients_are_those_of_finite_differences() {
+        for (cell, name) in [(Cell::Lstm, "recurrent_lstm"), (Cell::Gru, "recurrent_gru")] {
+            let (net, inputs) = whole(cell, name);
+            assert_net_gradient(&net, &inputs);
+        }
+    }
+
+    #[test]
+    fn degenerate_data() {
+        for cell in [Cell::Lstm, Cell::Gru] {
+            stands_degenerate_data(|shape| {
+                let segment = if shape.lookback == 1 { 1 } else { 2 };
+                let params = RecurrentParams { segment, ..PARAMS };
+                Box::new(Recurrent::new(shape, cell, &params))
+            });
+        }
+    }
+}

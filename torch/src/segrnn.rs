@@ -179,3 +179,122 @@ impl Architecture for Segrnn {
         self.shape.forecast(&raw, base, None)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checks::{assert_net_gradient, shape, stands_degenerate_data};
+    use crate::golden;
+    use crate::net::Net;
+    use tch::{Device, Kind};
+
+    /// PyTorch's names, in the order of the specs; the weight of future columns comes after the
+    /// fourth, where there are any.
+    const KEYS: [&str; 10] = [
+        "embed.weight",
+        "embed.bias",
+        "out.weight",
+        "out.bias",
+        "position",
+        "channel",
+        "gru.weight_ih_l0",
+        "gru.weight_hh_l0",
+        "gru.bias_ih_l0",
+        "gru.bias_hh_l0",
+    ];
+
+    const PARAMS: SegrnnParams = SegrnnParams {
+        hidden: 4,
+        dropout: 0.3,
+        segment: 2,
+        members: 1,
+    };
+
+    /// One column; the horizon of 5 is no multiple of the segment of 2.
+    fn narrow() -> (Net, Inputs) {
+        let shape = Shape {
+            series: 3,
+            ..shape(6, 5)
+        };
+        let net = golden::net(Box::new(Segrnn::new(shape, &PARAMS)), "segrnn", &KEYS);
+        let past = golden::tensor("segrnn.input").unsqueeze(2);
+        let none = Tensor::zeros([3, 5, 0], (Kind::Float, Device::Cpu));
+        (net, golden::inputs(&past, &none, Some("segrnn.series")))
+    }
+
+    /// Two members of the same parameters.
+    fn wide() -> (Net, Inputs) {
+        let shape = Shape {
+            columns: 3,
+            target: 1,
+            future: 2,
+            series: 2,
+            levels: vec![0.1, 0.5, 0.9],
+            ..shape(4, 3)
+        };
+        let params = SegrnnParams {
+            members: 2,
+            ..PARAMS
+        };
+        let mut keys = KEYS.to_vec();
+        keys.insert(6, "future.weight");
+        let net = golden::net(Box::new(Segrnn::new(shape, &params)), "segrnn_wide", &keys);
+        let [past, future] = ["segrnn_wide.past", "segrnn_wide.future_columns"].map(golden::tensor);
+        let inputs = golden::inputs(&past, &future, Some("segrnn_wide.series"));
+        (net, inputs)
+    }
+
+    #[test]
+    fn one_column_as_by_pytorch() {
+        let (net, inputs) = narrow();
+        let forecast = net.forecast(&inputs, Pass::FORECAST);
+        golden::assert_golden(&forecast.mean.squeeze_dim(0), "segrnn.output", 2e-6);
+        assert!(forecast.quantiles.is_none());
+    }
+
+    #[test]
+    fn columns_future_and_levels_as_by_pytorch() {
+        let (net, inputs) = wide();
+        let forecast = net.forecast(&inputs, Pass::FORECAST);
+        let quantiles = forecast.quantiles.unwrap();
+        for member in 0..2 {
+            golden::assert_golden(&forecast.mean.get(member), "segrnn_wide.mean", 2e-6);
+            golden::assert_golden(&quantiles.get(member), "segrnn_wide.quantiles", 2e-6);
+        }
+    }
+
+    #[test]
+    fn gradients_are_those_of_finite_differences() {
+        for (net, inputs) in [narrow(), wide()] {
+            assert_net_gradient(&net, &inputs);
+        }
+    }
+
+    #[test]
+    fn a_segment_longer_than_the_horizon_is_cut() {
+        let params = SegrnnParams {
+            segment: 4,
+            ..PARAMS
+        };
+        let net = Net::zeros(Box::new(Segrnn::new(shape(4, 1), &params)), Device::Cpu);
+        let past = Tensor::from_slice(&[1.0, 2.0, 3.0, 5.0]).view([1, 4, 1]);
+        let none = Tensor::zeros([1, 1, 0], (Kind::Float, Device::Cpu));
+        let forecast = net.forecast(&golden::inputs(&past, &none, None), Pass::FORECAST);
+        // Weights of zero: the last value goes on.
+        golden::assert_near(
+            &forecast.mean,
+            &Tensor::from_slice(&[5.0]).view([1, 1, 1]),
+            0.0,
+        );
+    }
+
+    #[test]
+    fn degenerate_data() {
+        stands_degenerate_data(|shape| {
+            // A lookback of one row has segments of one row.
+            let segment = if shape.lookback == 1 { 1 } else { 2 };
+            let params = SegrnnParams { segment, ..PARAMS };
+            Box::new(Segrnn::new(shape, &params))
+        });
+    }
+}
