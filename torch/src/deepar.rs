@@ -3,8 +3,9 @@
 //!
 //! ```text
 //! value before, value a season before, ┐
-//! level, other columns, their age,     ┼─▶ LSTM ─▶ distribution of the value ─▶ likelihood, or
-//! columns known of the row             ┘    ▲                                   a draw ─┐
+//! usual value, level, other columns,   ┼─▶ LSTM ─▶ distribution of the value ─▶ likelihood, or
+//! their age, columns known of the row  ┘    ▲              ▲                    a draw ─┐
+//!                                           │ usual value ─┘                            │
 //!                                           └─────── value before of the next row ◀─────┘
 //! ```
 //!
@@ -15,11 +16,18 @@
 //! other, and errors that pile up, since in training no value before was ever wrong.
 //!
 //! Unlike the paper:
-//! - Values are relative to the last one of the lookback, and so is what the net gives (see
-//!   `emission`). The last value tells what came before it, so the likelihood is that of the
-//!   horizon alone, not of the lookback.
+//! - Values are relative to the usual one at their place in the season: the mean of the lookback's
+//!   seasons there, ahead of the issue row too. So is what the net gives (see `emission`): of how
+//!   far the value before lay from its usual one it keeps a share, and a path comes back to what is
+//!   usual, which no draw moves. The usual values know the whole lookback, so the likelihood is
+//!   that of the horizon alone.
 //! - Columns that nobody knows ahead are read too. After the issue row they stay as they were, and
 //!   the net reads how old they are; it is trained on what it will have.
+//!
+//! Tried on ETTh1, 96 leads, in one short run each (mean squared error; repeating the last day has
+//! 0.51, this 0.41): relative to the value before alone 0.66, to the value a season before, which is
+//! drawn too once the lead is longer than a season, 0.54, to a learned mix of that and the usual
+//! value 0.44; noise on the values before in training 0.41, with a far worse likelihood.
 
 use anyhow::{Result, ensure};
 use krammerti::data::{FrameColumn, Role, Scaler, columns_with};
@@ -27,7 +35,7 @@ use krammerti::params::DeeparParams;
 use tch::{Kind, Tensor};
 
 use crate::draws::{Draws, quantiles_of_paths};
-use crate::emission::Emission;
+use crate::emission::{Emission, Near};
 use crate::layers::{Cell, Dense, Layers};
 use crate::loss::Loss;
 use crate::net::{Architecture, Batch, Forecast, Pass, Shape, Taken, Tensors};
@@ -82,9 +90,10 @@ impl Deepar {
         })
     }
 
-    /// Numbers read at each row: value before, value a season before, level, age, and columns.
+    /// Numbers read at each row: value before, value a season before, usual value, level, age, and
+    /// columns.
     fn inputs(&self) -> i64 {
-        4 + (self.known.len() + self.others.len()) as i64
+        5 + (self.known.len() + self.others.len()) as i64
     }
 
     /// How many of the paths a member draws.
@@ -157,10 +166,12 @@ impl Deepar {
                     drawn[(row - lookback) as usize].shallow_clone()
                 }
             };
+            let row = self.conditioning() + lead;
+            let [usual_before, usual] = [row, row + 1].map(|row| read.usual.narrow(1, row, 1));
             let before = value(lookback + lead - 1);
             let seasonal = value(lookback + lead - self.season);
-            let relative = Tensor::stack(&[&before - &read.last, seasonal - &read.last], 2);
-            let rest = read.rest.narrow(1, self.conditioning() + lead, 1);
+            let relative = Tensor::stack(&[&before - &usual_before, seasonal - &usual], 2);
+            let rest = read.rest.narrow(1, row, 1);
             let rest = rest.expand([issues, paths, -1], false);
             let step = Tensor::cat(&[relative, rest], 2).view([issues * paths, 1, self.inputs()]);
             let (top, next) =
@@ -170,7 +181,12 @@ impl Deepar {
             state = Some(next);
             let raw = member.out.forward(&top).to_kind(Kind::Float);
             let raw = raw.view([issues, paths, self.emission.outputs()]);
-            let parameters = self.emission.parameters(&raw, &before, &read.typical);
+            let near = Near {
+                before: &before,
+                usual_before: &usual_before,
+                usual: &usual,
+            };
+            let parameters = self.emission.parameters(&raw, &near, &read.typical);
             drawn.push(choose(&parameters));
         }
         Tensor::stack(&drawn, 2)
@@ -181,8 +197,11 @@ impl Deepar {
         let (past, shape) = (&inputs.past, &self.shape);
         let (conditioning, horizon) = (self.conditioning(), shape.horizon);
         let steps = conditioning + horizon;
+        let target = past.select(2, shape.target);
         let last = shape.last(inputs);
         let level = last.unsqueeze(2).expand([-1, steps, 1], false);
+        let usual = self.usual(&target);
+        let from_last = (usual.narrow(1, 1, steps) - last).unsqueeze(2);
         let ages = Tensor::arange_start(-conditioning, horizon, (past.kind(), past.device()));
         let age = (ages.clamp_min(0) / horizon as f64).view([1, steps, 1]);
         let age = age.expand([past.size()[0], -1, -1], false);
@@ -195,21 +214,38 @@ impl Deepar {
             .narrow(1, conditioning, 1)
             .expand([-1, horizon - 1, -1], false);
         let others = Tensor::cat(&[others, stale], 1);
-        let target = past.select(2, shape.target);
         Read {
-            rest: Tensor::cat(&[level, age, known, others], 2),
+            rest: Tensor::cat(&[from_last, level, age, known, others], 2),
             typical: self.emission.typical(&target),
             target,
-            last,
+            usual,
         }
+    }
+
+    /// `[issues, 1 + conditioning + horizon]`: the usual values of the rows that have a value a
+    /// season before, and of the row before them, of a target `[issues, lookback]`.
+    fn usual(&self, target: &Tensor) -> Tensor {
+        let (lookback, season) = (self.shape.lookback, self.season);
+        let whole = lookback / season * season;
+        let seasons = target.narrow(1, lookback - whole, whole);
+        let mean = seasons.reshape([-1, whole / season, season]).mean_dim(
+            [1_i64].as_slice(),
+            false,
+            target.kind(),
+        );
+        // The first lead begins a season.
+        let first = (season - 1 - lookback).rem_euclid(season);
+        let rows = 1 + self.conditioning() + self.shape.horizon;
+        let seasons = (first + rows + season - 1) / season;
+        mean.repeat([1, seasons]).narrow(1, first, rows)
     }
 
     /// `[issues, count, inputs]`: what is read of rows from `first` on, counted from the first that
     /// has a value a season before, where the target is `[issues, rows]` from the first row on.
     fn steps(&self, read: &Read, target: &Tensor, first: i64, count: i64) -> Tensor {
-        let relative = target - &read.last;
-        let before = relative.narrow(1, self.season - 1 + first, count);
-        let seasonal = relative.narrow(1, first, count);
+        let usual = |first: i64| read.usual.narrow(1, first, count);
+        let before = target.narrow(1, self.season - 1 + first, count) - usual(first);
+        let seasonal = target.narrow(1, first, count) - usual(first + 1);
         let rest = read.rest.narrow(1, first, count);
         Tensor::cat(&[before.unsqueeze(2), seasonal.unsqueeze(2), rest], 2)
     }
@@ -228,8 +264,8 @@ fn pick(x: &Tensor, columns: &[i64]) -> Tensor {
 struct Read {
     /// `[issues, lookback]`.
     target: Tensor,
-    /// `[issues, 1]`.
-    last: Tensor,
+    /// `[issues, 1 + conditioning + horizon]`, as [`Deepar::usual`] gives it.
+    usual: Tensor,
     /// `[issues, conditioning + horizon, inputs - 2]`.
     rest: Tensor,
     /// `[issues, 1]`.
@@ -242,7 +278,7 @@ impl Read {
         let part = |of: &Tensor| of.narrow(0, first, count);
         Self {
             target: part(&self.target),
-            last: part(&self.last),
+            usual: part(&self.usual),
             rest: part(&self.rest),
             typical: part(&self.typical),
         }
@@ -330,7 +366,12 @@ impl Architecture for Deepar {
         let target = Tensor::cat(&[&read.target, &batch.truth], 1);
         let steps = self.steps(&read, &target, 0, self.conditioning() + horizon);
         let steps = pass.cast(&steps);
-        let before = target.narrow(1, lookback - 1, horizon);
+        let usual = |first: i64| read.usual.narrow(1, first, horizon);
+        let near = Near {
+            before: &target.narrow(1, lookback - 1, horizon),
+            usual_before: &usual(self.conditioning()),
+            usual: &usual(self.conditioning() + 1),
+        };
         let losses: Vec<Tensor> = tensors
             .members()
             .map(|taken| {
@@ -340,7 +381,7 @@ impl Architecture for Deepar {
                 let top = top.narrow(1, self.conditioning(), horizon);
                 let raw = member.out.forward(&top.dropout(dropout, pass.training));
                 let raw = raw.to_kind(Kind::Float);
-                let parameters = self.emission.parameters(&raw, &before, &read.typical);
+                let parameters = self.emission.parameters(&raw, &near, &read.typical);
                 let log = self.emission.log_likelihood(&parameters, &batch.truth);
                 -log.mean(Kind::Float)
             })
@@ -477,10 +518,32 @@ mod tests {
         let rest = deepar.read(&inputs).rest;
         let column =
             |column: i64| Vec::<f32>::try_from(rest.select(2, column).reshape([-1])).unwrap();
-        // Level, age, known, foreign forecast, other: of rows 5 to 11, of which 7 is the first lead.
-        assert_eq!(column(1), [0.0, 0.0, 0.0, 0.2, 0.4, 0.6, 0.8]);
-        assert_eq!(column(3), [25.0, 26.0, 50.0, 50.0, 50.0, 50.0, 50.0]);
-        assert_eq!(column(4), [4.0, 5.0, 6.0, 6.0, 6.0, 6.0, 6.0]);
+        // Usual, level, age, known, foreign forecast, other: of rows 5 to 11, of which 7 is the first
+        // lead.
+        assert_eq!(column(2), [0.0, 0.0, 0.0, 0.2, 0.4, 0.6, 0.8]);
+        assert_eq!(column(4), [25.0, 26.0, 50.0, 50.0, 50.0, 50.0, 50.0]);
+        assert_eq!(column(5), [4.0, 5.0, 6.0, 6.0, 6.0, 6.0, 6.0]);
+    }
+
+    /// Of a lookback of 7 rows: those of whole seasons at its end, in phase with the first lead.
+    #[test]
+    fn usual_values_by_hand() {
+        let rows = Tensor::from_slice(&[9.0_f32, 1.0, 2.0, 3.0, 5.0, 6.0, 7.0]).view([1, 7]);
+        let usual = |season: usize| {
+            let usual = deepar(Distribution::Gaussian, season).usual(&rows);
+            Vec::<f32>::try_from(usual.reshape([-1])).unwrap()
+        };
+        // From row 2 on, of which row 4 is the first of a season.
+        let expected = [4.0, 5.0, 3.0, 4.0, 5.0, 3.0, 4.0, 5.0, 3.0, 4.0];
+        assert_eq!(usual(3), expected);
+        assert_eq!(usual(7), [7.0, 9.0, 1.0, 2.0, 3.0, 5.0]);
+        assert_eq!(usual(5), [5.0, 6.0, 7.0, 2.0, 3.0, 5.0, 6.0, 7.0]);
+        assert_eq!(usual(1).len(), 12);
+        assert!(
+            usual(1)
+                .iter()
+                .all(|value| (value - 33.0 / 7.0).abs() < 1e-6)
+        );
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! Between a net, which speaks in scaled units, and a distribution, which may speak in others.
 //!
 //! Counts have a distribution in counts and shares one in shares of what lies between the bounds,
-//! whatever the target was scaled by. What a net gives for the mean is always relative to the value
-//! before: a net of zeros says that it goes on. The published nets give the mean itself, and have to
-//! learn first that tomorrow is much like today.
+//! whatever the target was scaled by. What a net gives for the mean is relative to the usual value,
+//! from which the value keeps a share of how far the one before lay from its own usual one; the
+//! share is of the net too. So a net of zeros says that all comes back to what is usual, step by
+//! step. The published nets give the mean itself, and have to learn first that tomorrow is much like
+//! today.
 
 use anyhow::{Context, Result};
 use krammerti::data::Scaler;
@@ -14,9 +16,12 @@ use crate::distribution::Distribution;
 use crate::draws::Draws;
 use crate::link::Link;
 
-/// How near to 0 and 1 the share before is taken to be, and how near to 0 the count before, as a
-/// share of what is typical. A net must be able to leave them.
+/// How near to 0 and 1 a share before is taken to be, and how near to 0 a count before, as a share
+/// of what is typical. A net must be able to leave them.
 const NEAR: f64 = 0.02;
+
+/// What a net of zeros keeps of the distance from the usual value is the sigmoid of this: 0.88.
+const KEPT: f64 = 2.0;
 
 /// A distribution and its unit.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,6 +40,16 @@ enum Unit {
     Share { lower: f64, width: f64 },
     /// That of the target itself.
     Count { target: Scaler },
+}
+
+/// What a value is expected to be near to, all `[windows, values]` in scaled units.
+pub(crate) struct Near<'a> {
+    /// The value before.
+    pub(crate) before: &'a Tensor,
+    /// The usual value there.
+    pub(crate) usual_before: &'a Tensor,
+    /// The usual value here.
+    pub(crate) usual: &'a Tensor,
 }
 
 impl Emission {
@@ -68,7 +83,7 @@ impl Emission {
 
     /// How many numbers a net gives for each value.
     pub(crate) fn outputs(&self) -> i64 {
-        self.distribution.parameters()
+        self.distribution.parameters() + 1
     }
 
     /// Whether values have this distribution at all; `smallest` of them in scaled units.
@@ -93,21 +108,20 @@ impl Emission {
         }
     }
 
-    /// Parameters `[windows, values]` from what a net gives, `[windows, values, outputs]`, the value
-    /// before each, and what is typical of the windows.
+    /// Parameters `[windows, values]` from what a net gives, `[windows, values, outputs]`, what is
+    /// near to each, and what is typical of the windows.
     pub(crate) fn parameters(
         &self,
         raw: &Tensor,
-        before: &Tensor,
+        near: &Near<'_>,
         typical: &Tensor,
     ) -> Vec<Tensor> {
-        let origin = match self.unit {
-            Unit::Scaled => before.shallow_clone(),
-            Unit::Share { .. } => self.own(before).logit(NEAR),
-            Unit::Count { .. } => softplus_of(&(self.own(before) / typical).clamp_min(NEAR)),
-        };
-        let mean = raw.select(-1, 0) + origin;
-        let others = raw.narrow(-1, 1, self.outputs() - 1);
+        let parameters = self.distribution.parameters();
+        let origin = |value| self.origin(value, typical);
+        let kept = (raw.select(-1, parameters) + KEPT).sigmoid();
+        let apart = origin(near.before) - origin(near.usual_before);
+        let mean = raw.select(-1, 0) + origin(near.usual) + kept * apart;
+        let others = raw.narrow(-1, 1, parameters - 1);
         let raw = Tensor::cat(&[mean.unsqueeze(-1), others], -1);
         let mut parameters = self.distribution.link(&raw);
         if let Unit::Count { .. } = self.unit {
@@ -115,6 +129,15 @@ impl Emission {
             parameters[1] = &parameters[1] / typical.sqrt();
         }
         parameters
+    }
+
+    /// The number of a net of which the mean is this value.
+    fn origin(&self, value: &Tensor, typical: &Tensor) -> Tensor {
+        match self.unit {
+            Unit::Scaled => value.shallow_clone(),
+            Unit::Share { .. } => self.own(value).logit(NEAR),
+            Unit::Count { .. } => softplus_of(&(self.own(value) / typical).clamp_min(NEAR)),
+        }
     }
 
     /// Of values in scaled units.
@@ -198,7 +221,7 @@ mod tests {
 
     /// Counts 0, 4, 10 and 50, scaled in every way.
     #[test]
-    fn a_net_of_zeros_goes_on() {
+    fn a_net_of_zeros_stays_at_the_usual() {
         let counts = [0.0, 4.0, 10.0, 50.0];
         for scaling in [Scaling::None, Scaling::Standard, Scaling::Log1p] {
             let scaler = Scaler::fit(scaling, &counts).unwrap();
@@ -231,7 +254,33 @@ mod tests {
         let shape = [1, before.size()[1], emission.outputs()];
         let raw = Tensor::zeros(shape, (Kind::Float, before.device()));
         let typical = emission.typical(before);
-        emission.mean(&emission.parameters(&raw, before, &typical))
+        emission.mean(&emission.parameters(&raw, &steady(before), &typical))
+    }
+
+    /// Where the value before was the usual one, and still is.
+    fn steady(value: &Tensor) -> Near<'_> {
+        Near {
+            before: value,
+            usual_before: value,
+            usual: value,
+        }
+    }
+
+    /// From 3 above the usual: a share of it is kept, and all of it where the net is sure.
+    #[test]
+    fn a_net_of_zeros_comes_back_to_the_usual() {
+        let emission = emission(Wanted::Gaussian, Bounds::default(), Scaler::IDENTITY);
+        let of = |value: f32| Tensor::from_slice(&[value]).view([1, 1]);
+        let near = Near {
+            before: &of(13.0),
+            usual_before: &of(10.0),
+            usual: &of(20.0),
+        };
+        for (gate, kept) in [(0.0, 0.880_797), (-1e3, 0.0), (1e3, 1.0)] {
+            let raw = Tensor::from_slice(&[0.5_f32, 0.0, gate]).view([1, 1, 3]);
+            let parameters = emission.parameters(&raw, &near, &of(1.0));
+            close(&emission.mean(&parameters), &[20.5 + 3.0 * kept]);
+        }
     }
 
     #[test]
@@ -256,8 +305,8 @@ mod tests {
             let emission = emission(Wanted::NegativeBinomial, Bounds::default(), scaler);
             let typical = emission.typical(&truth);
             close(&typical, &[4.0]);
-            let raw = Tensor::ones([1, 4, 2], (Kind::Float, truth.device()));
-            let parameters = emission.parameters(&raw, &truth, &typical);
+            let raw = Tensor::ones([1, 4, 3], (Kind::Float, truth.device()));
+            let parameters = emission.parameters(&raw, &steady(&truth), &typical);
             let log = emission.log_likelihood(&parameters, &truth);
             Vec::<f64>::try_from(log.to_kind(Kind::Double).reshape([-1])).unwrap()
         };
@@ -284,7 +333,8 @@ mod tests {
                 (Kind::Float, tch::Device::Cpu),
             );
             let raw = Tensor::zeros([1, 500, emission.outputs()], (Kind::Float, before.device()));
-            let parameters = emission.parameters(&raw, &before, &emission.typical(&before));
+            let parameters =
+                emission.parameters(&raw, &steady(&before), &emission.typical(&before));
             let sample = emission.sample(&parameters, &mut Draws::new(0, [1]));
             let sample: Vec<f64> = Vec::<f32>::try_from(sample.reshape([-1]))
                 .unwrap()
