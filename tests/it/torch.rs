@@ -201,7 +201,7 @@ fn long_training() -> Sandbox {
     sandbox.edit(
         "params.yaml",
         "epochs: 2",
-        "epochs: 40, checkpoint_minutes: 0",
+        "epochs: 80, checkpoint_minutes: 0, patience: 80",
     );
     sandbox.run(&["run", "prepare"]).ok();
     sandbox

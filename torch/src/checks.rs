@@ -141,7 +141,7 @@ fn step_on(architecture: Box<dyn Architecture>, columns: &[&dyn Fn(usize) -> f32
     let columns = (0..columns.len()).map(column).collect();
     let frame = Frame::single(0, Step::HOUR, columns, values);
     let (lookback, horizon) = (shape.lookback, shape.horizon);
-    let windows = Windows::new(&frame, lookback, horizon, &[], Device::Cpu).unwrap();
+    let windows = Windows::new(&frame, lookback, horizon, &[], Device::Cpu);
     let issues: Vec<usize> = (lookback as usize - 1..ROWS - horizon as usize).collect();
     let (train, validation) = issues.split_at(issues.len() / 2);
     let constants = architecture.solve(&windows, train, validation).unwrap();

@@ -69,16 +69,19 @@ impl Link {
         }
     }
 
-    /// Element by element.
+    /// Element by element; one bound after the other, since the difference of two large numbers would
+    /// not keep their order.
     pub(crate) fn apply(&self, x: Tensor) -> Tensor {
-        let above = |bound: f64| ((&x - bound) / self.softness).softplus() * self.softness;
-        match (self.lower, self.upper) {
-            (None, None) => x,
-            // Rounding alone could leave the bounds, so it is cut in the end.
-            (Some(lower), None) => (above(lower) + lower).clamp_min(lower),
-            (None, Some(upper)) => (&x - above(upper)).clamp_max(upper),
-            (Some(lower), Some(upper)) => (above(lower) - above(upper) + lower).clamp(lower, upper),
+        let softness = self.softness;
+        let mut x = x;
+        if let Some(lower) = self.lower {
+            x = ((x - lower) / softness).softplus() * softness + lower;
         }
+        if let Some(upper) = self.upper {
+            x = ((x - upper) / -softness).softplus() * -softness + upper;
+        }
+        // The second bound, and rounding, can move a value beyond the first by a trifle.
+        self.cut(&x)
     }
 }
 
