@@ -15,6 +15,7 @@ use krammerti::params::TrainParams;
 use tch::{Device, Kind, Tensor};
 
 use crate::diagnosis;
+use crate::fused;
 use crate::loss::Loss;
 use crate::net::{Architecture, Batch, Net, Pass, Tensors};
 use crate::optimizer::{self, AdamW};
@@ -95,6 +96,9 @@ impl<'a> Trainer<'a> {
         machine: Machine,
         batch: usize,
     ) -> Result<Self> {
+        if machine.device == Device::Cpu {
+            fused::keep_memory();
+        }
         let params = task.train_params;
         let shape = architecture.shape();
         let (lookback, horizon) = (shape.lookback, shape.horizon);

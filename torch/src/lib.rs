@@ -6,7 +6,7 @@
 //! ```text
 //! family ─▶ device                      where tensors live
 //!        ─▶ fit ─▶ net                  what every kind has in common
-//!              ─▶ recurrent, segrnn,    the kinds         ─▶ layers, linear_path
+//!              ─▶ recurrent, segrnn,    the kinds         ─▶ layers ─▶ fused, linear_path
 //!                 dlinear, deepar                          ─▶ emission, distribution, draws
 //!              ─▶ parameters, link, windows               what they read and stay within
 //!              ─▶ loss, schedule, optimizer, progress, diagnosis
@@ -33,6 +33,7 @@ mod entry;
 mod family;
 mod fit;
 mod forecaster;
+mod fused;
 #[cfg(test)]
 mod golden;
 mod guard;
