@@ -10,8 +10,8 @@ once the optimiser has made one step, then a line an epoch with the seconds that
     memory   the series lies on the device; windows are gathered by as_strided and index_select
 
 Nets are those of torch/src, layer for layer, by PyTorch's own modules and its fused AdamW. What is
-left out, to PyTorch's advantage: the least squares of the linear path before a training (its
-weights are zeros here, and multiplied all the same) and the running average of weights.
+left out, to PyTorch's advantage: the linear path (krammerti solves it before a training and adds
+what it gives to each window), and the running average of weights.
 """
 
 import dataclasses
@@ -65,7 +65,7 @@ class Spec:
 
 
 class Recurrent(nn.Module):
-    """torch/src/lstm.rs with one member, no noise and no quantiles; also with GRU cells."""
+    """torch/src/recurrent.rs with one member, no noise and no quantiles; also with GRU cells."""
 
     def __init__(self, spec):
         super().__init__()
@@ -80,36 +80,20 @@ class Recurrent(nn.Module):
         self.future = nn.Linear(spec.known, hidden, bias=False)
         self.mix = nn.Linear(hidden, hidden)
         self.out = nn.Linear(hidden, 1)
-        self.changes = [rows for rows in (1, 3) if rows < spec.lookback]
-        factors = spec.known + spec.known * (spec.known + 1) // 2
-        features = 1 + columns * (1 + factors + len(self.changes))
-        self.register_buffer("linear", torch.zeros(features, spec.horizon))
         self.register_buffer("spread", torch.ones(spec.horizon))
 
     def forward(self, past, future, _):
         spec = self.spec
         last = past[:, -1:, 0]
         rows = torch.cat([past, past[:, :, :1] - last.unsqueeze(2)], 2)
-        # A recurrent step reads the mean of a segment, also where it is a single row.
-        segments = rows.unflatten(1, (-1, spec.segment)).mean(2)
+        segments = rows if spec.segment == 1 else rows.unflatten(1, (-1, spec.segment)).mean(2)
         _, state = self.cell(torch.relu(self.embed(segments)))
         hidden = state[0] if spec.kind == "lstm" else state
         recent = past[:, -min(RECENT_ROWS, spec.lookback) :].flatten(1)
         state = self.state(torch.cat([hidden[-1], recent], 1))
         lead = torch.relu(state.unsqueeze(1) + self.lead + self.future(future))
         raw = self.out(torch.relu(self.mix(lead))).squeeze(2)
-        base = last + self.features(past, future, last) @ self.linear
-        return base + raw * self.spread
-
-    def features(self, past, future, last):
-        """Of the linear path: the last row, its products with what is known of the next one and
-        with the products of that in pairs, and what has changed until it."""
-        row, known = past[:, -1], future[:, 0]
-        pairs = [known[:, i : i + 1] * known[:, i:] for i in range(known.shape[1])]
-        factors = torch.cat([known, *pairs], 1)
-        products = (row.unsqueeze(2) * factors.unsqueeze(1)).flatten(1)
-        changes = [row - past[:, -1 - rows] for rows in self.changes]
-        return torch.cat([torch.ones_like(last), row, products, *changes], 1)
+        return last + raw * self.spread
 
 
 class SegRnn(nn.Module):

@@ -3,8 +3,9 @@
 //! A window is a lookback and the horizon after it, named by its *issue row*: the last row of the
 //! lookback. No window crosses a border between parts or from one series to the next, and none
 //! touches a missing value. With `history` the lookback alone may reach into the part before: it
-//! was observed by then, and published comparisons count these windows too. The borders are times, the same for every series: a model that is
-//! trained on one station must not have seen the future of another one.
+//! was observed by then, and published comparisons count these windows too. The borders are times,
+//! the same for every series: a model that is trained on one station must not have seen the future
+//! of another one.
 
 use std::ops::Range;
 

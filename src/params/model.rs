@@ -495,3 +495,75 @@ impl ModelParams {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn checked(text: &str) -> Result<ModelParams, Invalid> {
+        let raw: Raw = serde_yaml::from_str(text).expect("as it is written");
+        check(&raw)
+    }
+
+    #[test]
+    fn every_kind_has_its_defaults() {
+        for (kind, net) in [("persistence", false), ("ridge", false)]
+            .into_iter()
+            .chain(NETS.map(|kind| (kind, true)))
+        {
+            let model = checked(&format!("{{kind: {kind}, lookback: 48, horizon: 6}}"));
+            let model = model.expect(kind);
+            assert_eq!((model.kind(), model.is_net()), (kind, net));
+            let json = serde_json::to_string(&model).expect("JSON");
+            assert_eq!(
+                serde_json::from_str::<ModelParams>(&json).expect(kind),
+                model
+            );
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_is_told_by_its_key() {
+        let told = |rest: &str| {
+            let text = format!("{{lookback: 48, horizon: 6, {rest}}}");
+            checked(&text).expect_err(rest).to_string()
+        };
+        let cases = [
+            (
+                "kind: lstm, bounds: {lower: 2, upper: 1}",
+                "lower below upper",
+            ),
+            (
+                "kind: gru, bounds: {lower: .inf}",
+                "model.bounds: expected finite",
+            ),
+            (
+                "kind: ridge, bounds: {lower: 0}",
+                "model.bounds: expected absent",
+            ),
+            (
+                "kind: segrnn, hidden: 7",
+                "model.hidden: expected an even number",
+            ),
+            (
+                "kind: segrnn, segment: 9",
+                "a divisor of model.lookback (48)",
+            ),
+            (
+                "kind: linear, kernel: 4",
+                "model.kernel: expected an odd number",
+            ),
+            ("kind: linear, hidden: 4", "model.hidden: expected absent"),
+            ("kind: deepar, season_rows: 49", "model.season_rows"),
+            ("kind: deepar, paths: 1", "model.paths"),
+            (
+                "kind: deepar, distribution: beta",
+                "between which distribution beta",
+            ),
+        ];
+        for (rest, expected) in cases {
+            let message = told(rest);
+            assert!(message.contains(expected), "{rest}: {message}");
+        }
+    }
+}

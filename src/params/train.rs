@@ -159,3 +159,43 @@ pub(super) fn check(Raw(raw): &Raw) -> Result<TrainParams, Invalid> {
     }
     Ok(raw.clone())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn checked(text: &str) -> Result<TrainParams, String> {
+        let raw: Raw = serde_yaml::from_str(text).map_err(|error| error.to_string())?;
+        check(&raw).map_err(|invalid| invalid.to_string())
+    }
+
+    #[test]
+    fn a_schedule_is_one_of_its_kinds() {
+        let schedule = |text: &str| checked(&format!("{{schedule: {text}}}"));
+        assert_eq!(checked("{}").unwrap(), TrainParams::default());
+        let step = schedule("{kind: step, after: 3, factor: 0.8}").unwrap();
+        let expected = Schedule::Step {
+            after: 3,
+            factor: 0.8,
+        };
+        assert_eq!(step.schedule, expected);
+        for (text, expected) in [
+            ("{kind: step, after: 3, factor: 0}", "train.schedule.factor"),
+            (
+                "{kind: step, after: 3, factor: .nan}",
+                "train.schedule.factor",
+            ),
+            ("{kind: step, after: 3}", "factor"),
+            ("{kind: stairs}", "stairs"),
+        ] {
+            let message = schedule(text).unwrap_err();
+            assert!(message.contains(expected), "{text}: {message}");
+        }
+        assert!(
+            checked("{average: -1}")
+                .unwrap_err()
+                .contains("train.average")
+        );
+        assert!(checked("{precision: float16}").is_err());
+    }
+}

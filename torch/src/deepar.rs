@@ -351,10 +351,8 @@ impl Architecture for Deepar {
     fn sketch(&self, tensors: &Tensors<'_>, inputs: &Inputs, _: &Tensor, pass: Pass) -> Forecast {
         let read = self.read(inputs);
         let mean = |parameters: &[Tensor]| self.emission.mean(parameters);
-        let members: Vec<Tensor> = tensors
-            .members()
-            .map(|taken| self.walk(&Member::take(self, taken), &read, 1, mean, pass))
-            .collect();
+        let members =
+            tensors.each(|taken| self.walk(&Member::take(self, taken), &read, 1, mean, pass));
         Forecast {
             mean: Tensor::cat(&members, 1).transpose(0, 1),
             quantiles: None,
@@ -374,20 +372,17 @@ impl Architecture for Deepar {
             usual_before: &usual(self.conditioning()),
             usual: &usual(self.conditioning() + 1),
         };
-        let losses: Vec<Tensor> = tensors
-            .members()
-            .map(|taken| {
-                let member = Member::take(self, taken);
-                let dropout = self.dropout;
-                let (top, _) = member.layers.forward(&steps, None, dropout, pass.training);
-                let top = top.narrow(1, self.conditioning(), horizon);
-                let raw = member.out.forward(&top.dropout(dropout, pass.training));
-                let raw = raw.to_kind(Kind::Float);
-                let parameters = self.emission.parameters(&raw, &near, &read.typical);
-                let log = self.emission.log_likelihood(&parameters, &batch.truth);
-                -log.mean(Kind::Float)
-            })
-            .collect();
+        let losses = tensors.each(|taken| {
+            let member = Member::take(self, taken);
+            let dropout = self.dropout;
+            let (top, _) = member.layers.forward(&steps, None, dropout, pass.training);
+            let top = top.narrow(1, self.conditioning(), horizon);
+            let raw = member.out.forward(&top.dropout(dropout, pass.training));
+            let raw = raw.to_kind(Kind::Float);
+            let parameters = self.emission.parameters(&raw, &near, &read.typical);
+            let log = self.emission.log_likelihood(&parameters, &batch.truth);
+            -log.mean(Kind::Float)
+        });
         Tensor::stack(&losses, 0).mean(Kind::Float)
     }
 

@@ -177,9 +177,8 @@ fn draw_log_gamma(shape: f64, rng: &mut ValueRng) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
+    use crate::golden;
     use tch::Device;
 
     const ALL: [Distribution; 4] = [
@@ -190,17 +189,6 @@ mod tests {
     ];
     const SAMPLES: i64 = 20_000;
 
-    /// A table of `torch.distributions`, by `scripts/golden-nets.py`.
-    fn golden(key: &str) -> Tensor {
-        let json = include_str!("../tests/golden.json");
-        let all: BTreeMap<String, Vec<f64>> = serde_json::from_str(json).unwrap();
-        let shape: Vec<i64> = all[&format!("{key}.shape")]
-            .iter()
-            .map(|&length| length as i64)
-            .collect();
-        Tensor::from_slice(&all[key]).view(&shape[..])
-    }
-
     #[test]
     fn likelihood_and_mean_of_pytorch() {
         // Where the table has the parameters; the last column is the truth.
@@ -210,17 +198,17 @@ mod tests {
             (Distribution::NegativeBinomial, "negative_binomial", &[0, 1]),
             (Distribution::Beta, "beta", &[0, 1]),
         ] {
-            let points = golden(&format!("{name}.points"));
+            let points = golden::tensor(&format!("{name}.points"));
             let parameters: Vec<Tensor> = columns
                 .iter()
                 .map(|&column| points.select(1, column))
                 .collect();
             let log = distribution.log_likelihood(&parameters, &points.select(1, -1));
-            let expected = golden(&format!("{name}.log_prob"));
+            let expected = golden::tensor(&format!("{name}.log_prob"));
             let worst = (log - expected).abs().max().double_value(&[]);
             assert!(worst < 1e-9, "{name}: {worst}");
             let mean = distribution.mean(&parameters);
-            let worst = (mean - golden(&format!("{name}.mean"))).abs().max();
+            let worst = (mean - golden::tensor(&format!("{name}.mean"))).abs().max();
             assert!(worst.double_value(&[]) < 1e-9, "{name}");
         }
     }

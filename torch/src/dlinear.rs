@@ -6,7 +6,7 @@
 //! enter by their last row, columns known in the future by their values at the lead.
 
 use krammerti::params::LinearParams;
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 use crate::layers::Dense;
 use crate::net::{Architecture, Forecast, Pass, Shape, Taken, Tensors};
@@ -112,10 +112,7 @@ impl Architecture for Linear {
             row: pass.cast(&row),
             future: pass.cast(&inputs.future),
         };
-        let raw: Vec<Tensor> = tensors
-            .members()
-            .map(|taken| self.member(taken, &read).to_kind(Kind::Float))
-            .collect();
+        let raw = tensors.each(|taken| self.member(taken, &read));
         self.shape.forecast(&raw, base, None)
     }
 }
@@ -126,7 +123,7 @@ mod tests {
     use crate::checks::{assert_gradient, assert_net_gradient, shape, stands_degenerate_data};
     use crate::golden;
     use crate::net::Net;
-    use tch::Device;
+    use tch::{Device, Kind};
 
     /// PyTorch's names, in the order of the specs; the remainder is the seasonal part of the paper.
     const KEYS: [&str; 4] = [

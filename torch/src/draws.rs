@@ -1,7 +1,7 @@
 //! The randomness of sample paths, and what paths say together.
 //!
 //! A forecast of a window is the same whichever windows are forecast beside it, so each window has
-//! a stream of random numbers of its own: `ChaCha8` with the model's seed as key and the window's
+//! a stream of random numbers of its own: `ChaCha8` with the number of the member as key and the window's
 //! identity as nonce. The stream gives each value one number, from which a small generator of the
 //! value's own goes on. How many numbers a value consumes depends on its parameters where values
 //! are drawn by rejection, and parameters may differ in their last bit between one batch and

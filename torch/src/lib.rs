@@ -6,8 +6,9 @@
 //! ```text
 //! family ─▶ device                      where tensors live
 //!        ─▶ fit ─▶ net                  what every kind has in common
-//!              ─▶ recurrent, segrnn,    the kinds         ─▶ layers ─▶ fused, linear_path
-//!                 dlinear, deepar                          ─▶ emission, distribution, draws
+//!              ─▶ recurrent, segrnn,    the kinds         ─▶ layers ─▶ fused ─▶ cpp/recurrent.cpp
+//!                 dlinear, deepar                         ─▶ linear_path
+//!                                                         ─▶ emission, distribution, draws
 //!              ─▶ parameters, link, windows               what they read and stay within
 //!              ─▶ loss, schedule, optimizer, progress, diagnosis
 //!        ─▶ forecaster, weights

@@ -1,8 +1,9 @@
 //! What a training makes small.
 //!
 //! Errors are measured in units of the lead: how far the truth lies from what a forecast begins
-//! with, taken to a power; in scaled units where a kind of net does not know it. With the power 1 every lead counts the same, and the far ones, where most of the error of a
-//! forecast lies, are neglected; with 0 the near ones do not count at all.
+//! with, taken to a power; in scaled units where a kind of net does not know it. With the power 1
+//! every lead counts the same, and the far ones, where most of the error of a forecast lies, are
+//! neglected; with 0 the near ones do not count at all.
 
 use krammerti::params::PointLoss;
 use tch::{Kind, Reduction, Tensor};

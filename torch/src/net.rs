@@ -148,6 +148,11 @@ impl Tensors<'_> {
     pub(crate) fn members(&self) -> impl Iterator<Item = Taken<'_>> {
         self.members.iter().map(|member| Taken(member.iter()))
     }
+
+    /// What each member makes of its parameters.
+    pub(crate) fn each(&self, make: impl FnMut(Taken<'_>) -> Tensor) -> Vec<Tensor> {
+        self.members().map(make).collect()
+    }
 }
 
 impl<'a> Taken<'a> {
@@ -165,6 +170,8 @@ pub(crate) struct Net {
     pub(crate) architecture: Box<dyn Architecture>,
     pub(crate) parameters: Parameters,
     pub(crate) constants: Vec<Tensor>,
+    /// How many parameters a member has.
+    each: usize,
 }
 
 impl Net {
@@ -178,6 +185,7 @@ impl Net {
         let parameters = Parameters::zeros(specs(&*architecture), device);
         parameters.draw(rng);
         Self {
+            each: architecture.member_specs().len(),
             architecture,
             parameters,
             constants,
@@ -193,19 +201,19 @@ impl Net {
                 .into_iter()
                 .map(|(_, shape)| Tensor::zeros(shape, (Kind::Float, device)))
                 .collect(),
+            each: architecture.member_specs().len(),
             architecture,
         }
     }
 
     /// What a pass reads, in the numbers of its body.
     pub(crate) fn tensors(&self, pass: Pass) -> Tensors<'_> {
-        let each = self.architecture.member_specs().len().max(1);
         let cast = |view: &Tensor| pass.cast(view);
         Tensors {
             members: self
                 .parameters
                 .views()
-                .chunks(each)
+                .chunks(self.each)
                 .map(|member| member.iter().map(cast).collect())
                 .collect(),
             constants: &self.constants,

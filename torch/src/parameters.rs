@@ -112,7 +112,8 @@ impl Parameters {
         self.flat.shallow_clone().copy_(flat);
     }
 
-    /// Gradients of a loss, laid out as [`Self::flat`] is. A parameter without influence has 0.
+    /// Gradients of a loss, which every parameter must have an influence on, laid out as
+    /// [`Self::flat`] is.
     pub(crate) fn gradient(&self, loss: &Tensor) -> Tensor {
         let gradients = Tensor::run_backward(&[loss], &self.views, false, false);
         let _no_grad = tch::no_grad_guard();

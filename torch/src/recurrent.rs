@@ -181,10 +181,7 @@ impl Architecture for Recurrent {
         pass: Pass,
     ) -> Forecast {
         let read = self.read(inputs).cast(pass);
-        let raw: Vec<Tensor> = tensors
-            .members()
-            .map(|taken| self.member(taken, &read, pass))
-            .collect();
+        let raw = tensors.each(|taken| self.member(taken, &read, pass));
         self.shape.forecast(&raw, base, Some(&tensors.constants[1]))
     }
 }

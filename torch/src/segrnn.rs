@@ -172,10 +172,7 @@ impl Architecture for Segrnn {
             series: inputs.series.as_ref().map(Tensor::shallow_clone),
             future: (self.shape.future > 0).then(|| pass.cast(&self.future(inputs))),
         };
-        let raw: Vec<Tensor> = tensors
-            .members()
-            .map(|taken| self.member(taken, &read, pass))
-            .collect();
+        let raw = tensors.each(|taken| self.member(taken, &read, pass));
         self.shape.forecast(&raw, base, None)
     }
 }
