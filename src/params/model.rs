@@ -214,7 +214,11 @@ fn check_quantiles(levels: &[f64]) -> Result<(), Invalid> {
 
 fn check_bounds(bounds: Bounds, architecture: &Architecture) -> Result<(), Invalid> {
     let finite = |bound: Option<f64>| bound.is_none_or(f64::is_finite);
-    let told = format!("{:?} to {:?}", bounds.lower, bounds.upper);
+    let told = |name: &str, bound: Option<f64>| match bound {
+        Some(bound) => format!("{name} {bound}"),
+        None => format!("no {name}"),
+    };
+    let told = [told("lower", bounds.lower), told("upper", bounds.upper)].join(", ");
     let ordered = match (bounds.lower, bounds.upper) {
         (Some(lower), Some(upper)) => lower < upper,
         _ => true,
@@ -535,7 +539,7 @@ mod tests {
             ),
             (
                 "kind: gru, bounds: {lower: .inf}",
-                "model.bounds: expected finite",
+                "found lower inf, no upper",
             ),
             (
                 "kind: ridge, bounds: {lower: 0}",

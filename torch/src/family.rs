@@ -1,7 +1,5 @@
 //! The families of nets: the border between krammerti's traits and the nets.
 
-use std::sync::{Mutex, PoisonError};
-
 use anyhow::{Result, bail, ensure};
 use krammerti::event::Event;
 use krammerti::model::{Family, FitTask, Fitted, Forecaster, LoadTask, Monitor, Weights};
@@ -13,6 +11,7 @@ use crate::diagnosis::{OutOfMemory, is_of_memory, memory_asked};
 use crate::dlinear::Linear;
 use crate::fit::{self, Machine, Unfit};
 use crate::forecaster::NetForecaster;
+use crate::generator::Generator;
 use crate::guard::{TorchError, guarded};
 use crate::layers::Cell;
 use crate::net::{Architecture, Shape};
@@ -20,10 +19,6 @@ use crate::progress::Progress;
 use crate::recurrent::Recurrent;
 use crate::segrnn::Segrnn;
 use crate::{device, weights};
-
-/// One fit at a time in a process: dropout and noise draw from torch's generator, which is one for
-/// the process, and a fit must not depend on what runs beside it.
-static FITTING: Mutex<()> = Mutex::new(());
 
 /// One kind of net; they differ in nothing but their architecture.
 pub(crate) struct Nets(pub(crate) &'static str);
@@ -55,7 +50,8 @@ impl Family for Nets {
             !task.validation.is_empty(),
             "the validation part has no window"
         );
-        let _one_at_a_time = FITTING.lock().unwrap_or_else(PoisonError::into_inner);
+        // So there is one fit at a time in a process.
+        let generator = Generator::claim();
         let (device, why_not) = device::choose(task.train_params.device)?;
         device::use_threads(task.train_params.threads);
         if let Some(reason) = why_not {
@@ -66,6 +62,7 @@ impl Family for Nets {
         let machine = Machine {
             device,
             kind: device::kind(task.train_params.precision, device),
+            generator: &generator,
         };
         fit_in_memory(task, machine, monitor)
     }
@@ -82,7 +79,7 @@ impl Family for Nets {
 /// GPU has too little memory for them.
 fn fit_in_memory(
     task: &FitTask<'_>,
-    machine: Machine,
+    machine: Machine<'_>,
     monitor: &mut dyn Monitor,
 ) -> Result<Fitted> {
     let anew = FitTask {
@@ -127,7 +124,7 @@ fn too_large(error: anyhow::Error, device: Device, windows: usize) -> anyhow::Er
 
 fn fit_once(
     task: &FitTask<'_>,
-    machine: Machine,
+    machine: Machine<'_>,
     windows: usize,
     monitor: &mut dyn Monitor,
 ) -> Result<Fitted> {

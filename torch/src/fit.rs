@@ -16,6 +16,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::diagnosis;
 use crate::fused;
+use crate::generator::Generator;
 use crate::loss::Loss;
 use crate::net::{Architecture, Batch, Net, Pass, Tensors};
 use crate::optimizer::{self, AdamW};
@@ -36,11 +37,12 @@ const MOST_BASES: usize = 1 << 29;
 #[error("the kept checkpoint is not used, the training begins anew: {0}")]
 pub(crate) struct Unfit(String);
 
-/// Where and in which numbers a net is trained.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Machine {
+/// Where, in which numbers and with whose randomness a net is trained.
+#[derive(Clone, Copy)]
+pub(crate) struct Machine<'a> {
     pub(crate) device: Device,
     pub(crate) kind: Kind,
+    pub(crate) generator: &'a Generator,
 }
 
 /// Trains a net in steps of so many windows; gives it back with its best weights, and what happened.
@@ -48,7 +50,7 @@ pub(crate) fn fit(
     task: &FitTask<'_>,
     architecture: Box<dyn Architecture>,
     series: &[String],
-    machine: Machine,
+    machine: Machine<'_>,
     windows: usize,
     monitor: &mut dyn Monitor,
 ) -> Result<(Net, Vec<Epoch>)> {
@@ -75,6 +77,7 @@ struct Trainer<'a> {
     params: &'a TrainParams,
     windows: Windows,
     pass: Pass,
+    generator: &'a Generator,
     net: Net,
     loss: Loss,
     optimizer: AdamW,
@@ -93,7 +96,7 @@ impl<'a> Trainer<'a> {
         task: &'a FitTask<'a>,
         architecture: Box<dyn Architecture>,
         series: &[String],
-        machine: Machine,
+        machine: Machine<'a>,
         batch: usize,
     ) -> Result<Self> {
         if machine.device == Device::Cpu {
@@ -123,6 +126,7 @@ impl<'a> Trainer<'a> {
                 training: true,
                 kind: machine.kind,
             },
+            generator: machine.generator,
             loss,
             optimizer: AdamW::new(flat, params.weight_decay),
             schedule: Schedule::new(
@@ -329,7 +333,8 @@ impl<'a> Trainer<'a> {
     /// One step of the optimiser; gives back the loss before it.
     fn step(&mut self, issues: &Tensor) -> Tensor {
         if self.net.architecture.draws() {
-            progress::seed_step(self.params.seed, self.progress.steps);
+            let generator = self.generator;
+            generator.seed_step(self.params.seed, self.progress.steps);
         }
         let batch = self.batch(issues);
         let architecture = &*self.net.architecture;

@@ -10,7 +10,7 @@
 //!                 dlinear, deepar                         ─▶ linear_path
 //!                                                         ─▶ emission, distribution, draws
 //!              ─▶ parameters, link, windows               what they read and stay within
-//!              ─▶ loss, schedule, optimizer, progress, diagnosis
+//!              ─▶ loss, schedule, optimizer, progress, generator, diagnosis
 //!        ─▶ forecaster, weights
 //! ```
 //!
@@ -35,6 +35,7 @@ mod family;
 mod fit;
 mod forecaster;
 mod fused;
+mod generator;
 #[cfg(test)]
 mod golden;
 mod guard;

@@ -127,19 +127,6 @@ pub(crate) fn order(windows: &[usize], seed: u64, epoch: usize) -> Vec<usize> {
     order
 }
 
-/// Makes the draws of torch's own generator, for dropout and noise, those of one step.
-pub(crate) fn seed_step(seed: u64, step: usize) {
-    // SplitMix64: neighbouring steps have unrelated streams.
-    let mut mixed = seed.wrapping_add(
-        (step as u64)
-            .wrapping_add(1)
-            .wrapping_mul(0x9e37_79b9_7f4a_7c15),
-    );
-    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    tch::manual_seed((mixed ^ (mixed >> 31)) as i64);
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
