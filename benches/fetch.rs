@@ -13,12 +13,8 @@ use divan::counter::BytesCount;
 use krammerti::params::{Params, ParamsFile};
 use krammerti::source::{Asked, Fetched, source};
 use krammerti::time::{format_utc, parse_time};
+use krammerti_test_server::{Reply, Server};
 use serde_json::Value;
-use server::{Reply, Server};
-
-#[path = "../tests/it/server.rs"]
-#[allow(dead_code, reason = "the end-to-end tests use all of it")]
-mod server;
 
 /// A real answer, of which longer ones are made.
 const RECORDED: &str = include_str!("../tests/data/open-meteo-calais-2024-06.json");

@@ -5,7 +5,7 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::PathBuf;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{FlockOperation, flock};
 use serde::Serialize;
@@ -77,20 +77,39 @@ impl Journal {
 
 /// The name of a run that starts now: sorts by time, and two runs at once differ.
 pub fn run_name() -> String {
-    let time = format_utc(now()).replace(['-', ':'], "").replace('Z', "");
-    format!("{time}-{}", std::process::id())
+    name_at(since_1970(), std::process::id())
+}
+
+fn name_at(since_1970: Duration, process: u32) -> String {
+    let time = format_utc(since_1970.as_secs() as i64).replace(['-', ':'], "");
+    let micros = since_1970.subsec_micros();
+    format!("{}.{micros:06}-{process}", time.trim_end_matches('Z'))
 }
 
 /// Seconds since 1970.
 pub(super) fn now() -> i64 {
+    since_1970().as_secs() as i64
+}
+
+fn since_1970() -> Duration {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs() as i64)
+        .unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_sort_by_time_whatever_the_process() {
+        let at = |millis: u64| Duration::from_millis(1_700_000_000_000 + millis);
+        let first = name_at(at(50), 9_999);
+        assert_eq!(first, "20231114T221320.050000-9999");
+        assert!(first < name_at(at(51), 10_000) && first < name_at(at(1000), 1));
+        // As they were before they had fractions.
+        assert!("20231114T221320-9999" < first.as_str());
+    }
 
     fn finished(outcome: Outcome) -> Event {
         Event::StageFinished {

@@ -10,7 +10,7 @@ use crate::sandbox::{Ran, Sandbox};
 /// Times, durations, digests and runs are others each time.
 const FILTERS: [(&str, &str); 5] = [
     (r"\(UTC\) +ended +took ", "(UTC)  ended  took "),
-    (r"\d{8}T\d{6}-\d+", "RUN"),
+    (r"\d{8}T\d{6}\.\d{6}-\d+", "RUN"),
     (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "TIME"),
     (r" +\d+(\.\d)? (ms|s)\b", " TOOK"),
     (r"\b[0-9a-f]{8}\b", "DIGEST"),

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::sandbox::{Ran, Sandbox};
-use crate::server::{Asked, Reply, Server};
+use krammerti_test_server::{Asked, Reply, Server};
 
 const TOKEN: &str = "t0ken-that-nobody-may-see";
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use serde_json::{Value, json};
 
 use crate::sandbox::{Ran, Sandbox, wait_until};
-use crate::server::{Asked, Reply, Server};
+use krammerti_test_server::{Asked, Reply, Server};
 
 const HOUR: i64 = 3600;
 const DAY: i64 = 24 * HOUR;

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use serde_json::{Value, json};
 
 use crate::sandbox::{Ran, Sandbox, wait_until};
-use crate::server::{Asked, Reply, Server};
+use krammerti_test_server::{Asked, Reply, Server};
 
 const TOKEN: &str = "t0ken-that-nobody-may-see";
 

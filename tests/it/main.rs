@@ -20,8 +20,6 @@ mod pipeline;
 mod quality;
 mod readers;
 mod sandbox;
-#[allow(dead_code, reason = "the tests of the HTTP client use the rest of it")]
-mod server;
 mod signals;
 mod store;
 mod tidy;

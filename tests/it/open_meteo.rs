@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use crate::sandbox::Sandbox;
-use crate::server::{Asked, Reply, Server};
+use krammerti_test_server::{Asked, Reply, Server};
 
 /// What the archive once answered, by hours: 50 days of 2020.
 const SERIES: &str = include_str!("../data/calais-2020-50-days.csv");

@@ -11,7 +11,7 @@ use krammerti::source::{Asked, source};
 
 use crate::fuzz::{setting, watched};
 use crate::sandbox::{Dice, Sandbox};
-use crate::server::{Reply, Server};
+use krammerti_test_server::{Reply, Server};
 
 fn bundled(name: &str) -> Vec<u8> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use serde_json::json;
 
 use crate::sandbox::{Ran, Sandbox};
-use crate::server::{Asked, Reply, Server};
+use krammerti_test_server::{Asked, Reply, Server};
 
 /// With all that URLs and JSON write otherwise.
 const TOKEN: &str = "aB/c~*=+\"that&nobody-may-see";

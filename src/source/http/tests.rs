@@ -4,11 +4,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use super::*;
-use server::{Reply, Server};
-
-#[path = "../../../tests/it/server.rs"]
-#[allow(dead_code, reason = "the end-to-end tests use all of it")]
-mod server;
+use krammerti_test_server::{Asked, Reply, Server};
 
 /// Sunday 2001-09-09 01:46:40 UTC.
 const NOW: i64 = 1_000_000_000;
@@ -254,7 +250,7 @@ fn a_token_does_not_follow_to_another_host() {
         let answer = client.get(&ask(first.url("/")), &whole).unwrap();
         assert_eq!(answer.body, b"elsewhere.");
         let told: Vec<_> = first.asked();
-        let sent = |asked: &server::Asked| asked.header(name).map(|v| v.contains("s3cr3t"));
+        let sent = |asked: &Asked| asked.header(name).map(|v| v.contains("s3cr3t"));
         assert_eq!(told.iter().map(sent).collect::<Vec<_>>(), [Some(true); 2]);
         assert_eq!(other.asked().iter().map(sent).collect::<Vec<_>>(), [None]);
     }

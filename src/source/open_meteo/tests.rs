@@ -7,15 +7,7 @@ use super::*;
 use crate::data::{Column, Table, to_parquet};
 use crate::fs;
 use crate::params::{ForecastWanted, RequestLimits};
-use server::{Reply, Server};
-
-#[path = "../../../tests/it/server.rs"]
-#[allow(
-    dead_code,
-    clippy::duplicate_mod,
-    reason = "the end-to-end tests use all of it, those of the client a part of their own"
-)]
-mod server;
+use krammerti_test_server::{Reply, Server};
 
 const CALAIS: Place = Place {
     latitude: 50.93,

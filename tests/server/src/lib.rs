@@ -2,6 +2,8 @@
 //!
 //! It answers one connection after the other with what a closure gives, and ends with the value.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,25 +16,27 @@ const ENDLESS: u64 = 10_000_000_000;
 
 /// A request, as far as a test looks at it.
 #[derive(Clone, Debug)]
-pub(crate) struct Asked {
+pub struct Asked {
     /// GET or POST.
-    pub(crate) method: String,
+    pub method: String,
     /// Path and query; all of the URL where a proxy is asked.
-    pub(crate) path: String,
+    pub path: String,
     /// Header lines with names in small letters.
-    pub(crate) headers: Vec<String>,
+    pub headers: Vec<String>,
     /// What was sent along.
-    pub(crate) body: String,
+    pub body: String,
 }
 
 impl Asked {
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+    /// A header by its name in small letters.
+    pub fn header(&self, name: &str) -> Option<&str> {
         self.headers
             .iter()
             .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
     }
 
-    pub(crate) fn query(&self, name: &str) -> Option<&str> {
+    /// A parameter of the query, as it was sent.
+    pub fn query(&self, name: &str) -> Option<&str> {
         let (_, query) = self.path.split_once('?')?;
         query
             .split('&')
@@ -41,7 +45,8 @@ impl Asked {
 }
 
 /// What a server does with a request.
-pub(crate) enum Reply {
+#[derive(Debug)]
+pub enum Reply {
     /// Status, header lines, body; the length is right.
     Whole(u16, Vec<String>, Vec<u8>),
     /// Bytes as they are, then the end of the connection.
@@ -57,12 +62,15 @@ pub(crate) enum Reply {
 }
 
 impl Reply {
-    pub(crate) fn ok(body: &str) -> Self {
+    /// Status 200 and a body.
+    pub fn ok(body: &str) -> Self {
         Self::Whole(200, Vec::new(), body.into())
     }
 }
 
-pub(crate) struct Server {
+/// A server that runs until it is dropped.
+#[derive(Debug)]
+pub struct Server {
     address: SocketAddr,
     asked: Arc<Mutex<Vec<Asked>>>,
     ending: Arc<AtomicBool>,
@@ -71,7 +79,7 @@ pub(crate) struct Server {
 
 impl Server {
     /// Serves with a closure that gets the number of the request, from 0.
-    pub(crate) fn new(reply: impl Fn(usize, &Asked) -> Reply + Send + 'static) -> Self {
+    pub fn new(reply: impl Fn(usize, &Asked) -> Reply + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let (asked, ending) = (Arc::default(), Arc::new(AtomicBool::new(false)));
@@ -87,12 +95,13 @@ impl Server {
         }
     }
 
-    pub(crate) fn url(&self, path: &str) -> String {
+    /// The address of a path.
+    pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 
     /// What was asked until now.
-    pub(crate) fn asked(&self) -> Vec<Asked> {
+    pub fn asked(&self) -> Vec<Asked> {
         self.asked.lock().unwrap().clone()
     }
 }
