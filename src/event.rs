@@ -4,6 +4,8 @@
 //! them. A stage that runs as a child process sends its events as JSON lines, so the child needs
 //! no terminal and the parent needs no knowledge of models. This module must not know who reads.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 /// How a stage ended.
@@ -98,6 +100,15 @@ pub enum Event {
         /// The line.
         message: String,
     },
+    /// What a stage is built on, as far as it may move the last bits of its result. It goes into the
+    /// build record, not into an artifact.
+    BuiltOn {
+        /// The stage that says so, where one does.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        stage: Option<String>,
+        /// Name → value, such as `libtorch` → `2.11.0`.
+        facts: BTreeMap<String, String>,
+    },
     /// A result: a table, a forecast.
     Result {
         /// The stage that says so, where one does.
@@ -159,12 +170,19 @@ impl Event {
         if let Self::Progress { stage, .. }
         | Self::Note { stage, .. }
         | Self::Warning { stage, .. }
+        | Self::BuiltOn { stage, .. }
         | Self::Result { stage, .. } = &mut self
         {
             stage.get_or_insert_with(|| name.to_owned());
         }
         self
     }
+}
+
+/// What a stage is built on, on one line.
+pub fn on_one_line(facts: &BTreeMap<String, String>) -> String {
+    let facts = facts.iter().map(|(name, value)| format!("{name} {value}"));
+    facts.collect::<Vec<_>>().join(", ")
 }
 
 /// Receives events as they happen.

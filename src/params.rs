@@ -51,7 +51,7 @@ pub use source::requests::{RequestLimits, Token, TokenCarrier, TokenPlace};
 pub use source::times::{
     Ambiguous, Clock, Nonexistent, Notation, SourceTime, TimeFormat, TimeParts, TimePlace,
 };
-pub use train::{PointLoss, Precision, Schedule, TrainParams};
+pub use train::{PointLoss, Precision, SampleWeights, Schedule, TrainParams};
 
 /// Names that no column of a source can have, because the rows themselves are told by them.
 const RESERVED_COLUMNS: [&str; 3] = ["time", "series", "issue_time"];

@@ -15,4 +15,7 @@ pub struct Record {
     /// When the command ended, in seconds since 1970. Not known of records of older versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub built: Option<i64>,
+    /// What it was built on, name → value, as the command said: versions, device, threads.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub built_on: BTreeMap<String, String>,
 }

@@ -479,6 +479,7 @@ mod tests {
         Record {
             outputs: [("out".to_owned(), artifact)].into(),
             built: None,
+            built_on: BTreeMap::new(),
         }
     }
 
@@ -713,6 +714,7 @@ mod tests {
         let artifact = project.insert("out");
         let built = Record {
             built: Some(1_700_000_000),
+            built_on: [("threads".to_owned(), "2".to_owned())].into(),
             ..record(artifact)
         };
         let mut keys = [b"a", b"b", b"c"].map(|text| Digest::of(text));

@@ -13,7 +13,7 @@ use crate::pipeline::{Garbage, Workspace};
 /// Kept is what pipeline.lock needs, and what the last runs used. What went can be built again.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// How many of the last runs to keep, with their results, logs and failed tries.
+    /// How many of the last runs to keep, with their results, logs, failed tries and checkpoints.
     #[arg(long, value_name = "N", default_value_t = 10)]
     keep_runs: usize,
     /// Remove it.
@@ -47,6 +47,7 @@ fn as_json(garbage: &Garbage, deleted: bool) -> String {
         "records": garbage.records.len(),
         "runs": garbage.runs.len(),
         "failed": garbage.failed.len(),
+        "checkpoints": garbage.checkpoints.len(),
         "leftovers": garbage.leftovers.len(),
         "kept_objects": garbage.kept_objects,
         "kept_bytes": garbage.kept_bytes,
@@ -75,6 +76,11 @@ fn told(garbage: &Garbage, deleted: bool) -> String {
             Some(size(&garbage.failed)),
         ),
         (
+            "checkpoints of older trainings",
+            garbage.checkpoints.len(),
+            Some(size(&garbage.checkpoints)),
+        ),
+        (
             "files of killed runs",
             garbage.leftovers.len(),
             Some(size(&garbage.leftovers)),
@@ -82,7 +88,7 @@ fn told(garbage: &Garbage, deleted: bool) -> String {
     ];
     let row = |&(what, count, size): &(&str, usize, Option<u64>)| {
         let size = size.map(bytes).unwrap_or_default();
-        format!("{count:>8}  {what:<28}{size:>10}\n")
+        format!("{count:>8}  {what:<30}{size:>10}\n")
     };
     let rows: Vec<String> = rows.iter().filter(|row| row.1 > 0).map(row).collect();
     let (rows, all) = (rows.concat(), bytes(garbage.bytes()));

@@ -8,6 +8,7 @@ use super::Global;
 use super::project::Project;
 use super::text::{WIDTH, fit};
 use super::ui::Ui;
+use crate::event::on_one_line;
 use crate::ops;
 use crate::pipeline::{Lineage, LineageNode, LineageStage, LineageState, ProjectPath};
 
@@ -189,6 +190,9 @@ fn details(stage: &LineageStage, verbose: bool) -> Vec<String> {
             format!("{name} = {value}")
         }));
         lines.extend(stage.env.iter().map(|name| format!("${name}")));
+        if !stage.built_on.is_empty() {
+            lines.push(format!("on {}", on_one_line(&stage.built_on)));
+        }
     } else {
         lines.push(first);
         let counts = [

@@ -11,7 +11,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::Global;
 use super::error::Report;
-use crate::event::{Event, Observer, Outcome};
+use crate::event::{Event, Observer, Outcome, on_one_line};
 use crate::time::Span;
 
 /// The names of stages get a column of at least and at most so many characters; a longer name pushes
@@ -50,8 +50,8 @@ pub(super) struct Ui {
     column: usize,
     /// Stages that `when` leaves out.
     off: Vec<String>,
-    /// What was warned of; once is enough, however many stages it is about.
-    warned: BTreeSet<String>,
+    /// Warnings, and what stages are built on: once is enough, however many of them it is about.
+    told: BTreeSet<String>,
 }
 
 /// A stage whose command runs.
@@ -94,7 +94,7 @@ impl Ui {
             bars: MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10)),
             column: *COLUMN.start(),
             off: Vec::new(),
-            warned: BTreeSet::new(),
+            told: BTreeSet::new(),
         }
     }
 
@@ -221,6 +221,12 @@ impl Ui {
                 ..
             } => self.progress(&stage.unwrap_or_default(), done, total, &message),
             Event::Note { stage, message } => self.note(&stage.unwrap_or_default(), &message),
+            Event::BuiltOn { stage, facts } => {
+                let line = on_one_line(&facts);
+                if self.told.insert(line.clone()) {
+                    self.note(&stage.unwrap_or_default(), &line);
+                }
+            }
             Event::Warning { message, .. } => self.warn(message),
             Event::Result { text, .. } => self.print(&format!("\n{}\n\n", text.trim_end())),
             finished @ Event::RunFinished { .. } => self.recap(&finished),
@@ -354,12 +360,12 @@ impl Ui {
 
     /// Said once, also beside a bar.
     fn warn(&mut self, message: String) {
-        if !self.quiet && !self.warned.contains(&message) {
+        if !self.quiet && !self.told.contains(&message) {
             self.line(&format!(
                 "{} {message}",
                 self.paint(Colour::Yellow, "warning:")
             ));
-            self.warned.insert(message);
+            self.told.insert(message);
         }
     }
 

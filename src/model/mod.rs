@@ -62,6 +62,8 @@ pub struct FitTask<'a> {
     pub validation: &'a [usize],
     /// The rows of the training part in each series, which may be used for statistics of the past.
     pub train_rows: &'a [Range<usize>],
+    /// How much each window of `train` counts, 1 on average; all the same where there are none.
+    pub sample_weights: Option<&'a [f32]>,
     /// Kind, shape and size of the model.
     pub model: &'a ModelParams,
     /// How to train it.

@@ -272,6 +272,7 @@ pub(super) mod testing {
             train: &windows(0, train_rows),
             validation: &windows(train_rows, frame.rows()),
             train_rows: std::slice::from_ref(&train_part),
+            sample_weights: None,
             model,
             train_params: &train_params,
             target: Scaler::IDENTITY,

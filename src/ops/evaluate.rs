@@ -11,7 +11,7 @@ use crate::eval::{CoverageSums, ErrorSums, LeadScores, ModelScores, PinballSums,
 use crate::event::{Event, Observer};
 use crate::fs::StagedFolder;
 use crate::model::{Epoch, Forecaster, Monitor, Predictions};
-use crate::params::TrainParams;
+use crate::params::{SampleWeights, TrainParams};
 use crate::report::{self, Curve};
 
 /// The model is not as much better than a baseline as `evaluate.minimum_skill` asks.
@@ -44,6 +44,7 @@ pub fn evaluate(mut context: Context<'_>) -> Result<()> {
     // Baselines are solved at once, on every window; of `train` nothing else touches them.
     let train_params = TrainParams {
         stride: 1,
+        sample_weights: SampleWeights::default(),
         ..context.params.train.clone()
     };
     let mut baselines = BTreeMap::new();

@@ -17,6 +17,7 @@ mod predict;
 mod prepare;
 mod quality;
 mod run;
+mod sample_weights;
 mod status;
 mod train;
 mod training_log;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 
 use super::checkpoint::Kept;
+use super::sample_weights::sample_weights;
 use super::training_log::{Measured, TrainingLog};
 use super::{Context, dataset, model};
 use crate::data::{Dataset, Frame, Part, Scaler, Window};
@@ -14,7 +15,7 @@ use crate::event::{Event, Observer};
 use crate::model::{
     Checkpoint, Epoch, FitTask, Fitted, ModelFile, Moment, Monitor, Registry, Weights, Wish,
 };
-use crate::params::{ModelParams, TrainParams};
+use crate::params::{ModelParams, SampleWeights, TrainParams};
 use crate::pipeline::interrupted;
 
 /// Epochs that take less do not each end with a checkpoint: of a large net it is 50 MB.
@@ -132,6 +133,7 @@ struct Task<'a> {
     train: Vec<usize>,
     validation: Vec<usize>,
     train_rows: Vec<Range<usize>>,
+    sample_weights: Option<Vec<f32>>,
     model: &'a ModelParams,
     train_params: &'a TrainParams,
     /// Of the target.
@@ -165,9 +167,19 @@ impl<'a> Task<'a> {
             }
             Ok(issues)
         };
+        let train = issues(Part::Train, train_params.stride)?;
+        let wanted = &train_params.sample_weights;
+        if *wanted != SampleWeights::default() && !model.is_net() {
+            bail!(
+                "train.sample_weights is for nets: a model of kind `{}` is solved on all windows \
+                 alike",
+                model.kind()
+            );
+        }
         Ok(Self {
             frame,
-            train: issues(Part::Train, train_params.stride)?,
+            sample_weights: sample_weights(dataset, wanted, &train, model.horizon)?,
+            train,
             validation: issues(Part::Validation, 1)?,
             train_rows: split.ranges(Part::Train, &frame.layout),
             model,
@@ -184,6 +196,7 @@ impl<'a> Task<'a> {
             train: &self.train,
             validation: &self.validation,
             train_rows: &self.train_rows,
+            sample_weights: self.sample_weights.as_deref(),
             model: self.model,
             train_params: self.train_params,
             target: self.scaler,

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::check::within;
 use super::{Device, Invalid, invalid};
+use crate::time::Span;
 
 /// How a model is trained.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -27,6 +28,8 @@ pub struct TrainParams {
     pub average: f64,
     /// Epochs without a better validation loss before it stops.
     pub patience: usize,
+    /// How much training windows count.
+    pub sample_weights: SampleWeights,
     /// Rows between two training windows.
     pub stride: usize,
     /// Decides initial weights, order of windows and dropout.
@@ -39,6 +42,16 @@ pub struct TrainParams {
     pub precision: Precision,
     /// Minutes between two checkpoints within an epoch; each epoch that is not quick ends with one.
     pub checkpoint_minutes: f64,
+}
+
+/// How much training windows count; where both are given, by their product.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SampleWeights {
+    /// A window counts half as much as one that is issued so much later.
+    pub half_life: Option<Span>,
+    /// A window counts by the mean of this column over its horizon.
+    pub column: Option<String>,
 }
 
 /// The loss of the mean.
@@ -102,6 +115,7 @@ impl Default for TrainParams {
             clip: 1.0,
             average: 0.5,
             patience: 5,
+            sample_weights: SampleWeights::default(),
             stride: 1,
             seed: 1,
             threads: 2,

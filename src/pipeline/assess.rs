@@ -139,6 +139,7 @@ impl Workspace {
                 let record = entry.map(|entry| Record {
                     outputs: entry.wrote,
                     built: None,
+                    built_on: BTreeMap::new(),
                 });
                 match record.filter(|record| self.can_restore(stage, record, &present)) {
                     Some(record) => State::Restorable {

@@ -284,7 +284,15 @@ impl Workspace {
         observer: &mut dyn Observer,
     ) -> Result<BTreeMap<String, Artifact>, ExecuteError> {
         let assessment = basis.assessment;
-        let outputs = self.attempt(stage, assessment, aside, runner, observer)?;
+        let mut built_on = BTreeMap::new();
+        let mut watched = |event: Event| {
+            // Of the last try, and of the last thing that it built.
+            if let Event::BuiltOn { facts, .. } = &event {
+                built_on.clone_from(facts);
+            }
+            observer.event(event);
+        };
+        let outputs = self.attempt(stage, assessment, aside, runner, &mut watched)?;
         let tainted = self.changed_inputs(stage, basis)?;
         if !tainted.is_empty() {
             return Err(ExecuteError::Tainted { paths: tainted });
@@ -298,6 +306,7 @@ impl Workspace {
         let record = Record {
             outputs: outputs.clone(),
             built: Some(now()),
+            built_on,
         };
         self.store.put_record(assessment.key, &record)?;
         Ok(outputs)

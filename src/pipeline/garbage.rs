@@ -7,12 +7,17 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 
 use super::lock::Entry;
 use super::{ExecuteError, PastRuns, ProjectPath, Workspace, hold};
 use crate::artifact::{Artifact, Digest, Kind};
 use crate::fs;
+use crate::time::parse_time;
+
+/// Where trainings keep their checkpoints, a folder each.
+const CHECKPOINTS: &str = "checkpoints";
 
 /// What can go.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,6 +30,8 @@ pub struct Garbage {
     pub runs: Vec<(PathBuf, u64)>,
     /// What failed tries of older runs wrote, and own work that stages replaced then.
     pub failed: Vec<(PathBuf, u64)>,
+    /// Checkpoints of trainings that nobody took up again in the runs that are kept.
+    pub checkpoints: Vec<(PathBuf, u64)>,
     /// What killed processes left half written.
     pub leftovers: Vec<(PathBuf, u64)>,
     /// How many objects stay.
@@ -37,14 +44,18 @@ impl Garbage {
     /// All bytes that would be free.
     pub fn bytes(&self) -> u64 {
         let objects = self.objects.iter().map(|&(_, bytes)| bytes);
-        let files = self.runs.iter().chain(&self.failed).chain(&self.leftovers);
-        objects.chain(files.map(|&(_, bytes)| bytes)).sum()
+        objects.chain(self.files().map(|&(_, bytes)| bytes)).sum()
     }
 
     /// Whether there is nothing.
     pub fn is_empty(&self) -> bool {
-        let files = self.runs.len() + self.failed.len() + self.leftovers.len();
-        self.objects.len() + self.records.len() + files == 0
+        self.objects.len() + self.records.len() + self.files().count() == 0
+    }
+
+    /// What lies outside the store's objects and records.
+    fn files(&self) -> impl Iterator<Item = &(PathBuf, u64)> {
+        let files = self.leftovers.iter().chain(&self.failed);
+        files.chain(&self.checkpoints).chain(&self.runs)
     }
 }
 
@@ -96,6 +107,11 @@ impl Workspace {
         garbage.records = records.filter(|key| !keys.contains(key)).collect();
         garbage.runs = self.older("runs", &kept_runs)?;
         garbage.failed = self.older("failed", &kept_runs)?;
+        // As long as there are fewer runs than are to be kept, all are.
+        if runs.len() >= keep_runs {
+            let oldest = runs.last().map(|run| run.started.as_str());
+            garbage.checkpoints = self.checkpoints_before(oldest)?;
+        }
         garbage.leftovers = self.store.leftovers()?;
         Ok(garbage)
     }
@@ -138,6 +154,20 @@ impl Workspace {
         Ok(older)
     }
 
+    /// Checkpoints that were written before a run began; all of them where there is none.
+    fn checkpoints_before(&self, started: Option<&str>) -> io::Result<Vec<(PathBuf, u64)>> {
+        // A run whose start cannot be read takes nothing away.
+        let began = started.map_or(Some(i64::MAX), |started| parse_time(started, None, 0));
+        let mut old = self.older(CHECKPOINTS, &BTreeSet::new())?;
+        old.retain(|(folder, _)| {
+            let written = fs::stat(folder).ok().flatten().map(|stat| stat.mtime());
+            written
+                .zip(began)
+                .is_some_and(|(written, began)| written < began)
+        });
+        Ok(old)
+    }
+
     /// Removes garbage. Records go first: one whose objects are gone would be looked up in vain.
     pub fn remove(&self, garbage: &Garbage) -> Result<(), ExecuteError> {
         for &key in &garbage.records {
@@ -146,8 +176,7 @@ impl Workspace {
         for &(digest, _) in &garbage.objects {
             self.store.remove_object(digest)?;
         }
-        let files = garbage.leftovers.iter().chain(&garbage.failed);
-        for (path, _) in files.chain(&garbage.runs) {
+        for (path, _) in garbage.files() {
             fs::remove(path)?;
         }
         Ok(())

@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use super::lock::{Entry, Lock};
 use super::{Pipeline, ProjectPath, Stage, Workspace};
-use crate::artifact::{Artifact, Digest, Entry as File, Kind, Tree};
+use crate::artifact::{Artifact, Digest, Entry as File, Kind, Record, Tree};
 
 /// An artifact with all that it was built from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -85,6 +85,8 @@ pub struct LineageStage {
     pub params: BTreeMap<String, String>,
     /// The environment variables that decided its result.
     pub env: BTreeSet<String>,
+    /// What it was built on, where the store still knows and the command said so.
+    pub built_on: BTreeMap<String, String>,
     /// Whether the lock has it; otherwise all this is what `pipeline.yaml` says.
     pub built: bool,
     /// Whether `pipeline.yaml` still has it.
@@ -148,7 +150,10 @@ impl Workspace {
         let lock = self.lock.snapshot();
         let now = |path: &str| self.cache.artifact(&self.root.join(path));
         let listing = |digest| self.store.tree(digest).ok();
-        trace(&Known::new(pipeline, &lock, &now, &listing), path)
+        let mut known = Known::new(pipeline, &lock, &now, &listing);
+        let record = |key| self.store.record(key);
+        known.record = &record;
+        trace(&known, path)
     }
 }
 
@@ -295,6 +300,8 @@ struct Known<'a> {
     now: &'a dyn Fn(&str) -> io::Result<Option<Artifact>>,
     /// What lay in a folder, where that is known.
     listing: &'a dyn Fn(Digest) -> Option<Tree>,
+    /// What a key once gave, where that is known.
+    record: &'a dyn Fn(Digest) -> Option<Record>,
     /// The stages of `pipeline.yaml` by name.
     declared: BTreeMap<&'a str, &'a Stage>,
     /// Output → the stage that makes it.
@@ -333,6 +340,7 @@ impl<'a> Known<'a> {
             lock,
             now,
             listing,
+            record: &|_| None,
             declared: stages.map(|stage| (stage.name.as_str(), stage)).collect(),
             makers: BTreeMap::new(),
             readers: BTreeMap::new(),
@@ -473,6 +481,8 @@ impl<'a> Known<'a> {
             ..LineageStage::default()
         };
         if let Some(parts) = self.lock.stages.get(name).map(Entry::key_parts) {
+            let record = (self.record)(parts.key());
+            stage.built_on = record.map(|record| record.built_on).unwrap_or_default();
             stage.cmd = parts.cmd;
             stage.wdir = parts.wdir;
             stage.tool = parts.tool;

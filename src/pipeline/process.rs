@@ -20,7 +20,7 @@ use rustix::process::{
 
 use super::confine::{self, Confined};
 use super::{Attempt, ProjectPath, Stage, params_digest};
-use crate::event::{Event, Observer};
+use crate::event::{Event, Observer, on_one_line};
 use crate::fs;
 use crate::time::Span;
 
@@ -529,6 +529,7 @@ fn forward_events(reader: impl BufRead, mut log: std::fs::File, sender: &mpsc::S
 fn for_the_log(event: &Event) -> Option<String> {
     match event {
         Event::Note { message, .. } | Event::Warning { message, .. } => Some(message.clone()),
+        Event::BuiltOn { facts, .. } => Some(on_one_line(facts)),
         Event::Result { text, .. } => Some(text.trim_end().to_owned()),
         Event::Failure { message, hint } => {
             let hint = hint.iter().map(|hint| format!("\nhint: {hint}"));

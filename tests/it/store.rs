@@ -1,6 +1,8 @@
 //! `krammerti gc` and `krammerti verify`: what the store keeps, gives back, and finds damaged.
 
+use std::fs::File;
 use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::sandbox::Sandbox;
 
@@ -39,6 +41,34 @@ fn object_with(sandbox: &Sandbox, content: &str) -> PathBuf {
         .into_iter()
         .find(|path| std::fs::read(path).unwrap() == content.as_bytes());
     found.unwrap_or_else(|| panic!("no object holds {content:?}"))
+}
+
+#[test]
+fn gc_takes_checkpoints_that_are_older_than_the_runs_it_keeps() {
+    let sandbox = project();
+    let folder = |name: &str| sandbox.path(&format!(".krammerti/checkpoints/{name}"));
+    for (name, written) in [("older", UNIX_EPOCH), ("newer", SystemTime::now())] {
+        sandbox.write(
+            &format!(".krammerti/checkpoints/{name}/checkpoint.safetensors"),
+            "{}",
+        );
+        File::open(folder(name))
+            .unwrap()
+            .set_modified(written)
+            .unwrap();
+    }
+    set(&sandbox, "two");
+    sandbox.run(&["run"]).ok();
+    let few = sandbox.run(&["gc"]).ok();
+    assert!(!few.stdout.contains("checkpoints"), "{few}");
+    let removed = sandbox.run(&["gc", "--keep-runs", "2", "--delete"]).ok();
+    assert!(
+        removed.stdout.contains("1  checkpoints of older trainings"),
+        "{removed}"
+    );
+    assert!(!folder("older").exists() && folder("newer").exists());
+    let json = sandbox.run(&["gc", "--keep-runs", "0", "--json"]).ok();
+    assert!(json.stdout.contains(r#""checkpoints":1"#), "{json}");
 }
 
 #[test]

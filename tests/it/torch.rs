@@ -30,6 +30,12 @@ fn an_lstm_goes_all_the_way_and_gives_equal_bytes_twice() {
     );
     other.run(&["run"]).ok();
     assert!(one.artifacts() == other.artifacts(), "the artifacts differ");
+    let lineage = one.run(&["lineage", "model", "-v"]).ok().stdout;
+    let built_on = "on device cpu, instructions ";
+    assert!(
+        lineage.contains(built_on) && lineage.contains(", libtorch 2.11.0"),
+        "{lineage}"
+    );
     one.edit("params.yaml", "epochs: 2", "epochs: 1");
     let event = one.run_json(&[]);
     assert_eq!(
@@ -292,6 +298,36 @@ fn a_training_can_begin_with_the_weights_of_a_model() {
     sandbox
         .run(&warm)
         .fails(1, &["--warm-start is for nets", "`ridge`"]);
+}
+
+#[test]
+fn windows_may_count_by_their_age_or_by_a_column() {
+    let sandbox = lstm_sandbox();
+    sandbox.run(&["run", "train"]).ok();
+    let weights = |sandbox: &Sandbox| sandbox.files_under("model");
+    let alike = weights(&sandbox);
+    let with = |weights: &str| {
+        let params = sandbox.read("params.yaml");
+        let changed = format!("epochs: 2, sample_weights: {weights}");
+        sandbox.edit("params.yaml", "epochs: 2", &changed);
+        let ran = sandbox.run(&["run", "train"]);
+        sandbox.write("params.yaml", &params);
+        ran
+    };
+    with("{half_life: 3d}").ok();
+    assert!(weights(&sandbox) != alike);
+    with("{column: wind}").fails(
+        1,
+        &[
+            "train.sample_weights.column",
+            "found `wind`",
+            "it has temperature_2m",
+        ],
+    );
+    with("{column: temperature_2m}").fails(1, &["expected numbers from 0 up, found -"]);
+    with("{half_life: 0d}").fails(2, &["half_life", "expected a length of time"]);
+    sandbox.edit("params.yaml", LSTM, "kind: ridge");
+    with("{half_life: 3d}").fails(1, &["train.sample_weights is for nets"]);
 }
 
 #[test]

@@ -19,7 +19,9 @@
 //     GRU   n │ r │ z │ m    n from x, m from h, r and z from both; the candidate is tanh(n + r m)
 
 #include <ATen/Parallel.h>
+#include <ATen/Version.h>
 #include <torch/csrc/autograd/custom_function.h>
+#include <torch/version.h>
 
 #include <algorithm>
 #include <array>
@@ -647,6 +649,17 @@ extern "C" const char* krammerti_recurrent(bool lstm, bool outputs, const Tensor
     error = "an unknown error";
   }
   return error.c_str();
+}
+
+// The libtorch that this is compiled against.
+extern "C" const char* krammerti_libtorch_version() {
+  return TORCH_VERSION;
+}
+
+// The instructions that libtorch's kernels use here.
+extern "C" const char* krammerti_instructions() {
+  static const std::string name = at::get_cpu_capability();
+  return name.c_str();
 }
 
 // glibc gives a block of some megabytes back to the system as soon as it is free. Here they stay.

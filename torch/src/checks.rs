@@ -153,6 +153,7 @@ fn step_on(architecture: Box<dyn Architecture>, columns: &[&dyn Fn(usize) -> f32
     let batch = Batch {
         base: net.architecture.base(&net.constants, &inputs),
         truth: windows.truth(&at),
+        weights: None,
         inputs,
     };
     let spread = net.architecture.spread(&net.constants);

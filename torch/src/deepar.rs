@@ -39,7 +39,7 @@ use tch::{Kind, Tensor};
 use crate::draws::{Draws, quantiles_of_paths};
 use crate::emission::{Emission, Near};
 use crate::layers::{Cell, Dense, Layers};
-use crate::loss::Loss;
+use crate::loss::{Loss, weighed};
 use crate::net::{Architecture, Batch, Forecast, Pass, Shape, Taken, Tensors};
 use crate::parameters::Spec;
 use crate::windows::{Inputs, Windows};
@@ -372,6 +372,7 @@ impl Architecture for Deepar {
             usual_before: &usual(self.conditioning()),
             usual: &usual(self.conditioning() + 1),
         };
+        let weights = batch.weights.as_ref().map(|weights| weights.unsqueeze(1));
         let losses = tensors.each(|taken| {
             let member = Member::take(self, taken);
             let dropout = self.dropout;
@@ -381,7 +382,7 @@ impl Architecture for Deepar {
             let raw = raw.to_kind(Kind::Float);
             let parameters = self.emission.parameters(&raw, &near, &read.typical);
             let log = self.emission.log_likelihood(&parameters, &batch.truth);
-            -log.mean(Kind::Float)
+            -weighed(&log, weights.as_ref())
         });
         Tensor::stack(&losses, 0).mean(Kind::Float)
     }
@@ -472,6 +473,7 @@ mod tests {
                 let net = net(deepar.clone());
                 let tensors = net.tensors(Pass::FORECAST);
                 let (inputs, truth) = windows(6);
+                let weights = Tensor::from_slice(&[2.0_f32, 0.0, 1.0, 0.5, 1.5, 1.0]);
                 let read = deepar.read(&inputs);
                 let mut log = 0.0;
                 for taken in tensors.members() {
@@ -479,7 +481,8 @@ mod tests {
                     let along = |parameters: &[Tensor]| {
                         let value = truth.narrow(1, lead, 1).expand([6, 2], false);
                         let of_value = deepar.emission.log_likelihood(parameters, &value);
-                        log += of_value.mean(Kind::Double).double_value(&[]);
+                        let counted = of_value * weights.unsqueeze(1);
+                        log += counted.mean(Kind::Double).double_value(&[]);
                         lead += 1;
                         value
                     };
@@ -492,6 +495,7 @@ mod tests {
                     inputs,
                     base,
                     truth,
+                    weights: Some(weights),
                 };
                 let unused = Loss::new(PointLoss::Mse, &Tensor::from_slice(&[1.0_f32]), &[]);
                 let loss = deepar.loss(&tensors, &batch, &unused, Pass::FORECAST);

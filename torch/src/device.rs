@@ -44,6 +44,14 @@ pub(crate) fn kind(precision: Precision, device: Device) -> Kind {
     }
 }
 
+/// A kind of numbers as `train.precision` names it.
+pub(crate) fn kind_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::BFloat16 => "bfloat16",
+        _ => "float32",
+    }
+}
+
 /// Whether the first GPU multiplies 16 bit numbers in units of its own: compute capability 8 and up.
 /// libtorch's C interface does not say, the driver does.
 #[expect(unsafe_code, reason = "three calls of the driver's C interface")]

@@ -18,7 +18,7 @@ use crate::net::{Architecture, Shape};
 use crate::progress::Progress;
 use crate::recurrent::Recurrent;
 use crate::segrnn::Segrnn;
-use crate::{device, weights};
+use crate::{device, fused, weights};
 
 /// One kind of net; they differ in nothing but their architecture.
 pub(crate) struct Nets(pub(crate) &'static str);
@@ -56,14 +56,13 @@ impl Family for Nets {
         device::use_threads(task.train_params.threads);
         if let Some(reason) = why_not {
             monitor.event(Event::warning(format!("training on the CPU: {reason}")));
-        } else if device != Device::Cpu {
-            monitor.event(Event::note("training on the GPU".to_owned()));
         }
         let machine = Machine {
             device,
             kind: device::kind(task.train_params.precision, device),
             generator: &generator,
         };
+        monitor.event(built_on(task, machine));
         fit_in_memory(task, machine, monitor)
     }
 
@@ -72,6 +71,22 @@ impl Family for Nets {
             let forecaster = NetForecaster::load(task, weights)?;
             Ok(Box::new(forecaster) as Box<dyn Forecaster>)
         })
+    }
+}
+
+/// What may move the last bits of a training.
+fn built_on(task: &FitTask<'_>, machine: Machine<'_>) -> Event {
+    let on_cpu = machine.device == Device::Cpu;
+    let facts = [
+        ("device", if on_cpu { "cpu" } else { "cuda" }.to_owned()),
+        ("instructions", fused::instructions()),
+        ("libtorch", fused::libtorch_version()),
+        ("precision", device::kind_name(machine.kind).to_owned()),
+        ("threads", task.train_params.threads.to_string()),
+    ];
+    Event::BuiltOn {
+        stage: None,
+        facts: facts.map(|(name, fact)| (name.to_owned(), fact)).into(),
     }
 }
 
@@ -319,6 +334,7 @@ mod tests {
             train: &train,
             validation: &validation,
             train_rows: std::slice::from_ref(&(0..280)),
+            sample_weights: None,
             model,
             train_params,
             target: Scaler::IDENTITY,
@@ -630,6 +646,7 @@ mod tests {
             train: &train,
             validation: &[300, 301],
             train_rows: std::slice::from_ref(&(0..280)),
+            sample_weights: None,
             model: &model(),
             train_params: &params,
             target: Scaler::IDENTITY,
@@ -762,6 +779,7 @@ mod tests {
             train: &[],
             validation: &[300],
             train_rows: std::slice::from_ref(&(0..280)),
+            sample_weights: None,
             model: &model(),
             train_params: &train_params(),
             target: Scaler::IDENTITY,

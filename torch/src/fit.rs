@@ -82,6 +82,8 @@ struct Trainer<'a> {
     loss: Loss,
     optimizer: AdamW,
     schedule: Schedule,
+    /// How much a window counts by its issue row, where they do not all count the same.
+    weights: Option<Tensor>,
     /// The base of each window by its issue row, where there is room for them.
     bases: Option<Tensor>,
     average: Tensor,
@@ -89,6 +91,15 @@ struct Trainer<'a> {
     progress: Progress,
     history: Vec<Epoch>,
     ended: bool,
+}
+
+/// `[rows]`: what belongs to each training window, at its issue row.
+fn by_row(task: &FitTask<'_>, of_windows: &[f32]) -> Tensor {
+    let mut rows = vec![0.0_f32; task.frame.rows()];
+    for (&issue, &value) in task.train.iter().zip(of_windows) {
+        rows[issue] = value;
+    }
+    Tensor::from_slice(&rows)
 }
 
 impl<'a> Trainer<'a> {
@@ -135,6 +146,9 @@ impl<'a> Trainer<'a> {
                 batches,
                 params.epochs,
             ),
+            weights: task
+                .sample_weights
+                .map(|weights| by_row(task, weights).to(machine.device)),
             bases: None,
             average: flat.copy(),
             best: flat.copy(),
@@ -336,7 +350,11 @@ impl<'a> Trainer<'a> {
             let generator = self.generator;
             generator.seed_step(self.params.seed, self.progress.steps);
         }
-        let batch = self.batch(issues);
+        let weights = self.weights.as_ref();
+        let batch = Batch {
+            weights: weights.map(|weights| weights.index_select(0, issues)),
+            ..self.batch(issues)
+        };
         let architecture = &*self.net.architecture;
         let tensors = self.net.tensors(self.pass);
         let loss = architecture.loss(&tensors, &batch, &self.loss, self.pass);
@@ -359,6 +377,7 @@ impl<'a> Trainer<'a> {
         Batch {
             base,
             truth: self.windows.truth(issues),
+            weights: None,
             inputs,
         }
     }
@@ -446,7 +465,7 @@ impl<'a> Trainer<'a> {
         let loss = if architecture.has_own_loss() {
             architecture.loss(tensors, batch, &self.loss, pass)
         } else {
-            self.loss.of(&forecast, &batch.truth)
+            self.loss.of(&forecast, &batch.truth, None)
         };
         let square = (&forecast.mean - &batch.truth).square().mean(Kind::Double);
         (loss.double_value(&[]), square.double_value(&[]))

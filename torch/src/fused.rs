@@ -22,6 +22,8 @@ pub(crate) struct Outputs {
 #[expect(unsafe_code, reason = "functions of C++")]
 unsafe extern "C" {
     safe fn krammerti_keep_memory();
+    safe fn krammerti_libtorch_version() -> *const c_char;
+    safe fn krammerti_instructions() -> *const c_char;
     fn krammerti_recurrent(
         lstm: bool,
         outputs: bool,
@@ -60,6 +62,23 @@ pub(crate) fn recurrent(
 /// have to clear them anew.
 pub(crate) fn keep_memory() {
     krammerti_keep_memory();
+}
+
+/// The version of libtorch.
+pub(crate) fn libtorch_version() -> String {
+    text(krammerti_libtorch_version())
+}
+
+/// The instructions of the CPU that libtorch's kernels use, such as `AVX2`.
+pub(crate) fn instructions() -> String {
+    text(krammerti_instructions())
+}
+
+#[expect(unsafe_code, reason = "a text of C++")]
+fn text(of: *const c_char) -> String {
+    // SAFETY: both functions give a text that ends with a zero and is never freed.
+    let text = unsafe { CStr::from_ptr(of) };
+    text.to_string_lossy().into_owned()
 }
 
 #[expect(unsafe_code, reason = "calls a function of C++")]

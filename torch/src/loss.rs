@@ -40,34 +40,56 @@ impl Loss {
         }
     }
 
-    /// The mean over members, windows and leads.
-    pub(crate) fn of(&self, forecast: &Forecast, truth: &Tensor) -> Tensor {
+    /// The mean over members, windows and leads; each window times its weight, `[windows]`, where
+    /// there are any.
+    pub(crate) fn of(
+        &self,
+        forecast: &Forecast,
+        truth: &Tensor,
+        weights: Option<&Tensor>,
+    ) -> Tensor {
         // In units of their lead.
         let mean = &forecast.mean * &self.weight;
         let expected = (truth * &self.weight).unsqueeze(0).expand_as(&mean);
-        let point = self.point(&mean, &expected);
+        let point = match weights {
+            // One operation, which on a GPU is a launch.
+            None => self.point(&mean, &expected, Reduction::Mean),
+            Some(weights) => weighed(
+                &self.point(&mean, &expected, Reduction::None),
+                Some(&weights.unsqueeze(1)),
+            ),
+        };
         match &forecast.quantiles {
-            Some(quantiles) => point + self.pinball(quantiles, truth) * QUANTILES,
+            Some(quantiles) => {
+                let weights = weights.map(|weights| weights.unsqueeze(1).unsqueeze(2));
+                point + weighed(&self.pinball(quantiles, truth), weights.as_ref()) * QUANTILES
+            }
             None => point,
         }
     }
 
-    /// One operation each, which on a GPU is a launch.
-    fn point(&self, mean: &Tensor, expected: &Tensor) -> Tensor {
+    fn point(&self, mean: &Tensor, expected: &Tensor, reduction: Reduction) -> Tensor {
         match self.point {
-            PointLoss::Mse => mean.mse_loss(expected, Reduction::Mean),
-            PointLoss::Mae => mean.l1_loss(expected, Reduction::Mean),
+            PointLoss::Mse => mean.mse_loss(expected, reduction),
+            PointLoss::Mae => mean.l1_loss(expected, reduction),
             // Huber 1964 with δ = 1: ½e² within, |e| - ½ beyond.
-            PointLoss::Huber => mean.huber_loss(expected, Reduction::Mean, 1.0),
+            PointLoss::Huber => mean.huber_loss(expected, reduction, 1.0),
         }
     }
 
-    /// Koenker and Bassett 1978: τ of an error below the truth, 1 - τ of one above, over levels.
+    /// Koenker and Bassett 1978: τ of an error below the truth, 1 - τ of one above. `[members,
+    /// windows, horizon, levels]`.
     fn pinball(&self, quantiles: &Tensor, truth: &Tensor) -> Tensor {
         let error = (truth.unsqueeze(2) - quantiles) * self.weight.unsqueeze(1);
-        (&error * &self.levels)
-            .maximum(&(&error * (&self.levels - 1.0)))
-            .mean(Kind::Float)
+        (&error * &self.levels).maximum(&(&error * (&self.levels - 1.0)))
+    }
+}
+
+/// The mean of losses, each times its weight.
+pub(crate) fn weighed(losses: &Tensor, weights: Option<&Tensor>) -> Tensor {
+    match weights {
+        Some(weights) => (losses * weights).mean(Kind::Float),
+        None => losses.mean(Kind::Float),
     }
 }
 
@@ -100,7 +122,7 @@ mod tests {
         // Its mean is of 32 bits.
         let pinball = golden::tensor("losses.pinball");
         golden::assert_near(
-            &plain(PointLoss::Mse).pinball(&quantiles, &truth),
+            &weighed(&plain(PointLoss::Mse).pinball(&quantiles, &truth), None),
             &pinball,
             1e-6,
         );
@@ -110,9 +132,9 @@ mod tests {
                 quantiles: quantiles.map(Tensor::shallow_clone),
             };
             let expected = golden::tensor(&format!("losses.{name}"));
-            let loss = plain(point).of(&forecast(None), &truth);
+            let loss = plain(point).of(&forecast(None), &truth, None);
             golden::assert_near(&loss, &expected, 1e-12);
-            let loss = plain(point).of(&forecast(Some(&quantiles)), &truth);
+            let loss = plain(point).of(&forecast(Some(&quantiles)), &truth, None);
             golden::assert_near(&loss, &(expected + &pinball * QUANTILES), 1e-5);
         }
     }
@@ -133,7 +155,7 @@ mod tests {
                     mean: mean.shallow_clone(),
                     quantiles: None,
                 };
-                loss.of(&forecast, &truth)
+                loss.of(&forecast, &truth, None)
             });
         }
         // Piecewise linear, so a long step is exact, and its mean is of 32 bits.
@@ -141,7 +163,7 @@ mod tests {
         let least = (truth.unsqueeze(2) - &quantiles).abs().min();
         assert!(least.double_value(&[]) > 1.0 / 32.0, "too near a bend");
         assert_gradient(&quantiles, 1.0 / 32.0, 1e-5, |quantiles| {
-            loss.pinball(quantiles, &truth)
+            weighed(&loss.pinball(quantiles, &truth), None)
         });
     }
 
@@ -154,7 +176,7 @@ mod tests {
             let loss = Loss::new(PointLoss::Mse, &one, &[level]);
             let at = |quantile: f64| {
                 let quantile = Tensor::from_slice(&[quantile]).expand([1, 9, 1, 1], false);
-                loss.pinball(&quantile, &truth).double_value(&[])
+                weighed(&loss.pinball(&quantile, &truth), None).double_value(&[])
             };
             assert!(at(expected) < at(expected - 0.1) && at(expected) < at(expected + 0.1));
         }
@@ -170,7 +192,7 @@ mod tests {
         };
         let truth = Tensor::zeros([1, 2], (Kind::Float, tch::Device::Cpu));
         // (1²/2.5 + 4²/10)/2: the spread itself as error has the loss 1.
-        assert!((loss.of(&forecast, &truth).double_value(&[]) - 1.0).abs() < 1e-6);
+        assert!((loss.of(&forecast, &truth, None).double_value(&[]) - 1.0).abs() < 1e-6);
     }
 
     /// By hand: errors of 0.5 and 3.
@@ -183,11 +205,47 @@ mod tests {
                 quantiles: None,
             };
             let truth = Tensor::zeros([1, 2], (Kind::Float, tch::Device::Cpu));
-            loss.of(&forecast, &truth).double_value(&[])
+            loss.of(&forecast, &truth, None).double_value(&[])
         };
         assert!((of(PointLoss::Mse) - 4.625).abs() < 1e-6);
         assert!((of(PointLoss::Mae) - 1.75).abs() < 1e-6);
         assert!((of(PointLoss::Huber) - f64::midpoint(0.125, 2.5)).abs() < 1e-6);
+    }
+
+    /// One of weight 0 is not there, and of those that are left each counts as if they were alone.
+    #[test]
+    fn windows_count_by_their_weights() {
+        let truth = golden::tensor("losses.truth");
+        let forecast = golden::tensor("losses.forecast");
+        let quantiles = golden::tensor("losses.quantiles");
+        let windows = truth.size()[0];
+        let first = Tensor::zeros([windows], (Kind::Double, Device::Cpu));
+        let _ = first.narrow(0, 0, 1).fill_(windows as f64);
+        for (point, name) in POINTS {
+            let of = |count: i64, weights: Option<&Tensor>| {
+                let of_members = |of: &Tensor, by: f64| {
+                    let of = of.narrow(0, 0, count);
+                    Tensor::stack(&[&of + by, &of - by], 0)
+                };
+                let forecast = Forecast {
+                    mean: of_members(&forecast, 0.1),
+                    quantiles: Some(of_members(&quantiles, 0.2)),
+                };
+                let truth = truth.narrow(0, 0, count);
+                let loss = plain(point).of(&forecast, &truth, weights);
+                loss.double_value(&[])
+            };
+            let all = Tensor::ones([windows], (Kind::Double, Device::Cpu));
+            assert!(
+                (of(windows, Some(&all)) - of(windows, None)).abs() < 1e-6,
+                "{name}"
+            );
+            assert!(
+                (of(windows, Some(&first)) - of(1, None)).abs() < 1e-6,
+                "{name}"
+            );
+            assert!((of(windows, None) - of(1, None)).abs() > 1e-3, "{name}");
+        }
     }
 
     /// By hand: the truth 1 above a quantile of level 0.9 costs 0.9, 1 below it 0.1.
@@ -197,7 +255,7 @@ mod tests {
         let quantiles = Tensor::from_slice(&[0.0_f32, 0.0]).view([1, 1, 1, 2]);
         let pinball = |truth: f32| {
             let truth = Tensor::from_slice(&[truth]).view([1, 1]);
-            loss.pinball(&quantiles, &truth).double_value(&[])
+            weighed(&loss.pinball(&quantiles, &truth), None).double_value(&[])
         };
         assert!((pinball(1.0) - 0.7).abs() < 1e-6);
         assert!((pinball(-1.0) - 0.3).abs() < 1e-6);

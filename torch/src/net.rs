@@ -115,6 +115,7 @@ pub(crate) trait Architecture {
         loss.of(
             &self.forward(tensors, &batch.inputs, &batch.base, pass),
             &batch.truth,
+            batch.weights.as_ref(),
         )
     }
 
@@ -131,6 +132,8 @@ pub(crate) struct Batch {
     pub(crate) base: Tensor,
     /// `[issues, horizon]`.
     pub(crate) truth: Tensor,
+    /// How much each window counts, `[issues]`; all the same where there are none.
+    pub(crate) weights: Option<Tensor>,
 }
 
 /// What a forward pass reads besides its windows.
