@@ -355,14 +355,37 @@ class Recurrent(nn.Module):
         self.future = nn.Linear(future, hidden, bias=False)
         self.cells = cell(hidden, hidden, num_layers=2, batch_first=True)
 
-    def forward(self, past, future):
+    def encode(self, past, future):
         relative = past[:, :, self.target] - past[:, -1:, self.target]
         rows = torch.cat([past, relative[..., None]], 2)
         segments = rows.unflatten(1, (-1, self.segment)).mean(2)
-        top, _ = self.cells(torch.relu(self.embed(segments)))
+        top, encoded = self.cells(torch.relu(self.embed(segments)))
         state = self.state(torch.cat([top[:, -1], past[:, -3:].flatten(1)], 1))
-        lead = torch.relu(state[:, None] + self.lead.weight + self.future(future))
-        return self.out(torch.relu(self.mix(lead)))
+        return state[:, None] + self.lead.weight + self.future(future), encoded
+
+    def forward(self, past, future):
+        lead, _ = self.encode(past, future)
+        return self.out(torch.relu(self.mix(torch.relu(lead))))
+
+
+class EncoderDecoder(Recurrent):
+    """With torch/src/decoder.rs."""
+
+    def __init__(self, cell, horizon, segment, hidden, **sizes):
+        super().__init__(cell, horizon, segment, hidden, **sizes)
+        self.feedback = nn.Parameter(torch.zeros(hidden))
+        self.decoder = cell(hidden, hidden, num_layers=2, batch_first=True)
+
+    def forward(self, past, future, base, spread):
+        leads, state = self.encode(past, future)
+        last = past[:, -1, self.target]
+        before, made = torch.zeros_like(last), []
+        for lead in range(leads.shape[1]):
+            read = torch.relu(leads[:, lead] + before[:, None] * self.feedback)
+            top, state = self.decoder(read[:, None], state)
+            made.append(self.out(torch.relu(self.mix(top[:, 0]))))
+            before = base[:, lead] - last + made[-1][:, 0] * spread[lead]
+        return torch.stack(made, 1)
 
 
 def recurrent():
@@ -380,6 +403,11 @@ def recurrent():
         for parameter, value in net.named_parameters():
             put(f"recurrent_{name}.{parameter}", value)
         put_forecast(f"recurrent_{name}", net(past, future), base, spread)
+        sizes = {"columns": 2, "target": 1, "future": 1, "outputs": 4}
+        net = fill(EncoderDecoder(cell, 3, 2, 6, **sizes), 9)
+        for parameter, value in net.named_parameters():
+            put(f"decoder_{name}.{parameter}", value)
+        put_forecast(f"decoder_{name}", net(past, future, base, spread), base, spread)
 
 
 def main():

@@ -27,8 +27,8 @@ pub use checked::{
     SourceParams, TuneParams,
 };
 pub use model::{
-    Architecture, Bounds, DeeparParams, Distribution, LinearParams, ModelParams, RecurrentParams,
-    RidgeParams, SegrnnParams,
+    Architecture, Bounds, Decoder, DeeparParams, Distribution, LinearParams, ModelParams,
+    RecurrentParams, RidgeParams, SegrnnParams,
 };
 pub use prepare::{
     Borders, Calendar, DewPointParams, FillMethod, FillParams, ForecastParams, Mask, Place,

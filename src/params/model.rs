@@ -90,6 +90,20 @@ pub struct RecurrentParams {
     pub noise: f64,
     /// Nets of this shape that are trained side by side and averaged.
     pub members: usize,
+    /// How the leads come.
+    #[serde(default)]
+    pub decoder: Decoder,
+}
+
+/// How an `lstm` or `gru` makes the leads of a forecast.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Decoder {
+    /// All at once.
+    #[default]
+    Direct,
+    /// One after the other, each from the one before.
+    Autoregressive,
 }
 
 /// A segment recurrent net (Lin et al. 2023, arXiv 2308.11200).
@@ -163,6 +177,7 @@ pub(super) struct Raw {
     segment: Option<usize>,
     linear_lags: Option<usize>,
     noise: Option<f64>,
+    decoder: Option<Decoder>,
     members: Option<usize>,
     kernel: Option<usize>,
     distribution: Option<Distribution>,
@@ -297,6 +312,7 @@ const RECURRENT: &[&str] = &[
     "segment",
     "linear_lags",
     "noise",
+    "decoder",
     "members",
     "bounds",
 ];
@@ -312,6 +328,7 @@ impl Raw {
             ("segment", self.segment.is_some()),
             ("linear_lags", self.linear_lags.is_some()),
             ("noise", self.noise.is_some()),
+            ("decoder", self.decoder.is_some()),
             ("members", self.members.is_some()),
             ("kernel", self.kernel.is_some()),
             ("distribution", self.distribution.is_some()),
@@ -390,6 +407,7 @@ fn check_recurrent(raw: &Raw) -> Result<RecurrentParams, Invalid> {
         linear_lags,
         noise,
         members: raw.members()?,
+        decoder: raw.decoder.unwrap_or_default(),
     })
 }
 

@@ -349,6 +349,7 @@ fn a_host_without_a_gpu_is_told_so_in_one_line() {
 fn every_kind_of_net_goes_all_the_way() {
     let kinds = [
         "kind: gru, hidden: 8, layers: 2, bounds: {lower: -40, upper: 50}",
+        "kind: lstm, hidden: 8, decoder: autoregressive",
         "kind: segrnn, hidden: 8, segment: 6",
         "kind: linear, kernel: 5",
         "kind: deepar, hidden: 8, paths: 20",

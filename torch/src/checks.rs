@@ -8,6 +8,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use tch::{Device, Kind, Tensor};
 
+use crate::generator::Generator;
 use crate::link::Link;
 use crate::loss::Loss;
 use crate::net::{Architecture, Batch, Net, Pass, Shape};
@@ -159,6 +160,8 @@ fn step_on(architecture: Box<dyn Architecture>, columns: &[&dyn Fn(usize) -> f32
     let spread = net.architecture.spread(&net.constants);
     let spread = spread.unwrap_or_else(|| Tensor::ones([horizon], (Kind::Float, Device::Cpu)));
     let measure = Loss::new(PointLoss::Mse, &spread, &shape.levels);
+    // It draws, and so must not run beside a training of another test.
+    let _generator = Generator::claim();
     let pass = Pass {
         training: true,
         kind: Kind::Float,

@@ -176,8 +176,8 @@ mod tests {
     use krammerti::event::Observer;
     use krammerti::model::{Checkpoint, Epoch, Interrupted, Moment, Predictions, Wish};
     use krammerti::params::{
-        Bounds, DeeparParams, Device as WantedDevice, Distribution, LinearParams, ModelParams,
-        PointLoss, RecurrentParams, SegrnnParams, TrainParams,
+        Bounds, Decoder, DeeparParams, Device as WantedDevice, Distribution, LinearParams,
+        ModelParams, PointLoss, RecurrentParams, SegrnnParams, TrainParams,
     };
     use krammerti::time::Step;
 
@@ -210,6 +210,7 @@ mod tests {
         dropout: 0.1,
         noise: 0.1,
         segment: 4,
+        decoder: Decoder::Direct,
         linear_lags: 3,
         members: 2,
     };
@@ -254,6 +255,10 @@ mod tests {
         let kinds = [
             Wanted::Lstm(RECURRENT),
             Wanted::Gru(RECURRENT),
+            Wanted::Gru(RecurrentParams {
+                decoder: Decoder::Autoregressive,
+                ..RECURRENT
+            }),
             Wanted::Segrnn(segrnn),
             Wanted::Linear(linear),
             Wanted::Deepar(DEEPAR),
@@ -547,9 +552,10 @@ mod tests {
         let names = [("a", 0, ROWS / 2), ("b", 0, ROWS / 2)];
         let named = names.map(|(name, start, rows)| (name.to_owned(), start, rows));
         two.layout = Layout::new(Step::HOUR, named);
-        let segrnn = &models()[2];
+        let models = models();
+        let segrnn = models.iter().find(|model| model.kind() == "segrnn");
         let mut watcher = Watcher::default();
-        let fitted = fit_with(&two, segrnn, &train_params(), &mut watcher).unwrap();
+        let fitted = fit_with(&two, segrnn.unwrap(), &train_params(), &mut watcher).unwrap();
         assert!(fitted.forecaster.forecast(&two, &[100]).is_ok());
         let mut other = two.clone();
         let renamed = names.map(|(name, start, rows)| (format!("{name}2"), start, rows));
@@ -697,6 +703,7 @@ mod tests {
                 segment: 1,
                 linear_lags: 1,
                 members: 1,
+                decoder: Decoder::Autoregressive,
             }),
         };
         let mut watcher = Watcher::default();

@@ -200,15 +200,22 @@ impl Cell {
 /// Dropout of the same units at every step or lead of a window: it is a stronger regulariser for
 /// series than dropout of single values (Gal and Ghahramani 2016), and draws far fewer numbers.
 pub(crate) fn drop_units(x: Tensor, share: f64, pass: Pass) -> Tensor {
+    match unit_mask(&x, share, pass) {
+        Some(mask) => x * mask,
+        None => x,
+    }
+}
+
+/// What [`drop_units`] multiplies with; none where nothing is dropped.
+pub(crate) fn unit_mask(x: &Tensor, share: f64, pass: Pass) -> Option<Tensor> {
     if !pass.training || share == 0.0 {
-        return x;
+        return None;
     }
     let mut shape = x.size();
     if shape.len() == 3 {
         shape[1] = 1;
     }
-    let mask = Tensor::ones(shape, (x.kind(), x.device())).dropout(share, true);
-    x * mask
+    Some(Tensor::ones(shape, (x.kind(), x.device())).dropout(share, true))
 }
 
 /// Gaussian noise on what a member reads, in the scaled units of the data. A few years hold far

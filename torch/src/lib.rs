@@ -7,7 +7,7 @@
 //! family ─▶ device                      where tensors live
 //!        ─▶ fit ─▶ net                  what every kind has in common
 //!              ─▶ recurrent, segrnn,    the kinds         ─▶ layers ─▶ fused ─▶ cpp/recurrent.cpp
-//!                 dlinear, deepar                         ─▶ linear_path
+//!                 dlinear, deepar                         ─▶ linear_path, decoder
 //!                                                         ─▶ emission, distribution, draws
 //!              ─▶ parameters, link, windows               what they read and stay within
 //!              ─▶ loss, schedule, optimizer, progress, generator, diagnosis
@@ -23,6 +23,7 @@
 
 #[cfg(test)]
 mod checks;
+mod decoder;
 mod deepar;
 mod device;
 mod diagnosis;

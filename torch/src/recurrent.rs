@@ -8,7 +8,9 @@
 //! last target value ─────────────────────────────────────────▶ +
 //! ```
 //!
-//! All leads come at once; a forecast that feeds on itself piles its errors up. The last value is
+//! All leads come at once; a forecast that feeds on itself piles its errors up. Whoever wants one has
+//! it by `decoder: autoregressive`, where cells go on over the leads.
+//!  The last value is
 //! added back, so the net never has to learn the level. A recurrent step reads the mean of a
 //! segment: 28 steps train several times faster than 168, and what a mean loses the linear path and
 //! the last rows bring in. Several members of one shape, which differ only in their draws, are
@@ -21,9 +23,10 @@
 //! from head to head.
 
 use anyhow::Result;
-use krammerti::params::RecurrentParams;
+use krammerti::params::{Decoder as Wanted, RecurrentParams};
 use tch::Tensor;
 
+use crate::decoder::{Decoder, Units};
 use crate::layers::{Cell, Dense, Layers, drop_units, mean_over, noisy};
 use crate::linear_path::LinearPath;
 use crate::net::{Architecture, Forecast, Pass, Shape, Taken, Tensors};
@@ -45,6 +48,7 @@ pub(crate) struct Recurrent {
     members: usize,
     dropout: f64,
     noise: f64,
+    decoder: Wanted,
 }
 
 impl Recurrent {
@@ -60,6 +64,7 @@ impl Recurrent {
             members: params.members,
             dropout: params.dropout,
             noise: params.noise,
+            decoder: params.decoder,
         }
     }
 
@@ -91,7 +96,7 @@ impl Recurrent {
     }
 
     /// `[issues, horizon, outputs]` of one member.
-    fn member(&self, mut taken: Taken<'_>, read: &Read, pass: Pass) -> Tensor {
+    fn member(&self, mut taken: Taken<'_>, read: &Read, units: &Units, pass: Pass) -> Tensor {
         let drop = |x: Tensor| drop_units(x, self.dropout, pass);
         let [embed, state, mix, out] = [(); 4].map(|()| Dense::take(&mut taken));
         let lead_state = taken.next();
@@ -100,16 +105,33 @@ impl Recurrent {
 
         let segments = noisy(&read.segments, self.noise, pass);
         let steps = drop(embed.forward(&segments).relu());
-        let last = drop(layers.last(&steps, self.dropout, pass.training));
+        let (last, encoded) = match self.decoder {
+            Wanted::Direct => (layers.last(&steps, self.dropout, pass.training), None),
+            Wanted::Autoregressive => {
+                let (top, encoded) = layers.forward(&steps, None, self.dropout, pass.training);
+                (top.select(1, -1), Some(encoded))
+            }
+        };
+        let last = drop(last);
         let recent = noisy(&read.recent, self.noise, pass);
         let state = state.forward(&Tensor::cat(&[&last, &recent], 1));
         let mut lead = state.unsqueeze(1) + lead_state;
         if let Some(future) = future {
             lead += read.future.matmul(&future.tr());
         }
-        let lead = drop(lead.relu());
-        let mixed = drop(mix.forward(&lead).relu());
-        out.forward(&mixed)
+        let Some(encoded) = encoded else {
+            let lead = drop(lead.relu());
+            let mixed = drop(mix.forward(&lead).relu());
+            return out.forward(&mixed);
+        };
+        let decoder = Decoder {
+            feedback: taken.next(),
+            cells: Layers::take(self.cell, self.layers, &mut taken),
+            mix,
+            out,
+            dropout: self.dropout,
+        };
+        decoder.walk(&lead, encoded, units, pass)
     }
 }
 
@@ -136,13 +158,12 @@ impl Architecture for Recurrent {
             let future = vec![hidden, shape.future];
             specs.push(Spec::by_fan_in("future", future, shape.future));
         }
-        specs.extend(Layers::specs(
-            self.cell,
-            "cell",
-            self.layers,
-            hidden,
-            hidden,
-        ));
+        let cells = |name| Layers::specs(self.cell, name, self.layers, hidden, hidden);
+        specs.extend(cells("cell"));
+        if self.decoder == Wanted::Autoregressive {
+            specs.push(Spec::by_fan_in("feedback", vec![hidden], hidden));
+            specs.extend(cells("decoder"));
+        }
         specs
     }
 
@@ -181,8 +202,13 @@ impl Architecture for Recurrent {
         pass: Pass,
     ) -> Forecast {
         let read = self.read(inputs).cast(pass);
-        let raw = tensors.each(|taken| self.member(taken, &read, pass));
-        self.shape.forecast(&raw, base, Some(&tensors.constants[1]))
+        let spread = &tensors.constants[1];
+        let units = Units {
+            base: pass.cast(&(base - self.shape.last(inputs))),
+            spread: pass.cast(spread),
+        };
+        let raw = tensors.each(|taken| self.member(taken, &read, &units, pass));
+        self.shape.forecast(&raw, base, Some(spread))
     }
 }
 
@@ -214,8 +240,8 @@ mod tests {
     use crate::golden;
     use crate::net::Net;
 
-    /// PyTorch's names, in the order of the specs.
-    const KEYS: [&str; 18] = [
+    /// PyTorch's names of the encoder, in the order of the specs.
+    const KEYS: [&str; 10] = [
         "embed.weight",
         "embed.bias",
         "state.weight",
@@ -226,14 +252,6 @@ mod tests {
         "out.bias",
         "lead.weight",
         "future.weight",
-        "cells.weight_ih_l0",
-        "cells.weight_hh_l0",
-        "cells.bias_ih_l0",
-        "cells.bias_hh_l0",
-        "cells.weight_ih_l1",
-        "cells.weight_hh_l1",
-        "cells.bias_ih_l1",
-        "cells.bias_hh_l1",
     ];
 
     const PARAMS: RecurrentParams = RecurrentParams {
@@ -244,10 +262,23 @@ mod tests {
         linear_lags: 1,
         noise: 0.1,
         members: 2,
+        decoder: Wanted::Direct,
     };
 
+    const FORMS: [(Cell, Wanted, &str); 4] = [
+        (Cell::Lstm, Wanted::Direct, "recurrent_lstm"),
+        (Cell::Gru, Wanted::Direct, "recurrent_gru"),
+        (Cell::Lstm, Wanted::Autoregressive, "decoder_lstm"),
+        (Cell::Gru, Wanted::Autoregressive, "decoder_gru"),
+    ];
+
+    fn cell_keys(cells: &str) -> impl Iterator<Item = String> {
+        let parts = ["weight_ih", "weight_hh", "bias_ih", "bias_hh"];
+        (0..2).flat_map(move |layer| parts.map(|part| format!("{cells}.{part}_l{layer}")))
+    }
+
     /// Two members of the same parameters.
-    fn whole(cell: Cell, name: &str) -> (Net, Inputs) {
+    fn whole(cell: Cell, decoder: Wanted, name: &str) -> (Net, Inputs) {
         let shape = Shape {
             columns: 2,
             target: 1,
@@ -255,8 +286,16 @@ mod tests {
             levels: vec![0.1, 0.5, 0.9],
             ..shape(4, 3)
         };
-        let architecture = Recurrent::new(shape, cell, &PARAMS);
-        let mut net = golden::net(Box::new(architecture), name, &KEYS);
+        let params = RecurrentParams { decoder, ..PARAMS };
+        let architecture = Recurrent::new(shape, cell, &params);
+        let mut keys: Vec<String> = KEYS.map(str::to_owned).to_vec();
+        keys.extend(cell_keys("cells"));
+        if decoder == Wanted::Autoregressive {
+            keys.push("feedback".to_owned());
+            keys.extend(cell_keys("decoder"));
+        }
+        let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+        let mut net = golden::net(Box::new(architecture), name, &keys);
         net.constants[1] = golden::tensor("recurrent.spread").to_kind(tch::Kind::Float);
         let [past, future] = ["recurrent.past", "recurrent.future_columns"].map(golden::tensor);
         (net, golden::inputs(&past, &future, None))
@@ -265,8 +304,8 @@ mod tests {
     #[test]
     fn whole_nets_of_pytorch() {
         let base = golden::tensor("recurrent.base").to_kind(tch::Kind::Float);
-        for (cell, name) in [(Cell::Lstm, "recurrent_lstm"), (Cell::Gru, "recurrent_gru")] {
-            let (net, inputs) = whole(cell, name);
+        for (cell, decoder, name) in FORMS {
+            let (net, inputs) = whole(cell, decoder, name);
             let pass = Pass::FORECAST;
             let tensors = net.tensors(pass);
             let forecast = net.architecture.forward(&tensors, &inputs, &base, pass);
@@ -282,18 +321,21 @@ mod tests {
 
     #[test]
     fn gradients_are_those_of_finite_differences() {
-        for (cell, name) in [(Cell::Lstm, "recurrent_lstm"), (Cell::Gru, "recurrent_gru")] {
-            let (net, inputs) = whole(cell, name);
+        for (cell, decoder, name) in FORMS {
+            let (net, inputs) = whole(cell, decoder, name);
             assert_net_gradient(&net, &inputs);
         }
     }
 
     #[test]
     fn degenerate_data() {
-        for cell in [Cell::Lstm, Cell::Gru] {
+        for (cell, decoder, _) in FORMS {
             stands_degenerate_data(|shape| {
-                let segment = if shape.lookback == 1 { 1 } else { 2 };
-                let params = RecurrentParams { segment, ..PARAMS };
+                let params = RecurrentParams {
+                    segment: if shape.lookback == 1 { 1 } else { 2 },
+                    decoder,
+                    ..PARAMS
+                };
                 Box::new(Recurrent::new(shape, cell, &params))
             });
         }

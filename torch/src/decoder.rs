@@ -1,0 +1,67 @@
+//! The decoder of an encoder–decoder net: one lead after the other, each from the value that was
+//! forecast for the one before (Cho et al. 2014, arXiv 1406.1078v3).
+//!
+//! It feeds on its own means in training too. Fed with the truth there, as is often done, it would
+//! never meet an error of its own before it has to live with them.
+
+use tch::Tensor;
+
+use crate::layers::{Dense, Layers, unit_mask};
+use crate::net::Pass;
+
+/// The parameters of a decoder.
+pub(crate) struct Decoder<'a> {
+    pub(crate) cells: Layers<'a>,
+    /// `[hidden]`: what the value before adds to a lead.
+    pub(crate) feedback: &'a Tensor,
+    pub(crate) mix: Dense<'a>,
+    pub(crate) out: Dense<'a>,
+    pub(crate) dropout: f64,
+}
+
+/// What outputs are relative to.
+pub(crate) struct Units {
+    /// `[issues, horizon]`: the base of each lead, relative to the last value that was seen.
+    pub(crate) base: Tensor,
+    /// `[horizon]`.
+    pub(crate) spread: Tensor,
+}
+
+impl Decoder<'_> {
+    /// `[issues, horizon, outputs]` from what is known of each lead, `[issues, horizon, hidden]`, and
+    /// the state of the encoder after its last step. The first output is the mean.
+    pub(crate) fn walk(
+        &self,
+        leads: &Tensor,
+        mut state: Vec<Tensor>,
+        units: &Units,
+        pass: Pass,
+    ) -> Tensor {
+        let (issues, horizon) = (leads.size()[0], leads.size()[1]);
+        // The same units at every lead.
+        let masks = [(); 2].map(|()| unit_mask(leads, self.dropout, pass));
+        let mut before = Tensor::zeros([issues, 1], (leads.kind(), leads.device()));
+        let mut made = Vec::new();
+        for lead in 0..horizon {
+            let read = leads.narrow(1, lead, 1) + before.unsqueeze(2) * self.feedback;
+            let read = masked(read.relu(), masks[0].as_ref());
+            let (top, next) = self
+                .cells
+                .forward(&read, Some(&state), self.dropout, pass.training);
+            let mixed = masked(self.mix.forward(&top).relu(), masks[1].as_ref());
+            let outputs = self.out.forward(&mixed);
+            let offset = outputs.select(2, 0) * units.spread.narrow(0, lead, 1);
+            before = units.base.narrow(1, lead, 1) + offset;
+            state = next;
+            made.push(outputs);
+        }
+        Tensor::cat(&made, 1)
+    }
+}
+
+fn masked(x: Tensor, mask: Option<&Tensor>) -> Tensor {
+    match mask {
+        Some(mask) => x * mask,
+        None => x,
+    }
+}
