@@ -4,12 +4,13 @@
 //! torch model does. The back end is this same command line with the torch models registered: it
 //! gets our arguments, and its exit code is ours.
 
+use std::convert::Infallible;
 use std::ffi::{CStr, CString, OsString, c_char, c_int};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
-use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
+use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_LAZY};
 
 use crate::fs;
 
@@ -39,8 +40,8 @@ pub(super) enum BackendError {
     },
 }
 
-/// Hands a command line over. Gives back the exit code.
-pub(super) fn enter(args: &[OsString]) -> Result<u8> {
+/// Hands a command line over, and ends the process with the exit code that comes of it.
+pub(super) fn enter(args: &[OsString]) -> Result<Infallible> {
     let file = find()?;
     let broken = |error: &dyn std::fmt::Display| BackendError::Broken {
         file: file.clone(),
@@ -55,7 +56,7 @@ pub(super) fn enter(args: &[OsString]) -> Result<u8> {
     let code = call(&file, &pointers)
         .map_err(|error| broken(&cause(&error)))?
         .map_err(|error| broken(&error))?;
-    Ok(u8::try_from(code).unwrap_or(1))
+    leave(code)
 }
 
 /// In `KRAMMERTI_BACKEND`, beside the binary, then in `../lib/krammerti`.
@@ -89,7 +90,9 @@ fn call(
     // which exports these functions with these signatures. The arguments outlive the call.
     unsafe {
         // Global, so that libtorch_cuda finds the symbols of libtorch_cpu when it is opened later.
-        let library = Library::open(Some(file), RTLD_NOW | RTLD_GLOBAL)?;
+        // Lazily, for libtorch calls far more functions than any command needs; the back end is
+        // linked so that all that it calls itself is there at once.
+        let library = Library::open(Some(file), RTLD_LAZY | RTLD_GLOBAL)?;
         let version = library.get::<Version>(b"krammerti_torch_version\0")?;
         let version = CStr::from_ptr(version()).to_string_lossy();
         if version != VERSION {
@@ -103,6 +106,14 @@ fn call(
         std::mem::forget(library);
         Ok(Ok(code))
     }
+}
+
+/// Ends the process without giving libtorch a chance to take back all that it has registered, which
+/// would be a tenth of a second for nothing: what a command has written, it has flushed.
+#[expect(unsafe_code, reason = "ends the process before its destructors")]
+fn leave(code: c_int) -> ! {
+    // SAFETY: no thread of ours is at work any more, and the system takes back everything else.
+    unsafe { libc::_exit(code) }
 }
 
 /// What the loader said; the error itself says only that it failed.

@@ -150,7 +150,7 @@ pub fn main(args: &[OsString], registry: &Registry, place: Place) -> u8 {
         Ok(()) => 0,
         Err(error) if place == Place::Binary && error.is::<NeedsBackend>() => {
             match backend::enter(args) {
-                Ok(code) => code,
+                Ok(never) => match never {},
                 Err(missing) => ui.error(&error::Report::of(&missing.context(error))),
             }
         }
