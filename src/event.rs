@@ -75,7 +75,7 @@ pub enum Event {
         /// The stage that says so, where one does.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         stage: Option<String>,
-        /// What is being counted: `step`, `trial`.
+        /// What is being counted: `request`, `step`, `trial`, `window`.
         what: String,
         /// How many are done.
         done: u64,

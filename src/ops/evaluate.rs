@@ -40,7 +40,17 @@ pub fn evaluate(mut context: Context<'_>) -> Result<()> {
     let task = Scoring::new(&dataset, &loaded.file, params.stride)
         .with_context(|| data.display().to_string())?;
 
-    let scored = task.score(&*loaded.forecaster)?;
+    let windows = task.issues.len() as u64;
+    let mut told = |done: usize| {
+        context.observer.event(Event::Progress {
+            stage: None,
+            what: "window".to_owned(),
+            done: done as u64,
+            total: windows,
+            message: String::new(),
+        });
+    };
+    let scored = task.score(&*loaded.forecaster, &mut told)?;
     // Baselines are solved at once, on every window; of `train` nothing else touches them.
     let train_params = TrainParams {
         stride: 1,
@@ -61,7 +71,10 @@ pub fn evaluate(mut context: Context<'_>) -> Result<()> {
             &mut Silent,
         )
         .with_context(|| format!("baseline {kind}"))?;
-        baselines.insert(kind.clone(), task.score(&*fitted.forecaster)?.scores);
+        baselines.insert(
+            kind.clone(),
+            task.score(&*fitted.forecaster, &mut |_| {})?.scores,
+        );
     }
     let unit = loaded.file.unit().to_owned();
     let report = Report::new(
@@ -154,9 +167,11 @@ impl<'a> Scoring<'a> {
         })
     }
 
-    fn score(&self, forecaster: &dyn Forecaster) -> Result<Scored> {
+    /// Tells after each batch how many windows are done.
+    fn score(&self, forecaster: &dyn Forecaster, told: &mut dyn FnMut(usize)) -> Result<Scored> {
         let mut errors = ErrorSums::new(self.horizon);
         let mut quantiles: Option<(PinballSums, Option<CoverageSums>)> = None;
+        let mut done = 0;
         for issues in self.issues.chunks(BATCH) {
             let predictions = forecaster.forecast(&self.frame, issues)?;
             let (pinball, coverage) = quantiles.get_or_insert_with(|| {
@@ -175,6 +190,8 @@ impl<'a> Scoring<'a> {
                     coverage.as_mut(),
                 );
             }
+            done += issues.len();
+            told(done);
         }
         let step = self.frame.step();
         let (Some(scores), Some((pinball, coverage))) = (errors.scores(step), quantiles) else {
