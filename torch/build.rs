@@ -1,4 +1,4 @@
-//! Compiles the fused recurrent layer against libtorch, and tells the linker where the back end finds
+//! Compiles what is written in C++ against libtorch, and tells the linker where the back end finds
 //! libtorch at run time.
 
 use std::env;
@@ -20,12 +20,14 @@ fn main() {
 
 /// With the compiler and the flags that torch-sys uses: what compiles the one compiles the other.
 fn compile(lib: Option<PathBuf>) {
-    const SOURCE: &str = "cpp/recurrent.cpp";
+    const SOURCES: [&str; 3] = ["cpp/generator.cpp", "cpp/process.cpp", "cpp/recurrent.cpp"];
     const HEADER: &str = "torch/csrc/autograd/custom_function.h";
     for name in ["LIBTORCH_INCLUDE", "LIBTORCH_CXX11_ABI"] {
         println!("cargo:rerun-if-env-changed={name}");
     }
-    println!("cargo:rerun-if-changed={SOURCE}");
+    for source in SOURCES {
+        println!("cargo:rerun-if-changed={source}");
+    }
     let beside = || Some(lib?.parent()?.join("include"));
     let include = match env::var_os("LIBTORCH_INCLUDE") {
         Some(folder) => Some(PathBuf::from(folder).join("include")),
@@ -52,6 +54,6 @@ fn compile(lib: Option<PathBuf>) {
         .flag(format!("-D_GLIBCXX_USE_CXX11_ABI={abi}"))
         // Vectors wider than the processor's are passed between inlined functions alone.
         .flag_if_supported("-Wno-psabi")
-        .file(SOURCE)
-        .compile("krammerti_recurrent");
+        .files(SOURCES)
+        .compile("krammerti_cpp");
 }

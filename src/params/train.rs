@@ -34,8 +34,9 @@ pub struct TrainParams {
     pub stride: usize,
     /// Decides initial weights, order of windows and dropout.
     pub seed: u64,
-    /// CPU threads.
-    pub threads: usize,
+    /// CPU threads; as many as there are cores where nothing is said. What is trained does not depend
+    /// on it.
+    pub threads: Option<usize>,
     /// Where it runs.
     pub device: Device,
     /// In which numbers a net computes.
@@ -118,7 +119,7 @@ impl Default for TrainParams {
             sample_weights: SampleWeights::default(),
             stride: 1,
             seed: 1,
-            threads: 2,
+            threads: None,
             device: Device::Auto,
             precision: Precision::Float32,
             checkpoint_minutes: 5.0,
@@ -132,7 +133,7 @@ pub(super) fn check(Raw(raw): &Raw) -> Result<TrainParams, Invalid> {
         ("train.batch", raw.batch, 1_000_000),
         ("train.patience", raw.patience, 100_000),
         ("train.stride", raw.stride, 100_000),
-        ("train.threads", raw.threads, 1024),
+        ("train.threads", raw.threads.unwrap_or(1), 1024),
     ];
     for (key, value, most) in counts {
         within(key, value, 1..=most, &format!("between 1 and {most}"))?;

@@ -1,15 +1,14 @@
 // A recurrent layer over all its steps as one node of the autograd graph, in 32 bits on the CPU.
 //
 // at::lstm and at::gru run a dozen small operations and as many nodes at every step, each of them
-// over memory that has left the cache by then. Here every thread takes some rows of the batch and
-// walks with them alone through all steps, there and back again:
+// over memory that has left the cache by then. Here some rows of the batch at a time walk alone
+// through all steps, there and back again:
 //
 //     x of a step │ h of the step before ─▶ · weights ─▶ + bias ─▶ gates ─▶ h, cell
 //
 // What the way back reads is kept: gates and cell of every step. Gradients of the weights are summed
-// up in the cache of each thread while it walks, and over the threads at the end, in order. So for
-// one number of threads a result has the same bytes each time, and a row does not depend on the rows
-// beside it.
+// up in the cache on the way. It works on the thread that calls it: whoever has several gives each a
+// part of the windows. A row does not depend on the rows beside it.
 //
 // Formulas: those of torch.nn.LSTM and torch.nn.GRU (for the GRU the reset gate acts after the matrix
 // product, with a bias of its own; Cho et al. 2014, arXiv 1406.1078v1). Both are four blocks of
@@ -18,27 +17,14 @@
 //     LSTM  i │ f │ g │ o    all of them from x and h
 //     GRU   n │ r │ z │ m    n from x, m from h, r and z from both; the candidate is tanh(n + r m)
 
-#include <ATen/Parallel.h>
-#include <ATen/Version.h>
 #include <torch/csrc/autograd/custom_function.h>
-#include <torch/version.h>
 
 #include <algorithm>
 #include <array>
 #include <cstring>
-#include <limits>
 #include <optional>
 #include <string>
 #include <vector>
-#ifdef __GLIBC__
-#include <malloc.h>
-#endif
-
-// libgomp, which torch-sys links: the threads are those that libtorch's own operations run on. It is
-// called by name, so that a compiler needs neither OpenMP nor a library for it.
-extern "C" void GOMP_parallel(void (*work)(void*), void* data, unsigned threads, unsigned flags);
-extern "C" int omp_get_thread_num();
-extern "C" int omp_get_num_threads();
 
 namespace {
 
@@ -51,8 +37,6 @@ constexpr int64_t BLOCKS = 4;
 // Rows that go through the steps together: enough to read the weights seldom, few enough for all of
 // a step to stay in the cache of a core.
 constexpr int64_t ROWS = 128;
-// Fewer rows are not worth a thread.
-constexpr int64_t LEAST_ROWS = 16;
 
 int64_t padded(int64_t count) { return (count + TILE - 1) / TILE * TILE; }
 
@@ -454,29 +438,6 @@ Kernels kernels() {
   return {forward_plain, backward_plain};
 }
 
-// Threads -----------------------------------------------------------------------------------------
-
-int64_t parts_of(int64_t batch) {
-  const int64_t threads = at::in_parallel_region() ? 1 : at::get_num_threads();
-  return std::max<int64_t>(1, std::min(threads, batch / LEAST_ROWS));
-}
-
-// work(part, first row, rows), for each part of the batch, ROWS of them at most at a time.
-template <class F>
-void for_parts(int64_t batch, int64_t parts, const F& work) {
-  const auto part = [&](int64_t part) {
-    const int64_t end = batch * (part + 1) / parts;
-    for (int64_t first = batch * part / parts; first < end; first += ROWS)
-      work(part, first, std::min(ROWS, end - first));
-  };
-  if (parts == 1) return part(0);
-  const auto share = [&] {
-    for (int64_t p = omp_get_thread_num(); p < parts; p += omp_get_num_threads()) part(p);
-  };
-  GOMP_parallel([](void* data) { (*static_cast<decltype(share)*>(data))(); },
-                const_cast<void*>(static_cast<const void*>(&share)), 0, 0);
-}
-
 // The node ----------------------------------------------------------------------------------------
 
 using at::Tensor;
@@ -535,13 +496,11 @@ std::array<Tensor, 4> forward(bool lstm, const Read& read, bool outputs, bool ke
   l.y = data(made[0]), l.h = data(made[1]), l.c = data(made[2]), l.keep = data(made[3]);
 
   const auto weights = packed_forward(l), bias = packed_bias(l);
-  const int64_t parts = parts_of(l.batch), length = padded(forward_scratch(l));
-  const Tensor scratch = at::empty({parts * length}, options);
-  float* base = scratch.mutable_data_ptr<float>();
+  const Tensor scratch = at::empty({padded(forward_scratch(l))}, options);
   const auto kernel = kernels().forward;
-  for_parts(l.batch, parts, [&](int64_t part, int64_t first, int64_t rows) {
-    kernel(l, weights.data(), bias.data(), base + part * length, first, rows);
-  });
+  for (int64_t first = 0; first < l.batch; first += ROWS)
+    kernel(l, weights.data(), bias.data(), scratch.mutable_data_ptr<float>(), first,
+           std::min(ROWS, l.batch - first));
   return made;
 }
 
@@ -584,18 +543,14 @@ struct Node : torch::autograd::Function<Node> {
     }
 
     const auto weights = packed_backward(l);
-    const int64_t parts = parts_of(l.batch), length = padded(backward_scratch(l));
     const auto options = read[0].options();
-    const Tensor scratch = at::empty({parts * length}, options);
-    const Tensor sums = at::zeros({parts, sums_length(l)}, options);
-    float *scratches = scratch.mutable_data_ptr<float>(), *all = sums.mutable_data_ptr<float>();
+    const Tensor scratch = at::empty({padded(backward_scratch(l))}, options);
+    const Tensor sums = at::zeros({sums_length(l)}, options);
+    float* all = sums.mutable_data_ptr<float>();
     const auto kernel = kernels().backward;
-    for_parts(l.batch, parts, [&](int64_t part, int64_t first, int64_t rows) {
-      kernel(l, weights.data(), all + part * sums_length(l), scratches + part * length, first,
-             rows);
-    });
-    for (int64_t part = 1; part < parts; ++part)
-      for (int64_t i = 0; i < sums_length(l); ++i) all[i] += all[part * sums_length(l) + i];
+    for (int64_t first = 0; first < l.batch; first += ROWS)
+      kernel(l, weights.data(), all, scratch.mutable_data_ptr<float>(), first,
+             std::min(ROWS, l.batch - first));
 
     Tensor w_in = at::empty_like(read[3]), w_hid = at::empty_like(read[4]);
     Tensor b_in = at::empty_like(read[5]), b_hid = at::empty_like(read[6]);
@@ -649,23 +604,4 @@ extern "C" const char* krammerti_recurrent(bool lstm, bool outputs, const Tensor
     error = "an unknown error";
   }
   return error.c_str();
-}
-
-// The libtorch that this is compiled against.
-extern "C" const char* krammerti_libtorch_version() {
-  return TORCH_VERSION;
-}
-
-// The instructions that libtorch's kernels use here.
-extern "C" const char* krammerti_instructions() {
-  static const std::string name = at::get_cpu_capability();
-  return name.c_str();
-}
-
-// glibc gives a block of some megabytes back to the system as soon as it is free. Here they stay.
-extern "C" void krammerti_keep_memory() {
-#ifdef __GLIBC__
-  mallopt(M_MMAP_MAX, 0);
-  mallopt(M_TRIM_THRESHOLD, std::numeric_limits<int>::max());
-#endif
 }

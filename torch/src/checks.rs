@@ -1,6 +1,8 @@
 //! What the tests of several parts check alike: gradients by finite differences, and that a kind of
 //! net stands data without content.
 
+use std::sync::Arc;
+
 use krammerti::data::{Frame, FrameColumn, Role, Scaler};
 use krammerti::params::{Bounds, PointLoss};
 use krammerti::time::Step;
@@ -106,7 +108,7 @@ pub(crate) fn assert_net_gradient(net: &Net, inputs: &Inputs) {
 /// Fails where a kind of net gives anything but finite numbers before or after a step of a training
 /// on one column, on a constant one, beside a constant one, or on a lookback of one row.
 #[track_caller]
-pub(crate) fn stands_degenerate_data(build: impl Fn(Shape) -> Box<dyn Architecture>) {
+pub(crate) fn stands_degenerate_data(build: impl Fn(Shape) -> Arc<dyn Architecture>) {
     let wave = |row: usize| (row as f32 * 0.7).sin();
     let same = |_: usize| 0.7;
     for columns in [
@@ -129,7 +131,7 @@ pub(crate) fn stands_degenerate_data(build: impl Fn(Shape) -> Box<dyn Architectu
 }
 
 #[track_caller]
-fn step_on(architecture: Box<dyn Architecture>, columns: &[&dyn Fn(usize) -> f32]) {
+fn step_on(architecture: Arc<dyn Architecture>, columns: &[&dyn Fn(usize) -> f32]) {
     const ROWS: usize = 40;
     let shape = architecture.shape().clone();
     let values = (0..ROWS)
@@ -160,10 +162,9 @@ fn step_on(architecture: Box<dyn Architecture>, columns: &[&dyn Fn(usize) -> f32
     let spread = net.architecture.spread(&net.constants);
     let spread = spread.unwrap_or_else(|| Tensor::ones([horizon], (Kind::Float, Device::Cpu)));
     let measure = Loss::new(PointLoss::Mse, &spread, &shape.levels);
-    // It draws, and so must not run beside a training of another test.
-    let _generator = Generator::claim();
+    let generator = Generator::seeded(1);
     let pass = Pass {
-        training: true,
+        generator: Some(&generator),
         kind: Kind::Float,
     };
     let loss = net

@@ -6,7 +6,7 @@
 
 use tch::Tensor;
 
-use crate::layers::{Dense, Layers, unit_mask};
+use crate::layers::{Dense, Layers, masked, unit_mask};
 use crate::net::Pass;
 
 /// The parameters of a decoder.
@@ -35,7 +35,7 @@ impl Decoder<'_> {
         leads: &Tensor,
         mut state: Vec<Tensor>,
         units: &Units,
-        pass: Pass,
+        pass: Pass<'_>,
     ) -> Tensor {
         let (issues, horizon) = (leads.size()[0], leads.size()[1]);
         // The same units at every lead.
@@ -45,9 +45,7 @@ impl Decoder<'_> {
         for lead in 0..horizon {
             let read = leads.narrow(1, lead, 1) + before.unsqueeze(2) * self.feedback;
             let read = masked(read.relu(), masks[0].as_ref());
-            let (top, next) = self
-                .cells
-                .forward(&read, Some(&state), self.dropout, pass.training);
+            let (top, next) = self.cells.forward(&read, Some(&state), self.dropout, pass);
             let mixed = masked(self.mix.forward(&top).relu(), masks[1].as_ref());
             let outputs = self.out.forward(&mixed);
             let offset = outputs.select(2, 0) * units.spread.narrow(0, lead, 1);
@@ -56,12 +54,5 @@ impl Decoder<'_> {
             made.push(outputs);
         }
         Tensor::cat(&made, 1)
-    }
-}
-
-fn masked(x: Tensor, mask: Option<&Tensor>) -> Tensor {
-    match mask {
-        Some(mask) => x * mask,
-        None => x,
     }
 }

@@ -111,7 +111,7 @@ impl Deepar {
     }
 
     /// Paths `[issues, paths, horizon]` of all members.
-    fn paths(&self, tensors: &Tensors<'_>, inputs: &Inputs, pass: Pass) -> Tensor {
+    fn paths(&self, tensors: &Tensors<'_>, inputs: &Inputs, pass: Pass<'_>) -> Tensor {
         let read = self.read(inputs);
         let issues = inputs.past.size()[0];
         let most = if inputs.past.device().is_cuda() {
@@ -148,13 +148,13 @@ impl Deepar {
         read: &Read,
         paths: i64,
         mut choose: impl FnMut(&[Tensor]) -> Tensor,
-        pass: Pass,
+        pass: Pass<'_>,
     ) -> Tensor {
         let (lookback, horizon) = (self.shape.lookback, self.shape.horizon);
         let issues = read.target.size()[0];
         let mut state = (self.conditioning() > 0).then(|| {
             let steps = self.steps(read, &read.target, 0, self.conditioning());
-            let (_, state) = member.layers.forward(&pass.cast(&steps), None, 0.0, false);
+            let (_, state) = member.layers.forward(&pass.cast(&steps), None, 0.0, pass);
             let of_path = |part: &Tensor| part.repeat_interleave_self_int(paths, 1, None);
             state.iter().map(of_path).collect::<Vec<Tensor>>()
         });
@@ -176,10 +176,9 @@ impl Deepar {
             let rest = read.rest.narrow(1, row, 1);
             let rest = rest.expand([issues, paths, -1], false);
             let step = Tensor::cat(&[relative, rest], 2).view([issues * paths, 1, self.inputs()]);
-            let (top, next) =
-                member
-                    .layers
-                    .forward(&pass.cast(&step), state.as_deref(), 0.0, false);
+            let (top, next) = member
+                .layers
+                .forward(&pass.cast(&step), state.as_deref(), 0.0, pass);
             state = Some(next);
             let raw = member.out.forward(&top).to_kind(Kind::Float);
             let raw = raw.view([issues, paths, self.emission.outputs()]);
@@ -311,10 +310,6 @@ impl Architecture for Deepar {
         self.members
     }
 
-    fn draws(&self) -> bool {
-        self.dropout > 0.0
-    }
-
     fn member_specs(&self) -> Vec<Spec> {
         let mut specs = Dense::specs("out", self.hidden, self.emission.outputs()).to_vec();
         let (layers, inputs, hidden) = (self.layers, self.inputs(), self.hidden);
@@ -336,7 +331,13 @@ impl Architecture for Deepar {
     }
 
     /// Mean and quantiles of sample paths, of all members together.
-    fn forward(&self, tensors: &Tensors<'_>, inputs: &Inputs, _: &Tensor, pass: Pass) -> Forecast {
+    fn forward(
+        &self,
+        tensors: &Tensors<'_>,
+        inputs: &Inputs,
+        _: &Tensor,
+        pass: Pass<'_>,
+    ) -> Forecast {
         let paths = self.paths(tensors, inputs, pass);
         let levels = &self.shape.levels;
         let (mean, quantiles) = quantiles_of_paths(&paths, levels);
@@ -348,7 +349,13 @@ impl Architecture for Deepar {
 
     /// One path of each member, which goes by the means: to sample after every epoch would take
     /// longer than the training.
-    fn sketch(&self, tensors: &Tensors<'_>, inputs: &Inputs, _: &Tensor, pass: Pass) -> Forecast {
+    fn sketch(
+        &self,
+        tensors: &Tensors<'_>,
+        inputs: &Inputs,
+        _: &Tensor,
+        pass: Pass<'_>,
+    ) -> Forecast {
         let read = self.read(inputs);
         let mean = |parameters: &[Tensor]| self.emission.mean(parameters);
         let members =
@@ -360,7 +367,7 @@ impl Architecture for Deepar {
     }
 
     /// The negative logarithm of the likelihood of a value, in the unit of the distribution.
-    fn loss(&self, tensors: &Tensors<'_>, batch: &Batch, _: &Loss, pass: Pass) -> Tensor {
+    fn loss(&self, tensors: &Tensors<'_>, batch: &Batch, _: &Loss, pass: Pass<'_>) -> Tensor {
         let (lookback, horizon) = (self.shape.lookback, self.shape.horizon);
         let read = self.read(&batch.inputs);
         let target = Tensor::cat(&[&read.target, &batch.truth], 1);
@@ -376,9 +383,9 @@ impl Architecture for Deepar {
         let losses = tensors.each(|taken| {
             let member = Member::take(self, taken);
             let dropout = self.dropout;
-            let (top, _) = member.layers.forward(&steps, None, dropout, pass.training);
+            let (top, _) = member.layers.forward(&steps, None, dropout, pass);
             let top = top.narrow(1, self.conditioning(), horizon);
-            let raw = member.out.forward(&top.dropout(dropout, pass.training));
+            let raw = member.out.forward(&pass.dropout(&top, dropout));
             let raw = raw.to_kind(Kind::Float);
             let parameters = self.emission.parameters(&raw, &near, &read.typical);
             let log = self.emission.log_likelihood(&parameters, &batch.truth);
@@ -394,6 +401,8 @@ impl Architecture for Deepar {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use krammerti::params::{Architecture as Wanted, Bounds, Distribution, ModelParams, PointLoss};
     use rand_chacha::ChaCha8Rng;
@@ -438,7 +447,7 @@ mod tests {
 
     fn net(deepar: Deepar) -> Net {
         let mut rng = ChaCha8Rng::seed_from_u64(2);
-        Net::draw(Box::new(deepar), vec![], Device::Cpu, &mut rng)
+        Net::draw(Arc::new(deepar), vec![], Device::Cpu, &mut rng)
     }
 
     /// Windows of unlike numbers, and what became of them.

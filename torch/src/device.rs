@@ -83,23 +83,23 @@ fn has_bfloat16() -> bool {
     }
 }
 
-/// Uses so many CPU threads within an operation, and one for operations beside each other: the
-/// steps of a recurrent net wait for one another anyway.
-pub(crate) fn use_threads(threads: usize) {
-    // libtorch allows the second number to be set once in a process.
+/// Has libtorch share out nothing by itself: on the CPU that is done by [`crate::team`].
+pub(crate) fn use_one_thread() {
+    // libtorch allows the number for operations beside each other to be set once in a process.
     static INTER_OP: Once = Once::new();
     INTER_OP.call_once(|| tch::set_num_interop_threads(1));
-    tch::set_num_threads(i32::try_from(threads).unwrap_or(i32::MAX));
+    tch::set_num_threads(1);
 }
 
-/// Threads that are of use to a forecast: those of the environment, or the cores that this process
-/// may use, but no more than four. Threads that wait for one another by spinning are ruinous where
-/// something else wants their cores too.
-pub(crate) fn useful_threads() -> usize {
-    let asked = std::env::var("OMP_NUM_THREADS").ok();
-    let asked = asked.and_then(|threads| threads.parse().ok());
+/// Threads that are of use: on the CPU those that are asked for here or in the environment, otherwise
+/// as many as the cores that this process may use.
+pub(crate) fn useful_threads(device: Device, asked: Option<usize>) -> usize {
+    if device != Device::Cpu {
+        return 1;
+    }
+    let said = || std::env::var("OMP_NUM_THREADS").ok()?.parse().ok();
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
-    asked.unwrap_or_else(|| cores().min(4)).max(1)
+    asked.or_else(said).unwrap_or_else(cores).max(1)
 }
 
 fn has_nvidia_driver() -> bool {

@@ -75,10 +75,6 @@ impl Architecture for Linear {
         self.members
     }
 
-    fn draws(&self) -> bool {
-        false
-    }
-
     fn member_specs(&self) -> Vec<Spec> {
         let shape = &self.shape;
         let leads = shape.horizon * shape.outputs();
@@ -101,7 +97,7 @@ impl Architecture for Linear {
         tensors: &Tensors<'_>,
         inputs: &Inputs,
         base: &Tensor,
-        pass: Pass,
+        pass: Pass<'_>,
     ) -> Forecast {
         let relative = self.shape.relative(inputs);
         let trend = moving_average(&relative, self.kernel);
@@ -119,6 +115,8 @@ impl Architecture for Linear {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::checks::{assert_gradient, assert_net_gradient, shape, stands_degenerate_data};
     use crate::golden;
@@ -138,7 +136,7 @@ mod tests {
             kernel: 5,
             members: 1,
         };
-        let net = Box::new(Linear::new(shape(8, 3), &params));
+        let net = Arc::new(Linear::new(shape(8, 3), &params));
         let past = golden::tensor("dlinear.input").unsqueeze(2);
         let none = Tensor::zeros([2, 3, 0], (Kind::Float, Device::Cpu));
         (
@@ -161,7 +159,7 @@ mod tests {
             members: 2,
         };
         let keys = [&KEYS[..], &["row.weight", "known.weight"]].concat();
-        let net = golden::net(Box::new(Linear::new(shape, &params)), "dlinear_wide", &keys);
+        let net = golden::net(Arc::new(Linear::new(shape, &params)), "dlinear_wide", &keys);
         let [past, future] =
             ["dlinear_wide.past", "dlinear_wide.future_columns"].map(golden::tensor);
         (net, golden::inputs(&past, &future, None))
@@ -221,7 +219,7 @@ mod tests {
         // The average may be longer than the lookback.
         for kernel in [1, 7] {
             let params = LinearParams { kernel, members: 2 };
-            stands_degenerate_data(|shape| Box::new(Linear::new(shape, &params)));
+            stands_degenerate_data(|shape| Arc::new(Linear::new(shape, &params)));
         }
     }
 

@@ -1,5 +1,7 @@
 //! The families of nets: the border between krammerti's traits and the nets.
 
+use std::sync::Arc;
+
 use anyhow::{Result, bail, ensure};
 use krammerti::event::Event;
 use krammerti::model::{Family, FitTask, Fitted, Forecaster, LoadTask, Monitor, Weights};
@@ -11,14 +13,14 @@ use crate::diagnosis::{OutOfMemory, is_of_memory, memory_asked};
 use crate::dlinear::Linear;
 use crate::fit::{self, Machine, Unfit};
 use crate::forecaster::NetForecaster;
-use crate::generator::Generator;
+use crate::generator::Randomness;
 use crate::guard::{TorchError, guarded};
 use crate::layers::Cell;
 use crate::net::{Architecture, Shape};
 use crate::progress::Progress;
 use crate::recurrent::Recurrent;
 use crate::segrnn::Segrnn;
-use crate::{device, fused, weights};
+use crate::{device, process, weights};
 
 /// One kind of net; they differ in nothing but their architecture.
 pub(crate) struct Nets(pub(crate) &'static str);
@@ -27,14 +29,14 @@ pub(crate) struct Nets(pub(crate) &'static str);
 pub(crate) const KINDS: [&str; 5] = ["lstm", "gru", "segrnn", "linear", "deepar"];
 
 /// The net that a model asks for.
-pub(crate) fn architecture(task: &LoadTask<'_>) -> Result<Box<dyn Architecture>> {
+pub(crate) fn architecture(task: &LoadTask<'_>) -> Result<Arc<dyn Architecture>> {
     let shape = Shape::new(task.model, task.columns, task.series.len(), task.target)?;
     Ok(match &task.model.architecture {
-        Wanted::Lstm(params) => Box::new(Recurrent::new(shape, Cell::Lstm, params)),
-        Wanted::Gru(params) => Box::new(Recurrent::new(shape, Cell::Gru, params)),
-        Wanted::Segrnn(params) => Box::new(Segrnn::new(shape, params)),
-        Wanted::Linear(params) => Box::new(Linear::new(shape, params)),
-        Wanted::Deepar(params) => Box::new(Deepar::new(shape, task.columns, task.target, params)?),
+        Wanted::Lstm(params) => Arc::new(Recurrent::new(shape, Cell::Lstm, params)),
+        Wanted::Gru(params) => Arc::new(Recurrent::new(shape, Cell::Gru, params)),
+        Wanted::Segrnn(params) => Arc::new(Segrnn::new(shape, params)),
+        Wanted::Linear(params) => Arc::new(Linear::new(shape, params)),
+        Wanted::Deepar(params) => Arc::new(Deepar::new(shape, task.columns, task.target, params)?),
         _ => bail!("a model of kind `{}` is no net", task.model.kind()),
     })
 }
@@ -50,19 +52,18 @@ impl Family for Nets {
             !task.validation.is_empty(),
             "the validation part has no window"
         );
-        // So there is one fit at a time in a process.
-        let generator = Generator::claim();
         let (device, why_not) = device::choose(task.train_params.device)?;
-        device::use_threads(task.train_params.threads);
+        device::use_one_thread();
         if let Some(reason) = why_not {
             monitor.event(Event::warning(format!("training on the CPU: {reason}")));
         }
         let machine = Machine {
             device,
             kind: device::kind(task.train_params.precision, device),
-            generator: &generator,
+            threads: device::useful_threads(device, task.train_params.threads),
+            randomness: &Randomness::of(device),
         };
-        monitor.event(built_on(task, machine));
+        monitor.event(built_on(machine));
         fit_in_memory(task, machine, monitor)
     }
 
@@ -75,14 +76,14 @@ impl Family for Nets {
 }
 
 /// What may move the last bits of a training.
-fn built_on(task: &FitTask<'_>, machine: Machine<'_>) -> Event {
+fn built_on(machine: Machine<'_>) -> Event {
     let on_cpu = machine.device == Device::Cpu;
     let facts = [
         ("device", if on_cpu { "cpu" } else { "cuda" }.to_owned()),
-        ("instructions", fused::instructions()),
-        ("libtorch", fused::libtorch_version()),
+        ("instructions", process::instructions()),
+        ("libtorch", process::libtorch_version()),
         ("precision", device::kind_name(machine.kind).to_owned()),
-        ("threads", task.train_params.threads.to_string()),
+        ("threads", machine.threads.to_string()),
     ];
     Event::BuiltOn {
         stage: None,
@@ -272,7 +273,7 @@ mod tests {
             batch: 32,
             learning_rate: 5e-3,
             weight_decay: 0.1,
-            threads: 1,
+            threads: Some(1),
             device: WantedDevice::Cpu,
             ..TrainParams::default()
         }
@@ -492,6 +493,34 @@ mod tests {
                 assert!(resumed.weights == undisturbed.weights, "ended at {end_at}");
                 assert_eq!(resumed.history, undisturbed.history);
             }
+        }
+    }
+
+    /// Steps of two and three parts, and one that goes on with more threads than it
+    /// began with.
+    #[test]
+    fn the_number_of_threads_changes_nothing() {
+        for model in models() {
+            let params = |threads| TrainParams {
+                epochs: 2,
+                batch: 150,
+                threads: Some(threads),
+                ..train_params()
+            };
+            let with = |threads, resume: Option<&Checkpoint>, watcher: &mut Watcher| {
+                fit_from(&frame(), &model, &params(threads), resume, watcher)
+            };
+            let one = with(1, None, &mut Watcher::default()).unwrap();
+            let five = with(5, None, &mut Watcher::default()).unwrap();
+            assert!(one.weights == five.weights, "{}", model.kind());
+            assert_eq!(one.history, five.history);
+            let mut ended = Watcher {
+                end_at: Some(1),
+                ..Watcher::default()
+            };
+            assert!(with(1, None, &mut ended).err().unwrap().is::<Interrupted>());
+            let resumed = with(3, ended.kept.as_ref(), &mut Watcher::default()).unwrap();
+            assert!(one.weights == resumed.weights, "{}", model.kind());
         }
     }
 

@@ -3,9 +3,13 @@
 //! Shuffled windows, `AdamW` with a clipped gradient, one schedule for the rate, and a running
 //! average of the weights. The average is what is validated, kept and given back: it is smoother
 //! than the weights of any one step. It stops when the validation loss has not become better for
-//! `train.patience` epochs, and gives back the best. For one seed, device and number of threads a
-//! training is repeatable to the bit on the CPU, interrupted or not.
+//! `train.patience` epochs, and gives back the best.
+//!
+//! On the CPU the windows of a step are cut into parts, which threads work on beside each other. The
+//! cut depends on the windows alone, so for one seed a training is repeatable to the bit whatever the
+//! number of threads, interrupted or not.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
@@ -14,41 +18,45 @@ use krammerti::model::{Checkpoint, Epoch, FitTask, Interrupted, Moment, Monitor,
 use krammerti::params::TrainParams;
 use tch::{Device, Kind, Tensor};
 
-use crate::diagnosis;
-use crate::fused;
-use crate::generator::Generator;
+use crate::generator::Randomness;
 use crate::loss::Loss;
-use crate::net::{Architecture, Batch, Net, Pass, Tensors};
+use crate::net::{Architecture, Net};
 use crate::optimizer::{self, AdamW};
 use crate::progress::{self, Progress};
+use crate::replica::{Checked, Part, Replica};
 use crate::schedule::Schedule;
+use crate::team::Team;
 use crate::weights;
 use crate::windows::{Windows, seeds};
+use crate::{diagnosis, process};
 
-/// Windows of the validation part in memory at once.
-const VALIDATION_BATCH: usize = 1024;
+/// Windows of a part of a step on the CPU: few enough for what a net makes of them to stay in the
+/// cache of a core, and for a step to have parts for several; enough to be worth an operation.
+const PART: usize = 64;
+/// The same where no gradient is asked for, on the CPU and on a GPU.
+const CHECKED: usize = 256;
+const CHECKED_CUDA: usize = 1024;
 /// The least time between two reports of progress. Reading the loss for one makes a GPU wait.
 const REPORT_EVERY: Duration = Duration::from_millis(500);
-/// What a training may keep in memory to spare itself the base of every window, in bytes.
-const MOST_BASES: usize = 1 << 29;
 
 /// A checkpoint that this training cannot go on from: the training is to begin anew.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the kept checkpoint is not used, the training begins anew: {0}")]
 pub(crate) struct Unfit(String);
 
-/// Where, in which numbers and with whose randomness a net is trained.
+/// Where, in which numbers, by how many threads and with whose randomness a net is trained.
 #[derive(Clone, Copy)]
 pub(crate) struct Machine<'a> {
     pub(crate) device: Device,
     pub(crate) kind: Kind,
-    pub(crate) generator: &'a Generator,
+    pub(crate) threads: usize,
+    pub(crate) randomness: &'a Randomness,
 }
 
 /// Trains a net in steps of so many windows; gives it back with its best weights, and what happened.
 pub(crate) fn fit(
     task: &FitTask<'_>,
-    architecture: Box<dyn Architecture>,
+    architecture: Arc<dyn Architecture>,
     series: &[String],
     machine: Machine<'_>,
     windows: usize,
@@ -67,25 +75,18 @@ pub(crate) fn fit(
         trainer.epoch(monitor)?;
     }
     if trainer.progress.best_epoch > 0 {
-        trainer.net.parameters.assign(&trainer.best);
+        trainer.net().parameters.assign(&trainer.best);
     }
-    Ok((trainer.net, trainer.history))
+    Ok((trainer.team.into_own().net, trainer.history))
 }
 
 struct Trainer<'a> {
     task: &'a FitTask<'a>,
     params: &'a TrainParams,
-    windows: Windows,
-    pass: Pass,
-    generator: &'a Generator,
-    net: Net,
-    loss: Loss,
+    machine: Machine<'a>,
+    team: Team<Replica>,
     optimizer: AdamW,
     schedule: Schedule,
-    /// How much a window counts by its issue row, where they do not all count the same.
-    weights: Option<Tensor>,
-    /// The base of each window by its issue row, where there is room for them.
-    bases: Option<Tensor>,
     average: Tensor,
     best: Tensor,
     progress: Progress,
@@ -102,43 +103,90 @@ fn by_row(task: &FitTask<'_>, of_windows: &[f32]) -> Tensor {
     Tensor::from_slice(&rows)
 }
 
+/// The first handles on all that a training reads.
+fn replica(
+    task: &FitTask<'_>,
+    architecture: Arc<dyn Architecture>,
+    series: &[String],
+    machine: Machine<'_>,
+) -> Result<Replica> {
+    let params = task.train_params;
+    let shape = architecture.shape();
+    let (lookback, horizon) = (shape.lookback, shape.horizon);
+    let windows = Windows::new(task.frame, lookback, horizon, series, machine.device);
+    let constants = architecture.solve(&windows, task.train, task.validation)?;
+    let spread = architecture
+        .spread(&constants)
+        .unwrap_or_else(|| Tensor::ones([horizon], (Kind::Float, machine.device)));
+    let loss = Loss::new(params.loss, &spread, &task.model.quantiles);
+    let mut rng = progress::first_draws(params.seed);
+    let net = Net::draw(architecture, constants, machine.device, &mut rng);
+    if let Some(warm) = task.warm_start {
+        weights::load_trained(&net, warm)?;
+    }
+    let weights = task
+        .sample_weights
+        .map(|weights| by_row(task, weights).to(machine.device));
+    Ok(Replica {
+        windows,
+        net,
+        loss,
+        kind: machine.kind,
+        weights,
+        bases: None,
+    })
+}
+
+fn team_of(own: Replica, threads: usize) -> Result<Team<Replica>> {
+    let others: Vec<Replica> = (1..threads).map(|_| own.share()).collect();
+    Team::new(own, others)
+}
+
+/// `[rows, leads]`: no step changes a base, so each is computed once.
+fn all_bases(team: &Team<Replica>, task: &FitTask<'_>) -> Tensor {
+    let _no_grad = tch::no_grad_guard();
+    let own = team.own();
+    let horizon = own.net.architecture.shape().horizon;
+    let device = own.net.parameters.flat().device();
+    let bases = Tensor::zeros([task.frame.rows() as i64, horizon], (Kind::Float, device));
+    let chunks = [task.train, task.validation].map(|issues| issues.chunks(CHECKED_CUDA));
+    let issues = chunks.into_iter().flatten();
+    let issues: Vec<Tensor> = issues.map(|rows| own.windows.issues(rows)).collect();
+    let based = team.each(issues, |replica, issues| {
+        (issues.shallow_clone(), replica.base(issues))
+    });
+    for (issues, base) in based {
+        let _ = bases.shallow_clone().index_copy_(0, &issues, &base);
+    }
+    bases
+}
+
 impl<'a> Trainer<'a> {
     fn new(
         task: &'a FitTask<'a>,
-        architecture: Box<dyn Architecture>,
+        architecture: Arc<dyn Architecture>,
         series: &[String],
         machine: Machine<'a>,
         batch: usize,
     ) -> Result<Self> {
         if machine.device == Device::Cpu {
-            fused::keep_memory();
+            process::keep_memory();
         }
         let params = task.train_params;
-        let shape = architecture.shape();
-        let (lookback, horizon) = (shape.lookback, shape.horizon);
-        let windows = Windows::new(task.frame, lookback, horizon, series, machine.device);
-        let constants = architecture.solve(&windows, task.train, task.validation)?;
-        let spread = architecture
-            .spread(&constants)
-            .unwrap_or_else(|| Tensor::ones([shape.horizon], (Kind::Float, machine.device)));
-        let loss = Loss::new(params.loss, &spread, &task.model.quantiles);
-        let mut rng = progress::first_draws(params.seed);
-        let net = Net::draw(architecture, constants, machine.device, &mut rng);
-        if let Some(warm) = task.warm_start {
-            weights::load_trained(&net, warm)?;
+        let mut own = replica(task, architecture, series, machine)?;
+        if own.has_bases(task.frame.rows()) {
+            let team = team_of(own, machine.threads)?;
+            let bases = all_bases(&team, task);
+            own = team.into_own();
+            own.bases = Some(bases);
         }
-        let flat = net.parameters.flat();
+        let team = team_of(own, machine.threads)?;
+        let flat = team.own().net.parameters.flat();
         let batches = task.train.len().div_ceil(batch);
-        let mut trainer = Self {
+        Ok(Self {
             task,
             params,
-            windows,
-            pass: Pass {
-                training: true,
-                kind: machine.kind,
-            },
-            generator: machine.generator,
-            loss,
+            machine,
             optimizer: AdamW::new(flat, params.weight_decay),
             schedule: Schedule::new(
                 params.schedule,
@@ -146,19 +194,17 @@ impl<'a> Trainer<'a> {
                 batches,
                 params.epochs,
             ),
-            weights: task
-                .sample_weights
-                .map(|weights| by_row(task, weights).to(machine.device)),
-            bases: None,
             average: flat.copy(),
             best: flat.copy(),
-            net,
+            team,
             progress: Progress::new(batch),
             history: Vec::new(),
             ended: false,
-        };
-        trainer.bases = trainer.all_bases();
-        Ok(trainer)
+        })
+    }
+
+    fn net(&self) -> &Net {
+        &self.team.own().net
     }
 
     /// Takes up where a checkpoint was kept.
@@ -200,7 +246,7 @@ impl<'a> Trainer<'a> {
             ("best", &self.best),
             ("first_moment", first),
             ("second_moment", second),
-            ("weights", self.net.parameters.flat()),
+            ("weights", self.net().parameters.flat()),
         ]
     }
 
@@ -243,7 +289,7 @@ impl<'a> Trainer<'a> {
     fn train(&mut self, monitor: &mut dyn Monitor) -> Result<f64> {
         let order = progress::order(self.task.train, self.params.seed, self.progress.epoch);
         let count = order.len();
-        let order = self.windows.issues(&order);
+        let order = self.team.own().windows.issues(&order);
         let batches = order.split(self.progress.windows as i64, 0);
         let mut since = Losses::default();
         let mut reported = Instant::now();
@@ -297,10 +343,10 @@ impl<'a> Trainer<'a> {
 
     /// Columns that hold odd values in some windows, the horizons included.
     fn odd_columns(&self, issues: &Tensor) -> Vec<(String, f64)> {
-        let truth = self.windows.truth(issues);
+        let windows = &self.team.own().windows;
         diagnosis::odd_columns(
-            &self.windows.inputs(issues),
-            &truth,
+            &windows.inputs(issues),
+            &windows.truth(issues),
             &self.task.frame.columns,
         )
     }
@@ -346,63 +392,42 @@ impl<'a> Trainer<'a> {
 
     /// One step of the optimiser; gives back the loss before it.
     fn step(&mut self, issues: &Tensor) -> Tensor {
-        if self.net.architecture.draws() {
-            let generator = self.generator;
-            generator.seed_step(self.params.seed, self.progress.steps);
+        let parts = self.parts(issues);
+        let mut parts = self.team.each(parts, Replica::gradient).into_iter();
+        let (mut loss, mut gradient) = parts.next().expect("a step has a window");
+        for (of_part, part) in parts {
+            loss += of_part;
+            gradient += part;
         }
-        let weights = self.weights.as_ref();
-        let batch = Batch {
-            weights: weights.map(|weights| weights.index_select(0, issues)),
-            ..self.batch(issues)
-        };
-        let architecture = &*self.net.architecture;
-        let tensors = self.net.tensors(self.pass);
-        let loss = architecture.loss(&tensors, &batch, &self.loss, self.pass);
-        let gradient = self.net.parameters.gradient(&loss);
         let gradient = optimizer::clip(gradient, self.params.clip);
-        let flat = self.net.parameters.flat();
+        let flat = self.team.own().net.parameters.flat();
         let rate = self.schedule.rate(self.progress.steps);
         self.optimizer.step(flat, &gradient, rate);
         self.progress.steps += 1;
         self.average_in();
-        loss.detach()
+        loss
     }
 
-    fn batch(&self, issues: &Tensor) -> Batch {
-        let inputs = self.windows.inputs(issues);
-        let base = match &self.bases {
-            Some(bases) => bases.index_select(0, issues),
-            None => self.net.architecture.base(&self.net.constants, &inputs),
+    /// The windows of a step in parts of nearly one size.
+    fn parts(&self, issues: &Tensor) -> Vec<Part> {
+        let count = issues.size()[0] as usize;
+        let most = match self.machine.device {
+            Device::Cpu => PART,
+            _ => count,
         };
-        Batch {
-            base,
-            truth: self.windows.truth(issues),
-            weights: None,
-            inputs,
-        }
-    }
-
-    /// `[rows, leads]`: no step changes a base, so each is computed once.
-    fn all_bases(&self) -> Option<Tensor> {
-        // Where nothing is solved the base is the last value, which is as quick to read.
-        if self.net.constants.is_empty() {
-            return None;
-        }
-        let _no_grad = tch::no_grad_guard();
-        let architecture = &*self.net.architecture;
-        let (rows, horizon) = (self.task.frame.rows(), architecture.shape().horizon);
-        if rows * horizon as usize * size_of::<f32>() > MOST_BASES {
-            return None;
-        }
-        let bases = Tensor::zeros([rows as i64, horizon], (Kind::Float, self.average.device()));
-        for issues in [self.task.train, self.task.validation] {
-            for chunk in issues.chunks(4 * VALIDATION_BATCH) {
-                let rows = self.windows.issues(chunk);
-                let base = architecture.base(&self.net.constants, &self.windows.inputs(&rows));
-                let _ = bases.shallow_clone().index_copy_(0, &rows, &base);
-            }
-        }
-        Some(bases)
+        let size = count.div_ceil(count.div_ceil(most));
+        let parts = issues.split(size as i64, 0).into_iter().enumerate();
+        parts
+            .map(|(place, issues)| Part {
+                share: issues.size()[0] as f64 / count as f64,
+                issues,
+                generator: self.machine.randomness.part(
+                    self.params.seed,
+                    self.progress.steps,
+                    place,
+                ),
+            })
+            .collect()
     }
 
     /// Moves the average towards the present weights; early on it forgets the first draws faster.
@@ -410,65 +435,53 @@ impl<'a> Trainer<'a> {
         let _no_grad = tch::no_grad_guard();
         let reach = self.batches() as f64 * self.params.average;
         let share = 1.0 / reach.min(self.progress.steps as f64 / 5.0).max(1.0);
-        let _ = self.average.lerp_(self.net.parameters.flat(), share);
+        let flat = self.team.own().net.parameters.flat();
+        let _ = self.average.lerp_(flat, share);
     }
 
     /// Loss, and root mean square error of the mean, of the averaged weights; none where it was told
     /// to end.
     fn validate(&mut self, monitor: &mut dyn Monitor) -> Result<Option<(f64, f64)>> {
-        let present = self.net.parameters.flat().copy();
-        self.net.parameters.assign(&self.average);
+        let parameters = &self.net().parameters;
+        let present = parameters.flat().copy();
+        parameters.assign(&self.average);
         let scores = self.scores(monitor);
-        self.net.parameters.assign(&present);
+        self.net().parameters.assign(&present);
         scores
     }
 
     fn scores(&self, monitor: &mut dyn Monitor) -> Result<Option<(f64, f64)>> {
-        let _no_grad = tch::no_grad_guard();
-        let pass = Pass {
-            training: false,
-            ..self.pass
+        let (at_once, each) = match self.machine.device {
+            Device::Cpu => (2 * self.machine.threads * CHECKED, CHECKED),
+            _ => (CHECKED_CUDA, CHECKED_CUDA),
         };
-        let tensors = self.net.tensors(pass);
         let (mut loss, mut squares) = (0.0, 0.0);
-        for rows in self.task.validation.chunks(VALIDATION_BATCH) {
+        for rows in self.task.validation.chunks(at_once) {
             if monitor.between(Moment::Step) == Wish::KeepAndEnd {
                 return Ok(None);
             }
-            let issues = self.windows.issues(rows);
-            let mut batch = self.batch(&issues);
-            batch.inputs.seeds = seeds(self.task.frame, rows);
-            let (of_rows, square) = self.score(&tensors, &batch, pass);
-            if !of_rows.is_finite() || !square.is_finite() {
+            let windows = &self.team.own().windows;
+            let checked = rows.chunks(each).map(|rows| Checked {
+                issues: windows.issues(rows),
+                seeds: seeds(self.task.frame, rows),
+            });
+            for (of_part, square) in self.team.each(checked.collect(), Replica::score) {
+                loss += of_part;
+                squares += square;
+            }
+            if !loss.is_finite() || !squares.is_finite() {
                 return Err(diagnosis::NotFinite {
-                    loss: of_rows,
+                    loss,
                     epoch: self.progress.epoch,
                     place: diagnosis::Place::Validation,
                     learning_rate: self.params.learning_rate,
-                    columns: self.odd_columns(&issues),
+                    columns: self.odd_columns(&windows.issues(rows)),
                 }
                 .into());
             }
-            loss += of_rows * rows.len() as f64;
-            squares += square * rows.len() as f64;
         }
         let count = self.task.validation.len() as f64;
         Ok(Some((loss / count, (squares / count).sqrt())))
-    }
-
-    /// The mean loss and the mean squared error of the mean over some windows.
-    fn score(&self, tensors: &Tensors<'_>, batch: &Batch, pass: Pass) -> (f64, f64) {
-        let architecture = &*self.net.architecture;
-        let forecast = architecture
-            .sketch(tensors, &batch.inputs, &batch.base, pass)
-            .averaged(&architecture.shape().link);
-        let loss = if architecture.has_own_loss() {
-            architecture.loss(tensors, batch, &self.loss, pass)
-        } else {
-            self.loss.of(&forecast, &batch.truth, None)
-        };
-        let square = (&forecast.mean - &batch.truth).square().mean(Kind::Double);
-        (loss.double_value(&[]), square.double_value(&[]))
     }
 }
 

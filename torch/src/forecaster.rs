@@ -11,11 +11,13 @@ use tch::{Device, Tensor};
 use crate::family::architecture;
 use crate::guard::guarded;
 use crate::net::{Forecast, Net, Pass};
+use crate::team::Team;
 use crate::windows::{Windows, seeds};
 use crate::{device, weights};
 
-/// Windows in memory at once.
-const BATCH: usize = 1024;
+/// Windows in memory at once, on the CPU for each thread, and on a GPU.
+const BATCH: usize = 256;
+const BATCH_CUDA: usize = 1024;
 
 /// A net with its weights.
 pub(crate) struct NetForecaster {
@@ -35,7 +37,7 @@ impl NetForecaster {
             Vec::new()
         };
         let (device, _) = device::choose(task.device)?;
-        device::use_threads(device::useful_threads());
+        device::use_one_thread();
         let net = Net::zeros(architecture, device);
         weights::load(&net, weights)?;
         Ok(Self {
@@ -46,11 +48,21 @@ impl NetForecaster {
     }
 
     fn forecast_all(&self, frame: &Frame, issues: &[usize]) -> Result<Predictions> {
-        let _no_grad = tch::no_grad_guard();
         let shape = self.net.architecture.shape();
         let (lookback, horizon) = (shape.lookback, shape.horizon);
         check_series(frame, issues, &self.series)?;
-        let windows = Windows::new(frame, lookback, horizon, &self.series, self.device);
+        let own = Forecasting {
+            windows: Windows::new(frame, lookback, horizon, &self.series, self.device),
+            net: self.net.share(),
+        };
+        let batch = match self.device {
+            Device::Cpu => BATCH,
+            _ => BATCH_CUDA,
+        };
+        let threads = device::useful_threads(self.device, None).min(issues.len().div_ceil(batch));
+        let others: Vec<Forecasting> = (1..threads).map(|_| own.share()).collect();
+        let team = Team::new(own, others)?;
+
         let cells = issues.len() * horizon as usize;
         let mut predictions = Predictions {
             horizon: horizon as usize,
@@ -58,19 +70,50 @@ impl NetForecaster {
             mean: Vec::with_capacity(cells),
             quantiles: Vec::with_capacity(cells * shape.levels.len()),
         };
-        for batch in issues.chunks(BATCH) {
-            let mut inputs = windows.inputs(&windows.issues(batch));
-            inputs.seeds = seeds(frame, batch);
-            let Forecast { mean, quantiles } = self
-                .net
-                .forecast(&inputs, Pass::FORECAST)
-                .averaged(&shape.link);
-            predictions.mean.extend(values(&mean)?);
-            if let Some(quantiles) = quantiles {
-                predictions.quantiles.extend(values(&quantiles)?);
-            }
+        let asked = issues.chunks(batch).map(|rows| Asked {
+            issues: team.own().windows.issues(rows),
+            seeds: seeds(frame, rows),
+        });
+        for made in team.each(asked.collect(), Forecasting::make) {
+            let (mean, quantiles) = made?;
+            predictions.mean.extend(mean);
+            predictions.quantiles.extend(quantiles);
         }
         Ok(predictions)
+    }
+}
+
+/// What a thread needs to forecast, in handles of its own.
+struct Forecasting {
+    windows: Windows,
+    net: Net,
+}
+
+/// Windows to be forecast.
+struct Asked {
+    issues: Tensor,
+    seeds: Vec<u64>,
+}
+
+impl Forecasting {
+    fn share(&self) -> Self {
+        Self {
+            windows: self.windows.share(),
+            net: self.net.share(),
+        }
+    }
+
+    /// The values of mean and quantiles.
+    fn make(&self, asked: &Asked) -> Result<(Vec<f32>, Vec<f32>)> {
+        let _no_grad = tch::no_grad_guard();
+        let mut inputs = self.windows.inputs(&asked.issues);
+        inputs.seeds.clone_from(&asked.seeds);
+        let Forecast { mean, quantiles } = self
+            .net
+            .forecast(&inputs, Pass::FORECAST)
+            .averaged(&self.net.architecture.shape().link);
+        let quantiles = quantiles.as_ref().map(values).transpose()?;
+        Ok((values(&mean)?, quantiles.unwrap_or_default()))
     }
 }
 

@@ -3,12 +3,13 @@
 //! It stands for `Tensor::lstm` and `Tensor::gru` of one layer, several times as fast; why, and how
 //! it computes, is told there. Gradients go back through it as through any operation.
 
-use std::ffi::{CStr, c_char};
+use std::ffi::c_char;
 use std::ptr::{null, null_mut};
 
 use tch::Tensor;
 use torch_sys::C_tensor;
 
+use crate::guard;
 use crate::layers::Cell;
 
 /// What a layer gives.
@@ -21,9 +22,6 @@ pub(crate) struct Outputs {
 
 #[expect(unsafe_code, reason = "functions of C++")]
 unsafe extern "C" {
-    safe fn krammerti_keep_memory();
-    safe fn krammerti_libtorch_version() -> *const c_char;
-    safe fn krammerti_instructions() -> *const c_char;
     fn krammerti_recurrent(
         lstm: bool,
         outputs: bool,
@@ -57,42 +55,14 @@ pub(crate) fn recurrent(
     }
 }
 
-/// From now on the memory of large tensors stays with the process when they are dropped. A step of a
-/// training asks for the same hundreds of megabytes as the one before, and each time the system would
-/// have to clear them anew.
-pub(crate) fn keep_memory() {
-    krammerti_keep_memory();
-}
-
-/// The version of libtorch.
-pub(crate) fn libtorch_version() -> String {
-    text(krammerti_libtorch_version())
-}
-
-/// The instructions of the CPU that libtorch's kernels use, such as `AVX2`.
-pub(crate) fn instructions() -> String {
-    text(krammerti_instructions())
-}
-
-#[expect(unsafe_code, reason = "a text of C++")]
-fn text(of: *const c_char) -> String {
-    // SAFETY: both functions give a text that ends with a zero and is never freed.
-    let text = unsafe { CStr::from_ptr(of) };
-    text.to_string_lossy().into_owned()
-}
-
 #[expect(unsafe_code, reason = "calls a function of C++")]
 fn call(lstm: bool, outputs: bool, given: &[*const C_tensor], made: &mut [*mut C_tensor; 3]) {
     assert_eq!(given.len(), 7, "tensors that a layer reads");
     // SAFETY: it reads seven pointers, each null or to a tensor that the caller borrows, writes at
     // most three, and lets no exception through. Its text lives until the next call on this thread.
-    let error = unsafe {
+    unsafe {
         let error = krammerti_recurrent(lstm, outputs, given.as_ptr(), made.as_mut_ptr());
-        (!error.is_null()).then(|| CStr::from_ptr(error).to_string_lossy().into_owned())
-    };
-    if let Some(error) = error {
-        // In the form of tch's own, by which `guard` knows whose error it is.
-        panic!("Torch(\"{}", error.lines().next().unwrap_or("it failed"));
+        guard::raise(error);
     }
 }
 

@@ -1,7 +1,7 @@
 //! Numbers of PyTorch, by `scripts/golden-nets.py`, for the tests of nets and their parts.
 
 use std::collections::BTreeMap;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use tch::{Device, Kind, Tensor};
 
@@ -30,7 +30,7 @@ pub(crate) fn inputs(past: &Tensor, future: &Tensor, series: Option<&str>) -> In
 }
 
 /// A net whose members all have the parameters `{name}.{key}`, in the order of its specs.
-pub(crate) fn net(architecture: Box<dyn Architecture>, name: &str, keys: &[&str]) -> Net {
+pub(crate) fn net(architecture: Arc<dyn Architecture>, name: &str, keys: &[&str]) -> Net {
     let _no_grad = tch::no_grad_guard();
     let net = Net::zeros(architecture, Device::Cpu);
     let members = net.architecture.members();

@@ -4,7 +4,9 @@
 //! is not readable. So the nets are written with the short ones, and every way into this crate goes
 //! through [`guarded`]. A C++ stack trace is in the message; only its first line is of use.
 
+use std::any::Any;
 use std::cell::Cell;
+use std::ffi::{CStr, c_char};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
 
@@ -27,12 +29,7 @@ pub(crate) struct TorchError {
 
 /// Runs `work`; a panic in it becomes an error and prints nothing.
 pub(crate) fn guarded<T>(doing: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
-    quieten_guarded_panics();
-    let outer = GUARDED.replace(true);
-    // Whatever `work` had borrowed mutably is not used after an error.
-    let result = catch_unwind(AssertUnwindSafe(work));
-    GUARDED.set(outer);
-    result.unwrap_or_else(|panic| {
+    caught(work).unwrap_or_else(|panic| {
         let text = panic_text(panic.as_ref());
         Err(TorchError {
             of_torch: text.contains("Torch("),
@@ -41,6 +38,31 @@ pub(crate) fn guarded<T>(doing: &str, work: impl FnOnce() -> Result<T>) -> Resul
         }
         .into())
     })
+}
+
+/// Runs `work`; a panic in it is given back and prints nothing.
+pub(crate) fn caught<T>(work: impl FnOnce() -> T) -> Result<T, Box<dyn Any + Send>> {
+    quieten_guarded_panics();
+    let outer = GUARDED.replace(true);
+    // Whatever `work` had borrowed mutably is not used after an error.
+    let result = catch_unwind(AssertUnwindSafe(work));
+    GUARDED.set(outer);
+    result
+}
+
+/// Panics as tch does where a function of C++ tells an error, which is null where there is none.
+///
+/// # Safety
+///
+/// The error is null or a text that ends with a zero and stays until this returns.
+#[expect(unsafe_code, reason = "reads a text of C++")]
+pub(crate) unsafe fn raise(error: *const c_char) {
+    if error.is_null() {
+        return;
+    }
+    // SAFETY: as the caller says.
+    let error = unsafe { CStr::from_ptr(error) }.to_string_lossy();
+    panic!("Torch(\"{}", error.lines().next().unwrap_or("it failed"));
 }
 
 /// The panic hook is one for the process; panics elsewhere keep the hook that was there before.
@@ -56,7 +78,7 @@ fn quieten_guarded_panics() {
     });
 }
 
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+fn panic_text(panic: &(dyn Any + Send)) -> String {
     match (panic.downcast_ref::<String>(), panic.downcast_ref::<&str>()) {
         (Some(text), _) => text.clone(),
         (None, Some(text)) => (*text).to_owned(),

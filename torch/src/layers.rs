@@ -90,22 +90,23 @@ impl<'a> Layers<'a> {
         steps: &Tensor,
         state: Option<&[Tensor]>,
         dropout: f64,
-        training: bool,
+        pass: Pass<'_>,
     ) -> (Tensor, Vec<Tensor>) {
-        if is_fused(steps) {
-            let mut layers = self.fused(steps, state, dropout, training, true);
-            let parts = layers[0].state.len();
-            let part = |part| layers.iter().map(|layer| &layer.state[part]).collect();
-            let state = (0..parts)
-                .map(part)
-                .map(|part: Vec<&Tensor>| Tensor::stack(&part, 0));
-            let state = state.collect();
-            let top = layers.pop().and_then(|layer| layer.steps);
-            return (top.expect("it was wanted"), state);
+        if steps.device() != Device::Cpu {
+            return self.of_libtorch(steps, state, dropout, pass.is_training());
         }
-        self.of_libtorch(steps, state, dropout, training)
+        let mut layers = self.one_by_one(steps, state, dropout, pass, true);
+        let parts = layers[0].state.len();
+        let part = |part| layers.iter().map(|layer| &layer.state[part]).collect();
+        let state = (0..parts)
+            .map(part)
+            .map(|part: Vec<&Tensor>| Tensor::stack(&part, 0));
+        let state = state.collect();
+        let top = layers.pop().and_then(|layer| layer.steps);
+        (top.expect("it was wanted"), state)
     }
 
+    /// All layers in one operation: the quickest on a GPU.
     fn of_libtorch(
         &self,
         steps: &Tensor,
@@ -147,45 +148,64 @@ impl<'a> Layers<'a> {
     }
 
     /// `[issues, hidden]`: what the top layer holds after the last step.
-    pub(crate) fn last(&self, steps: &Tensor, dropout: f64, training: bool) -> Tensor {
-        if is_fused(steps) {
-            let mut layers = self.fused(steps, None, dropout, training, false);
-            return layers.remove(layers.len() - 1).state.swap_remove(0);
+    pub(crate) fn last(&self, steps: &Tensor, dropout: f64, pass: Pass<'_>) -> Tensor {
+        if steps.device() != Device::Cpu {
+            let (_, state) = self.of_libtorch(steps, None, dropout, pass.is_training());
+            return state[0].select(0, self.count - 1);
         }
-        let (_, state) = self.forward(steps, None, dropout, training);
-        state[0].select(0, self.count - 1)
+        let mut layers = self.one_by_one(steps, None, dropout, pass, false);
+        layers.remove(layers.len() - 1).state.swap_remove(0)
     }
 
     /// What each layer gives; the top one its outputs only where they are wanted.
-    fn fused(
+    fn one_by_one(
         &self,
         steps: &Tensor,
         state: Option<&[Tensor]>,
         dropout: f64,
-        training: bool,
+        pass: Pass<'_>,
         outputs: bool,
     ) -> Vec<Outputs> {
         let mut layers: Vec<Outputs> = Vec::new();
         for (layer, weights) in self.weights.chunks(4).enumerate() {
             let below = layers.last_mut().and_then(|layer| layer.steps.take());
             let steps = match below {
-                Some(below) => below.dropout(dropout, training),
+                Some(below) => pass.dropout(&below, dropout),
                 None => steps.shallow_clone(),
             };
             let of_layer = |part: &Tensor| part.select(0, layer as i64);
             let state: Option<Vec<Tensor>> =
                 state.map(|state| state.iter().map(of_layer).collect());
             let wanted = outputs || layer + 1 < self.count as usize;
-            let state = state.as_deref();
-            layers.push(fused::recurrent(self.cell, &steps, state, weights, wanted));
+            layers.push(self.layer(&steps, state.as_deref(), weights, wanted));
         }
         layers
     }
-}
 
-/// Whether a layer is one operation: libtorch's own is quicker on a GPU, and in 16 bits.
-fn is_fused(steps: &Tensor) -> bool {
-    steps.device() == Device::Cpu && steps.kind() == Kind::Float
+    /// One layer on the CPU.
+    fn layer(
+        &self,
+        steps: &Tensor,
+        state: Option<&[Tensor]>,
+        weights: &[&'a Tensor],
+        outputs: bool,
+    ) -> Outputs {
+        if steps.kind() == Kind::Float {
+            return fused::recurrent(self.cell, steps, state, weights, outputs);
+        }
+        let layer = Self {
+            cell: self.cell,
+            count: 1,
+            weights: weights.to_vec(),
+        };
+        let state = state.map(|state| state.iter().map(|part| part.unsqueeze(0)).collect());
+        let state: Option<Vec<Tensor>> = state;
+        let (top, state) = layer.of_libtorch(steps, state.as_deref(), 0.0, false);
+        Outputs {
+            steps: Some(top),
+            state: state.iter().map(|part| part.squeeze_dim(0)).collect(),
+        }
+    }
 }
 
 impl Cell {
@@ -199,32 +219,35 @@ impl Cell {
 
 /// Dropout of the same units at every step or lead of a window: it is a stronger regulariser for
 /// series than dropout of single values (Gal and Ghahramani 2016), and draws far fewer numbers.
-pub(crate) fn drop_units(x: Tensor, share: f64, pass: Pass) -> Tensor {
-    match unit_mask(&x, share, pass) {
+pub(crate) fn drop_units(x: Tensor, share: f64, pass: Pass<'_>) -> Tensor {
+    let mask = unit_mask(&x, share, pass);
+    masked(x, mask.as_ref())
+}
+
+/// What [`drop_units`] multiplies with; none where nothing is dropped.
+pub(crate) fn unit_mask(x: &Tensor, share: f64, pass: Pass<'_>) -> Option<Tensor> {
+    let generator = pass.draws(share)?;
+    let mut shape = x.size();
+    if shape.len() == 3 {
+        shape[1] = 1;
+    }
+    Some(generator.mask(&shape, share, (x.kind(), x.device())))
+}
+
+/// Values times a mask, where there is one.
+pub(crate) fn masked(x: Tensor, mask: Option<&Tensor>) -> Tensor {
+    match mask {
         Some(mask) => x * mask,
         None => x,
     }
 }
 
-/// What [`drop_units`] multiplies with; none where nothing is dropped.
-pub(crate) fn unit_mask(x: &Tensor, share: f64, pass: Pass) -> Option<Tensor> {
-    if !pass.training || share == 0.0 {
-        return None;
-    }
-    let mut shape = x.size();
-    if shape.len() == 3 {
-        shape[1] = 1;
-    }
-    Some(Tensor::ones(shape, (x.kind(), x.device())).dropout(share, true))
-}
-
 /// Gaussian noise on what a member reads, in the scaled units of the data. A few years hold far
 /// fewer weather situations than windows, and without it a net soon knows them by heart.
-pub(crate) fn noisy(x: &Tensor, noise: f64, pass: Pass) -> Tensor {
-    if pass.training && noise > 0.0 {
-        x + x.randn_like() * noise
-    } else {
-        x.shallow_clone()
+pub(crate) fn noisy(x: &Tensor, noise: f64, pass: Pass<'_>) -> Tensor {
+    match pass.draws(noise) {
+        Some(generator) => x + generator.normal(x) * noise,
+        None => x.shallow_clone(),
     }
 }
 
@@ -322,7 +345,7 @@ mod fused_tests {
                         let layers = layers(cell, count, &weights);
                         let state = with_state.then_some(&given[..]);
                         let made = match kind {
-                            Kind::Float => layers.forward(&x, state, 0.0, true),
+                            Kind::Float => layers.forward(&x, state, 0.0, Pass::FORECAST),
                             _ => layers.of_libtorch(&x, state, 0.0, true),
                         };
                         let mut of = vec![x];
@@ -368,7 +391,7 @@ mod fused_tests {
             let given = [small(4), small(13)];
             for (case, state) in [("zero", None), ("given", Some(&given[..]))] {
                 let x = tensor("cells.input");
-                let (top, state) = layers.forward(&x, state, 0.0, false);
+                let (top, state) = layers.forward(&x, state, 0.0, Pass::FORECAST);
                 let expected = |part: &str| tensor(&format!("{name}.{case}.{part}"));
                 assert!(apart(&top, &expected("output")) < 1e-6, "{name} {case}");
                 assert!(
@@ -379,7 +402,7 @@ mod fused_tests {
                     assert!(apart(&state[1], &expected("cell")) < 1e-6, "{name} {case}");
                 }
                 if case == "zero" {
-                    let last = layers.last(&x, 0.0, false);
+                    let last = layers.last(&x, 0.0, Pass::FORECAST);
                     assert_eq!(last, state[0].select(0, 1));
                 }
             }
@@ -395,7 +418,7 @@ mod fused_tests {
             let x = numbers(&[2, 3, 2], 0.1).set_requires_grad(true);
             let state = state(cell, 1, 2, 2);
             let loss = || {
-                let (top, last) = layers.forward(&x, Some(&state), 0.0, true);
+                let (top, last) = layers.forward(&x, Some(&state), 0.0, Pass::FORECAST);
                 (&top * numbers(&top.size(), 0.7)).sum(Kind::Float) + last[0].sum(Kind::Float)
             };
             let mut of = vec![&x];
@@ -429,19 +452,19 @@ mod fused_tests {
             let weights = weights(cell, 2, 6, 20);
             let layers = layers(cell, 2, &weights);
             let x = numbers(&[301, 11, 6], 0.1);
-            let all = layers.last(&x, 0.0, true);
-            assert_eq!(all, layers.last(&x, 0.0, true));
+            let all = layers.last(&x, 0.0, Pass::FORECAST);
+            assert_eq!(all, layers.last(&x, 0.0, Pass::FORECAST));
             let _no_grad = tch::no_grad_guard();
-            assert_eq!(all, layers.last(&x, 0.0, false));
-            let (top, _) = layers.forward(&x, None, 0.0, false);
+            assert_eq!(all, layers.last(&x, 0.0, Pass::FORECAST));
+            let (top, _) = layers.forward(&x, None, 0.0, Pass::FORECAST);
             assert_eq!(all, top.select(1, 10));
             for row in [0, 5, 127, 150, 300] {
-                let alone = layers.last(&x.narrow(0, row, 1), 0.0, false);
+                let alone = layers.last(&x.narrow(0, row, 1), 0.0, Pass::FORECAST);
                 assert_eq!(alone, all.narrow(0, row, 1), "{cell:?} {row}");
             }
             // Of a sequence that is not laid out row by row.
             let turned = x.transpose(0, 1).contiguous().transpose(0, 1);
-            assert_eq!(all, layers.last(&turned, 0.0, false));
+            assert_eq!(all, layers.last(&turned, 0.0, Pass::FORECAST));
         }
     }
 
@@ -451,10 +474,13 @@ mod fused_tests {
             let weights = weights(cell, 3, 6, 20);
             let layers = layers(cell, 3, &weights);
             let x = numbers(&[70, 11, 6], 0.1);
-            let generator = Generator::claim();
             let run = |seed| {
-                generator.seed(seed);
-                all(&weights, layers.forward(&x, None, 0.5, true))
+                let generator = Generator::seeded(seed);
+                let pass = Pass {
+                    generator: Some(&generator),
+                    kind: Kind::Float,
+                };
+                all(&weights, layers.forward(&x, None, 0.5, pass))
             };
             assert_eq!(run(1), run(1));
             assert_ne!(run(1), run(2));
@@ -469,7 +495,7 @@ mod fused_tests {
             let x = (numbers(&[3, 5000, 2], 0.1) * 1e4).set_requires_grad(true);
             let mut of = vec![x.shallow_clone()];
             of.extend(weights.iter().map(Tensor::shallow_clone));
-            for tensor in all(&of, layers.forward(&x, None, 0.0, true)) {
+            for tensor in all(&of, layers.forward(&x, None, 0.0, Pass::FORECAST)) {
                 assert!(tensor.isfinite().all().int64_value(&[]) == 1, "{cell:?}");
             }
         }
@@ -481,7 +507,7 @@ mod fused_tests {
             let weights = weights(cell, 1, 2, 3);
             let x = numbers(&[2, 4, 2], 0.1);
             let _ = x.narrow(0, 1, 1).narrow(1, 1, 1).fill_(f64::NAN);
-            let last = layers(cell, 1, &weights).last(&x, 0.0, false);
+            let last = layers(cell, 1, &weights).last(&x, 0.0, Pass::FORECAST);
             let odd = Vec::<bool>::try_from(last.isnan().reshape([-1])).unwrap();
             assert_eq!(odd, [false, false, false, true, true, true]);
         }
@@ -491,7 +517,7 @@ mod fused_tests {
     fn shapes_that_do_not_fit_are_an_error_of_one_line() {
         let weights = weights(Cell::Lstm, 1, 2, 3);
         let layers = layers(Cell::Lstm, 1, &weights);
-        let wrong = || Ok(layers.last(&numbers(&[2, 4, 5], 0.1), 0.0, false));
+        let wrong = || Ok(layers.last(&numbers(&[2, 4, 5], 0.1), 0.0, Pass::FORECAST));
         let error = crate::guard::guarded("forecasting", wrong).unwrap_err();
         let expected = "forecasting: libtorch: a recurrent layer expects [12, 5], found [12, 2]";
         assert_eq!(error.to_string(), expected);
@@ -555,7 +581,7 @@ mod tests {
             let layers = layers(cell, &weights);
             for (case, state) in [("zero", None), ("given", Some(&given[..]))] {
                 let key = |part: &str| format!("{}.{case}.{part}", name(cell));
-                let (top, after) = layers.forward(&input, state, 0.0, false);
+                let (top, after) = layers.forward(&input, state, 0.0, Pass::FORECAST);
                 golden::assert_golden(&top, &key("output"), 1e-12);
                 assert_eq!(after.len(), states(cell).len());
                 for (state, part) in after.iter().zip(states(cell)) {
@@ -563,7 +589,7 @@ mod tests {
                 }
             }
             let last = golden::tensor(&format!("{}.zero.output", name(cell))).select(1, -1);
-            golden::assert_near(&layers.last(&input, 0.0, false), &last, 1e-12);
+            golden::assert_near(&layers.last(&input, 0.0, Pass::FORECAST), &last, 1e-12);
         }
     }
 
@@ -573,9 +599,10 @@ mod tests {
         for cell in [Cell::Lstm, Cell::Gru] {
             let weights = weights(cell);
             let layers = layers(cell, &weights);
-            let (whole, _) = layers.forward(&input, None, 0.0, false);
-            let (_, state) = layers.forward(&input.narrow(1, 0, 3), None, 0.0, false);
-            let (rest, _) = layers.forward(&input.narrow(1, 3, 1), Some(&state), 0.0, false);
+            let (whole, _) = layers.forward(&input, None, 0.0, Pass::FORECAST);
+            let (_, state) = layers.forward(&input.narrow(1, 0, 3), None, 0.0, Pass::FORECAST);
+            let (rest, _) =
+                layers.forward(&input.narrow(1, 3, 1), Some(&state), 0.0, Pass::FORECAST);
             golden::assert_near(&rest, &whole.narrow(1, 3, 1), 1e-12);
         }
     }
@@ -588,14 +615,14 @@ mod tests {
             let (weights, given) = (weights(cell), given(cell));
             assert_gradient(&input, 1e-5, 1e-8, |input| {
                 layers(cell, &weights)
-                    .forward(input, Some(&given), 0.0, true)
+                    .forward(input, Some(&given), 0.0, Pass::FORECAST)
                     .0
             });
             assert_gradient(&given[0], 1e-5, 1e-8, |hidden| {
                 let mut state = vec![hidden.shallow_clone()];
                 state.extend(given[1..].iter().map(Tensor::shallow_clone));
                 layers(cell, &weights)
-                    .forward(&input, Some(&state), 0.0, true)
+                    .forward(&input, Some(&state), 0.0, Pass::FORECAST)
                     .0
             });
             for at in 0..weights.len() {
@@ -603,7 +630,7 @@ mod tests {
                     let mut weights: Vec<Tensor> =
                         weights.iter().map(Tensor::shallow_clone).collect();
                     weights[at] = weight.shallow_clone();
-                    layers(cell, &weights).last(&input, 0.0, true)
+                    layers(cell, &weights).last(&input, 0.0, Pass::FORECAST)
                 });
             }
         }

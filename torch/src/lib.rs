@@ -5,13 +5,14 @@
 //!
 //! ```text
 //! family ─▶ device                      where tensors live
-//!        ─▶ fit ─▶ net                  what every kind has in common
+//!        ─▶ fit ─▶ team, replica        threads that work on the parts of a step
+//!              ─▶ net                  what every kind has in common
 //!              ─▶ recurrent, segrnn,    the kinds         ─▶ layers ─▶ fused ─▶ cpp/recurrent.cpp
 //!                 dlinear, deepar                         ─▶ linear_path, decoder
 //!                                                         ─▶ emission, distribution, draws
 //!              ─▶ parameters, link, windows               what they read and stay within
 //!              ─▶ loss, schedule, optimizer, progress, generator, diagnosis
-//!        ─▶ forecaster, weights
+//!        ─▶ forecaster ─▶ team; weights, process
 //! ```
 //!
 //! `entry` is the C function by which the binary enters.
@@ -47,10 +48,13 @@ mod loss;
 mod net;
 mod optimizer;
 mod parameters;
+mod process;
 mod progress;
 mod recurrent;
+mod replica;
 mod schedule;
 mod segrnn;
+mod team;
 mod weights;
 mod windows;
 

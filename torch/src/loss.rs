@@ -40,6 +40,15 @@ impl Loss {
         }
     }
 
+    /// The same for another thread; it shares the memory.
+    pub(crate) fn share(&self) -> Self {
+        Self {
+            point: self.point,
+            weight: self.weight.shallow_clone(),
+            levels: self.levels.shallow_clone(),
+        }
+    }
+
     /// The mean over members, windows and leads; each window times its weight, `[windows]`, where
     /// there are any.
     pub(crate) fn of(

@@ -5,12 +5,15 @@
 //! names of their own; they lie in one flat tensor and are trained side by side, each by its own
 //! loss, and the forecast is their average.
 
+use std::sync::Arc;
+
 use anyhow::{Result, ensure};
 use krammerti::data::{FrameColumn, Role, Scaler, columns_with, target_of};
 use krammerti::params::ModelParams;
 use rand_chacha::ChaCha8Rng;
 use tch::{Device, Kind, Tensor};
 
+use crate::generator::Generator;
 use crate::link::Link;
 use crate::loss::Loss;
 use crate::parameters::{Parameters, Spec};
@@ -32,10 +35,10 @@ pub(crate) struct Shape {
 }
 
 /// How a forward pass is made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Pass {
-    /// Dropout and noise are on.
-    pub(crate) training: bool,
+#[derive(Clone, Copy)]
+pub(crate) struct Pass<'a> {
+    /// What dropout and noise are drawn from, in training.
+    pub(crate) generator: Option<&'a Generator>,
     /// The numbers that the body of a net computes in.
     pub(crate) kind: Kind,
 }
@@ -49,7 +52,7 @@ pub(crate) struct Forecast {
 }
 
 /// A kind of net with its sizes.
-pub(crate) trait Architecture {
+pub(crate) trait Architecture: Send + Sync {
     fn shape(&self) -> &Shape;
 
     /// How many nets of this shape are averaged.
@@ -61,11 +64,6 @@ pub(crate) trait Architecture {
     /// Whether it tells one series from another, and so forecasts only those that it was trained on.
     fn knows_series(&self) -> bool {
         false
-    }
-
-    /// Whether a step of its training draws random numbers.
-    fn draws(&self) -> bool {
-        true
     }
 
     /// Tensors that are solved before the training and then stand still, with their shapes.
@@ -95,7 +93,7 @@ pub(crate) trait Architecture {
         tensors: &Tensors<'_>,
         inputs: &Inputs,
         base: &Tensor,
-        pass: Pass,
+        pass: Pass<'_>,
     ) -> Forecast;
 
     /// A forecast of which only the mean is wanted, after each epoch; where an own loss stands for
@@ -105,13 +103,13 @@ pub(crate) trait Architecture {
         tensors: &Tensors<'_>,
         inputs: &Inputs,
         base: &Tensor,
-        pass: Pass,
+        pass: Pass<'_>,
     ) -> Forecast {
         self.forward(tensors, inputs, base, pass)
     }
 
     /// What the training makes small: the mean over members and windows.
-    fn loss(&self, tensors: &Tensors<'_>, batch: &Batch, loss: &Loss, pass: Pass) -> Tensor {
+    fn loss(&self, tensors: &Tensors<'_>, batch: &Batch, loss: &Loss, pass: Pass<'_>) -> Tensor {
         loss.of(
             &self.forward(tensors, &batch.inputs, &batch.base, pass),
             &batch.truth,
@@ -170,7 +168,7 @@ impl<'a> Taken<'a> {
 
 /// A net: its members' parameters and what they share.
 pub(crate) struct Net {
-    pub(crate) architecture: Box<dyn Architecture>,
+    pub(crate) architecture: Arc<dyn Architecture>,
     pub(crate) parameters: Parameters,
     pub(crate) constants: Vec<Tensor>,
     /// How many parameters a member has.
@@ -180,7 +178,7 @@ pub(crate) struct Net {
 impl Net {
     /// A net that is yet to be trained.
     pub(crate) fn draw(
-        architecture: Box<dyn Architecture>,
+        architecture: Arc<dyn Architecture>,
         constants: Vec<Tensor>,
         device: Device,
         rng: &mut ChaCha8Rng,
@@ -196,7 +194,7 @@ impl Net {
     }
 
     /// A net of zeros, to be filled with weights.
-    pub(crate) fn zeros(architecture: Box<dyn Architecture>, device: Device) -> Self {
+    pub(crate) fn zeros(architecture: Arc<dyn Architecture>, device: Device) -> Self {
         let constants = architecture.constant_shapes();
         Self {
             parameters: Parameters::zeros(specs(&*architecture), device),
@@ -209,8 +207,18 @@ impl Net {
         }
     }
 
+    /// The same net for another thread: it shares the memory of the parameters.
+    pub(crate) fn share(&self) -> Self {
+        Self {
+            architecture: Arc::clone(&self.architecture),
+            parameters: self.parameters.share(),
+            constants: self.constants.iter().map(Tensor::shallow_clone).collect(),
+            each: self.each,
+        }
+    }
+
     /// What a pass reads, in the numbers of its body.
-    pub(crate) fn tensors(&self, pass: Pass) -> Tensors<'_> {
+    pub(crate) fn tensors(&self, pass: Pass<'_>) -> Tensors<'_> {
         let cast = |view: &Tensor| pass.cast(view);
         Tensors {
             members: self
@@ -224,7 +232,7 @@ impl Net {
     }
 
     /// Forecasts of each member.
-    pub(crate) fn forecast(&self, inputs: &Inputs, pass: Pass) -> Forecast {
+    pub(crate) fn forecast(&self, inputs: &Inputs, pass: Pass<'_>) -> Forecast {
         let base = self.architecture.base(&self.constants, inputs);
         self.architecture
             .forward(&self.tensors(pass), inputs, &base, pass)
@@ -343,11 +351,30 @@ impl Forecast {
     }
 }
 
-impl Pass {
+impl Pass<'static> {
     pub(crate) const FORECAST: Self = Self {
-        training: false,
+        generator: None,
         kind: Kind::Float,
     };
+}
+
+impl<'a> Pass<'a> {
+    pub(crate) fn is_training(self) -> bool {
+        self.generator.is_some()
+    }
+
+    /// The generator, where a share of something is to be dropped or noise of some size is wanted.
+    pub(crate) fn draws(self, amount: f64) -> Option<&'a Generator> {
+        self.generator.filter(|_| amount > 0.0)
+    }
+
+    /// Dropout of single values.
+    pub(crate) fn dropout(self, x: &Tensor, share: f64) -> Tensor {
+        match self.draws(share) {
+            Some(generator) => generator.dropout(x, share),
+            None => x.shallow_clone(),
+        }
+    }
 
     /// A tensor in the numbers of this pass.
     pub(crate) fn cast(self, tensor: &Tensor) -> Tensor {

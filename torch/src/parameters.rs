@@ -75,6 +75,18 @@ impl Parameters {
         }
     }
 
+    /// The same parameters for another thread: it shares their memory, and is a graph of its own.
+    pub(crate) fn share(&self) -> Self {
+        let leaf = |view: &Tensor| view.detach().set_requires_grad(true);
+        let gap = |gap: &Option<Tensor>| gap.as_ref().map(Tensor::shallow_clone);
+        Self {
+            specs: self.specs.clone(),
+            flat: self.flat.shallow_clone(),
+            views: self.views.iter().map(leaf).collect(),
+            gaps: self.gaps.iter().map(gap).collect(),
+        }
+    }
+
     /// Uniform draws. They come from a generator of ours: torch's has other sequences on a GPU.
     pub(crate) fn draw(&self, rng: &mut ChaCha8Rng) {
         let _no_grad = tch::no_grad_guard();

@@ -96,7 +96,7 @@ impl Recurrent {
     }
 
     /// `[issues, horizon, outputs]` of one member.
-    fn member(&self, mut taken: Taken<'_>, read: &Read, units: &Units, pass: Pass) -> Tensor {
+    fn member(&self, mut taken: Taken<'_>, read: &Read, units: &Units, pass: Pass<'_>) -> Tensor {
         let drop = |x: Tensor| drop_units(x, self.dropout, pass);
         let [embed, state, mix, out] = [(); 4].map(|()| Dense::take(&mut taken));
         let lead_state = taken.next();
@@ -106,9 +106,9 @@ impl Recurrent {
         let segments = noisy(&read.segments, self.noise, pass);
         let steps = drop(embed.forward(&segments).relu());
         let (last, encoded) = match self.decoder {
-            Wanted::Direct => (layers.last(&steps, self.dropout, pass.training), None),
+            Wanted::Direct => (layers.last(&steps, self.dropout, pass), None),
             Wanted::Autoregressive => {
-                let (top, encoded) = layers.forward(&steps, None, self.dropout, pass.training);
+                let (top, encoded) = layers.forward(&steps, None, self.dropout, pass);
                 (top.select(1, -1), Some(encoded))
             }
         };
@@ -167,10 +167,6 @@ impl Architecture for Recurrent {
         specs
     }
 
-    fn draws(&self) -> bool {
-        self.dropout > 0.0 || self.noise > 0.0
-    }
-
     fn constant_shapes(&self) -> Vec<(&'static str, Vec<i64>)> {
         let [weight, spread] = self.linear.shapes();
         vec![("linear.weight", weight), ("linear.spread", spread)]
@@ -199,7 +195,7 @@ impl Architecture for Recurrent {
         tensors: &Tensors<'_>,
         inputs: &Inputs,
         base: &Tensor,
-        pass: Pass,
+        pass: Pass<'_>,
     ) -> Forecast {
         let read = self.read(inputs).cast(pass);
         let spread = &tensors.constants[1];
@@ -224,7 +220,7 @@ struct Read {
 }
 
 impl Read {
-    fn cast(self, pass: Pass) -> Self {
+    fn cast(self, pass: Pass<'_>) -> Self {
         Self {
             segments: pass.cast(&self.segments),
             recent: pass.cast(&self.recent),
@@ -235,6 +231,8 @@ impl Read {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::checks::{assert_net_gradient, shape, stands_degenerate_data};
     use crate::golden;
@@ -295,7 +293,7 @@ mod tests {
             keys.extend(cell_keys("decoder"));
         }
         let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
-        let mut net = golden::net(Box::new(architecture), name, &keys);
+        let mut net = golden::net(Arc::new(architecture), name, &keys);
         net.constants[1] = golden::tensor("recurrent.spread").to_kind(tch::Kind::Float);
         let [past, future] = ["recurrent.past", "recurrent.future_columns"].map(golden::tensor);
         (net, golden::inputs(&past, &future, None))
@@ -336,7 +334,7 @@ mod tests {
                     decoder,
                     ..PARAMS
                 };
-                Box::new(Recurrent::new(shape, cell, &params))
+                Arc::new(Recurrent::new(shape, cell, &params))
             });
         }
     }

@@ -72,18 +72,13 @@ impl Segrnn {
     }
 
     /// `[issues, horizon, outputs]` of one member.
-    fn member(&self, mut taken: Taken<'_>, read: &Read, pass: Pass) -> Tensor {
+    fn member(&self, mut taken: Taken<'_>, read: &Read, pass: Pass<'_>) -> Tensor {
         let [embed, out] = [(); 2].map(|()| Dense::take(&mut taken));
         let (position, series) = (taken.next(), taken.next());
         let future = (self.shape.future > 0).then(|| taken.next());
         let gru = Layers::take(Cell::Gru, 1, &mut taken);
 
-        let (_, state) = gru.forward(
-            &embed.forward(&read.segments).relu(),
-            None,
-            0.0,
-            pass.training,
-        );
+        let (_, state) = gru.forward(&embed.forward(&read.segments).relu(), None, 0.0, pass);
         let (issues, ahead, hidden) = (read.segments.size()[0], self.ahead(), self.hidden);
         let half = [issues, ahead, hidden / 2];
         let position = position.unsqueeze(0).expand(half, false);
@@ -102,10 +97,9 @@ impl Segrnn {
             .expand([issues, ahead, hidden], false)
             .reshape([1, issues * ahead, hidden]);
         let steps = steps.reshape([issues * ahead, 1, hidden]);
-        let (decoded, _) = gru.forward(&steps, Some(&[state]), 0.0, pass.training);
-        let decoded = decoded
-            .view([issues, ahead, hidden])
-            .dropout(self.dropout, pass.training);
+        let (decoded, _) = gru.forward(&steps, Some(&[state]), 0.0, pass);
+        let decoded = decoded.view([issues, ahead, hidden]);
+        let decoded = pass.dropout(&decoded, self.dropout);
         let outputs = self.shape.outputs();
         out.forward(&decoded)
             .view([issues, ahead * self.segment, outputs])
@@ -132,10 +126,6 @@ impl Architecture for Segrnn {
 
     fn knows_series(&self) -> bool {
         true
-    }
-
-    fn draws(&self) -> bool {
-        self.dropout > 0.0
     }
 
     fn member_specs(&self) -> Vec<Spec> {
@@ -165,7 +155,7 @@ impl Architecture for Segrnn {
         tensors: &Tensors<'_>,
         inputs: &Inputs,
         base: &Tensor,
-        pass: Pass,
+        pass: Pass<'_>,
     ) -> Forecast {
         let read = Read {
             segments: pass.cast(&self.segments(inputs)),
@@ -179,6 +169,8 @@ impl Architecture for Segrnn {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::checks::{assert_net_gradient, shape, stands_degenerate_data};
     use crate::golden;
@@ -213,7 +205,7 @@ mod tests {
             series: 3,
             ..shape(6, 5)
         };
-        let net = golden::net(Box::new(Segrnn::new(shape, &PARAMS)), "segrnn", &KEYS);
+        let net = golden::net(Arc::new(Segrnn::new(shape, &PARAMS)), "segrnn", &KEYS);
         let past = golden::tensor("segrnn.input").unsqueeze(2);
         let none = Tensor::zeros([3, 5, 0], (Kind::Float, Device::Cpu));
         (net, golden::inputs(&past, &none, Some("segrnn.series")))
@@ -235,7 +227,7 @@ mod tests {
         };
         let mut keys = KEYS.to_vec();
         keys.insert(6, "future.weight");
-        let net = golden::net(Box::new(Segrnn::new(shape, &params)), "segrnn_wide", &keys);
+        let net = golden::net(Arc::new(Segrnn::new(shape, &params)), "segrnn_wide", &keys);
         let [past, future] = ["segrnn_wide.past", "segrnn_wide.future_columns"].map(golden::tensor);
         let inputs = golden::inputs(&past, &future, Some("segrnn_wide.series"));
         (net, inputs)
@@ -273,7 +265,7 @@ mod tests {
             segment: 4,
             ..PARAMS
         };
-        let net = Net::zeros(Box::new(Segrnn::new(shape(4, 1), &params)), Device::Cpu);
+        let net = Net::zeros(Arc::new(Segrnn::new(shape(4, 1), &params)), Device::Cpu);
         let past = Tensor::from_slice(&[1.0, 2.0, 3.0, 5.0]).view([1, 4, 1]);
         let none = Tensor::zeros([1, 1, 0], (Kind::Float, Device::Cpu));
         let forecast = net.forecast(&golden::inputs(&past, &none, None), Pass::FORECAST);
@@ -291,7 +283,7 @@ mod tests {
             // A lookback of one row has segments of one row.
             let segment = if shape.lookback == 1 { 1 } else { 2 };
             let params = SegrnnParams { segment, ..PARAMS };
-            Box::new(Segrnn::new(shape, &params))
+            Arc::new(Segrnn::new(shape, &params))
         });
     }
 }

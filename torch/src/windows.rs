@@ -72,6 +72,20 @@ impl Windows {
         }
     }
 
+    /// The same for another thread; it shares the memory.
+    pub(crate) fn share(&self) -> Self {
+        Self {
+            series: self.series.shallow_clone(),
+            target: self.target.shallow_clone(),
+            future: self.future.shallow_clone(),
+            outlook: self.outlook.shallow_clone(),
+            bases: self.bases.shallow_clone(),
+            places: self.places.as_ref().map(Tensor::shallow_clone),
+            lookback: self.lookback,
+            horizon: self.horizon,
+        }
+    }
+
     /// Issue rows as a tensor beside the series.
     pub(crate) fn issues(&self, issues: &[usize]) -> Tensor {
         let rows: Vec<i64> = issues.iter().map(|&issue| issue as i64).collect();

@@ -1,0 +1,42 @@
+// A generator of random numbers of one's own on the CPU. libtorch's interface in C knows only the one
+// of the process, which threads would take numbers from in an order that nobody knows.
+
+#include <ATen/ATen.h>
+#include <ATen/CPUGeneratorImpl.h>
+
+#include <string>
+
+namespace {
+
+// Null, or what went wrong, which is valid until the next call on this thread.
+template <class Work>
+const char* told(const Work& work) {
+  static thread_local std::string error;
+  try {
+    work();
+    return nullptr;
+  } catch (const std::exception& e) {
+    error = e.what();
+  } catch (...) {
+    error = "an unknown error";
+  }
+  return error.c_str();
+}
+
+}  // namespace
+
+extern "C" at::Generator* krammerti_generator(uint64_t seed) {
+  return new at::Generator(at::detail::createCPUGenerator(seed));
+}
+
+extern "C" void krammerti_generator_free(at::Generator* generator) { delete generator; }
+
+// Fills a tensor with ones, and with zeros in their place with a probability of 1 - `ones`.
+extern "C" const char* krammerti_draw_ones(at::Generator* generator, at::Tensor* into, double ones) {
+  return told([&] { into->bernoulli_(ones, *generator); });
+}
+
+// Fills a tensor with numbers from the standard normal distribution.
+extern "C" const char* krammerti_draw_normal(at::Generator* generator, at::Tensor* into) {
+  return told([&] { into->normal_(0.0, 1.0, *generator); });
+}
