@@ -344,11 +344,11 @@ def dlinear_wide():
 class Recurrent(nn.Module):
     """As torch/src/recurrent.rs has it, but for the linear path."""
 
-    def __init__(self, cell, horizon, segment, hidden, columns, target, future, outputs):
+    def __init__(self, cell, horizon, segment, hidden, columns, target, future, outputs, more=0):
         super().__init__()
         self.segment, self.target = segment, target
         self.embed = nn.Linear(columns + 1, hidden)
-        self.state = nn.Linear(hidden + 3 * columns, hidden)
+        self.state = nn.Linear(hidden + 3 * columns + more, hidden)
         self.mix = nn.Linear(hidden, hidden)
         self.out = nn.Linear(hidden, outputs)
         self.lead = nn.Embedding(horizon, hidden)
@@ -360,12 +360,52 @@ class Recurrent(nn.Module):
         rows = torch.cat([past, relative[..., None]], 2)
         segments = rows.unflatten(1, (-1, self.segment)).mean(2)
         top, encoded = self.cells(torch.relu(self.embed(segments)))
-        state = self.state(torch.cat([top[:, -1], past[:, -3:].flatten(1)], 1))
-        return state[:, None] + self.lead.weight + self.future(future), encoded
+        known = torch.cat([top[:, -1], self.recent(past)], 1)
+        return self.state(known)[:, None] + self.lead.weight + self.future(future), known, encoded
+
+    def recent(self, past):
+        return past[:, -3:].flatten(1)
 
     def forward(self, past, future):
-        lead, _ = self.encode(past, future)
+        lead, _, _ = self.encode(past, future)
         return self.out(torch.relu(self.mix(torch.relu(lead))))
+
+
+class Head(nn.Module):
+    """As torch/src/heads.rs has it; its width is twice that of the net."""
+
+    def __init__(self, known, width, leads):
+        super().__init__()
+        self.first = nn.Linear(known, width)
+        self.second = nn.Linear(width, width)
+        self.out = nn.Linear(width, leads)
+
+    def forward(self, known):
+        return self.out(torch.relu(self.second(torch.relu(self.first(known)))))
+
+
+class WithHeads(Recurrent):
+    """With two heads, and torch/src/changes.rs: over one and three rows."""
+
+    def __init__(self, cell, horizon, segment, hidden, columns, target, future, outputs, scale):
+        more = 2 * columns
+        super().__init__(cell, horizon, segment, hidden, columns, target, future, outputs, more)
+        known = hidden + 3 * columns + more
+        heads = [Head(known, 2 * hidden, horizon * outputs) for _ in range(2)]
+        self.heads, self.scale = nn.ModuleList(heads), scale
+
+    def recent(self, past):
+        changes = torch.cat([past[:, -1] - past[:, -1 - lag] for lag in (1, 3)], 1)
+        return torch.cat([super().recent(past), changes * self.scale], 1)
+
+    def forward(self, past, future):
+        lead, known, _ = self.encode(past, future)
+        leads = self.out(torch.relu(self.mix(torch.relu(lead))))
+        horizon = leads.shape[1]
+        for head, reach in zip(self.heads, (horizon / 4, math.inf)):
+            fades = torch.exp(-torch.arange(horizon, dtype=torch.float64) / reach)
+            leads = leads + head(known).unflatten(1, (horizon, -1)) * fades[:, None]
+        return leads
 
 
 class EncoderDecoder(Recurrent):
@@ -377,7 +417,7 @@ class EncoderDecoder(Recurrent):
         self.decoder = cell(hidden, hidden, num_layers=2, batch_first=True)
 
     def forward(self, past, future, base, spread):
-        leads, state = self.encode(past, future)
+        leads, _, state = self.encode(past, future)
         last = past[:, -1, self.target]
         before, made = torch.zeros_like(last), []
         for lead in range(leads.shape[1]):
@@ -408,6 +448,12 @@ def recurrent():
         for parameter, value in net.named_parameters():
             put(f"decoder_{name}.{parameter}", value)
         put_forecast(f"decoder_{name}", net(past, future, base, spread), base, spread)
+    scale = torch.tensor([1.0, 0.5, 0.75, 1.5], dtype=torch.float64)
+    put("heads.scale", scale)
+    net = fill(WithHeads(nn.LSTM, 3, 2, 6, **sizes, scale=scale), 18)
+    for parameter, value in net.named_parameters():
+        put(f"heads_lstm.{parameter}", value)
+    put_forecast("heads_lstm", net(past, future), base, spread)
 
 
 def main():

@@ -93,6 +93,9 @@ pub struct RecurrentParams {
     /// How the leads come.
     #[serde(default)]
     pub decoder: Decoder,
+    /// Direct heads beside the decoder, each of which reaches further than the one before.
+    #[serde(default)]
+    pub heads: usize,
 }
 
 /// How an `lstm` or `gru` makes the leads of a forecast.
@@ -178,6 +181,7 @@ pub(super) struct Raw {
     linear_lags: Option<usize>,
     noise: Option<f64>,
     decoder: Option<Decoder>,
+    heads: Option<usize>,
     members: Option<usize>,
     kernel: Option<usize>,
     distribution: Option<Distribution>,
@@ -313,6 +317,7 @@ const RECURRENT: &[&str] = &[
     "linear_lags",
     "noise",
     "decoder",
+    "heads",
     "members",
     "bounds",
 ];
@@ -329,6 +334,7 @@ impl Raw {
             ("linear_lags", self.linear_lags.is_some()),
             ("noise", self.noise.is_some()),
             ("decoder", self.decoder.is_some()),
+            ("heads", self.heads.is_some()),
             ("members", self.members.is_some()),
             ("kernel", self.kernel.is_some()),
             ("distribution", self.distribution.is_some()),
@@ -399,6 +405,19 @@ fn check_recurrent(raw: &Raw) -> Result<RecurrentParams, Invalid> {
     )?;
     let noise = raw.noise.unwrap_or(0.0);
     within("model.noise", noise, 0.0..=10.0, "between 0 and 10")?;
+    let decoder = raw.decoder.unwrap_or_default();
+    // Leads that come one after the other have no place for them.
+    let (usual, most) = match decoder {
+        Decoder::Direct => (3, 8),
+        Decoder::Autoregressive => (0, 0),
+    };
+    let heads = raw.heads.unwrap_or(usual);
+    within(
+        "model.heads",
+        heads,
+        0..=most,
+        "between 0 and 8, and 0 beside decoder: autoregressive",
+    )?;
     Ok(RecurrentParams {
         hidden: raw.hidden(64)?,
         layers: raw.layers(1)?,
@@ -407,7 +426,8 @@ fn check_recurrent(raw: &Raw) -> Result<RecurrentParams, Invalid> {
         linear_lags,
         noise,
         members: raw.members()?,
-        decoder: raw.decoder.unwrap_or_default(),
+        decoder,
+        heads,
     })
 }
 

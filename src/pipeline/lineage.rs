@@ -150,9 +150,8 @@ impl Workspace {
         let lock = self.lock.snapshot();
         let now = |path: &str| self.cache.artifact(&self.root.join(path));
         let listing = |digest| self.store.tree(digest).ok();
-        let mut known = Known::new(pipeline, &lock, &now, &listing);
         let record = |key| self.store.record(key);
-        known.record = &record;
+        let known = Known::new(pipeline, &lock, &now, &listing, &record);
         trace(&known, path)
     }
 }
@@ -334,13 +333,14 @@ impl<'a> Known<'a> {
         lock: &'a Lock,
         now: &'a dyn Fn(&str) -> io::Result<Option<Artifact>>,
         listing: &'a dyn Fn(Digest) -> Option<Tree>,
+        record: &'a dyn Fn(Digest) -> Option<Record>,
     ) -> Self {
         let stages = pipeline.stages().iter();
         let mut known = Self {
             lock,
             now,
             listing,
-            record: &|_| None,
+            record,
             declared: stages.map(|stage| (stage.name.as_str(), stage)).collect(),
             makers: BTreeMap::new(),
             readers: BTreeMap::new(),
@@ -581,7 +581,7 @@ mod tests {
             .map(|(path, content)| (*path, file(content)))
             .collect();
         let now = |path: &str| Ok(there.get(path).copied());
-        let known = Known::new(pipeline, lock, &now, &|_| None);
+        let known = Known::new(pipeline, lock, &now, &|_| None, &|_| None);
         match trace(&known, &ProjectPath::new(path).unwrap()) {
             Err(error) => vec![error.to_string()],
             Ok(lineage) => {
@@ -620,7 +620,7 @@ mod tests {
         );
         assert_eq!(told(&pipeline, &lock, &there, "src"), ["src Same source"]);
         let now = |_: &str| Ok(None);
-        let known = Known::new(&pipeline, &lock, &now, &|_| None);
+        let known = Known::new(&pipeline, &lock, &now, &|_| None, &|_| None);
         let lineage = trace(&known, &ProjectPath::new("end").unwrap()).unwrap();
         let edges: Vec<(usize, usize)> = lineage.edges.iter().map(|e| (e.from, e.to)).collect();
         assert_eq!(edges, [(1, 0), (2, 0), (2, 1)]);
@@ -717,7 +717,7 @@ mod tests {
         let lock = Lock::parse(Path::new("pipeline.lock"), &text).unwrap();
         let now = |path: &str| Ok((path != "gone").then_some(folder));
         let listing = |digest| (digest == folder.digest).then(|| tree.clone());
-        let known = Known::new(&pipeline, &lock, &now, &listing);
+        let known = Known::new(&pipeline, &lock, &now, &listing, &|_| None);
         let nodes = |path: &str| match trace(&known, &ProjectPath::new(path).unwrap()) {
             Ok(lineage) => lineage.nodes,
             Err(error) => panic!("{error}"),

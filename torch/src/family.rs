@@ -212,6 +212,7 @@ mod tests {
         noise: 0.1,
         segment: 4,
         decoder: Decoder::Direct,
+        heads: 2,
         linear_lags: 3,
         members: 2,
     };
@@ -258,6 +259,7 @@ mod tests {
             Wanted::Gru(RECURRENT),
             Wanted::Gru(RecurrentParams {
                 decoder: Decoder::Autoregressive,
+                heads: 0,
                 ..RECURRENT
             }),
             Wanted::Segrnn(segrnn),
@@ -731,6 +733,7 @@ mod tests {
                 noise: 0.0,
                 segment: 1,
                 linear_lags: 1,
+                heads: 0,
                 members: 1,
                 decoder: Decoder::Autoregressive,
             }),

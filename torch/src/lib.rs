@@ -8,7 +8,8 @@
 //!        ─▶ fit ─▶ team, replica        threads that work on the parts of a step
 //!              ─▶ net                  what every kind has in common
 //!              ─▶ recurrent, segrnn,    the kinds         ─▶ layers ─▶ fused ─▶ cpp/recurrent.cpp
-//!                 dlinear, deepar                         ─▶ linear_path, decoder
+//!                 dlinear, deepar                         ─▶ linear_path, decoder,
+//!                                                            heads, changes
 //!                                                         ─▶ emission, distribution, draws
 //!              ─▶ parameters, link, windows               what they read and stay within
 //!              ─▶ loss, schedule, optimizer, progress, generator, diagnosis
@@ -22,6 +23,7 @@
     expect(clippy::float_cmp, reason = "equal bytes are what is promised")
 )]
 
+mod changes;
 #[cfg(test)]
 mod checks;
 mod decoder;
@@ -41,6 +43,7 @@ mod generator;
 #[cfg(test)]
 mod golden;
 mod guard;
+mod heads;
 mod layers;
 mod linear_path;
 mod link;

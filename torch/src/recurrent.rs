@@ -1,16 +1,15 @@
 //! The kinds `lstm` and `gru`: config, parameters, forward.
 //!
 //! ```text
-//! past ─▶ means of segments ─▶ embed ─▶ cells ─┐
-//! last three rows ────────────────────────────┼─▶ decoder ─▶ mean, quantiles of each lead
-//! future columns of the lead, the lead ───────┘                × spread of the lead
+//! past ─▶ means of segments ─▶ embed ─▶ cells ─┬─▶ heads ────┐
+//! last three rows, changes until the last ────┼─▶ decoder ──┴─▶ mean, quantiles of each lead
+//! future columns of the lead, the lead ───────┘                   × spread of the lead
 //! last rows ─▶ linear path (solved, not trained) ────────────▶ +
 //! last target value ─────────────────────────────────────────▶ +
 //! ```
 //!
 //! All leads come at once; a forecast that feeds on itself piles its errors up. Whoever wants one has
-//! it by `decoder: autoregressive`, where cells go on over the leads.
-//!  The last value is
+//! it by `decoder: autoregressive`, where cells go on over the leads. The last value is
 //! added back, so the net never has to learn the level. A recurrent step reads the mean of a
 //! segment: 28 steps train several times faster than 168, and what a mean loses the linear path and
 //! the last rows bring in. Several members of one shape, which differ only in their draws, are
@@ -26,7 +25,9 @@ use anyhow::Result;
 use krammerti::params::{Decoder as Wanted, RecurrentParams};
 use tch::Tensor;
 
+use crate::changes::Changes;
 use crate::decoder::{Decoder, Units};
+use crate::heads::Heads;
 use crate::layers::{Cell, Dense, Layers, drop_units, mean_over, noisy};
 use crate::linear_path::LinearPath;
 use crate::net::{Architecture, Forecast, Pass, Shape, Taken, Tensors};
@@ -42,6 +43,8 @@ pub(crate) struct Recurrent {
     shape: Shape,
     cell: Cell,
     linear: LinearPath,
+    changes: Changes,
+    heads: Heads,
     segment: i64,
     hidden: i64,
     layers: i64,
@@ -54,8 +57,23 @@ pub(crate) struct Recurrent {
 impl Recurrent {
     /// A net of this shape and these sizes.
     pub(crate) fn new(shape: Shape, cell: Cell, params: &RecurrentParams) -> Self {
+        // Without heads there is nobody who makes much of them.
+        let changes = match params.heads {
+            0 => Changes::none(&shape),
+            _ => Changes::new(&shape),
+        };
         Self {
             linear: LinearPath::new(&shape, params.linear_lags as i64),
+            heads: Heads {
+                count: params.heads,
+                horizon: shape.horizon,
+                outputs: shape.outputs(),
+                hidden: params.hidden as i64,
+                recent: RECENT_ROWS.min(shape.lookback) * shape.columns + changes.count(),
+                dropout: params.dropout,
+                noise: params.noise,
+            },
+            changes,
             shape,
             cell,
             segment: params.segment as i64,
@@ -68,16 +86,15 @@ impl Recurrent {
         }
     }
 
-    fn recent_rows(&self) -> i64 {
-        RECENT_ROWS.min(self.shape.lookback)
-    }
-
     /// What all members read, computed once.
-    fn read(&self, inputs: &Inputs) -> Read {
+    fn read(&self, inputs: &Inputs, constants: &[Tensor]) -> Read {
         let (shape, past) = (&self.shape, &inputs.past);
         let relative = shape.relative(inputs).unsqueeze(2);
         let rows = Tensor::cat(&[past, &relative], 2);
-        let recent = self.recent_rows();
+        let recent = RECENT_ROWS.min(shape.lookback);
+        let recent = past
+            .narrow(1, shape.lookback - recent, recent)
+            .flatten(1, 2);
         Read {
             segments: if self.segment == 1 {
                 rows
@@ -88,10 +105,12 @@ impl Recurrent {
                     2,
                 )
             },
-            recent: past
-                .narrow(1, shape.lookback - recent, recent)
-                .flatten(1, 2),
+            recent: match constants.get(2) {
+                Some(scale) => Tensor::cat(&[recent, self.changes.read(inputs, scale)], 1),
+                None => recent,
+            },
             future: inputs.future.shallow_clone(),
+            reaches: self.heads.reaches((past.kind(), past.device())),
         }
     }
 
@@ -122,7 +141,13 @@ impl Recurrent {
         let Some(encoded) = encoded else {
             let lead = drop(lead.relu());
             let mixed = drop(mix.forward(&lead).relu());
-            return out.forward(&mixed);
+            let outs = out.forward(&mixed);
+            let heads = &self.heads;
+            let said = heads.forward(&mut taken, &last, &read.recent, &read.reaches, pass);
+            return match said {
+                Some(said) => outs + said,
+                None => outs,
+            };
         };
         let decoder = Decoder {
             feedback: taken.next(),
@@ -146,7 +171,7 @@ impl Architecture for Recurrent {
 
     fn member_specs(&self) -> Vec<Spec> {
         let (shape, hidden) = (&self.shape, self.hidden);
-        let recent = self.recent_rows() * shape.columns;
+        let recent = self.heads.recent;
         let mut specs = Vec::new();
         specs.extend(Dense::specs("embed", shape.columns + 1, hidden));
         specs.extend(Dense::specs("state", hidden + recent, hidden));
@@ -164,12 +189,17 @@ impl Architecture for Recurrent {
             specs.push(Spec::by_fan_in("feedback", vec![hidden], hidden));
             specs.extend(cells("decoder"));
         }
+        specs.extend(self.heads.specs());
         specs
     }
 
     fn constant_shapes(&self) -> Vec<(&'static str, Vec<i64>)> {
         let [weight, spread] = self.linear.shapes();
-        vec![("linear.weight", weight), ("linear.spread", spread)]
+        let mut shapes = vec![("linear.weight", weight), ("linear.spread", spread)];
+        if self.heads.count > 0 {
+            shapes.push(("changes.scale", vec![self.changes.count()]));
+        }
+        shapes
     }
 
     fn solve(
@@ -179,7 +209,11 @@ impl Architecture for Recurrent {
         validation: &[usize],
     ) -> Result<Vec<Tensor>> {
         let solved = self.linear.solve(windows, train, validation)?;
-        Ok(vec![solved.weight, solved.spread])
+        let mut constants = vec![solved.weight, solved.spread];
+        if self.heads.count > 0 {
+            constants.push(self.changes.scale(windows, train));
+        }
+        Ok(constants)
     }
 
     fn base(&self, constants: &[Tensor], inputs: &Inputs) -> Tensor {
@@ -197,7 +231,7 @@ impl Architecture for Recurrent {
         base: &Tensor,
         pass: Pass<'_>,
     ) -> Forecast {
-        let read = self.read(inputs).cast(pass);
+        let read = self.read(inputs, tensors.constants).cast(pass);
         let spread = &tensors.constants[1];
         let units = Units {
             base: pass.cast(&(base - self.shape.last(inputs))),
@@ -213,10 +247,12 @@ struct Read {
     /// `[issues, segments, columns + 1]`: the mean of each segment, and of the target relative to
     /// the last row.
     segments: Tensor,
-    /// `[issues, last rows × columns]`.
+    /// `[issues, last rows × columns]`, and the changes until the last row where there are heads.
     recent: Tensor,
     /// `[issues, horizon, future columns]`.
     future: Tensor,
+    /// As [`Heads::reaches`] gives them.
+    reaches: Vec<Tensor>,
 }
 
 impl Read {
@@ -225,6 +261,7 @@ impl Read {
             segments: pass.cast(&self.segments),
             recent: pass.cast(&self.recent),
             future: pass.cast(&self.future),
+            reaches: self.reaches.iter().map(|reach| pass.cast(reach)).collect(),
         }
     }
 }
@@ -261,13 +298,16 @@ mod tests {
         noise: 0.1,
         members: 2,
         decoder: Wanted::Direct,
+        heads: 0,
     };
 
-    const FORMS: [(Cell, Wanted, &str); 4] = [
-        (Cell::Lstm, Wanted::Direct, "recurrent_lstm"),
-        (Cell::Gru, Wanted::Direct, "recurrent_gru"),
-        (Cell::Lstm, Wanted::Autoregressive, "decoder_lstm"),
-        (Cell::Gru, Wanted::Autoregressive, "decoder_gru"),
+    /// Cell, form, heads, and the name in the golden numbers.
+    const FORMS: [(Cell, Wanted, usize, &str); 5] = [
+        (Cell::Lstm, Wanted::Direct, 0, "recurrent_lstm"),
+        (Cell::Gru, Wanted::Direct, 0, "recurrent_gru"),
+        (Cell::Lstm, Wanted::Autoregressive, 0, "decoder_lstm"),
+        (Cell::Gru, Wanted::Autoregressive, 0, "decoder_gru"),
+        (Cell::Lstm, Wanted::Direct, 2, "heads_lstm"),
     ];
 
     fn cell_keys(cells: &str) -> impl Iterator<Item = String> {
@@ -276,7 +316,7 @@ mod tests {
     }
 
     /// Two members of the same parameters.
-    fn whole(cell: Cell, decoder: Wanted, name: &str) -> (Net, Inputs) {
+    fn whole((cell, decoder, heads, name): (Cell, Wanted, usize, &str)) -> (Net, Inputs) {
         let shape = Shape {
             columns: 2,
             target: 1,
@@ -284,7 +324,11 @@ mod tests {
             levels: vec![0.1, 0.5, 0.9],
             ..shape(4, 3)
         };
-        let params = RecurrentParams { decoder, ..PARAMS };
+        let params = RecurrentParams {
+            decoder,
+            heads,
+            ..PARAMS
+        };
         let architecture = Recurrent::new(shape, cell, &params);
         let mut keys: Vec<String> = KEYS.map(str::to_owned).to_vec();
         keys.extend(cell_keys("cells"));
@@ -292,9 +336,19 @@ mod tests {
             keys.push("feedback".to_owned());
             keys.extend(cell_keys("decoder"));
         }
+        for head in 0..heads {
+            let parts = ["first", "second", "out"];
+            let parts = parts
+                .into_iter()
+                .flat_map(|part| [(part, "weight"), (part, "bias")]);
+            keys.extend(parts.map(|(part, of)| format!("heads.{head}.{part}.{of}")));
+        }
         let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
         let mut net = golden::net(Arc::new(architecture), name, &keys);
         net.constants[1] = golden::tensor("recurrent.spread").to_kind(tch::Kind::Float);
+        if heads > 0 {
+            net.constants[2] = golden::tensor("heads.scale").to_kind(tch::Kind::Float);
+        }
         let [past, future] = ["recurrent.past", "recurrent.future_columns"].map(golden::tensor);
         (net, golden::inputs(&past, &future, None))
     }
@@ -302,8 +356,8 @@ mod tests {
     #[test]
     fn whole_nets_of_pytorch() {
         let base = golden::tensor("recurrent.base").to_kind(tch::Kind::Float);
-        for (cell, decoder, name) in FORMS {
-            let (net, inputs) = whole(cell, decoder, name);
+        for form in FORMS {
+            let ((net, inputs), name) = (whole(form), form.3);
             let pass = Pass::FORECAST;
             let tensors = net.tensors(pass);
             let forecast = net.architecture.forward(&tensors, &inputs, &base, pass);
@@ -319,19 +373,20 @@ mod tests {
 
     #[test]
     fn gradients_are_those_of_finite_differences() {
-        for (cell, decoder, name) in FORMS {
-            let (net, inputs) = whole(cell, decoder, name);
+        for form in FORMS {
+            let (net, inputs) = whole(form);
             assert_net_gradient(&net, &inputs);
         }
     }
 
     #[test]
     fn degenerate_data() {
-        for (cell, decoder, _) in FORMS {
+        for (cell, decoder, heads, _) in FORMS {
             stands_degenerate_data(|shape| {
                 let params = RecurrentParams {
                     segment: if shape.lookback == 1 { 1 } else { 2 },
                     decoder,
+                    heads,
                     ..PARAMS
                 };
                 Arc::new(Recurrent::new(shape, cell, &params))
