@@ -36,6 +36,8 @@ const PART: usize = 64;
 /// The same where no gradient is asked for, on the CPU and on a GPU.
 const CHECKED: usize = 256;
 const CHECKED_CUDA: usize = 1024;
+/// The same for bases, which take a product of matrices and no more.
+const BASED: usize = 1024;
 /// The least time between two reports of progress. Reading the loss for one makes a GPU wait.
 const REPORT_EVERY: Duration = Duration::from_millis(500);
 
@@ -149,14 +151,17 @@ fn all_bases(team: &Team<Replica>, task: &FitTask<'_>) -> Tensor {
     let horizon = own.net.architecture.shape().horizon;
     let device = own.net.parameters.flat().device();
     let bases = Tensor::zeros([task.frame.rows() as i64, horizon], (Kind::Float, device));
-    let chunks = [task.train, task.validation].map(|issues| issues.chunks(CHECKED_CUDA));
-    let issues = chunks.into_iter().flatten();
-    let issues: Vec<Tensor> = issues.map(|rows| own.windows.issues(rows)).collect();
-    let based = team.each(issues, |replica, issues| {
-        (issues.shallow_clone(), replica.base(issues))
-    });
-    for (issues, base) in based {
-        let _ = bases.shallow_clone().index_copy_(0, &issues, &base);
+    let chunks = [task.train, task.validation].map(|issues| issues.chunks(BASED));
+    let chunks: Vec<&[usize]> = chunks.into_iter().flatten().collect();
+    // A few at a time: all results at once would be the bases once more.
+    for chunks in chunks.chunks(16) {
+        let issues = chunks.iter().map(|rows| own.windows.issues(rows));
+        let based = team.each(issues.collect(), |replica, issues| {
+            (issues.shallow_clone(), replica.base(issues))
+        });
+        for (issues, base) in based {
+            let _ = bases.shallow_clone().index_copy_(0, &issues, &base);
+        }
     }
     bases
 }
