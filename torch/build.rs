@@ -25,6 +25,7 @@ fn compile(lib: Option<PathBuf>) {
     for name in ["LIBTORCH_INCLUDE", "LIBTORCH_CXX11_ABI"] {
         println!("cargo:rerun-if-env-changed={name}");
     }
+    println!("cargo:rerun-if-changed=cpp/told.h");
     for source in SOURCES {
         println!("cargo:rerun-if-changed={source}");
     }

@@ -4,29 +4,11 @@
 #include <ATen/ATen.h>
 #include <ATen/CPUGeneratorImpl.h>
 
-#include <string>
+#include "told.h"
 
-namespace {
-
-// Null, or what went wrong, which is valid until the next call on this thread.
-template <class Work>
-const char* told(const Work& work) {
-  static thread_local std::string error;
-  try {
-    work();
-    return nullptr;
-  } catch (const std::exception& e) {
-    error = e.what();
-  } catch (...) {
-    error = "an unknown error";
-  }
-  return error.c_str();
-}
-
-}  // namespace
-
-extern "C" at::Generator* krammerti_generator(uint64_t seed) {
-  return new at::Generator(at::detail::createCPUGenerator(seed));
+// Makes a new generator.
+extern "C" const char* krammerti_generator(uint64_t seed, at::Generator** made) {
+  return told([&] { *made = new at::Generator(at::detail::createCPUGenerator(seed)); });
 }
 
 extern "C" void krammerti_generator_free(at::Generator* generator) { delete generator; }

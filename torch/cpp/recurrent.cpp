@@ -23,8 +23,9 @@
 #include <array>
 #include <cstring>
 #include <optional>
-#include <string>
 #include <vector>
+
+#include "told.h"
 
 namespace {
 
@@ -578,8 +579,7 @@ struct Node : torch::autograd::Function<Node> {
 // the next call on this thread.
 extern "C" const char* krammerti_recurrent(bool lstm, bool outputs, const Tensor* const* given,
                                            Tensor** made) {
-  static thread_local std::string error;
-  try {
+  return told([&] {
     Read read;
     for (size_t i = 0; i < read.size(); ++i)
       if (given[i]) read[i] = given[i]->contiguous();
@@ -597,11 +597,5 @@ extern "C" const char* krammerti_recurrent(bool lstm, bool outputs, const Tensor
     }
     for (size_t i = 0; i < out.size(); ++i)
       made[i] = out[i].defined() ? new Tensor(out[i]) : nullptr;
-    return nullptr;
-  } catch (const std::exception& e) {
-    error = e.what();
-  } catch (...) {
-    error = "an unknown error";
-  }
-  return error.c_str();
+  });
 }

@@ -10,7 +10,7 @@ use tch::{Kind, Tensor};
 use crate::net::Shape;
 use crate::windows::{Inputs, Windows};
 
-/// Over how many rows.
+/// Over how many rows a net reads them.
 const LAGS: [i64; 5] = [1, 3, 6, 12, 24];
 /// The least unit, in standard deviations of a column, so that one that stood still throughout the
 /// training says nothing overwhelming when it moves.
@@ -27,21 +27,18 @@ pub(crate) struct Changes {
 }
 
 impl Changes {
-    /// Those that a lookback has.
+    /// Those that a net reads.
     pub(crate) fn new(shape: &Shape) -> Self {
-        let fits = |lag: &i64| *lag < shape.lookback;
-        Self {
-            lookback: shape.lookback,
-            columns: shape.columns,
-            lags: LAGS.into_iter().filter(fits).collect(),
-        }
+        Self::over(shape.lookback, shape.columns, &LAGS)
     }
 
-    /// None at all.
-    pub(crate) fn none(shape: &Shape) -> Self {
+    /// Over these numbers of rows, as far as a lookback has them.
+    pub(crate) fn over(lookback: i64, columns: i64, lags: &[i64]) -> Self {
+        let fits = |lag: &i64| *lag < lookback;
         Self {
-            lags: Vec::new(),
-            ..Self::new(shape)
+            lookback,
+            columns,
+            lags: lags.iter().copied().filter(fits).collect(),
         }
     }
 
@@ -58,8 +55,8 @@ impl Changes {
             let squares = changes.to_kind(Kind::Double).square();
             squares.sum_dim_intlist([0_i64].as_slice(), false, Kind::Double)
         });
-        let sum = squares.reduce(|sum, part| sum + part);
-        let sum = sum.expect("a training has a window");
+        let zeros = Tensor::zeros([self.count()], (Kind::Double, windows.device()));
+        let sum = squares.fold(zeros, |sum, part| sum + part);
         let unit = (sum / train.len() as f64).sqrt().clamp_min(LEAST_UNIT);
         unit.reciprocal().to_kind(Kind::Float)
     }
@@ -69,7 +66,8 @@ impl Changes {
         self.raw(inputs) * scale
     }
 
-    fn raw(&self, inputs: &Inputs) -> Tensor {
+    /// `[issues, count]` as the columns are.
+    pub(crate) fn raw(&self, inputs: &Inputs) -> Tensor {
         let row = |lag: i64| inputs.past.select(1, self.lookback - 1 - lag);
         let last = row(0);
         let mut changes = vec![last.narrow(1, 0, 0)];
@@ -113,6 +111,6 @@ mod tests {
         let read = changes.read(&windows.inputs(&windows.issues(&[6])), &scale);
         let read = Vec::<f32>::try_from(read.view([-1])).unwrap();
         assert_eq!(read, [11.0, 0.0, 13.5, 0.0]);
-        assert_eq!(Changes::none(&shape(4, 1)).count(), 0);
+        assert_eq!(Changes::over(4, 1, &[]).count(), 0);
     }
 }

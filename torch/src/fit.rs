@@ -460,7 +460,7 @@ impl<'a> Trainer<'a> {
             Device::Cpu => (2 * self.machine.threads * CHECKED, CHECKED),
             _ => (CHECKED_CUDA, CHECKED_CUDA),
         };
-        let (mut loss, mut squares) = (0.0, 0.0);
+        let (mut loss, mut squares, mut seen) = (0.0, 0.0, 0);
         for rows in self.task.validation.chunks(at_once) {
             if monitor.between(Moment::Step) == Wish::KeepAndEnd {
                 return Ok(None);
@@ -474,9 +474,10 @@ impl<'a> Trainer<'a> {
                 loss += of_part;
                 squares += square;
             }
+            seen += rows.len();
             if !loss.is_finite() || !squares.is_finite() {
                 return Err(diagnosis::NotFinite {
-                    loss,
+                    loss: loss / seen as f64,
                     epoch: self.progress.epoch,
                     place: diagnosis::Place::Validation,
                     learning_rate: self.params.learning_rate,
@@ -485,8 +486,8 @@ impl<'a> Trainer<'a> {
                 .into());
             }
         }
-        let count = self.task.validation.len() as f64;
-        Ok(Some((loss / count, (squares / count).sqrt())))
+        let seen = seen as f64;
+        Ok(Some((loss / seen, (squares / seen).sqrt())))
     }
 }
 

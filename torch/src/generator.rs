@@ -7,7 +7,7 @@
 //! sequence that is to be the same each time.
 
 use std::ffi::c_char;
-use std::ptr::NonNull;
+use std::ptr::null_mut;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tch::{Device, Kind, Tensor};
@@ -30,7 +30,7 @@ pub(crate) enum Generator {
 }
 
 /// A generator of libtorch's on the CPU.
-pub(crate) struct Own(NonNull<Opaque>);
+pub(crate) struct Own(*mut Opaque);
 
 /// `at::Generator`.
 #[repr(C)]
@@ -38,7 +38,7 @@ struct Opaque([u8; 0]);
 
 #[expect(unsafe_code, reason = "functions of C++")]
 unsafe extern "C" {
-    fn krammerti_generator(seed: u64) -> *mut Opaque;
+    fn krammerti_generator(seed: u64, made: *mut *mut Opaque) -> *const c_char;
     fn krammerti_generator_free(generator: *mut Opaque);
     fn krammerti_draw_ones(g: *mut Opaque, into: *mut C_tensor, ones: f64) -> *const c_char;
     fn krammerti_draw_normal(g: *mut Opaque, into: *mut C_tensor) -> *const c_char;
@@ -84,11 +84,11 @@ impl Generator {
     /// For the CPU.
     #[expect(unsafe_code, reason = "calls a function of C++")]
     pub(crate) fn seeded(seed: u64) -> Self {
-        // SAFETY: it only makes a generator, which is then ours.
-        let made = unsafe { krammerti_generator(seed) };
-        Self::Own(Own(
-            NonNull::new(made).expect("`new` of C++ gives no null pointer")
-        ))
+        let mut made = null_mut();
+        // SAFETY: it makes a generator, which is then ours, or tells an error; its text lives until
+        // the next call on this thread.
+        unsafe { guard::raise(krammerti_generator(seed, &raw mut made)) };
+        Self::Own(Own(made))
     }
 
     /// A share of the values becomes 0, and the others larger, so that the mean stays.
@@ -134,13 +134,13 @@ impl Own {
     fn draw_ones(&self, into: &Tensor, ones: f64) {
         // SAFETY: the generator is ours alone, and the tensor lives; its text lives until the next
         // call on this thread.
-        unsafe { guard::raise(krammerti_draw_ones(self.0.as_ptr(), tensor(into), ones)) }
+        unsafe { guard::raise(krammerti_draw_ones(self.0, tensor(into), ones)) }
     }
 
     #[expect(unsafe_code, reason = "calls a function of C++")]
     fn draw_normal(&self, into: &Tensor) {
         // SAFETY: as above.
-        unsafe { guard::raise(krammerti_draw_normal(self.0.as_ptr(), tensor(into))) }
+        unsafe { guard::raise(krammerti_draw_normal(self.0, tensor(into))) }
     }
 }
 
@@ -148,7 +148,7 @@ impl Drop for Own {
     #[expect(unsafe_code, reason = "calls a function of C++")]
     fn drop(&mut self) {
         // SAFETY: it was made by the function that this one is for, and is not used any more.
-        unsafe { krammerti_generator_free(self.0.as_ptr()) }
+        unsafe { krammerti_generator_free(self.0) }
     }
 }
 

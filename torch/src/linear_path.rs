@@ -14,6 +14,7 @@
 use anyhow::{Result, anyhow, ensure};
 use tch::{Device, Kind, Tensor};
 
+use crate::changes::Changes;
 use crate::net::Shape;
 use crate::windows::{Inputs, Windows};
 
@@ -61,7 +62,7 @@ impl LinearPath {
     /// The shapes of weight and spread.
     pub(crate) fn shapes(&self) -> [Vec<i64>; 2] {
         let products = self.columns * Products::of(self).count(self.future);
-        let changes = self.columns * changes_of(self).count() as i64;
+        let changes = self.changes().count();
         let features = self.lags - 1 + 1 + self.columns + products + changes;
         [vec![features, self.horizon], vec![self.horizon]]
     }
@@ -110,6 +111,10 @@ impl LinearPath {
     /// `[issues, horizon]`: the expected change of the target from the last row.
     pub(crate) fn forward(&self, weight: &Tensor, inputs: &Inputs) -> Tensor {
         features(self, inputs).matmul(weight)
+    }
+
+    fn changes(&self) -> Changes {
+        Changes::over(self.lookback, self.columns, &CHANGES)
     }
 
     /// `[issues, 1]`: the target at the issue rows.
@@ -229,12 +234,6 @@ impl Products {
 /// changes (6, 12, 24 rows) made far leads worse on the Calais data.
 const CHANGES: [i64; 2] = [1, 3];
 
-/// Those of them that a lookback has.
-fn changes_of(path: &LinearPath) -> impl Iterator<Item = i64> {
-    let lookback = path.lookback;
-    CHANGES.into_iter().filter(move |&rows| rows < lookback)
-}
-
 /// The last values of the target relative to the very last, 1, the last row, its products with what
 /// is known of the row after it, and what has changed until it.
 fn features(path: &LinearPath, inputs: &Inputs) -> Tensor {
@@ -245,9 +244,8 @@ fn features(path: &LinearPath, inputs: &Inputs) -> Tensor {
     let row = past.select(1, path.lookback - 1);
     let factors = Products::of(path).factors(&inputs.future.select(1, 0));
     let products = (row.unsqueeze(2) * factors.unsqueeze(1)).flatten(1, 2);
-    let mut features = vec![relative, last.ones_like(), row.shallow_clone(), products];
-    let before = |rows: i64| past.select(1, path.lookback - 1 - rows);
-    features.extend(changes_of(path).map(|rows| &row - before(rows)));
+    let changes = path.changes().raw(inputs);
+    let features = [relative, last.ones_like(), row, products, changes];
     Tensor::cat(&features, 1)
 }
 

@@ -1,7 +1,7 @@
 //! Where a training stands: all that must be kept for it to go on to the bit.
 //!
-//! Nothing random has a state of its own. The order of an epoch and the draws of a step are
-//! functions of the seed and of their number, so what must be kept is where the training stands, the
+//! Nothing random has a state of its own. The order of an epoch and the draws of a part of a step
+//! are functions of the seed and of their numbers, so what must be kept is where the training stands, the
 //! weights, the moments of the optimiser, the running average and the best weights so far.
 
 use anyhow::{Context as _, Result, ensure};

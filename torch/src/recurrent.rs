@@ -59,7 +59,7 @@ impl Recurrent {
     pub(crate) fn new(shape: Shape, cell: Cell, params: &RecurrentParams) -> Self {
         // Without heads there is nobody who makes much of them.
         let changes = match params.heads {
-            0 => Changes::none(&shape),
+            0 => Changes::over(shape.lookback, shape.columns, &[]),
             _ => Changes::new(&shape),
         };
         Self {
@@ -196,7 +196,7 @@ impl Architecture for Recurrent {
     fn constant_shapes(&self) -> Vec<(&'static str, Vec<i64>)> {
         let [weight, spread] = self.linear.shapes();
         let mut shapes = vec![("linear.weight", weight), ("linear.spread", spread)];
-        if self.heads.count > 0 {
+        if self.changes.count() > 0 {
             shapes.push(("changes.scale", vec![self.changes.count()]));
         }
         shapes
@@ -210,7 +210,7 @@ impl Architecture for Recurrent {
     ) -> Result<Vec<Tensor>> {
         let solved = self.linear.solve(windows, train, validation)?;
         let mut constants = vec![solved.weight, solved.spread];
-        if self.heads.count > 0 {
+        if self.changes.count() > 0 {
             constants.push(self.changes.scale(windows, train));
         }
         Ok(constants)

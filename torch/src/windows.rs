@@ -86,6 +86,11 @@ impl Windows {
         }
     }
 
+    /// Where the series lies.
+    pub(crate) fn device(&self) -> Device {
+        self.series.device()
+    }
+
     /// Issue rows as a tensor beside the series.
     pub(crate) fn issues(&self, issues: &[usize]) -> Tensor {
         let rows: Vec<i64> = issues.iter().map(|&issue| issue as i64).collect();
