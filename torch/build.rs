@@ -20,13 +20,28 @@ fn main() {
 
 /// With the compiler and the flags that torch-sys uses: what compiles the one compiles the other.
 fn compile(lib: Option<PathBuf>) {
-    const SOURCES: [&str; 3] = ["cpp/generator.cpp", "cpp/process.cpp", "cpp/recurrent.cpp"];
+    const SOURCES: [&str; 7] = [
+        "cpp/driver.cpp",
+        "cpp/emulated.cpp",
+        "cpp/generator.cpp",
+        "cpp/graph.cpp",
+        "cpp/process.cpp",
+        "cpp/recurrent.cpp",
+        "cpp/recurrent_gpu.cpp",
+    ];
+    const READ: [&str; 6] = [
+        "cpp/driver.h",
+        "cpp/recurrent.h",
+        "cpp/recurrent_gpu.h",
+        "cpp/told.h",
+        "cuda/layer.h",
+        "cuda/recurrent.cu",
+    ];
     const HEADER: &str = "torch/csrc/autograd/custom_function.h";
     for name in ["LIBTORCH_INCLUDE", "LIBTORCH_CXX11_ABI"] {
         println!("cargo:rerun-if-env-changed={name}");
     }
-    println!("cargo:rerun-if-changed=cpp/told.h");
-    for source in SOURCES {
+    for source in SOURCES.into_iter().chain(READ) {
         println!("cargo:rerun-if-changed={source}");
     }
     let beside = || Some(lib?.parent()?.join("include"));

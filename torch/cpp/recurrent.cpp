@@ -17,12 +17,10 @@
 //     LSTM  i │ f │ g │ o    all of them from x and h
 //     GRU   n │ r │ z │ m    n from x, m from h, r and z from both; the candidate is tanh(n + r m)
 
-#include <torch/csrc/autograd/custom_function.h>
+#include "recurrent.h"
 
 #include <algorithm>
-#include <array>
 #include <cstring>
-#include <optional>
 #include <vector>
 
 #include "told.h"
@@ -441,18 +439,9 @@ Kernels kernels() {
 
 // The node ----------------------------------------------------------------------------------------
 
-using at::Tensor;
+using namespace recurrent;
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
-
-const float* data_of(const Tensor& tensor) {
-  return tensor.defined() ? tensor.const_data_ptr<float>() : nullptr;
-}
-
-Tensor contiguous(const Tensor& tensor) { return tensor.defined() ? tensor.contiguous() : tensor; }
-
-// x, h0, c0, w_in, w_hid, b_in, b_hid.
-using Read = std::array<Tensor, 7>;
 
 Layer layer_of(bool lstm, const Read& read) {
   Layer l{};
@@ -479,8 +468,9 @@ void check(bool lstm, const Read& read) {
   is(read[3], {rows, inputs}), is(read[4], {rows, hidden});
   is(read[5], {rows}), is(read[6], {rows});
   for (const Tensor& tensor : read)
-    TORCH_CHECK(!tensor.defined() || (tensor.is_cpu() && tensor.scalar_type() == at::kFloat),
-                "a fused recurrent layer computes in 32 bits on the CPU");
+    TORCH_CHECK(!tensor.defined() || (tensor.device() == read[0].device() &&
+                                      tensor.scalar_type() == at::kFloat),
+                "a fused recurrent layer computes in 32 bits on one device");
 }
 
 // Outputs of all steps (undefined unless they are wanted), h and cell after the last, and what is
@@ -493,8 +483,7 @@ std::array<Tensor, 4> forward(bool lstm, const Read& read, bool outputs, bool ke
   made[1] = at::empty({l.batch, l.hidden}, options);
   if (lstm) made[2] = at::empty({l.batch, l.hidden}, options);
   if (keep) made[3] = at::empty({l.steps * l.batch * l.kept()}, options);
-  const auto data = [](Tensor& t) { return t.defined() ? t.mutable_data_ptr<float>() : nullptr; };
-  l.y = data(made[0]), l.h = data(made[1]), l.c = data(made[2]), l.keep = data(made[3]);
+  l.y = data_to(made[0]), l.h = data_to(made[1]), l.c = data_to(made[2]), l.keep = data_to(made[3]);
 
   const auto weights = packed_forward(l), bias = packed_bias(l);
   const Tensor scratch = at::empty({padded(forward_scratch(l))}, options);
@@ -511,7 +500,6 @@ struct Node : torch::autograd::Function<Node> {
   // h0 and c0 may be missing.
   static variable_list forward(AutogradContext* context, bool lstm, Tensor x, Maybe h0, Maybe c0,
                                Tensor w_in, Tensor w_hid, Tensor b_in, Tensor b_hid) {
-    const auto or_none = [](const Maybe& tensor) { return tensor.value_or(Tensor()); };
     const Read read{x, or_none(h0), or_none(c0), w_in, w_hid, b_in, b_hid};
     auto [y, h, c, kept] = ::forward(lstm, read, true, true);
     context->set_materialize_grads(false);
@@ -586,9 +574,12 @@ extern "C" const char* krammerti_recurrent(bool lstm, bool outputs, const Tensor
     check(lstm, read);
     bool graph = false;
     for (const Tensor& tensor : read) graph |= tensor.defined() && tensor.requires_grad();
+    graph &= at::GradMode::is_enabled();
     std::vector<Tensor> out;
-    if (graph && at::GradMode::is_enabled()) {
-      const auto maybe = [](const Tensor& t) { return t.defined() ? Node::Maybe(t) : std::nullopt; };
+    if (read[0].is_cuda() || is_emulated()) {
+      const auto all = on_gpu(lstm, read, outputs, graph);
+      out.assign(all.begin(), all.end());
+    } else if (graph) {
       out = Node::apply(lstm, read[0], maybe(read[1]), maybe(read[2]), read[3], read[4], read[5],
                         read[6]);
     } else {

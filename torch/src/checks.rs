@@ -14,7 +14,7 @@ use crate::generator::Generator;
 use crate::link::Link;
 use crate::loss::Loss;
 use crate::net::{Architecture, Batch, Net, Pass, Shape};
-use crate::optimizer::AdamW;
+use crate::optimizer::{AdamW, Factors};
 use crate::windows::{Inputs, Windows};
 
 /// One column, one series, no levels and no bounds.
@@ -172,7 +172,8 @@ fn step_on(architecture: Arc<dyn Architecture>, columns: &[&dyn Fn(usize) -> f32
         .loss(&net.tensors(pass), &batch, &measure, pass);
     let gradient = net.parameters.gradient(&loss);
     assert!(is_finite(&loss) && is_finite(&gradient), "{shape:?}");
-    AdamW::new(net.parameters.flat(), 0.01).step(net.parameters.flat(), &gradient, 0.01);
+    let by = Factors::of(1, 0.01, 0.01, 1.0);
+    AdamW::new(net.parameters.flat()).step(net.parameters.flat(), &gradient, &by);
 
     let forecast = net.forecast(&batch.inputs, Pass::FORECAST);
     let mut size = vec![

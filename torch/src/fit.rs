@@ -12,17 +12,19 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Error, Result, ensure};
 use krammerti::event::Event;
 use krammerti::model::{Checkpoint, Epoch, FitTask, Interrupted, Moment, Monitor, Wish};
 use krammerti::params::TrainParams;
 use tch::{Device, Kind, Tensor};
 
 use crate::generator::Randomness;
+use crate::graph::Stream;
 use crate::loss::Loss;
 use crate::net::{Architecture, Net};
-use crate::optimizer::{self, AdamW};
+use crate::optimizer::{self, AdamW, Factor, Factors};
 use crate::progress::{self, Progress};
+use crate::recorder::Recorder;
 use crate::replica::{Checked, Part, Replica};
 use crate::schedule::Schedule;
 use crate::team::Team;
@@ -64,6 +66,7 @@ pub(crate) fn fit(
     windows: usize,
     monitor: &mut dyn Monitor,
 ) -> Result<(Net, Vec<Epoch>)> {
+    let _stream = Stream::enter(machine.device);
     let mut trainer = Trainer::new(task, architecture, series, machine, windows)?;
     if let Some(checkpoint) = task.resume {
         match trainer.resume(checkpoint) {
@@ -88,6 +91,8 @@ struct Trainer<'a> {
     machine: Machine<'a>,
     team: Team<Replica>,
     optimizer: AdamW,
+    /// On a GPU.
+    recorder: Option<Recorder>,
     schedule: Schedule,
     average: Tensor,
     best: Tensor,
@@ -137,6 +142,10 @@ fn replica(
         weights,
         bases: None,
     })
+}
+
+fn slow(error: &Error) -> String {
+    format!("steps cannot be recorded on this GPU, so the training takes longer: {error}")
 }
 
 fn team_of(own: Replica, threads: usize) -> Result<Team<Replica>> {
@@ -192,7 +201,8 @@ impl<'a> Trainer<'a> {
             task,
             params,
             machine,
-            optimizer: AdamW::new(flat, params.weight_decay),
+            optimizer: AdamW::new(flat),
+            recorder: (machine.device != Device::Cpu).then(|| Recorder::new(batch, flat.device())),
             schedule: Schedule::new(
                 params.schedule,
                 params.learning_rate,
@@ -222,7 +232,6 @@ impl<'a> Trainer<'a> {
         );
         self.progress = progress;
         self.history.clone_from(&checkpoint.history);
-        self.optimizer.set_steps(self.progress.steps);
         for (name, tensor) in self.kept() {
             progress::restore(checkpoint, name, tensor)?;
         }
@@ -296,11 +305,19 @@ impl<'a> Trainer<'a> {
         let count = order.len();
         let order = self.team.own().windows.issues(&order);
         let batches = order.split(self.progress.windows as i64, 0);
+        if let Some(mut recorder) = self.recorder.take() {
+            let first = self.progress.steps - self.progress.batch;
+            recorder.begin((0..batches.len()).map(|batch| self.factors(first + batch)));
+            self.recorder = Some(recorder);
+        }
         let mut since = Losses::default();
         let mut reported = Instant::now();
         for batch in self.progress.batch..batches.len() {
             let issues = &batches[batch];
-            since.push(self.step(issues), issues.size()[0] as usize);
+            since.push(self.step(batch, issues), issues.size()[0] as usize);
+            if let Some(error) = self.recorder.as_mut().and_then(Recorder::failure) {
+                monitor.event(Event::note(slow(&error)));
+            }
             self.progress.batch = batch + 1;
             let last = batch + 1 == batches.len();
             let report = last || reported.elapsed() >= REPORT_EVERY;
@@ -396,7 +413,21 @@ impl<'a> Trainer<'a> {
     }
 
     /// One step of the optimiser; gives back the loss before it.
-    fn step(&mut self, issues: &Tensor) -> Tensor {
+    fn step(&mut self, batch: usize, issues: &Tensor) -> Tensor {
+        let loss = match self.recorder.take() {
+            None => self.step_in_parts(issues),
+            Some(mut recorder) => {
+                let loss = self.step_on_gpu(&mut recorder, batch, issues);
+                self.recorder = Some(recorder);
+                loss
+            }
+        };
+        self.progress.steps += 1;
+        loss
+    }
+
+    /// A step on the CPU.
+    fn step_in_parts(&mut self, issues: &Tensor) -> Tensor {
         let parts = self.parts(issues);
         let mut parts = self.team.each(parts, Replica::gradient).into_iter();
         let (mut loss, mut gradient) = parts.next().expect("a step has a window");
@@ -404,13 +435,38 @@ impl<'a> Trainer<'a> {
             loss += of_part;
             gradient += part;
         }
+        let by = self.factors(self.progress.steps);
+        self.apply(gradient, &by);
+        loss
+    }
+
+    /// A step on a GPU: like all others of so many windows, but for what lies in the recorder's memory.
+    fn step_on_gpu(&mut self, recorder: &mut Recorder, batch: usize, issues: &Tensor) -> Tensor {
+        let randomness = self.machine.randomness;
+        let (seed, step) = (self.params.seed, self.progress.steps);
+        let generator = randomness.part(seed, step, 0);
+        let issues = recorder.lay(batch, issues);
+        let part = Part {
+            issues: issues.shallow_clone(),
+            share: 1.0,
+            generator,
+        };
+        let by = recorder.factors(self.params.weight_decay > 0.0);
+        let by = by.by_reference();
+        recorder.step(&issues, || {
+            let (loss, gradient) = self.team.own().gradient(&part);
+            self.apply(gradient, &by);
+            loss
+        })
+    }
+
+    /// Moves the weights against a gradient, and their average towards them.
+    fn apply<T: Factor>(&mut self, gradient: Tensor, by: &Factors<T>) {
         let gradient = optimizer::clip(gradient, self.params.clip);
         let flat = self.team.own().net.parameters.flat();
-        let rate = self.schedule.rate(self.progress.steps);
-        self.optimizer.step(flat, &gradient, rate);
-        self.progress.steps += 1;
-        self.average_in();
-        loss
+        self.optimizer.step(flat, &gradient, by);
+        let _no_grad = tch::no_grad_guard();
+        by.share.move_to(&mut self.average, flat);
     }
 
     /// The windows of a step in parts of nearly one size.
@@ -435,13 +491,11 @@ impl<'a> Trainer<'a> {
             .collect()
     }
 
-    /// Moves the average towards the present weights; early on it forgets the first draws faster.
-    fn average_in(&mut self) {
-        let _no_grad = tch::no_grad_guard();
+    /// For a step of the whole training, counted from 0.
+    fn factors(&self, step: usize) -> Factors<f64> {
         let reach = self.batches() as f64 * self.params.average;
-        let share = 1.0 / reach.min(self.progress.steps as f64 / 5.0).max(1.0);
-        let flat = self.team.own().net.parameters.flat();
-        let _ = self.average.lerp_(flat, share);
+        let rate = self.schedule.rate(step);
+        Factors::of(step + 1, rate, self.params.weight_decay, reach)
     }
 
     /// Loss, and root mean square error of the mean, of the averaged weights; none where it was told

@@ -1,12 +1,13 @@
-//! A recurrent layer in one operation, in 32 bits on the CPU: the door to `cpp/recurrent.cpp`.
+//! A recurrent layer in one operation, in 32 bits: the door to `cpp/recurrent.cpp`, and on a GPU to
+//! `cpp/recurrent_gpu.cpp`.
 //!
 //! It stands for `Tensor::lstm` and `Tensor::gru` of one layer, several times as fast; why, and how
 //! it computes, is told there. Gradients go back through it as through any operation.
 
-use std::ffi::c_char;
+use std::ffi::{CStr, c_char, c_int};
 use std::ptr::{null, null_mut};
 
-use tch::Tensor;
+use tch::{Device, Kind, Tensor};
 use torch_sys::C_tensor;
 
 use crate::guard;
@@ -20,6 +21,13 @@ pub(crate) struct Outputs {
     pub(crate) state: Vec<Tensor>,
 }
 
+/// What a GPU's compiler makes its functions of.
+const SOURCE: &str = concat!(
+    include_str!("../cuda/layer.h"),
+    include_str!("../cuda/recurrent.cu"),
+    "\0"
+);
+
 #[expect(unsafe_code, reason = "functions of C++")]
 unsafe extern "C" {
     fn krammerti_recurrent(
@@ -28,6 +36,30 @@ unsafe extern "C" {
         given: *const *const C_tensor,
         made: *mut *mut C_tensor,
     ) -> *const c_char;
+    fn krammerti_recurrent_fits(
+        lstm: bool,
+        hidden: i64,
+        batch: i64,
+        device: c_int,
+        source: *const c_char,
+    ) -> bool;
+}
+
+/// Whether [`recurrent`] can run a layer of so many units over these steps: in 32 bits, on the CPU
+/// always, on a GPU where its memory near the processors suffices and NVIDIA's compiler is there.
+#[expect(unsafe_code, reason = "calls a function of C++")]
+pub(crate) fn fits(cell: Cell, steps: &Tensor, hidden: i64) -> bool {
+    if steps.kind() != Kind::Float {
+        return false;
+    }
+    let Device::Cuda(gpu) = steps.device() else {
+        return steps.device() == Device::Cpu;
+    };
+    let source = CStr::from_bytes_with_nul(SOURCE.as_bytes()).expect("it ends with a zero");
+    let (lstm, batch) = (cell == Cell::Lstm, steps.size()[0]);
+    let gpu = c_int::try_from(gpu).unwrap_or(c_int::MAX);
+    // SAFETY: it lets no exception through, and the source stays for ever.
+    unsafe { krammerti_recurrent_fits(lstm, hidden, batch, gpu, source.as_ptr()) }
 }
 
 /// Runs a layer over `[issues, steps, inputs]` from a state, or from zeros. The weights are those of
@@ -70,4 +102,29 @@ fn call(lstm: bool, outputs: bool, given: &[*const C_tensor], made: &mut [*mut C
 fn own(tensor: *mut C_tensor) -> Option<Tensor> {
     // SAFETY: null or a tensor that was made for this one owner.
     (!tensor.is_null()).then(|| unsafe { Tensor::from_ptr(tensor) })
+}
+
+/// What a GPU would compute, computed on the CPU.
+#[cfg(test)]
+pub(crate) mod emulated {
+    #[expect(unsafe_code, reason = "a function of C++")]
+    unsafe extern "C" {
+        fn krammerti_emulate(on: bool);
+    }
+
+    /// Runs `work` with all layers of this thread as on a GPU. `cpp/emulated.cpp` says which sizes.
+    #[expect(unsafe_code, reason = "calls a function of C++")]
+    pub(crate) fn emulated<T>(work: impl FnOnce() -> T) -> T {
+        struct Off;
+        impl Drop for Off {
+            fn drop(&mut self) {
+                // SAFETY: it sets a pointer of this thread.
+                unsafe { krammerti_emulate(false) }
+            }
+        }
+        let _off = Off;
+        // SAFETY: as above.
+        unsafe { krammerti_emulate(true) }
+        work()
+    }
 }

@@ -92,8 +92,8 @@ impl<'a> Layers<'a> {
         dropout: f64,
         pass: Pass<'_>,
     ) -> (Tensor, Vec<Tensor>) {
-        if steps.device() != Device::Cpu {
-            return self.of_libtorch(steps, state, dropout, pass.is_training());
+        if self.are_libtorchs(steps, dropout, pass) {
+            return self.of_libtorch(steps, state, pass.is_training());
         }
         let mut layers = self.one_by_one(steps, state, dropout, pass, true);
         let parts = layers[0].state.len();
@@ -106,15 +106,27 @@ impl<'a> Layers<'a> {
         (top.expect("it was wanted"), state)
     }
 
-    /// All layers in one operation: the quickest on a GPU.
+    /// Units of a layer.
+    fn hidden(&self) -> i64 {
+        self.weights[1].size()[1]
+    }
+
+    /// Whether all layers are left to libtorch in one operation: on a GPU, where that is quicker than
+    /// one by one. Not where something is dropped between them, which it draws in a way of its own.
+    fn are_libtorchs(&self, steps: &Tensor, dropout: f64, pass: Pass<'_>) -> bool {
+        steps.device() != Device::Cpu
+            && !fused::fits(self.cell, steps, self.hidden())
+            && (self.count == 1 || pass.draws(dropout).is_none())
+    }
+
+    /// All layers in one operation; `training` keeps what a gradient needs.
     fn of_libtorch(
         &self,
         steps: &Tensor,
         state: Option<&[Tensor]>,
-        dropout: f64,
         training: bool,
     ) -> (Tensor, Vec<Tensor>) {
-        let hidden = self.weights[1].size()[1];
+        let hidden = self.hidden();
         let zeros = || {
             let shape = [self.count, steps.size()[0], hidden];
             vec![Tensor::zeros(shape, (steps.kind(), steps.device()))]
@@ -131,7 +143,7 @@ impl<'a> Layers<'a> {
                     weights,
                     true,
                     layers,
-                    dropout,
+                    0.0,
                     training,
                     false,
                     true,
@@ -140,7 +152,7 @@ impl<'a> Layers<'a> {
             }
             Cell::Gru => {
                 let (top, hidden) = steps.gru(
-                    &first[0], weights, true, layers, dropout, training, false, true,
+                    &first[0], weights, true, layers, 0.0, training, false, true,
                 );
                 (top, vec![hidden])
             }
@@ -149,8 +161,8 @@ impl<'a> Layers<'a> {
 
     /// `[issues, hidden]`: what the top layer holds after the last step.
     pub(crate) fn last(&self, steps: &Tensor, dropout: f64, pass: Pass<'_>) -> Tensor {
-        if steps.device() != Device::Cpu {
-            let (_, state) = self.of_libtorch(steps, None, dropout, pass.is_training());
+        if self.are_libtorchs(steps, dropout, pass) {
+            let (_, state) = self.of_libtorch(steps, None, pass.is_training());
             return state[0].select(0, self.count - 1);
         }
         let mut layers = self.one_by_one(steps, None, dropout, pass, false);
@@ -177,20 +189,21 @@ impl<'a> Layers<'a> {
             let state: Option<Vec<Tensor>> =
                 state.map(|state| state.iter().map(of_layer).collect());
             let wanted = outputs || layer + 1 < self.count as usize;
-            layers.push(self.layer(&steps, state.as_deref(), weights, wanted));
+            layers.push(self.layer(&steps, state.as_deref(), weights, wanted, pass));
         }
         layers
     }
 
-    /// One layer on the CPU.
+    /// One layer.
     fn layer(
         &self,
         steps: &Tensor,
         state: Option<&[Tensor]>,
         weights: &[&'a Tensor],
         outputs: bool,
+        pass: Pass<'_>,
     ) -> Outputs {
-        if steps.kind() == Kind::Float {
+        if fused::fits(self.cell, steps, self.hidden()) {
             return fused::recurrent(self.cell, steps, state, weights, outputs);
         }
         let layer = Self {
@@ -200,7 +213,7 @@ impl<'a> Layers<'a> {
         };
         let state = state.map(|state| state.iter().map(|part| part.unsqueeze(0)).collect());
         let state: Option<Vec<Tensor>> = state;
-        let (top, state) = layer.of_libtorch(steps, state.as_deref(), 0.0, false);
+        let (top, state) = layer.of_libtorch(steps, state.as_deref(), pass.is_training());
         Outputs {
             steps: Some(top),
             state: state.iter().map(|part| part.squeeze_dim(0)).collect(),
@@ -262,6 +275,7 @@ mod fused_tests {
     use std::collections::HashMap;
 
     use super::*;
+    use crate::fused::emulated::emulated;
     use crate::generator::Generator;
 
     const CELLS: [Cell; 2] = [Cell::Lstm, Cell::Gru];
@@ -320,46 +334,74 @@ mod fused_tests {
 
     /// libtorch computes in 64 bits what is expected, so that all errors are ours: a gradient of a
     /// bias is the sum of tens of thousands of numbers that mostly cancel out.
+    fn assert_as_libtorch(cell: Cell, sizes: [i64; 5]) {
+        let [count, batch, steps, inputs, hidden] = sizes;
+        let x = numbers(&[batch, steps, inputs], 0.1);
+        let weights = weights(cell, count, inputs, hidden);
+        let given = state(cell, count, batch, hidden);
+        // Outputs of all steps are not always wanted.
+        for (with_state, outputs) in [(false, true), (true, true), (false, false)] {
+            let run = |kind| {
+                let leaf = |of: &Tensor| of.detach().to_kind(kind).set_requires_grad(true);
+                let x = leaf(&x);
+                let weights: Vec<Tensor> = weights.iter().map(leaf).collect();
+                let given: Vec<Tensor> = given.iter().map(leaf).collect();
+                let layers = layers(cell, count, &weights);
+                let state = with_state.then_some(&given[..]);
+                let made = match kind {
+                    Kind::Float if outputs => layers.forward(&x, state, 0.0, Pass::FORECAST),
+                    Kind::Float => (layers.last(&x, 0.0, Pass::FORECAST), Vec::new()),
+                    _ => layers.of_libtorch(&x, state, true),
+                };
+                let made = match (kind, outputs) {
+                    (Kind::Double, false) => (made.1[0].select(0, -1), Vec::new()),
+                    _ => made,
+                };
+                let mut of = vec![x];
+                of.extend(weights);
+                of.extend(given.into_iter().filter(|_| with_state));
+                all(&of, made)
+            };
+            let (found, expected) = (run(Kind::Float), run(Kind::Double));
+            for (place, (found, expected)) in found.iter().zip(&expected).enumerate() {
+                let apart = apart(found, expected);
+                let case = (cell, sizes, with_state, outputs, place);
+                assert!(apart < 1e-5, "{case:?}: {apart}");
+            }
+        }
+    }
+
     #[test]
     fn values_and_gradients_are_those_of_libtorch() {
         for cell in CELLS {
-            for (count, batch, steps, inputs, hidden) in [
-                (1, 1, 1, 1, 1),
-                (2, 5, 7, 4, 3),
-                (3, 33, 7, 9, 32),
-                (1, 33, 96, 5, 64),
-                (2, 256, 7, 64, 64),
-                (1, 1, 96, 3, 32),
-                (1, 256, 96, 32, 32),
-                (1, 300, 1, 17, 5),
+            for sizes in [
+                [1, 1, 1, 1, 1],
+                [2, 5, 7, 4, 3],
+                [3, 33, 7, 9, 32],
+                [1, 33, 96, 5, 64],
+                [2, 256, 7, 64, 64],
+                [1, 1, 96, 3, 32],
+                [1, 256, 96, 32, 32],
+                [1, 300, 1, 17, 5],
             ] {
-                let x = numbers(&[batch, steps, inputs], 0.1);
-                let weights = weights(cell, count, inputs, hidden);
-                let given = state(cell, count, batch, hidden);
-                for with_state in [false, true] {
-                    let run = |kind| {
-                        let leaf = |of: &Tensor| of.detach().to_kind(kind).set_requires_grad(true);
-                        let x = leaf(&x);
-                        let weights: Vec<Tensor> = weights.iter().map(leaf).collect();
-                        let given: Vec<Tensor> = given.iter().map(leaf).collect();
-                        let layers = layers(cell, count, &weights);
-                        let state = with_state.then_some(&given[..]);
-                        let made = match kind {
-                            Kind::Float => layers.forward(&x, state, 0.0, Pass::FORECAST),
-                            _ => layers.of_libtorch(&x, state, 0.0, true),
-                        };
-                        let mut of = vec![x];
-                        of.extend(weights);
-                        of.extend(given.into_iter().filter(|_| with_state));
-                        all(&of, made)
-                    };
-                    let (found, expected) = (run(Kind::Float), run(Kind::Double));
-                    for (place, (found, expected)) in found.iter().zip(&expected).enumerate() {
-                        let apart = apart(found, expected);
-                        let case = (cell, count, batch, steps, hidden, place);
-                        assert!(apart < 1e-5, "{case:?}: {apart}");
-                    }
-                }
+                assert_as_libtorch(cell, sizes);
+            }
+        }
+    }
+
+    /// The kernels of a GPU: with two windows in a block and with four, not all of them there, units
+    /// that fill a block and that do not, weights in registers and in shared memory.
+    #[test]
+    fn those_of_a_gpu_too() {
+        for cell in CELLS {
+            for sizes in [
+                [2, 3, 4, 2, 5],
+                [1, 2, 1, 3, 16],
+                [1, 7, 2, 3, 16],
+                [1, 3, 3, 1, 37],
+                [1, 5, 2, 1, 37],
+            ] {
+                emulated(|| assert_as_libtorch(cell, sizes));
             }
         }
     }

@@ -6,6 +6,7 @@
 //! ```text
 //! family ─▶ device                      where tensors live
 //!        ─▶ fit ─▶ team, replica        threads that work on the parts of a step
+//!              ─▶ recorder ─▶ graph    the steps of a GPU
 //!              ─▶ net                  what every kind has in common
 //!              ─▶ recurrent, segrnn,    the kinds         ─▶ layers ─▶ fused ─▶ cpp/recurrent.cpp
 //!                 dlinear, deepar                         ─▶ linear_path, decoder,
@@ -42,6 +43,7 @@ mod fused;
 mod generator;
 #[cfg(test)]
 mod golden;
+mod graph;
 mod guard;
 mod heads;
 mod layers;
@@ -53,6 +55,7 @@ mod optimizer;
 mod parameters;
 mod process;
 mod progress;
+mod recorder;
 mod recurrent;
 mod replica;
 mod schedule;

@@ -8,22 +8,99 @@ const BETA_1: f64 = 0.9;
 const BETA_2: f64 = 0.999;
 const EPSILON: f64 = 1e-8;
 
-/// The moments of the gradient, and how many steps they have seen.
+/// The moments of the gradient.
 pub(crate) struct AdamW {
     first: Tensor,
     second: Tensor,
-    steps: i32,
-    weight_decay: f64,
+}
+
+/// What a step multiplies with and adds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Factors<T> {
+    /// Of the parameters; none where nothing decays.
+    pub(crate) decay: Option<T>,
+    /// Beside the root of the second moment.
+    pub(crate) epsilon: T,
+    /// Of the first moment over that.
+    pub(crate) rate: T,
+    /// Of the way from the average of the parameters to them.
+    pub(crate) share: T,
+}
+
+/// A number of a step. On a GPU, where a step is recorded once, it lies in memory and changes there.
+pub(crate) trait Factor: Copy {
+    /// `x + self`, in place.
+    fn add_to(self, x: &mut Tensor);
+    /// `x · self`, in place.
+    fn scale(self, x: &mut Tensor);
+    /// `x + self · (to - x)`, in place.
+    fn move_to(self, x: &mut Tensor, to: &Tensor);
+}
+
+impl Factor for f64 {
+    fn add_to(self, x: &mut Tensor) {
+        *x += self;
+    }
+
+    fn scale(self, x: &mut Tensor) {
+        *x *= self;
+    }
+
+    fn move_to(self, x: &mut Tensor, to: &Tensor) {
+        let _ = x.lerp_(to, self);
+    }
+}
+
+impl Factor for &Tensor {
+    fn add_to(self, x: &mut Tensor) {
+        *x += self;
+    }
+
+    fn scale(self, x: &mut Tensor) {
+        *x *= self;
+    }
+
+    fn move_to(self, x: &mut Tensor, to: &Tensor) {
+        let _ = x.lerp_tensor_(to, self);
+    }
+}
+
+impl Factors<f64> {
+    /// For a step, counted from 1, and an average that reaches so many steps back; early on it forgets
+    /// the first draws faster.
+    pub(crate) fn of(step: usize, learning_rate: f64, weight_decay: f64, reach: f64) -> Self {
+        let share = 1.0 / reach.min(step as f64 / 5.0).max(1.0);
+        let step = i32::try_from(step).unwrap_or(i32::MAX);
+        // The bias corrections c of both moments, taken out of the tensors:
+        // (m/c₁) / (√(v/c₂) + ε) = √c₂/c₁ · m / (√v + ε√c₂).
+        let first_correction = 1.0 - BETA_1.powi(step);
+        let second_correction = (1.0 - BETA_2.powi(step)).sqrt();
+        Self {
+            decay: (weight_decay > 0.0).then_some(1.0 - learning_rate * weight_decay),
+            epsilon: EPSILON * second_correction,
+            rate: learning_rate * second_correction / first_correction,
+            share,
+        }
+    }
+}
+
+impl Factors<Tensor> {
+    pub(crate) fn by_reference(&self) -> Factors<&Tensor> {
+        Factors {
+            decay: self.decay.as_ref(),
+            epsilon: &self.epsilon,
+            rate: &self.rate,
+            share: &self.share,
+        }
+    }
 }
 
 impl AdamW {
     /// For parameters of this shape and device.
-    pub(crate) fn new(flat: &Tensor, weight_decay: f64) -> Self {
+    pub(crate) fn new(flat: &Tensor) -> Self {
         Self {
             first: flat.zeros_like(),
             second: flat.zeros_like(),
-            steps: 0,
-            weight_decay,
         }
     }
 
@@ -32,29 +109,19 @@ impl AdamW {
         [&self.first, &self.second]
     }
 
-    /// Takes up after so many steps, with the moments of then.
-    pub(crate) fn set_steps(&mut self, steps: usize) {
-        self.steps = i32::try_from(steps).unwrap_or(i32::MAX);
-    }
-
     /// One step: decay the parameters, then move them against the gradient. Every call is a launch
     /// on a GPU, so factors are folded into numbers and intermediate values are changed in place.
-    pub(crate) fn step(&mut self, flat: &Tensor, gradient: &Tensor, learning_rate: f64) {
+    pub(crate) fn step<T: Factor>(&mut self, flat: &Tensor, gradient: &Tensor, by: &Factors<T>) {
         let _no_grad = tch::no_grad_guard();
-        self.steps += 1;
         let _ = self.first.lerp_(gradient, 1.0 - BETA_1);
         let _ = self.second.lerp_(&gradient.square(), 1.0 - BETA_2);
-        // The bias corrections c of both moments, taken out of the tensors:
-        // (m/c₁) / (√(v/c₂) + ε) = √c₂/c₁ · m / (√v + ε√c₂).
-        let first_correction = 1.0 - BETA_1.powi(self.steps);
-        let second_correction = (1.0 - BETA_2.powi(self.steps)).sqrt();
         let mut denominator = self.second.sqrt();
-        denominator += EPSILON * second_correction;
+        by.epsilon.add_to(&mut denominator);
         let mut change = &self.first / denominator;
-        change *= learning_rate * second_correction / first_correction;
+        by.rate.scale(&mut change);
         let mut flat = flat.shallow_clone();
-        if self.weight_decay > 0.0 {
-            flat *= 1.0 - learning_rate * self.weight_decay;
+        if let Some(decay) = by.decay {
+            decay.scale(&mut flat);
         }
         flat -= change;
     }
@@ -89,14 +156,15 @@ mod tests {
     #[test]
     fn two_steps_by_hand() {
         let flat = Tensor::from_slice(&[1.0_f64, -2.0]);
-        let mut adam = AdamW::new(&flat, 0.5);
-        adam.step(&flat, &Tensor::from_slice(&[0.2_f64, -4.0]), 0.1);
+        let mut adam = AdamW::new(&flat);
+        let by = |step| Factors::of(step, 0.1, 0.5, 1.0);
+        adam.step(&flat, &Tensor::from_slice(&[0.2_f64, -4.0]), &by(1));
         let first = [
             0.95 - 0.1 * 0.2 / (0.2 + 1e-8),
             -1.9 + 0.1 * 4.0 / (4.0 + 1e-8),
         ];
         near(&flat, &first);
-        adam.step(&flat, &Tensor::from_slice(&[0.4_f64, 1.0]), 0.1);
+        adam.step(&flat, &Tensor::from_slice(&[0.4_f64, 1.0]), &by(2));
         let roots = [
             (1.9996e-4_f64 / 0.001_999).sqrt(),
             (0.016_984_f64 / 0.001_999).sqrt(),
@@ -117,35 +185,44 @@ mod tests {
         near(&clip(Tensor::from_slice(&[0.3, 0.4]), 1.0), &[0.3, 0.4]);
     }
 
+    /// By numbers, and by numbers in memory as on a GPU.
     #[test]
     fn three_steps_of_pytorch() {
-        let flat = golden::tensor("adamw.start").copy();
         let gradients = golden::tensor("adamw.gradients");
-        let mut adam = AdamW::new(&flat, 0.3);
-        for step in 1..=3 {
-            adam.step(&flat, &gradients.get(step - 1), 0.1);
-            golden::assert_golden(&flat, &format!("adamw.step{step}"), 1e-12);
+        for in_memory in [false, true] {
+            let flat = golden::tensor("adamw.start").copy();
+            let mut adam = AdamW::new(&flat);
+            for step in 1..=3 {
+                let by = Factors::of(step, 0.1, 0.3, 1.0);
+                let gradient = gradients.get(step as i64 - 1);
+                if in_memory {
+                    let by = Factors {
+                        decay: by.decay.map(Tensor::from),
+                        epsilon: by.epsilon.into(),
+                        rate: by.rate.into(),
+                        share: by.share.into(),
+                    };
+                    adam.step(&flat, &gradient, &by.by_reference());
+                } else {
+                    adam.step(&flat, &gradient, &by);
+                }
+                golden::assert_golden(&flat, &format!("adamw.step{step}"), 1e-12);
+            }
+            let [first, second] = adam.moments();
+            golden::assert_golden(first, "adamw.first_moment", 1e-12);
+            golden::assert_golden(second, "adamw.second_moment", 1e-12);
         }
-        let [first, second] = adam.moments();
-        golden::assert_golden(first, "adamw.first_moment", 1e-12);
-        golden::assert_golden(second, "adamw.second_moment", 1e-12);
     }
 
-    /// The third step of an optimiser that was saved after the second.
     #[test]
-    fn steps_go_on_where_they_were_left() {
-        let gradients = golden::tensor("adamw.gradients");
-        let flat = golden::tensor("adamw.start").copy();
-        let mut adam = AdamW::new(&flat, 0.3);
-        adam.step(&flat, &gradients.get(0), 0.1);
-        adam.step(&flat, &gradients.get(1), 0.1);
-        let mut next = AdamW::new(&flat, 0.3);
-        for (moment, saved) in next.moments().into_iter().zip(adam.moments()) {
-            moment.shallow_clone().copy_(saved);
-        }
-        next.set_steps(2);
-        next.step(&flat, &gradients.get(2), 0.1);
-        golden::assert_golden(&flat, "adamw.step3", 1e-12);
+    fn nothing_decays_where_none_is_wanted() {
+        assert_eq!(Factors::of(1, 0.1, 0.0, 1.0).decay, None);
+    }
+
+    #[test]
+    fn an_average_forgets_the_first_draws_faster() {
+        let share = |step| Factors::of(step, 0.1, 0.0, 4.0).share;
+        assert_eq!([1, 5, 10, 20, 500].map(share), [1.0, 1.0, 0.5, 0.25, 0.25]);
     }
 
     /// PyTorch adds 1e-6 to the norm that it divides by; we do not.

@@ -1,0 +1,115 @@
+//! The steps of a training on a GPU: the first ones as they are, then one of them recorded, and from
+//! there on replayed.
+//!
+//! All steps of as many windows ask the same of the GPU. What changes from one to the next lies in
+//! memory that a recorded step reads: the issue rows, and the factors of the optimiser. The generator
+//! of random numbers is seeded before each, recorded or not. A step of fewer windows, the last one of
+//! an epoch, is never recorded.
+
+use anyhow::Error;
+use tch::{Device, Kind, Tensor};
+
+use crate::graph::Graph;
+use crate::optimizer::Factors;
+
+/// Steps before one is recorded: libraries make their plans and take their memory in the first ones.
+const FIRST: usize = 3;
+/// Numbers in a row of the table.
+const WIDTH: usize = 4;
+
+/// See the module.
+pub(crate) struct Recorder {
+    /// `[windows]`.
+    issues: Tensor,
+    /// `[steps of an epoch, WIDTH]`, and a row of it: that of the step at hand.
+    table: Tensor,
+    row: Tensor,
+    state: State,
+    failure: Option<Error>,
+}
+
+enum State {
+    /// To be recorded after so many steps.
+    Before(usize),
+    /// What it makes of the loss lies there.
+    Recorded { graph: Graph, loss: Tensor },
+    Never,
+}
+
+impl Recorder {
+    /// For steps of so many windows.
+    pub(crate) fn new(windows: usize, device: Device) -> Self {
+        Self {
+            issues: Tensor::zeros([windows as i64], (Kind::Int64, device)),
+            table: Tensor::zeros([0, WIDTH as i64], (Kind::Float, device)),
+            row: Tensor::zeros([WIDTH as i64], (Kind::Float, device)),
+            state: State::Before(FIRST),
+            failure: None,
+        }
+    }
+
+    /// Takes the factors of all steps of an epoch, in their order.
+    pub(crate) fn begin(&mut self, factors: impl Iterator<Item = Factors<f64>>) {
+        let numbers = |by: Factors<f64>| [by.decay.unwrap_or(1.0), by.epsilon, by.rate, by.share];
+        let table: Vec<f32> = factors
+            .flat_map(numbers)
+            .map(|number| number as f32)
+            .collect();
+        let table = Tensor::from_slice(&table).view([-1, WIDTH as i64]);
+        self.table = table.to(self.row.device());
+    }
+
+    /// Puts there what a step reads, the place of which is counted within the epoch, and gives back
+    /// the issue rows as they lie there.
+    pub(crate) fn lay(&mut self, place: usize, issues: &Tensor) -> Tensor {
+        self.row.copy_(&self.table.get(place as i64));
+        if issues.size() != self.issues.size() {
+            return issues.shallow_clone();
+        }
+        self.issues.copy_(issues);
+        self.issues.shallow_clone()
+    }
+
+    /// The factors of the step at hand.
+    pub(crate) fn factors(&self, decays: bool) -> Factors<Tensor> {
+        let number = |place| self.row.get(place);
+        Factors {
+            decay: decays.then(|| number(0)),
+            epsilon: number(1),
+            rate: number(2),
+            share: number(3),
+        }
+    }
+
+    /// Makes a step of these windows by `work`, which gives the loss, or as it was recorded.
+    pub(crate) fn step(&mut self, issues: &Tensor, mut work: impl FnMut() -> Tensor) -> Tensor {
+        if issues.size() != self.issues.size() {
+            return work();
+        }
+        if let State::Before(steps @ 1..) = &mut self.state {
+            *steps -= 1;
+            return work();
+        }
+        if matches!(self.state, State::Before(_)) {
+            self.state = match Graph::record(&mut work) {
+                Ok((graph, loss)) => State::Recorded { graph, loss },
+                Err(error) => {
+                    self.failure = Some(error);
+                    State::Never
+                }
+            };
+        }
+        match &self.state {
+            State::Recorded { graph, loss } => {
+                graph.replay();
+                loss.copy()
+            }
+            _ => work(),
+        }
+    }
+
+    /// Why no step was recorded, once.
+    pub(crate) fn failure(&mut self) -> Option<Error> {
+        self.failure.take()
+    }
+}
