@@ -82,21 +82,19 @@ bool has_compiler() {
   return library() && dlsym(library(), "nvrtcCompileProgram") && dlsym(library(), "cuLaunchKernel");
 }
 
-std::vector<Kernel> compile(const std::string& source, const std::vector<std::string>& names,
-                            c10::DeviceIndex device) {
-  const std::string architecture = "sm_" + std::to_string(attribute(MAJOR, device)) +
-                                   std::to_string(attribute(MINOR, device));
-  const std::string image = Program(source).compiled(architecture);
+std::string compile(const std::string& source, c10::DeviceIndex device) {
+  const std::string version =
+      std::to_string(attribute(MAJOR, device)) + std::to_string(attribute(MINOR, device));
+  return Program(source).compiled("sm_" + version);
+}
+
+Kernel load(const std::string& compiled, const std::string& name) {
   void* module = nullptr;
-  check(Called<int(void**, const void*)>{"cuModuleLoadData"}(&module, image.data()), "loading");
-  std::vector<Kernel> kernels;
-  for (const std::string& name : names) {
-    Kernel kernel = nullptr;
-    const Called<int(void**, void*, const char*)> get{"cuModuleGetFunction"};
-    check(get(&kernel, module, name.c_str()), "loading");
-    kernels.push_back(kernel);
-  }
-  return kernels;
+  check(Called<int(void**, const void*)>{"cuModuleLoadData"}(&module, compiled.data()), "loading");
+  Kernel kernel = nullptr;
+  const Called<int(void**, void*, const char*)> get{"cuModuleGetFunction"};
+  check(get(&kernel, module, name.c_str()), "loading");
+  return kernel;
 }
 
 bool allow_shared(Kernel kernel, int64_t bytes, c10::DeviceIndex device) {

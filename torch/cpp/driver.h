@@ -6,7 +6,6 @@
 
 #include <cstdint>
 #include <string>
-#include <vector>
 
 // A function of a GPU.
 using Kernel = void*;
@@ -14,10 +13,11 @@ using Kernel = void*;
 // Whether the libraries for it are there.
 bool has_compiler();
 
-// Compiles a source for a GPU and gives its functions of these names, which live as long as the
-// process. Throws with what the compiler says.
-std::vector<Kernel> compile(const std::string& source, const std::vector<std::string>& names,
-                            c10::DeviceIndex device);
+// What a source is for a GPU. It may be called on any thread. Throws with what the compiler says.
+std::string compile(const std::string& source, c10::DeviceIndex device);
+
+// A function of what was compiled, which lives as long as the process.
+Kernel load(const std::string& compiled, const std::string& name);
 
 // Lets a function have so much shared memory, in bytes; false where the GPU has less.
 bool allow_shared(Kernel kernel, int64_t bytes, c10::DeviceIndex device);

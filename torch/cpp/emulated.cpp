@@ -91,6 +91,8 @@ void run(int64_t blocks, int threads, int64_t shared, const Work& work) {
   }
 }
 
+#define FORWARD
+#define BACKWARD
 #define INLINE static inline
 #define KERNEL(name, argument) static void name(argument)
 #define SHARED(name) float4* name = block->shared.data()

@@ -4,6 +4,8 @@
 
 #include "recurrent_gpu.h"
 
+#include <atomic>
+#include <future>
 #include <map>
 #include <mutex>
 #include <string>
@@ -16,7 +18,7 @@
 namespace recurrent {
 
 // The text of layer.h and recurrent.cu.
-const char* source = nullptr;
+std::atomic<const char*> source = nullptr;
 // What the kernels are on the CPU, for the tests.
 thread_local Emulation emulated = nullptr;
 
@@ -36,61 +38,74 @@ constexpr const char* DIALECT =
     "#define wait_for_block() __syncthreads()\n"
     "#define shuffle_xor(value, mask) __shfl_xor_sync(0xffffffffu, value, mask)\n";
 
-struct Kernels {
-  Kernel forward, backward;
-};
-
-std::string source_for(const Sizes& sizes) {
+std::string source_for(bool backward, const Sizes& sizes) {
   std::string text = DIALECT;
   const auto define = [&](const char* name, int64_t value) {
     text += std::string("#define ") + name + " " + std::to_string(value) + "\n";
   };
   define("LSTM", sizes.lstm), define("HIDDEN", sizes.hidden), define("ROWS", sizes.rows);
-  return text + source;
+  define(backward ? "BACKWARD" : "FORWARD", 1);
+  return text + source.load();
 }
 
-Kernels compiled_for(const Sizes& sizes, c10::DeviceIndex device) {
-  const auto made = compile(source_for(sizes), {"forward", "backward"}, device);
-  const Kernels kernels{made[0], made[1]};
-  TORCH_CHECK(allow_shared(kernels.forward, sizes.forward_shared(), device) &&
-                  allow_shared(kernels.backward, sizes.backward_shared(), device),
-              "the GPU has not the shared memory for a layer of ", sizes.hidden, " units");
-  return kernels;
-}
+// One of the two kernels for a layer.
+class Compiled {
+ public:
+  // Begins with it on a thread of its own.
+  Compiled(bool backward, const Sizes& sizes, c10::DeviceIndex device)
+      : name_(backward ? "backward" : "forward"),
+        shared_(backward ? sizes.backward_shared() : sizes.forward_shared()),
+        hidden_(sizes.hidden),
+        device_(device),
+        image_(std::async(std::launch::async, compile, source_for(backward, sizes), device)) {}
 
-// Tried once: where it fails, what it failed with is told each time.
-const Kernels& kernels_for(const Sizes& sizes, c10::DeviceIndex device) {
-  struct Tried {
-    Kernels kernels;
-    std::string error;
-  };
-  static std::mutex mutex;
-  static std::map<std::tuple<bool, int64_t, int64_t, c10::DeviceIndex>, Tried> all;
-  const std::lock_guard<std::mutex> lock(mutex);
-  const auto key = std::make_tuple(sizes.lstm, sizes.hidden, sizes.rows, device);
-  auto found = all.find(key);
-  if (found == all.end()) {
-    Tried tried{};
-    if (const char* error = told([&] { tried.kernels = compiled_for(sizes, device); }))
-      tried.error = error;
-    found = all.emplace(key, tried).first;
+  // Waits for it. It is loaded once; where that fails, what it failed with is told each time.
+  Kernel kernel() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (image_.valid())
+      if (const char* error = told([&] { load_it(); })) error_ = error;
+    TORCH_CHECK(error_.empty(), error_);
+    return kernel_;
   }
-  TORCH_CHECK(found->second.error.empty(), found->second.error);
-  return found->second.kernels;
+
+ private:
+  void load_it() {
+    kernel_ = load(image_.get(), name_);
+    TORCH_CHECK(allow_shared(kernel_, shared_, device_),
+                "the GPU has not the shared memory for a layer of ", hidden_, " units");
+  }
+
+  const char* name_;
+  int64_t shared_, hidden_;
+  c10::DeviceIndex device_;
+  std::future<std::string> image_;
+  std::mutex mutex_;
+  std::string error_;
+  Kernel kernel_ = nullptr;
+};
+
+Compiled& compiled(bool backward, const Sizes& sizes, c10::DeviceIndex device) {
+  using Key = std::tuple<bool, bool, int64_t, int64_t, c10::DeviceIndex>;
+  static std::mutex mutex;
+  // Never taken down: the driver is gone at the end of a process.
+  static auto& all = *new std::map<Key, Compiled>;
+  const std::lock_guard<std::mutex> lock(mutex);
+  const Key key(backward, sizes.lstm, sizes.hidden, sizes.rows, device);
+  return all.try_emplace(key, backward, sizes, device).first->second;
 }
 
-// Windows of a block: as many as leave work for every multiprocessor.
+// Windows of a block: few, and twice as many where there is work for several blocks of each
+// multiprocessor.
 int64_t rows_for(int64_t batch, const c10::Device& device) {
   const int64_t at_once = device.is_cuda() ? multiprocessors(device.index()) : 2;
-  return batch > 2 * at_once ? 4 : 2;
+  return batch > 4 * at_once ? 4 : 2;
 }
 
 template <class Argument>
 void run(bool backward, const Sizes& sizes, const Argument& argument, const c10::Device& device) {
   const int64_t blocks = (argument.batch + sizes.rows - 1) / sizes.rows;
   if (!device.is_cuda()) return emulated(backward, sizes, &argument, blocks);
-  const Kernels& kernels = kernels_for(sizes, device.index());
-  launch(backward ? kernels.backward : kernels.forward, blocks, sizes.threads(),
+  launch(compiled(backward, sizes, device.index()).kernel(), blocks, sizes.threads(),
          backward ? sizes.backward_shared() : sizes.forward_shared(), &argument, device.index());
 }
 
@@ -214,15 +229,19 @@ std::array<Tensor, 3> on_gpu(bool lstm, const Read& read, bool outputs, bool gra
 
 }  // namespace recurrent
 
-// Whether layers of so many units have kernels on a GPU, which are then there. The source, layer.h and
-// recurrent.cu, stays for the life of the process.
+// Whether a layer of so many units has kernels on a GPU; the forward one is there then. The source,
+// layer.h and recurrent.cu, stays for the life of the process.
 extern "C" bool krammerti_recurrent_fits(bool lstm, int64_t hidden, int64_t batch, int device,
                                          const char* source) {
   using namespace recurrent;
-  if (emulated) return true;
   if (hidden > MOST_HIDDEN || !has_compiler()) return false;
   recurrent::source = source;
   const c10::Device gpu(c10::DeviceType::CUDA, static_cast<c10::DeviceIndex>(device));
-  const auto compiled = [&] { kernels_for({lstm, hidden, rows_for(batch, gpu)}, gpu.index()); };
-  return told(compiled) == nullptr;
+  return told([&] {
+           const Sizes sizes{lstm, hidden, rows_for(batch, gpu)};
+           Compiled& forward = compiled(false, sizes, gpu.index());
+           // Beside the other one, and beside all that comes before a gradient.
+           if (at::GradMode::is_enabled()) compiled(true, sizes, gpu.index());
+           forward.kernel();
+         }) == nullptr;
 }

@@ -13,7 +13,8 @@
 // Formulas and order of the gates: those of PyTorch, as cpp/recurrent.cpp says them.
 //
 // It is compiled at run time after layer.h, for one layer: LSTM is 1 or 0 (a GRU), HIDDEN the units,
-// ROWS the windows of a block, 2 or 4. For the tests cpp/emulated.cpp compiles it for a CPU.
+// ROWS the windows of a block, 2 or 4; FORWARD or BACKWARD says which kernel. For the tests
+// cpp/emulated.cpp compiles it for a CPU.
 
 INLINE float sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }
 
@@ -50,6 +51,7 @@ INLINE void share_out(float (&sums)[COUNT][WIDTH], int lane) {
   }
 }
 
+#ifdef FORWARD
 KERNEL(forward, Forward p) {
   SHARED(shared);
   float4(*quads)[ROWS][UNITS / 4] = reinterpret_cast<float4(*)[ROWS][UNITS / 4]>(shared);
@@ -155,7 +157,9 @@ KERNEL(forward, Forward p) {
     if (LSTM) p.c[window * HIDDEN + unit] = c;
   }
 }
+#endif
 
+#ifdef BACKWARD
 KERNEL(backward, Backward p) {
   SHARED(shared);
   constexpr int QUADS = BACKWARD_QUADS * 16;
@@ -266,3 +270,4 @@ KERNEL(backward, Backward p) {
     if (p.gc0) p.gc0[end] = dc;
   }
 }
+#endif

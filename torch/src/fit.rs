@@ -37,7 +37,7 @@ use crate::{diagnosis, process};
 const PART: usize = 64;
 /// The same where no gradient is asked for, on the CPU and on a GPU.
 const CHECKED: usize = 256;
-const CHECKED_CUDA: usize = 1024;
+const CHECKED_CUDA: usize = 512;
 /// The same for bases, which take a product of matrices and no more.
 const BASED: usize = 1024;
 /// The least time between two reports of progress. Reading the loss for one makes a GPU wait.

@@ -397,9 +397,9 @@ mod fused_tests {
             for sizes in [
                 [2, 3, 4, 2, 5],
                 [1, 2, 1, 3, 16],
-                [1, 7, 2, 3, 16],
+                [1, 11, 2, 3, 16],
                 [1, 3, 3, 1, 37],
-                [1, 5, 2, 1, 37],
+                [1, 9, 2, 1, 37],
             ] {
                 emulated(|| assert_as_libtorch(cell, sizes));
             }
