@@ -17,7 +17,7 @@ use crate::{device, weights};
 
 /// Windows in memory at once, on the CPU for each thread, and on a GPU.
 const BATCH: usize = 256;
-const BATCH_CUDA: usize = 1024;
+const BATCH_CUDA: usize = 512;
 
 /// A net with its weights.
 pub(crate) struct NetForecaster {

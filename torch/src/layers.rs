@@ -151,9 +151,8 @@ impl<'a> Layers<'a> {
                 (top, vec![hidden, cell])
             }
             Cell::Gru => {
-                let (top, hidden) = steps.gru(
-                    &first[0], weights, true, layers, 0.0, training, false, true,
-                );
+                let (top, hidden) =
+                    steps.gru(&first[0], weights, true, layers, 0.0, training, false, true);
                 (top, vec![hidden])
             }
         }

@@ -8,7 +8,7 @@
 //!        ─▶ fit ─▶ team, replica        threads that work on the parts of a step
 //!              ─▶ recorder ─▶ graph    the steps of a GPU
 //!              ─▶ net                  what every kind has in common
-//!              ─▶ recurrent, segrnn,    the kinds         ─▶ layers ─▶ fused ─▶ cpp/recurrent.cpp
+//!              ─▶ recurrent, segrnn,    the kinds         ─▶ layers ─▶ fused ─▶ cpp, cuda
 //!                 dlinear, deepar                         ─▶ linear_path, decoder,
 //!                                                            heads, changes
 //!                                                         ─▶ emission, distribution, draws

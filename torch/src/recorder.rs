@@ -32,7 +32,10 @@ enum State {
     /// To be recorded after so many steps.
     Before(usize),
     /// What it makes of the loss lies there.
-    Recorded { graph: Graph, loss: Tensor },
+    Recorded {
+        graph: Graph,
+        loss: Tensor,
+    },
     Never,
 }
 
@@ -111,5 +114,59 @@ impl Recorder {
     /// Why no step was recorded, once.
     pub(crate) fn failure(&mut self) -> Option<Error> {
         self.failure.take()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn by(step: usize, decay: f64) -> Factors<f64> {
+        Factors::of(step, 0.1, decay, 10.0)
+    }
+
+    #[test]
+    fn a_step_reads_its_own_factors_and_windows() {
+        let mut recorder = Recorder::new(3, Device::Cpu);
+        recorder.begin((1..=4).map(|step| by(step, 0.5)));
+        let whole = Tensor::from_slice(&[5_i64, 6, 7]);
+        let laid = recorder.lay(2, &whole);
+        assert_eq!(laid, whole);
+        let factors = recorder.factors(true);
+        let expected = by(3, 0.5);
+        for (found, expected) in [
+            (factors.decay.unwrap(), expected.decay.unwrap()),
+            (factors.epsilon, expected.epsilon),
+            (factors.rate, expected.rate),
+            (factors.share, expected.share),
+        ] {
+            let found = found.double_value(&[]);
+            assert!((found / expected - 1.0).abs() < 1e-6, "{found} {expected}");
+        }
+        assert!(recorder.factors(false).decay.is_none());
+        // What a recorded step reads changes under it.
+        let _ = recorder.lay(3, &Tensor::from_slice(&[1_i64, 2, 3]));
+        assert_eq!(Vec::<i64>::try_from(laid).unwrap(), [1, 2, 3]);
+        // A step of fewer windows leaves it alone.
+        let fewer = recorder.lay(3, &Tensor::from_slice(&[9_i64]));
+        assert_eq!(fewer.size(), [1]);
+        assert_eq!(Vec::<i64>::try_from(&recorder.issues).unwrap(), [1, 2, 3]);
+    }
+
+    /// There is no GPU for it in a test: the training goes on step by step, and says once why.
+    #[test]
+    fn a_training_goes_on_where_nothing_can_be_recorded() {
+        let mut recorder = Recorder::new(2, Device::Cpu);
+        let windows = Tensor::from_slice(&[0_i64, 1]);
+        let mut done = 0;
+        for step in 1..=6 {
+            let loss = recorder.step(&windows, || {
+                done += 1;
+                Tensor::from(f64::from(done))
+            });
+            assert_eq!(loss.double_value(&[]), f64::from(step));
+            let failed = recorder.failure().is_some();
+            assert_eq!(failed, step as usize == FIRST + 1);
+        }
     }
 }
