@@ -97,11 +97,11 @@ Kernel load(const std::string& compiled, const std::string& name) {
   return kernel;
 }
 
-bool allow_shared(Kernel kernel, int64_t bytes, c10::DeviceIndex device) {
-  if (bytes > attribute(MOST_SHARED, device)) return false;
+int64_t most_shared(c10::DeviceIndex device) { return attribute(MOST_SHARED, device); }
+
+void allow_shared(Kernel kernel, int64_t bytes) {
   const Called<int(void*, int, int)> set{"cuFuncSetAttribute"};
   check(set(kernel, SHARED_OF_FUNCTION, static_cast<int>(bytes)), "asking for shared memory");
-  return true;
 }
 
 int64_t multiprocessors(c10::DeviceIndex device) { return attribute(MULTIPROCESSORS, device); }

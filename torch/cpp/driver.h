@@ -19,8 +19,9 @@ std::string compile(const std::string& source, c10::DeviceIndex device);
 // A function of what was compiled, which lives as long as the process.
 Kernel load(const std::string& compiled, const std::string& name);
 
-// Lets a function have so much shared memory, in bytes; false where the GPU has less.
-bool allow_shared(Kernel kernel, int64_t bytes, c10::DeviceIndex device);
+// The shared memory that a function can have, in bytes, and lets it have so much.
+int64_t most_shared(c10::DeviceIndex device);
+void allow_shared(Kernel kernel, int64_t bytes);
 
 int64_t multiprocessors(c10::DeviceIndex device);
 

@@ -4,6 +4,7 @@
 
 #include "recurrent_gpu.h"
 
+#include <algorithm>
 #include <atomic>
 #include <future>
 #include <map>
@@ -55,8 +56,6 @@ class Compiled {
   Compiled(bool backward, const Sizes& sizes, c10::DeviceIndex device)
       : name_(backward ? "backward" : "forward"),
         shared_(backward ? sizes.backward_shared() : sizes.forward_shared()),
-        hidden_(sizes.hidden),
-        device_(device),
         image_(std::async(std::launch::async, compile, source_for(backward, sizes), device)) {}
 
   // Waits for it. It is loaded once; where that fails, what it failed with is told each time.
@@ -71,13 +70,11 @@ class Compiled {
  private:
   void load_it() {
     kernel_ = load(image_.get(), name_);
-    TORCH_CHECK(allow_shared(kernel_, shared_, device_),
-                "the GPU has not the shared memory for a layer of ", hidden_, " units");
+    allow_shared(kernel_, shared_);
   }
 
   const char* name_;
-  int64_t shared_, hidden_;
-  c10::DeviceIndex device_;
+  int64_t shared_;
   std::future<std::string> image_;
   std::mutex mutex_;
   std::string error_;
@@ -237,11 +234,16 @@ extern "C" bool krammerti_recurrent_fits(bool lstm, int64_t hidden, int64_t batc
   if (hidden > MOST_HIDDEN || !has_compiler()) return false;
   recurrent::source = source;
   const c10::Device gpu(c10::DeviceType::CUDA, static_cast<c10::DeviceIndex>(device));
-  return told([&] {
-           const Sizes sizes{lstm, hidden, rows_for(batch, gpu)};
-           Compiled& forward = compiled(false, sizes, gpu.index());
-           // Beside the other one, and beside all that comes before a gradient.
-           if (at::GradMode::is_enabled()) compiled(true, sizes, gpu.index());
-           forward.kernel();
-         }) == nullptr;
+  bool fits = false;
+  const char* const error = told([&] {
+    const Sizes sizes{lstm, hidden, rows_for(batch, gpu)};
+    const int64_t shared = std::max(sizes.forward_shared(), sizes.backward_shared());
+    if (shared > most_shared(gpu.index())) return;
+    Compiled& forward = compiled(false, sizes, gpu.index());
+    // Beside the other one, and beside all that comes before a gradient.
+    if (at::GradMode::is_enabled()) compiled(true, sizes, gpu.index());
+    forward.kernel();
+    fits = true;
+  });
+  return !error && fits;
 }
