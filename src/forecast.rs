@@ -109,13 +109,7 @@ impl Forecast {
 
     /// A value for a person: shares, such as those of a capacity, in thousandths.
     fn told(&self, value: f64) -> String {
-        let digits = if self.unit == "1" { 3 } else { 1 };
-        let text = format!("{value:.digits$}");
-        // What rounds to nothing has no sign.
-        match text.strip_prefix('-') {
-            Some(rest) if rest.chars().all(|c| c == '0' || c == '.') => rest.to_owned(),
-            _ => text,
-        }
+        rounded(value, if self.unit == "1" { 3 } else { 1 })
     }
 
     /// ` at NAME`, where the series has a name.
@@ -162,13 +156,13 @@ impl Forecast {
             row.extend([
                 lead.valid_time.clone(),
                 hours(lead.lead_h),
-                format!("{:.3}", lead.mean),
+                rounded(lead.mean, 3),
             ]);
-            row.extend(lead.quantiles.iter().map(|value| format!("{value:.3}")));
+            row.extend(lead.quantiles.iter().map(|value| rounded(*value, 3)));
             if self.feels_like_method.is_some() {
                 row.push(
                     lead.feels_like
-                        .map(|value| format!("{value:.3}"))
+                        .map(|value| rounded(value, 3))
                         .unwrap_or_default(),
                 );
             }
@@ -208,7 +202,7 @@ impl Forecast {
                 text.push_str(&format!(" {:>7}", self.told(value)));
             }
             if let Some(value) = lead.feels_like {
-                text.push_str(&format!(" {value:>11.1}"));
+                text.push_str(&format!(" {:>11}", self.told(value)));
             }
             text.push('\n');
         }
@@ -216,6 +210,15 @@ impl Forecast {
             text.push_str(&format!("\nFeels like: {method}.\n"));
         }
         text
+    }
+}
+
+/// What rounds to nothing has no sign.
+fn rounded(value: f64, digits: usize) -> String {
+    let text = format!("{value:.digits$}");
+    match text.strip_prefix('-') {
+        Some(rest) if rest.chars().all(|c| c == '0' || c == '.') => rest.to_owned(),
+        _ => text,
     }
 }
 
@@ -277,5 +280,16 @@ mod tests {
             table.contains("1970-01-01 02:00    2 h    12.0    10.0    12.0    14.0         9.0"),
             "{table}"
         );
+    }
+
+    #[test]
+    fn what_rounds_to_nothing_has_no_sign() {
+        let rounded = |value| rounded(value, 1);
+        let told = [-0.04, -0.0, 0.04, -0.06, -10.04].map(rounded);
+        assert_eq!(told, ["0.0", "0.0", "0.0", "-0.1", "-10.0"]);
+        let mut forecast = forecast();
+        forecast.feels_like_method = Some("wind chill".into());
+        forecast.leads[0].feels_like = Some(-0.03);
+        assert!(!forecast.table(1).contains("-0.0"));
     }
 }
