@@ -35,7 +35,10 @@ struct Called<Result(Arguments...)> {
 };
 
 void check(int error, const char* doing) {
-  TORCH_CHECK(error == 0, doing, " failed on the GPU (error ", error, ")");
+  // Of CUresult, and as libtorch's own messages name it.
+  constexpr int OUT_OF_MEMORY = 2;
+  const char* const cause = error == OUT_OF_MEMORY ? "out of memory, error " : "error ";
+  TORCH_CHECK(error == 0, doing, " failed on the GPU (", cause, error, ")");
 }
 
 int attribute(int which, c10::DeviceIndex device) {

@@ -97,6 +97,7 @@ void run(int64_t blocks, int threads, int64_t shared, const Work& work) {
 #define KERNEL(name, argument) static void name(argument)
 #define SHARED(name) float4* name = block->shared.data()
 // Of some sizes most weights lie in shared memory.
+#undef ROOM
 #define ROOM (HIDDEN == 37 ? 16 : 96)
 
 template <int LSTM, int HIDDEN, int ROWS>

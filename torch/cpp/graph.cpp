@@ -2,13 +2,13 @@
 // those of CUDA, which a host without a GPU need not have; so the few functions are found by name in
 // the library that is open.
 
+#include <ATen/ATen.h>
 #include <c10/core/CachingDeviceAllocator.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 #include <c10/util/Exception.h>
 #include <dlfcn.h>
 
 #include <cstdint>
-#include <memory>
 #include <utility>
 
 #include "told.h"
@@ -46,21 +46,47 @@ class Graph {
 
 const c10::Device GPU(c10::DeviceType::CUDA, 0);
 
+// A recording that broke off leaves libtorch's generator of random numbers within it, and no step
+// after it could draw; one that does not takes it out again.
+void repair() {
+  Graph graph;
+  graph.begin();
+  at::zeros({1}, at::TensorOptions(GPU));
+  graph.end();
+}
+
+// The stream of all trainings: each stream has memory of its own, which libtorch keeps.
+const c10::Stream& own_stream(const c10::impl::VirtualGuardImpl& guard) {
+  static const c10::Stream stream = guard.getStreamFromGlobalPool(GPU);
+  return stream;
+}
+
 }  // namespace
 
 // Makes a graph and begins to record into it what this thread does on its stream.
 extern "C" const char* krammerti_graph_begin(Graph** made) {
   return told([&] {
+    *made = nullptr;
     // While it records, memory that is kept for reuse cannot be given back to make room.
     c10::getDeviceAllocator(GPU.type())->emptyCache();
-    auto graph = std::make_unique<Graph>();
+    // One that did not begin cannot be taken down, and is lost.
+    Graph* const graph = new Graph;
     graph->begin();
-    *made = graph.release();
+    *made = graph;
   });
 }
 
+// Ends the recording. Where that fails the graph is of no use, and must not be freed: libtorch still
+// refers to it.
 extern "C" const char* krammerti_graph_end(Graph* graph) {
-  return told([&] { graph->end(); });
+  return told([&] {
+    try {
+      graph->end();
+    } catch (...) {
+      told(repair);
+      throw;
+    }
+  });
 }
 
 extern "C" const char* krammerti_graph_replay(Graph* graph) {
@@ -69,21 +95,21 @@ extern "C" const char* krammerti_graph_replay(Graph* graph) {
 
 extern "C" void krammerti_graph_free(Graph* graph) { delete graph; }
 
-// Has this thread work on a stream of its own; tells the one before. What was asked of the GPU until
-// now is done by then.
+// Has this thread work on the stream of trainings; tells the one before. What was asked of the GPU
+// until now is done by then.
 extern "C" const char* krammerti_stream_enter(int64_t* before) {
   return told([&] {
-    const c10::impl::VirtualGuardImpl guard(c10::DeviceType::CUDA);
+    const c10::impl::VirtualGuardImpl guard(GPU.type());
     guard.synchronizeDevice(GPU.index());
-    *before = guard.exchangeStream(guard.getStreamFromGlobalPool(GPU)).id();
+    *before = guard.exchangeStream(own_stream(guard)).id();
   });
 }
 
 // Has it work on the one before again.
 extern "C" const char* krammerti_stream_leave(int64_t before) {
   return told([&] {
-    const c10::impl::VirtualGuardImpl guard(c10::DeviceType::CUDA);
-    guard.synchronizeDevice(GPU.index());
+    const c10::impl::VirtualGuardImpl guard(GPU.type());
     guard.exchangeStream(c10::Stream(c10::Stream::UNSAFE, GPU, before));
+    guard.synchronizeDevice(GPU.index());
   });
 }

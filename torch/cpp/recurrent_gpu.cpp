@@ -2,8 +2,6 @@
 // kernels of cuda/recurrent.cu, which are compiled for a layer when it is first met, and products of
 // matrices of libtorch's before and after them.
 
-#include "recurrent_gpu.h"
-
 #include <algorithm>
 #include <atomic>
 #include <future>
@@ -14,6 +12,7 @@
 
 #include "driver.h"
 #include "recurrent.h"
+#include "recurrent_gpu.h"
 #include "told.h"
 
 namespace recurrent {
@@ -58,12 +57,17 @@ class Compiled {
         shared_(backward ? sizes.backward_shared() : sizes.forward_shared()),
         image_(std::async(std::launch::async, compile, source_for(backward, sizes), device)) {}
 
-  // Waits for it. It is loaded once; where that fails, what it failed with is told each time.
-  Kernel kernel() {
+  // Waits for it; empty, or why there is none.
+  const std::string& error() {
     const std::lock_guard<std::mutex> lock(mutex_);
     if (image_.valid())
       if (const char* error = told([&] { load_it(); })) error_ = error;
-    TORCH_CHECK(error_.empty(), error_);
+    return error_;
+  }
+
+  Kernel kernel() {
+    const std::string& why = error();
+    TORCH_CHECK(why.empty(), why);
     return kernel_;
   }
 
@@ -91,11 +95,17 @@ Compiled& compiled(bool backward, const Sizes& sizes, c10::DeviceIndex device) {
   return all.try_emplace(key, backward, sizes, device).first->second;
 }
 
-// Windows of a block: few, and twice as many where there is work for several blocks of each
-// multiprocessor.
-int64_t rows_for(int64_t batch, const c10::Device& device) {
+bool has_room(const Sizes& sizes, c10::DeviceIndex device) {
+  return std::max(sizes.forward_shared(), sizes.backward_shared()) <= most_shared(device);
+}
+
+// Few windows in a block, and twice as many where there is work for several blocks of each
+// multiprocessor, and room.
+Sizes sizes_for(bool lstm, int64_t hidden, int64_t batch, const c10::Device& device) {
+  const Sizes few{lstm, hidden, 2}, many{lstm, hidden, 4};
   const int64_t at_once = device.is_cuda() ? multiprocessors(device.index()) : 2;
-  return batch > 4 * at_once ? 4 : 2;
+  const bool room = !device.is_cuda() || has_room(many, device.index());
+  return batch > 4 * at_once && room ? many : few;
 }
 
 template <class Argument>
@@ -107,7 +117,7 @@ void run(bool backward, const Sizes& sizes, const Argument& argument, const c10:
 }
 
 Sizes sizes_of(bool lstm, const Read& read) {
-  return {lstm, read[4].size(1), rows_for(read[0].size(0), read[0].device())};
+  return sizes_for(lstm, read[4].size(1), read[0].size(0), read[0].device());
 }
 
 // What a forward pass makes; `before` and `keep` for the way back.
@@ -226,24 +236,32 @@ std::array<Tensor, 3> on_gpu(bool lstm, const Read& read, bool outputs, bool gra
 
 }  // namespace recurrent
 
-// Whether a layer of so many units has kernels on a GPU; the forward one is there then. The source,
-// layer.h and recurrent.cu, stays for the life of the process.
+// Whether layers of so many units have kernels on a GPU, which are there then. Where they could have and
+// have not, `why` says why, until the next call on this thread. The source, layer.h and recurrent.cu,
+// stays for the life of the process.
 extern "C" bool krammerti_recurrent_fits(bool lstm, int64_t hidden, int64_t batch, int device,
-                                         const char* source) {
+                                         const char* source, const char** why) {
   using namespace recurrent;
-  if (hidden > MOST_HIDDEN || !has_compiler()) return false;
+  static thread_local std::string reason;
+  *why = nullptr;
+  if (hidden > MOST_HIDDEN) return false;
   recurrent::source = source;
-  const c10::Device gpu(c10::DeviceType::CUDA, static_cast<c10::DeviceIndex>(device));
-  bool fits = false;
+  reason.clear();
+  bool room = true;
   const char* const error = told([&] {
-    const Sizes sizes{lstm, hidden, rows_for(batch, gpu)};
-    const int64_t shared = std::max(sizes.forward_shared(), sizes.backward_shared());
-    if (shared > most_shared(gpu.index())) return;
-    Compiled& forward = compiled(false, sizes, gpu.index());
-    // Beside the other one, and beside all that comes before a gradient.
-    if (at::GradMode::is_enabled()) compiled(true, sizes, gpu.index());
-    forward.kernel();
-    fits = true;
+    TORCH_CHECK(has_compiler(), "libcaffe2_nvrtc.so of libtorch, and with it NVIDIA's compiler, cannot be opened");
+    const c10::Device gpu(c10::DeviceType::CUDA, static_cast<c10::DeviceIndex>(device));
+    const Sizes sizes = sizes_for(lstm, hidden, batch, gpu);
+    room = has_room(sizes, gpu.index());
+    if (!room) return;
+    // Both are at work beside each other before the first is waited for.
+    Compiled* const forward = &compiled(false, sizes, gpu.index());
+    Compiled* const backward =
+        at::GradMode::is_enabled() ? &compiled(true, sizes, gpu.index()) : nullptr;
+    reason = forward->error();
+    if (reason.empty() && backward) reason = backward->error();
   });
-  return !error && fits;
+  if (error) reason = error;
+  if (!reason.empty()) *why = reason.c_str();
+  return room && reason.empty();
 }

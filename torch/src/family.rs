@@ -18,6 +18,7 @@ use crate::guard::{TorchError, guarded};
 use crate::layers::Cell;
 use crate::net::{Architecture, Shape};
 use crate::progress::Progress;
+use crate::recorder::Recording;
 use crate::recurrent::Recurrent;
 use crate::segrnn::Segrnn;
 use crate::{device, process, weights};
@@ -62,6 +63,7 @@ impl Family for Nets {
             kind: device::kind(task.train_params.precision, device),
             threads: device::useful_threads(device, task.train_params.threads),
             randomness: &Randomness::of(device),
+            recording: &Recording::wanted(),
         };
         monitor.event(built_on(machine));
         fit_in_memory(task, machine, monitor)
@@ -91,8 +93,8 @@ fn built_on(machine: Machine<'_>) -> Event {
     }
 }
 
-/// A fit that begins anew where a checkpoint does not fit, and whose steps are halved once where a
-/// GPU has too little memory for them.
+/// A fit that begins anew where a checkpoint does not fit, and where a GPU has too little memory, does
+/// without recorded steps, and then without the half of each step's windows.
 fn fit_in_memory(
     task: &FitTask<'_>,
     machine: Machine<'_>,
@@ -113,6 +115,12 @@ fn fit_in_memory(
         Err(error) => too_large(error, machine.device, windows),
         fitted => return fitted,
     };
+    if error.is::<OutOfMemory>() && machine.recording.give_up() {
+        let wanted =
+            "trying again with steps that are not recorded, which take less memory and longer";
+        monitor.event(Event::warning(format!("{error}; {wanted}")));
+        return fit_in_memory(task, machine, monitor);
+    }
     // One that has come further is not thrown away: what fills the memory may be gone at the next try.
     let halvable = error.is::<OutOfMemory>() && task.resume.is_none() && windows > 1;
     if !halvable || machine.device == Device::Cpu {

@@ -12,7 +12,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Error, Result, ensure};
+use anyhow::{Result, ensure};
 use krammerti::event::Event;
 use krammerti::model::{Checkpoint, Epoch, FitTask, Interrupted, Moment, Monitor, Wish};
 use krammerti::params::TrainParams;
@@ -24,13 +24,13 @@ use crate::loss::Loss;
 use crate::net::{Architecture, Net};
 use crate::optimizer::{self, AdamW, Factor, Factors};
 use crate::progress::{self, Progress};
-use crate::recorder::Recorder;
+use crate::recorder::{Recorder, Recording};
 use crate::replica::{Checked, Part, Replica};
 use crate::schedule::Schedule;
 use crate::team::Team;
 use crate::weights;
 use crate::windows::{Windows, seeds};
-use crate::{diagnosis, process};
+use crate::{diagnosis, fused, process};
 
 /// Windows of a part of a step on the CPU: few enough for what a net makes of them to stay in the
 /// cache of a core, and for a step to have parts for several; enough to be worth an operation.
@@ -42,6 +42,10 @@ const CHECKED_CUDA: usize = 512;
 const BASED: usize = 1024;
 /// The least time between two reports of progress. Reading the loss for one makes a GPU wait.
 const REPORT_EVERY: Duration = Duration::from_millis(500);
+
+/// Notes of what makes a training on a GPU slower than it could be. `scripts/gpu-check` knows them.
+const NOT_RECORDED: &str = "slow: steps cannot be recorded on this GPU";
+const NO_KERNELS: &str = "slow: there are no kernels for recurrent layers on this GPU";
 
 /// A checkpoint that this training cannot go on from: the training is to begin anew.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -55,6 +59,7 @@ pub(crate) struct Machine<'a> {
     pub(crate) kind: Kind,
     pub(crate) threads: usize,
     pub(crate) randomness: &'a Randomness,
+    pub(crate) recording: &'a Recording,
 }
 
 /// Trains a net in steps of so many windows; gives it back with its best weights, and what happened.
@@ -99,6 +104,7 @@ struct Trainer<'a> {
     progress: Progress,
     history: Vec<Epoch>,
     ended: bool,
+    told_of_layers: bool,
 }
 
 /// `[rows]`: what belongs to each training window, at its issue row.
@@ -142,10 +148,6 @@ fn replica(
         weights,
         bases: None,
     })
-}
-
-fn slow(error: &Error) -> String {
-    format!("steps cannot be recorded on this GPU, so the training takes longer: {error}")
 }
 
 fn team_of(own: Replica, threads: usize) -> Result<Team<Replica>> {
@@ -202,7 +204,8 @@ impl<'a> Trainer<'a> {
             params,
             machine,
             optimizer: AdamW::new(flat),
-            recorder: (machine.device != Device::Cpu).then(|| Recorder::new(batch, flat.device())),
+            recorder: (machine.device != Device::Cpu)
+                .then(|| Recorder::new(batch, flat.device(), machine.recording.is_wanted())),
             schedule: Schedule::new(
                 params.schedule,
                 params.learning_rate,
@@ -215,6 +218,7 @@ impl<'a> Trainer<'a> {
             progress: Progress::new(batch),
             history: Vec::new(),
             ended: false,
+            told_of_layers: false,
         })
     }
 
@@ -315,8 +319,17 @@ impl<'a> Trainer<'a> {
         for batch in self.progress.batch..batches.len() {
             let issues = &batches[batch];
             since.push(self.step(batch, issues), issues.size()[0] as usize);
-            if let Some(error) = self.recorder.as_mut().and_then(Recorder::failure) {
-                monitor.event(Event::note(slow(&error)));
+            if let Some(recorder) = &mut self.recorder {
+                self.machine.recording.tell(recorder.has_recorded());
+                let failure = recorder.failure().map(|error| error.to_string());
+                let [steps, layers] = [failure, fused::failure()];
+                if let Some(reason) = steps {
+                    monitor.event(Event::note(format!("{NOT_RECORDED}: {reason}")));
+                }
+                if let Some(reason) = layers.filter(|_| !self.told_of_layers) {
+                    monitor.event(Event::note(format!("{NO_KERNELS}: {reason}")));
+                    self.told_of_layers = true;
+                }
             }
             self.progress.batch = batch + 1;
             let last = batch + 1 == batches.len();
@@ -472,11 +485,7 @@ impl<'a> Trainer<'a> {
     /// The windows of a step in parts of nearly one size.
     fn parts(&self, issues: &Tensor) -> Vec<Part> {
         let count = issues.size()[0] as usize;
-        let most = match self.machine.device {
-            Device::Cpu => PART,
-            _ => count,
-        };
-        let size = count.div_ceil(count.div_ceil(most));
+        let size = count.div_ceil(count.div_ceil(PART));
         let parts = issues.split(size as i64, 0).into_iter().enumerate();
         parts
             .map(|(place, issues)| Part {

@@ -4,6 +4,7 @@
 //! It stands for `Tensor::lstm` and `Tensor::gru` of one layer, several times as fast; why, and how
 //! it computes, is told there. Gradients go back through it as through any operation.
 
+use std::cell::RefCell;
 use std::ffi::{CStr, c_char, c_int};
 use std::ptr::{null, null_mut};
 
@@ -42,11 +43,22 @@ unsafe extern "C" {
         batch: i64,
         device: c_int,
         source: *const c_char,
+        why: *mut *const c_char,
     ) -> bool;
 }
 
+thread_local! {
+    static FAILURE: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// Why [`fits`] said no where it could have said yes, once.
+pub(crate) fn failure() -> Option<String> {
+    FAILURE.take()
+}
+
 /// Whether [`recurrent`] can run a layer of so many units over these steps: in 32 bits, on the CPU
-/// always, on a GPU where its memory near the processors suffices and NVIDIA's compiler is there.
+/// always, on a GPU up to 128 units, where its memory near the processors suffices and NVIDIA's
+/// compiler is there.
 #[expect(unsafe_code, reason = "calls a function of C++")]
 pub(crate) fn fits(cell: Cell, steps: &Tensor, hidden: i64) -> bool {
     if steps.kind() != Kind::Float {
@@ -58,8 +70,19 @@ pub(crate) fn fits(cell: Cell, steps: &Tensor, hidden: i64) -> bool {
     let source = CStr::from_bytes_with_nul(SOURCE.as_bytes()).expect("it ends with a zero");
     let (lstm, batch) = (cell == Cell::Lstm, steps.size()[0]);
     let gpu = c_int::try_from(gpu).unwrap_or(c_int::MAX);
-    // SAFETY: it lets no exception through, and the source stays for ever.
-    unsafe { krammerti_recurrent_fits(lstm, hidden, batch, gpu, source.as_ptr()) }
+    let mut why = null();
+    // SAFETY: it lets no exception through, the source stays for ever, and its text lives until the
+    // next call on this thread.
+    unsafe {
+        let fits =
+            krammerti_recurrent_fits(lstm, hidden, batch, gpu, source.as_ptr(), &raw mut why);
+        if !why.is_null() {
+            let why = CStr::from_ptr(why).to_string_lossy();
+            let line = why.lines().next().unwrap_or_default().to_owned();
+            FAILURE.replace(Some(line));
+        }
+        fits
+    }
 }
 
 /// Runs a layer over `[issues, steps, inputs]` from a state, or from zeros. The weights are those of

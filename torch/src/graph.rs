@@ -16,7 +16,7 @@ use crate::guard;
 /// What was recorded.
 pub(crate) struct Graph(*mut Opaque);
 
-/// A stream of its own for this thread, until it is dropped.
+/// The stream of trainings for this thread, until it is dropped.
 pub(crate) struct Stream {
     before: i64,
 }
@@ -42,16 +42,15 @@ impl Graph {
     ///
     /// Where `work` panics, for one because it waits for the GPU, or the GPU refuses.
     pub(crate) fn record<T>(work: impl FnOnce() -> T) -> Result<(Self, T)> {
-        let graph = guard::guarded("recording a step", || Ok(Self::begin()))?;
-        let made = guard::guarded("recording a step", || Ok(work()));
+        let graph = recording(Self::begin)?;
+        let made = recording(work);
         // Also where it failed, or the stream would go on recording.
-        let ended = guard::guarded("recording a step", || {
-            graph.end();
-            Ok(())
-        });
-        let made = made?;
-        ended?;
-        Ok((graph, made))
+        if let Err(error) = recording(|| graph.end()) {
+            // libtorch still refers to it.
+            std::mem::forget(graph);
+            return Err(made.err().unwrap_or(error));
+        }
+        Ok((graph, made?))
     }
 
     #[expect(unsafe_code, reason = "calls a function of C++")]
@@ -77,6 +76,10 @@ impl Graph {
     }
 }
 
+fn recording<T>(work: impl FnOnce() -> T) -> Result<T> {
+    guard::guarded("recording a step", || Ok(work()))
+}
+
 impl Drop for Graph {
     #[expect(unsafe_code, reason = "calls a function of C++")]
     fn drop(&mut self) {
@@ -86,7 +89,7 @@ impl Drop for Graph {
 }
 
 impl Stream {
-    /// Enters one; none on the CPU.
+    /// Enters it; none on the CPU.
     #[expect(unsafe_code, reason = "calls a function of C++")]
     pub(crate) fn enter(device: Device) -> Option<Self> {
         let mut before = 0;
@@ -101,7 +104,7 @@ impl Stream {
 impl Drop for Stream {
     #[expect(unsafe_code, reason = "calls a function of C++")]
     fn drop(&mut self) {
-        // An error here was told before, by what was asked of the GPU.
+        // Whoever asks the GPU for something next is told of an error.
         // SAFETY: it reads a number.
         let _ = unsafe { krammerti_stream_leave(self.before) };
     }

@@ -6,6 +6,8 @@
 //! of random numbers is seeded before each, recorded or not. A step of fewer windows, the last one of
 //! an epoch, is never recorded.
 
+use std::cell::Cell;
+
 use anyhow::Error;
 use tch::{Device, Kind, Tensor};
 
@@ -28,6 +30,17 @@ pub(crate) struct Recorder {
     failure: Option<Error>,
 }
 
+/// Whether the steps of a training are to be recorded. A recorded step keeps the memory that it takes
+/// beside that of all else, so one that comes to the end of it is tried again without.
+pub(crate) struct Recording(Cell<Wish>);
+
+#[derive(Clone, Copy, PartialEq)]
+enum Wish {
+    Wanted,
+    Done,
+    Unwanted,
+}
+
 enum State {
     /// To be recorded after so many steps.
     Before(usize),
@@ -39,14 +52,40 @@ enum State {
     Never,
 }
 
+impl Recording {
+    pub(crate) fn wanted() -> Self {
+        Self(Cell::new(Wish::Wanted))
+    }
+
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.0.get() != Wish::Unwanted
+    }
+
+    /// Takes note of whether a step is recorded now.
+    pub(crate) fn tell(&self, recorded: bool) {
+        if recorded {
+            self.0.set(Wish::Done);
+        }
+    }
+
+    /// Whether a step had been recorded; from now on none is.
+    pub(crate) fn give_up(&self) -> bool {
+        self.0.replace(Wish::Unwanted) == Wish::Done
+    }
+}
+
 impl Recorder {
     /// For steps of so many windows.
-    pub(crate) fn new(windows: usize, device: Device) -> Self {
+    pub(crate) fn new(windows: usize, device: Device, recording: bool) -> Self {
         Self {
             issues: Tensor::zeros([windows as i64], (Kind::Int64, device)),
             table: Tensor::zeros([0, WIDTH as i64], (Kind::Float, device)),
             row: Tensor::zeros([WIDTH as i64], (Kind::Float, device)),
-            state: State::Before(FIRST),
+            state: if recording {
+                State::Before(FIRST)
+            } else {
+                State::Never
+            },
             failure: None,
         }
     }
@@ -111,6 +150,10 @@ impl Recorder {
         }
     }
 
+    pub(crate) fn has_recorded(&self) -> bool {
+        matches!(self.state, State::Recorded { .. })
+    }
+
     /// Why no step was recorded, once.
     pub(crate) fn failure(&mut self) -> Option<Error> {
         self.failure.take()
@@ -127,7 +170,7 @@ mod tests {
 
     #[test]
     fn a_step_reads_its_own_factors_and_windows() {
-        let mut recorder = Recorder::new(3, Device::Cpu);
+        let mut recorder = Recorder::new(3, Device::Cpu, true);
         recorder.begin((1..=4).map(|step| by(step, 0.5)));
         let whole = Tensor::from_slice(&[5_i64, 6, 7]);
         let laid = recorder.lay(2, &whole);
@@ -156,7 +199,7 @@ mod tests {
     /// There is no GPU for it in a test: the training goes on step by step, and says once why.
     #[test]
     fn a_training_goes_on_where_nothing_can_be_recorded() {
-        let mut recorder = Recorder::new(2, Device::Cpu);
+        let mut recorder = Recorder::new(2, Device::Cpu, true);
         let windows = Tensor::from_slice(&[0_i64, 1]);
         let mut done = 0;
         for step in 1..=6 {
@@ -168,5 +211,22 @@ mod tests {
             let failed = recorder.failure().is_some();
             assert_eq!(failed, step as usize == FIRST + 1);
         }
+    }
+    #[test]
+    fn none_is_recorded_where_none_is_wanted() {
+        let recording = Recording::wanted();
+        assert!(recording.is_wanted());
+        // Before any was, there is nothing to give up.
+        assert!(!recording.give_up());
+        let recording = Recording::wanted();
+        recording.tell(true);
+        recording.tell(false);
+        assert!(recording.give_up() && !recording.is_wanted() && !recording.give_up());
+        let mut recorder = Recorder::new(1, Device::Cpu, recording.is_wanted());
+        let windows = Tensor::from_slice(&[0_i64]);
+        for _ in 0..=FIRST {
+            let _ = recorder.step(&windows, || Tensor::from(1.0));
+        }
+        assert!(recorder.failure().is_none() && !recorder.has_recorded());
     }
 }
