@@ -524,9 +524,9 @@ struct Node : torch::autograd::Function<Node> {
     // Of x, h0 and c0, where they are wanted.
     Tensor of[3];
     float** to[] = {&l.gx, &l.gh0, &l.gc0};
-    // A tensor that is missing has no edge in the graph.
-    for (int i = 0, edge = 0; i < 3; ++i) {
-      if (!read[i].defined() || !context->needs_input_grad(edge++)) continue;
+    const auto wanted = recurrent::wanted(context, read);
+    for (int i = 0; i < 3; ++i) {
+      if (!wanted[i]) continue;
       of[i] = at::empty_like(read[i]);
       *to[i] = of[i].mutable_data_ptr<float>();
     }

@@ -33,6 +33,14 @@ inline std::optional<Tensor> maybe(const Tensor& tensor) {
 
 inline Tensor or_none(const std::optional<Tensor>& tensor) { return tensor.value_or(Tensor()); }
 
+// Which gradients are wanted of x, h0 and c0. A tensor that is missing has no edge in the graph.
+inline std::array<bool, 3> wanted(torch::autograd::AutogradContext* context, const Read& read) {
+  std::array<bool, 3> wanted{};
+  for (int i = 0, edge = 0; i < 3; ++i)
+    wanted[i] = read[i].defined() && context->needs_input_grad(edge++);
+  return wanted;
+}
+
 // On a GPU: outputs of all steps (undefined unless they are wanted), h, and the cell of an LSTM after
 // the last. `graph` says that gradients will be asked for.
 std::array<Tensor, 3> on_gpu(bool lstm, const Read& read, bool outputs, bool graph);

@@ -183,11 +183,7 @@ struct Node : torch::autograd::Function<Node> {
     for (Tensor& gradient : given) gradient = contiguous(gradient);
     if (!outputs) given.insert(given.begin(), Tensor());
 
-    // Of x, h0 and c0, where they are wanted: a tensor that is missing has no edge in the graph. The
-    // first two arguments of the forward pass are no tensors, and have none either.
-    bool wanted[3] = {};
-    for (int i = 0, edge = 0; i < 3; ++i)
-      wanted[i] = read[i].defined() && context->needs_input_grad(edge++);
+    const auto wanted = recurrent::wanted(context, read);
     const Tensor gates = at::empty({batch * steps, 4 * sizes.hidden}, x.options());
     const Tensor gh0 = wanted[1] ? at::empty_like(read[1]) : Tensor();
     const Tensor gc0 = wanted[2] ? at::empty_like(read[2]) : Tensor();

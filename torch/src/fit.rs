@@ -319,18 +319,7 @@ impl<'a> Trainer<'a> {
         for batch in self.progress.batch..batches.len() {
             let issues = &batches[batch];
             since.push(self.step(batch, issues), issues.size()[0] as usize);
-            if let Some(recorder) = &mut self.recorder {
-                self.machine.recording.tell(recorder.has_recorded());
-                let failure = recorder.failure().map(|error| error.to_string());
-                let [steps, layers] = [failure, fused::failure()];
-                if let Some(reason) = steps {
-                    monitor.event(Event::note(format!("{NOT_RECORDED}: {reason}")));
-                }
-                if let Some(reason) = layers.filter(|_| !self.told_of_layers) {
-                    monitor.event(Event::note(format!("{NO_KERNELS}: {reason}")));
-                    self.told_of_layers = true;
-                }
-            }
+            self.tell_what_is_slow(monitor);
             self.progress.batch = batch + 1;
             let last = batch + 1 == batches.len();
             let report = last || reported.elapsed() >= REPORT_EVERY;
@@ -351,6 +340,21 @@ impl<'a> Trainer<'a> {
             }
         }
         Ok(self.progress.losses / count as f64)
+    }
+
+    /// Of a GPU, each once.
+    fn tell_what_is_slow(&mut self, monitor: &mut dyn Monitor) {
+        let Some(recorder) = &mut self.recorder else {
+            return;
+        };
+        self.machine.recording.tell(recorder.has_recorded());
+        if let Some(reason) = recorder.failure() {
+            monitor.event(Event::note(format!("{NOT_RECORDED}: {reason}")));
+        }
+        if let Some(reason) = fused::failure().filter(|_| !self.told_of_layers) {
+            monitor.event(Event::note(format!("{NO_KERNELS}: {reason}")));
+            self.told_of_layers = true;
+        }
     }
 
     /// Reads the losses since the last time, which makes a GPU wait, and ends where one is odd.
@@ -465,7 +469,6 @@ impl<'a> Trainer<'a> {
             generator,
         };
         let by = recorder.factors(self.params.weight_decay > 0.0);
-        let by = by.by_reference();
         recorder.step(&issues, || {
             let (loss, gradient) = self.team.own().gradient(&part);
             self.apply(gradient, &by);

@@ -23,11 +23,18 @@ pub(crate) struct Outputs {
 }
 
 /// What a GPU's compiler makes its functions of.
-const SOURCE: &str = concat!(
-    include_str!("../cuda/layer.h"),
-    include_str!("../cuda/recurrent.cu"),
-    "\0"
-);
+const SOURCE: &CStr = match CStr::from_bytes_with_nul(
+    concat!(
+        include_str!("../cuda/layer.h"),
+        include_str!("../cuda/recurrent.cu"),
+        "\0"
+    )
+    .as_bytes(),
+) {
+    Ok(source) => source,
+    // While this is compiled.
+    Err(_) => panic!("a zero in the source"),
+};
 
 #[expect(unsafe_code, reason = "functions of C++")]
 unsafe extern "C" {
@@ -67,7 +74,6 @@ pub(crate) fn fits(cell: Cell, steps: &Tensor, hidden: i64) -> bool {
     let Device::Cuda(gpu) = steps.device() else {
         return steps.device() == Device::Cpu;
     };
-    let source = CStr::from_bytes_with_nul(SOURCE.as_bytes()).expect("it ends with a zero");
     let (lstm, batch) = (cell == Cell::Lstm, steps.size()[0]);
     let gpu = c_int::try_from(gpu).unwrap_or(c_int::MAX);
     let mut why = null();
@@ -75,7 +81,7 @@ pub(crate) fn fits(cell: Cell, steps: &Tensor, hidden: i64) -> bool {
     // next call on this thread.
     unsafe {
         let fits =
-            krammerti_recurrent_fits(lstm, hidden, batch, gpu, source.as_ptr(), &raw mut why);
+            krammerti_recurrent_fits(lstm, hidden, batch, gpu, SOURCE.as_ptr(), &raw mut why);
         if !why.is_null() {
             let why = CStr::from_ptr(why).to_string_lossy();
             let line = why.lines().next().unwrap_or_default().to_owned();

@@ -28,39 +28,39 @@ pub(crate) struct Factors<T> {
 }
 
 /// A number of a step. On a GPU, where a step is recorded once, it lies in memory and changes there.
-pub(crate) trait Factor: Copy {
+pub(crate) trait Factor {
     /// `x + self`, in place.
-    fn add_to(self, x: &mut Tensor);
+    fn add_to(&self, x: &mut Tensor);
     /// `x · self`, in place.
-    fn scale(self, x: &mut Tensor);
+    fn scale(&self, x: &mut Tensor);
     /// `x + self · (to - x)`, in place.
-    fn move_to(self, x: &mut Tensor, to: &Tensor);
+    fn move_to(&self, x: &mut Tensor, to: &Tensor);
 }
 
 impl Factor for f64 {
-    fn add_to(self, x: &mut Tensor) {
-        *x += self;
+    fn add_to(&self, x: &mut Tensor) {
+        *x += *self;
     }
 
-    fn scale(self, x: &mut Tensor) {
-        *x *= self;
+    fn scale(&self, x: &mut Tensor) {
+        *x *= *self;
     }
 
-    fn move_to(self, x: &mut Tensor, to: &Tensor) {
-        let _ = x.lerp_(to, self);
+    fn move_to(&self, x: &mut Tensor, to: &Tensor) {
+        let _ = x.lerp_(to, *self);
     }
 }
 
-impl Factor for &Tensor {
-    fn add_to(self, x: &mut Tensor) {
+impl Factor for Tensor {
+    fn add_to(&self, x: &mut Tensor) {
         *x += self;
     }
 
-    fn scale(self, x: &mut Tensor) {
+    fn scale(&self, x: &mut Tensor) {
         *x *= self;
     }
 
-    fn move_to(self, x: &mut Tensor, to: &Tensor) {
+    fn move_to(&self, x: &mut Tensor, to: &Tensor) {
         let _ = x.lerp_tensor_(to, self);
     }
 }
@@ -80,17 +80,6 @@ impl Factors<f64> {
             epsilon: EPSILON * second_correction,
             rate: learning_rate * second_correction / first_correction,
             share,
-        }
-    }
-}
-
-impl Factors<Tensor> {
-    pub(crate) fn by_reference(&self) -> Factors<&Tensor> {
-        Factors {
-            decay: self.decay.as_ref(),
-            epsilon: &self.epsilon,
-            rate: &self.rate,
-            share: &self.share,
         }
     }
 }
@@ -120,7 +109,7 @@ impl AdamW {
         let mut change = &self.first / denominator;
         by.rate.scale(&mut change);
         let mut flat = flat.shallow_clone();
-        if let Some(decay) = by.decay {
+        if let Some(decay) = &by.decay {
             decay.scale(&mut flat);
         }
         flat -= change;
@@ -202,7 +191,7 @@ mod tests {
                         rate: by.rate.into(),
                         share: by.share.into(),
                     };
-                    adam.step(&flat, &gradient, &by.by_reference());
+                    adam.step(&flat, &gradient, &by);
                 } else {
                     adam.step(&flat, &gradient, &by);
                 }

@@ -212,6 +212,7 @@ mod tests {
             assert_eq!(failed, step as usize == FIRST + 1);
         }
     }
+
     #[test]
     fn none_is_recorded_where_none_is_wanted() {
         let recording = Recording::wanted();
