@@ -224,11 +224,11 @@ class SegRnn(nn.Module):
     """Lin et al. 2023, as torch/src/segrnn.rs has it; by default one column and one output."""
 
     def __init__(
-        self, horizon, segment, hidden, series, columns=1, target=0, future=0, outputs=1
+        self, horizon, segment, hidden, series, columns=1, targets=(0,), future=0, outputs=1
     ):
         super().__init__()
         count = -(-horizon // segment)
-        self.horizon, self.segment, self.target = horizon, segment, target
+        self.horizon, self.segment, self.targets = horizon, segment, list(targets)
         self.embed = nn.Linear(segment * columns, hidden)
         self.gru = nn.GRU(hidden, hidden, batch_first=True)
         self.position = nn.Parameter(torch.zeros(count, hidden // 2))
@@ -239,10 +239,10 @@ class SegRnn(nn.Module):
 
     def forward(self, past, series, future=None):
         """From `[issues, lookback, columns]` to `[issues, horizon, outputs]`, relative to the last
-        value of the target."""
+        values of the targets."""
         batch, count = len(past), len(self.position)
         rows = past.clone()
-        rows[:, :, self.target] -= past[:, -1:, self.target]
+        rows[:, :, self.targets] -= past[:, -1:, self.targets]
         segments = rows.unflatten(1, (-1, self.segment)).flatten(2)
         _, state = self.gru(torch.relu(self.embed(segments)))
         position = self.position.expand(batch, -1, -1)
@@ -259,7 +259,10 @@ class SegRnn(nn.Module):
 
 
 def put_forecast(name, raw, base, spread=None):
-    """The mean, and the levels 0.1, 0.5 and 0.9; each lead in units of its spread."""
+    """The mean, and the levels 0.1, 0.5 and 0.9; each lead of each target in units of its spread. What
+    nets give is `[issues, horizon, targets × 4]`, what is stored and what it is relative to
+    `[issues, targets × horizon]`."""
+    raw = raw.unflatten(2, (-1, 4)).transpose(1, 2).flatten(1, 2)
     spread = torch.ones(raw.shape[1], dtype=torch.float64) if spread is None else spread
     put(f"{name}.mean", base + raw[..., 0] * spread)
     offsets = spread_outwards(raw[..., 1:], 1) * spread[:, None]
@@ -281,7 +284,7 @@ def segrnn_wide():
     """Three columns of which the second is the target, two known in the future, three levels."""
     net = fill(
         SegRnn(
-            horizon=3, segment=2, hidden=4, series=2, columns=3, target=1, future=2, outputs=4
+            horizon=3, segment=2, hidden=4, series=2, columns=3, targets=[1], future=2, outputs=4
         ),
         6,
     )
@@ -293,6 +296,33 @@ def segrnn_wide():
     put("segrnn_wide.future_columns", future)
     put("segrnn_wide.series", series)
     put_forecast("segrnn_wide", net(past, series, future), past[:, -1:, 1])
+
+
+# Several targets: the first and the third of three columns.
+TWO = [0, 2]
+
+
+def carried(past, horizon):
+    """The last values of both, at every lead."""
+    return past[:, -1, TWO].repeat_interleave(horizon, 1)
+
+
+def segrnn_two():
+    """Two targets, one column known in the future, three levels."""
+    net = fill(
+        SegRnn(
+            horizon=3, segment=2, hidden=4, series=2, columns=3, targets=TWO, future=1, outputs=8
+        ),
+        11,
+    )
+    for name, value in net.named_parameters():
+        put(f"segrnn_two.{name}", value)
+    past, future = small((2, 4, 3), 9) * 4, small((2, 3, 1), 14) * 4
+    series = torch.tensor([1, 0])
+    put("segrnn_two.past", past)
+    put("segrnn_two.future_columns", future)
+    put("segrnn_two.series", series)
+    put_forecast("segrnn_two", net(past, series, future), carried(past, 3))
 
 
 def moving_mean(x, kernel):
@@ -341,13 +371,41 @@ def dlinear_wide():
     put_forecast("dlinear_wide", raw, past[:, -1:, 1])
 
 
+def dlinear_two():
+    """Two targets with maps of their own, one column known in the future, three levels."""
+    maps = {"seasonal": fill(nn.Linear(4, 24), 2), "trend": fill(nn.Linear(4, 24), 9)}
+    for name, linear in maps.items():
+        put(f"dlinear_two.{name}.weight", linear.weight)
+        put(f"dlinear_two.{name}.bias", linear.bias)
+    row = fill(nn.Linear(3, 24, bias=False), 5)
+    put("dlinear_two.row.weight", row.weight)
+    known = small((3, 1, 8), 8)
+    put("dlinear_two.known.weight", known)
+    past, future = small((2, 4, 3), 9) * 4, small((2, 3, 1), 14) * 4
+    put("dlinear_two.past", past)
+    put("dlinear_two.future_columns", future)
+    leads = []
+    for place, target in enumerate(TWO):
+        relative = past[:, :, target] - past[:, -1:, target]
+        trend = moving_mean(relative, 3)
+        of = slice(12 * place, 12 * (place + 1))
+        parts = {"seasonal": relative - trend, "trend": trend}
+        made = [
+            x @ maps[name].weight[of].T + maps[name].bias[of] for name, x in parts.items()
+        ]
+        leads.append(sum(made).unflatten(1, (3, 4)))
+    raw = torch.cat(leads, 2) + row(past[:, -1]).unflatten(1, (3, 8))
+    raw = raw + torch.einsum("ihf,hfo->iho", future, known)
+    put_forecast("dlinear_two", raw, carried(past, 3))
+
+
 class Recurrent(nn.Module):
     """As torch/src/recurrent.rs has it, but for the linear path."""
 
-    def __init__(self, cell, horizon, segment, hidden, columns, target, future, outputs, more=0):
+    def __init__(self, cell, horizon, segment, hidden, columns, targets, future, outputs, more=0):
         super().__init__()
-        self.segment, self.target = segment, target
-        self.embed = nn.Linear(columns + 1, hidden)
+        self.segment, self.targets = segment, targets
+        self.embed = nn.Linear(columns + len(targets), hidden)
         self.state = nn.Linear(hidden + 3 * columns + more, hidden)
         self.mix = nn.Linear(hidden, hidden)
         self.out = nn.Linear(hidden, outputs)
@@ -356,8 +414,8 @@ class Recurrent(nn.Module):
         self.cells = cell(hidden, hidden, num_layers=2, batch_first=True)
 
     def encode(self, past, future):
-        relative = past[:, :, self.target] - past[:, -1:, self.target]
-        rows = torch.cat([past, relative[..., None]], 2)
+        relative = past[:, :, self.targets] - past[:, -1:, self.targets]
+        rows = torch.cat([past, relative], 2)
         segments = rows.unflatten(1, (-1, self.segment)).mean(2)
         top, encoded = self.cells(torch.relu(self.embed(segments)))
         known = torch.cat([top[:, -1], self.recent(past)], 1)
@@ -387,9 +445,9 @@ class Head(nn.Module):
 class WithHeads(Recurrent):
     """With two heads, and torch/src/changes.rs: over one and three rows."""
 
-    def __init__(self, cell, horizon, segment, hidden, columns, target, future, outputs, scale):
+    def __init__(self, cell, horizon, segment, hidden, columns, targets, future, outputs, scale):
         more = 2 * columns
-        super().__init__(cell, horizon, segment, hidden, columns, target, future, outputs, more)
+        super().__init__(cell, horizon, segment, hidden, columns, targets, future, outputs, more)
         known = hidden + 3 * columns + more
         heads = [Head(known, 2 * hidden, horizon * outputs) for _ in range(2)]
         self.heads, self.scale = nn.ModuleList(heads), scale
@@ -413,18 +471,21 @@ class EncoderDecoder(Recurrent):
 
     def __init__(self, cell, horizon, segment, hidden, **sizes):
         super().__init__(cell, horizon, segment, hidden, **sizes)
-        self.feedback = nn.Parameter(torch.zeros(hidden))
+        self.feedback = nn.Parameter(torch.zeros(len(self.targets), hidden))
         self.decoder = cell(hidden, hidden, num_layers=2, batch_first=True)
 
     def forward(self, past, future, base, spread):
         leads, _, state = self.encode(past, future)
-        last = past[:, -1, self.target]
+        count = len(self.targets)
+        base, spread = base.unflatten(1, (count, -1)), spread.unflatten(0, (count, -1))
+        last = past[:, -1, self.targets]
         before, made = torch.zeros_like(last), []
         for lead in range(leads.shape[1]):
-            read = torch.relu(leads[:, lead] + before[:, None] * self.feedback)
+            read = torch.relu(leads[:, lead] + before @ self.feedback)
             top, state = self.decoder(read[:, None], state)
             made.append(self.out(torch.relu(self.mix(top[:, 0]))))
-            before = base[:, lead] - last + made[-1][:, 0] * spread[lead]
+            means = made[-1].unflatten(1, (count, -1))[..., 0]
+            before = base[..., lead] - last + means * spread[:, lead]
         return torch.stack(made, 1)
 
 
@@ -439,21 +500,43 @@ def recurrent():
     put("recurrent.base", base)
     put("recurrent.spread", spread)
     for name, cell in (("lstm", nn.LSTM), ("gru", nn.GRU)):
-        net = fill(Recurrent(cell, 3, 2, 6, columns=2, target=1, future=1, outputs=4), 9)
+        net = fill(Recurrent(cell, 3, 2, 6, columns=2, targets=[1], future=1, outputs=4), 9)
         for parameter, value in net.named_parameters():
             put(f"recurrent_{name}.{parameter}", value)
         put_forecast(f"recurrent_{name}", net(past, future), base, spread)
-        sizes = {"columns": 2, "target": 1, "future": 1, "outputs": 4}
+        sizes = {"columns": 2, "targets": [1], "future": 1, "outputs": 4}
         net = fill(EncoderDecoder(cell, 3, 2, 6, **sizes), 9)
         for parameter, value in net.named_parameters():
             put(f"decoder_{name}.{parameter}", value)
         put_forecast(f"decoder_{name}", net(past, future, base, spread), base, spread)
     scale = torch.tensor([1.0, 0.5, 0.75, 1.5], dtype=torch.float64)
-    put("heads.scale", scale)
+    put("recurrent.scale", scale)
     net = fill(WithHeads(nn.LSTM, 3, 2, 6, **sizes, scale=scale), 18)
     for parameter, value in net.named_parameters():
         put(f"heads_lstm.{parameter}", value)
     put_forecast("heads_lstm", net(past, future), base, spread)
+
+
+def recurrent_two():
+    """The same of two targets of three columns: with heads, and one lead after the other."""
+    past, future = small((2, 4, 3), 9) * 4, small((2, 3, 1), 14) * 4
+    base = small((2, 6), 4) * 2
+    spread = torch.tensor([0.5, 0.75, 1.25, 1.0, 0.25, 0.5], dtype=torch.float64)
+    scale = torch.tensor([1.0, 0.5, 0.75, 1.5, 1.25, 0.25], dtype=torch.float64)
+    put("recurrent_two.past", past)
+    put("recurrent_two.future_columns", future)
+    put("recurrent_two.base", base)
+    put("recurrent_two.spread", spread)
+    put("recurrent_two.scale", scale)
+    sizes = {"columns": 3, "targets": TWO, "future": 1, "outputs": 8}
+    net = fill(WithHeads(nn.LSTM, 3, 2, 6, **sizes, scale=scale), 14)
+    for parameter, value in net.named_parameters():
+        put(f"heads_two.{parameter}", value)
+    put_forecast("heads_two", net(past, future), base, spread)
+    net = fill(EncoderDecoder(nn.GRU, 3, 2, 6, **sizes), 10)
+    for parameter, value in net.named_parameters():
+        put(f"decoder_two.{parameter}", value)
+    put_forecast("decoder_two", net(past, future, base, spread), base, spread)
 
 
 def main():
@@ -465,9 +548,12 @@ def main():
         optimiser,
         segrnn,
         segrnn_wide,
+        segrnn_two,
         dlinear,
         dlinear_wide,
+        dlinear_two,
         recurrent,
+        recurrent_two,
     ):
         part()
     rows = ",\n".join(f"{json.dumps(key)}: {json.dumps(value)}" for key, value in ROWS.items())

@@ -2,8 +2,7 @@
 
 use serde::Serialize;
 
-use crate::data::Scaler;
-use crate::model::Predictions;
+use crate::model::{ModelColumn, Predictions};
 use crate::time::{Step, format_short, format_utc};
 
 /// One forecast. Valid times come after the issue time, quantiles are in order.
@@ -48,11 +47,28 @@ pub struct Lead {
     pub time: i64,
 }
 
-/// Some forecasts as one CSV file.
+/// Some forecasts as one CSV file: one row for each lead of a series, whose forecasts stand together
+/// and are of one target each. The columns have their units in their names, behind that of the target
+/// where there are several; the name of the series comes first where it has one.
 pub fn to_csv(forecasts: &[Forecast]) -> anyhow::Result<Vec<u8>> {
     let mut writer = csv::Writer::from_writer(Vec::new());
-    for (i, forecast) in forecasts.iter().enumerate() {
-        forecast.write_csv(&mut writer, i == 0)?;
+    let all = forecasts.chunk_by(|one, next| one.series == next.series);
+    for (place, of_series) in all.enumerate() {
+        let several = of_series.len() > 1;
+        let first = &of_series[0];
+        let series = Some(&first.series).filter(|name| !name.is_empty());
+        if place == 0 {
+            let mut header: Vec<String> = series.iter().map(|_| "series".to_owned()).collect();
+            header.extend(["valid_time", "lead_h"].map(str::to_owned));
+            header.extend(of_series.iter().flat_map(|f| f.csv_header(several)));
+            writer.write_record(&header)?;
+        }
+        for (h, lead) in first.leads.iter().enumerate() {
+            let mut row: Vec<String> = series.into_iter().cloned().collect();
+            row.extend([lead.valid_time.clone(), hours(lead.lead_h)]);
+            row.extend(of_series.iter().flat_map(|f| f.csv_values(&f.leads[h])));
+            writer.write_record(&row)?;
+        }
     }
     Ok(writer
         .into_inner()
@@ -60,25 +76,27 @@ pub fn to_csv(forecasts: &[Forecast]) -> anyhow::Result<Vec<u8>> {
 }
 
 impl Forecast {
-    /// The first forecast of some predictions, back in original units.
+    /// Of one target, by its place among those of some predictions, from the first of their issue
+    /// rows; back in original units.
     pub fn new(
-        target: &str,
-        unit: &str,
+        target: &ModelColumn,
+        place: usize,
         issue: i64,
         step: Step,
-        scaler: Scaler,
         predictions: &Predictions,
     ) -> Self {
         let levels = predictions.levels.len();
-        let value = |scaled: &f32| scaler.inverse(f64::from(*scaled));
+        let value = |scaled: &f32| target.scaler.inverse(f64::from(*scaled));
+        let mean = predictions.mean_of(0, place);
+        let quantiles = predictions.quantiles_of(0, place);
         let leads = (0..predictions.horizon)
             .map(|h| {
                 let time = issue + (h as i64 + 1) * step.seconds();
                 Lead {
                     lead_h: (h + 1) as f64 * step.hours(),
                     valid_time: format_utc(time),
-                    mean: value(&predictions.mean[h]),
-                    quantiles: predictions.quantiles[h * levels..(h + 1) * levels]
+                    mean: value(&mean[h]),
+                    quantiles: quantiles[h * levels..(h + 1) * levels]
                         .iter()
                         .map(value)
                         .collect(),
@@ -89,8 +107,8 @@ impl Forecast {
             .collect();
         Self {
             series: String::new(),
-            target: target.to_owned(),
-            unit: unit.to_owned(),
+            target: target.name.clone(),
+            unit: target.unit.clone(),
             issue_time: format_utc(issue),
             quantile_levels: predictions.levels.clone(),
             feels_like_method: None,
@@ -125,50 +143,32 @@ impl Forecast {
         self.issue
     }
 
-    /// One row a lead, with the units in the names of the columns, and the name of the series first
-    /// where it has one.
-    pub fn write_csv<W: std::io::Write>(
-        &self,
-        writer: &mut csv::Writer<W>,
-        with_header: bool,
-    ) -> anyhow::Result<()> {
-        let unit = &self.unit;
-        let series = Some(&self.series).filter(|name| !name.is_empty());
-        let mut header: Vec<String> = series.iter().map(|_| "series".to_owned()).collect();
-        header.extend([
-            "valid_time".to_owned(),
-            "lead_h".to_owned(),
-            format!("mean [{unit}]"),
-        ]);
-        header.extend(
-            self.quantile_levels
-                .iter()
-                .map(|level| format!("q{level} [{unit}]")),
-        );
+    /// The names of its columns, behind that of its target where there are `several`.
+    fn csv_header(&self, several: bool) -> Vec<String> {
+        let (unit, target) = (&self.unit, &self.target);
+        let of = if several {
+            format!("{target} ")
+        } else {
+            String::new()
+        };
+        let mut header = vec![format!("{of}mean [{unit}]")];
+        let levels = self.quantile_levels.iter();
+        header.extend(levels.map(|level| format!("{of}q{level} [{unit}]")));
         if self.feels_like_method.is_some() {
             header.push(format!("feels_like [{unit}]"));
         }
-        if with_header {
-            writer.write_record(&header)?;
+        header
+    }
+
+    /// A lead in these columns.
+    fn csv_values(&self, lead: &Lead) -> Vec<String> {
+        let mut values = vec![rounded(lead.mean, 3)];
+        values.extend(lead.quantiles.iter().map(|value| rounded(*value, 3)));
+        if self.feels_like_method.is_some() {
+            let told = lead.feels_like.map(|value| rounded(value, 3));
+            values.push(told.unwrap_or_default());
         }
-        for lead in &self.leads {
-            let mut row: Vec<String> = series.into_iter().cloned().collect();
-            row.extend([
-                lead.valid_time.clone(),
-                hours(lead.lead_h),
-                rounded(lead.mean, 3),
-            ]);
-            row.extend(lead.quantiles.iter().map(|value| rounded(*value, 3)));
-            if self.feels_like_method.is_some() {
-                row.push(
-                    lead.feels_like
-                        .map(|value| rounded(value, 3))
-                        .unwrap_or_default(),
-                );
-            }
-            writer.write_record(&row)?;
-        }
-        Ok(())
+        values
     }
 
     /// A table for a terminal: every `every`-th lead and the last one.
@@ -231,16 +231,36 @@ fn hours(hours: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::Scaler;
+    use crate::params::Scaling;
 
-    fn forecast() -> Forecast {
+    /// Of two targets, which differ in what they are scaled by.
+    fn forecasts() -> [Forecast; 2] {
         let predictions = Predictions {
+            targets: 2,
             horizon: 2,
             levels: vec![0.1, 0.5, 0.9],
-            mean: vec![0.0, 1.0],
-            quantiles: vec![-1.0, 0.0, 1.0, 0.0, 1.0, 2.0],
+            mean: vec![0.0, 1.0, 0.0, 1.0],
+            quantiles: [[-1.0, 0.0, 1.0, 0.0, 1.0, 2.0]; 2].concat(),
         };
-        let scaler = Scaler::fit(crate::params::Scaling::Standard, &[8.0, 12.0]).unwrap();
-        Forecast::new("t", "°C", 0, Step::HOUR, scaler, &predictions)
+        let of = |place: usize, name: &str, unit: &str, values: &[f64]| {
+            let target = ModelColumn {
+                name: name.into(),
+                role: crate::data::Role::Target,
+                unit: unit.into(),
+                scaler: Scaler::fit(Scaling::Standard, values).unwrap(),
+            };
+            Forecast::new(&target, place, 0, Step::HOUR, &predictions)
+        };
+        [
+            of(0, "t", "°C", &[8.0, 12.0]),
+            of(1, "w", "m/s", &[2.0, 4.0]),
+        ]
+    }
+
+    fn forecast() -> Forecast {
+        let [forecast, _] = forecasts();
+        forecast
     }
 
     #[test]
@@ -261,6 +281,39 @@ mod tests {
             csv.lines().nth(1),
             Some("1970-01-01T01:00:00Z,1,10.000,8.000,10.000,12.000")
         );
+    }
+
+    #[test]
+    fn targets_stand_side_by_side() {
+        let mut forecasts = forecasts();
+        forecasts[0].feels_like_method = Some("wind chill".into());
+        forecasts[0].leads[0].feels_like = Some(7.0);
+        let csv = String::from_utf8(to_csv(&forecasts).unwrap()).unwrap();
+        let expected = "valid_time,lead_h,t mean [°C],t q0.1 [°C],t q0.5 [°C],t q0.9 [°C],\
+            feels_like [°C],w mean [m/s],w q0.1 [m/s],w q0.5 [m/s],w q0.9 [m/s]\n\
+            1970-01-01T01:00:00Z,1,10.000,8.000,10.000,12.000,7.000,3.000,2.000,3.000,4.000\n\
+            1970-01-01T02:00:00Z,2,12.000,10.000,12.000,14.000,,4.000,3.000,4.000,5.000\n";
+        assert_eq!(csv, expected);
+    }
+
+    #[test]
+    fn series_stand_below_each_other() {
+        let named = |mut forecast: Forecast, name: &str| {
+            forecast.series = name.to_owned();
+            forecast
+        };
+        let both = [named(forecast(), "a"), named(forecast(), "b")];
+        let csv = String::from_utf8(to_csv(&both).unwrap()).unwrap();
+        let begin = |line: &str| line.split(',').take(3).collect::<Vec<_>>().join(",");
+        let lines: Vec<String> = csv.lines().map(begin).collect();
+        let expected = [
+            "series,valid_time,lead_h",
+            "a,1970-01-01T01:00:00Z,1",
+            "a,1970-01-01T02:00:00Z,2",
+            "b,1970-01-01T01:00:00Z,1",
+            "b,1970-01-01T02:00:00Z,2",
+        ];
+        assert_eq!(lines, expected);
     }
 
     #[test]

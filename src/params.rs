@@ -13,6 +13,7 @@ mod raw;
 mod raw_quality;
 mod resample;
 mod source;
+mod targets;
 mod train;
 
 use std::collections::BTreeMap;
@@ -51,6 +52,7 @@ pub use source::requests::{RequestLimits, Token, TokenCarrier, TokenPlace};
 pub use source::times::{
     Ambiguous, Clock, Nonexistent, Notation, SourceTime, TimeFormat, TimeParts, TimePlace,
 };
+pub use targets::{TargetBounds, Targets};
 pub use train::{PointLoss, Precision, SampleWeights, Schedule, TrainParams};
 
 /// Names that no column of a source can have, because the rows themselves are told by them.

@@ -4,7 +4,8 @@ use super::stage_args::{OfModel, Request, Verb};
 
 /// Score a model against the baselines on the test part of a data set.
 ///
-/// Parameters come from the section `evaluate`. Writes `metrics.json` and `skill.svg`.
+/// Parameters come from the section `evaluate`. Writes `metrics.json` and `skill.svg`, of several
+/// targets a `skill-TARGET.svg` each.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]

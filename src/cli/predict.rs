@@ -4,7 +4,8 @@ use super::stage_args::{OfModel, Request, Verb};
 
 /// Forecast from the newest row of a data set.
 ///
-/// Parameters come from the section `predict`. Writes `forecast.csv`, `.json` and `.svg`.
+/// Parameters come from the section `predict`. Writes `forecast.csv`, `.json` and `.svg`, of
+/// several series or targets an `.svg` each.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]

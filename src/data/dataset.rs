@@ -13,7 +13,7 @@ use super::{
     Column, Frame, FrameColumn, Layout, Outlook, Panel, Part, Role, Runs, Scaler, SeriesError,
     Split, Table,
 };
-use crate::params::FillMethod;
+use crate::params::{FillMethod, Targets};
 use crate::time::{Step, format_utc, parse_time};
 
 /// The version of `dataset.json`.
@@ -33,8 +33,9 @@ pub struct Dataset {
 pub struct DatasetMeta {
     /// Version of this format.
     pub format: u32,
-    /// The column to forecast.
-    pub target: String,
+    /// The columns to forecast.
+    #[serde(rename = "target")]
+    pub targets: Targets,
     /// The time between two rows.
     pub step: Step,
     /// The time of the first row of any series.
@@ -204,11 +205,11 @@ impl Dataset {
                 meta.format
             ));
         }
-        let is_target = |c: &ColumnMeta| c.name == meta.target && c.role == Role::Target;
-        if !meta.columns.iter().any(is_target) {
-            let target = &meta.target;
+        let marked = meta.columns.iter().filter(|c| c.role == Role::Target);
+        if !marked.map(|c| &c.name).eq(meta.targets.names()) {
+            let targets = &meta.targets;
             return mismatch(format!(
-                "dataset.json has no column {target} with the role target"
+                "dataset.json has other columns with the role target than {targets}"
             ));
         }
         let layout = layout_of(&meta)?;
@@ -279,30 +280,32 @@ impl Dataset {
         &self.meta
     }
 
-    /// What is known of the target.
-    pub fn target(&self) -> &ColumnMeta {
-        let is_target = |column: &&ColumnMeta| column.name == self.meta.target;
-        self.meta
-            .columns
-            .iter()
-            .find(is_target)
-            .unwrap_or(&self.meta.columns[0])
+    /// What is known of the targets, in their order.
+    pub fn targets(&self) -> impl Iterator<Item = &ColumnMeta> {
+        let columns = self.meta.columns.iter();
+        columns.filter(|column| column.role == Role::Target)
     }
 
-    /// The target where it was observed: a value that was filled is missing here, for no forecast
+    /// Each target where it was observed: a value that was filled is missing here, for no forecast
     /// should be held against it.
-    pub fn observed_target(&self) -> Cow<'_, [f64]> {
-        let place = |name: &str| self.meta.columns.iter().position(|c| c.name == name);
-        let values = |c: usize| self.panel.columns()[c].values.as_slice();
-        let target = values(place(&self.meta.target).unwrap_or(0));
-        match place(&filled_name(&self.meta.target)) {
-            Some(filled) => target
-                .iter()
-                .zip(values(filled))
-                .map(|(&value, &filled)| if filled > 0.0 { f64::NAN } else { value })
-                .collect(),
-            None => Cow::Borrowed(target),
-        }
+    pub fn observed_targets(&self) -> Vec<Cow<'_, [f64]>> {
+        let column = |name: &str| {
+            let place = self.meta.columns.iter().position(|c| c.name == name)?;
+            Some(self.panel.columns()[place].values.as_slice())
+        };
+        let observed = |name: &String| {
+            let target = column(name)?;
+            Some(match column(&filled_name(name)) {
+                Some(filled) => target
+                    .iter()
+                    .zip(filled)
+                    .map(|(&value, &filled)| if filled > 0.0 { f64::NAN } else { value })
+                    .collect(),
+                None => Cow::Borrowed(target),
+            })
+        };
+        let names = self.meta.targets.names();
+        names.iter().filter_map(observed).collect()
     }
 
     /// The columns as a model sees them.

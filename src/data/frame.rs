@@ -33,7 +33,7 @@ pub struct FrameColumn {
 pub struct Frame {
     /// Where the rows of the series stand.
     pub layout: Layout,
-    /// One entry a column; exactly one has the role [`Role::Target`].
+    /// One entry a column; at least one has the role [`Role::Target`].
     pub columns: Vec<FrameColumn>,
     /// `rows × columns` values.
     pub values: Vec<f32>,
@@ -110,9 +110,9 @@ impl Frame {
         &self.outlook.values[row * width..(row + 1) * width]
     }
 
-    /// The index of the target column.
-    pub fn target(&self) -> usize {
-        target_of(&self.columns)
+    /// The indices of the target columns.
+    pub fn targets(&self) -> Vec<usize> {
+        self.columns_with(Role::Target)
     }
 
     /// The indices of the columns with a role.
@@ -129,14 +129,6 @@ impl Frame {
     pub fn may_issue(&self, row: usize) -> bool {
         !self.held.get(row).is_some_and(|&held| held)
     }
-}
-
-/// The index of the target among columns; 0 where there is none, which a data set never lacks.
-pub fn target_of(columns: &[FrameColumn]) -> usize {
-    columns
-        .iter()
-        .position(|column| column.role == Role::Target)
-        .unwrap_or(0)
 }
 
 /// The indices of the columns with a role.

@@ -30,7 +30,7 @@ pub use dataset::{
 };
 pub use error::SeriesError;
 pub use features::ColumnSource;
-pub use frame::{Frame, FrameColumn, Outlook, Role, columns_with, target_of};
+pub use frame::{Frame, FrameColumn, Outlook, Role, columns_with};
 pub use layout::{Block, Layout};
 pub use outlook::{Run, Runs};
 pub use panel::Panel;

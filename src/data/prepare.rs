@@ -67,7 +67,7 @@ impl Draft {
     ) -> Result<Self, DatasetError> {
         if observed.issues().is_some() {
             let message =
-                "there are forecasts only: `prepare` needs observations of the target too";
+                "there are forecasts only: `prepare` needs observations of the targets too";
             return Err(DatasetError::Kind(message));
         }
         let steps = Steps::new(observed, params)?;
@@ -122,18 +122,20 @@ impl Draft {
             let (name, there) = (name.clone(), there().collect());
             return Err(SeriesError::NoColumn { name, there }.into());
         }
-        if metas[0].role == Role::Target
-            && train
-                .iter()
-                .all(|rows| columns[0].values[rows.clone()].iter().all(|v| v.is_nan()))
-        {
-            return Err(DatasetError::NoTarget(params.target.clone()));
+        let is_empty = |column: &Column| {
+            let mut rows = train.iter();
+            rows.all(|rows| column.values[rows.clone()].iter().all(|v| v.is_nan()))
+        };
+        let targets = metas.iter().zip(&columns);
+        let mut targets = targets.filter(|(meta, _)| meta.role == Role::Target);
+        if let Some((meta, _)) = targets.find(|(_, column)| is_empty(column)) {
+            return Err(DatasetError::NoTarget(meta.name.clone()));
         }
         let first = self.layout.times().min().unwrap_or_default();
         let last = self.layout.times().max().unwrap_or_default();
         let meta = DatasetMeta {
             format: FORMAT,
-            target: params.target.clone(),
+            targets: params.targets.clone(),
             step: params.step,
             first_time: format_utc(first),
             last_time: format_utc(last),

@@ -133,7 +133,7 @@ impl Split {
     }
 
     /// The issue rows of all windows of a part whose lookback is complete in every column and
-    /// whose horizon is complete in the target and in the columns known in the future.
+    /// whose horizon is complete in the targets and in the columns known in the future.
     pub fn issues(&self, part: Part, frame: &Frame, window: Window) -> Vec<usize> {
         let gaps = Gaps::of(frame);
         let mut issues = Vec::new();

@@ -10,4 +10,4 @@ pub use metrics::{
     Coverage, CoverageSums, ErrorSums, LeadScores, ModelScores, PinballLoss, PinballSums, Scores,
     pinball_loss, skill,
 };
-pub use report::{Report, table};
+pub use report::{Metrics, Report, table};

@@ -12,9 +12,40 @@ const TABLE_LEADS_H: [f64; 7] = [1.0, 3.0, 6.0, 12.0, 24.0, 36.0, 48.0];
 /// How wide a table may be, in characters.
 const TABLE_WIDTH: usize = 80;
 
-/// What `metrics.json` holds. Its keys and their order are a public contract.
+/// What `metrics.json` holds. Its keys are a public contract.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum Metrics<'a> {
+    /// Of a model with one target.
+    One(&'a Report),
+    /// Of a model with several, by their names.
+    Several {
+        /// One entry a target.
+        targets: BTreeMap<&'a str, &'a Report>,
+    },
+}
+
+impl<'a> Metrics<'a> {
+    /// Of the reports of all targets, each with the name of its target.
+    pub fn of(reports: &'a [(&'a str, Report)]) -> Self {
+        match reports {
+            [(_, only)] => Self::One(only),
+            several => Self::Several {
+                targets: several
+                    .iter()
+                    .map(|(name, report)| (*name, report))
+                    .collect(),
+            },
+        }
+    }
+}
+
+/// What `metrics.json` holds of a target. Its keys and their order are a public contract.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Report {
+    /// The target, where the model has several.
+    #[serde(skip)]
+    pub target: Option<String>,
     /// What the model is called in a table, such as its kind.
     pub model: String,
     /// The unit of the target.
@@ -55,6 +86,7 @@ impl Report {
             })
             .collect();
         Self {
+            target: None,
             model: model.into(),
             unit: unit.into(),
             windows,
@@ -65,6 +97,12 @@ impl Report {
             coverage: None,
             pinball: Vec::new(),
         }
+    }
+
+    /// Names the target, where it is one of several.
+    #[must_use]
+    pub fn of_target(self, target: Option<String>) -> Self {
+        Self { target, ..self }
     }
 
     /// Adds how the quantiles hold.
@@ -103,7 +141,12 @@ pub fn table(report: &Report) -> String {
         "1" => String::new(),
         unit => format!(" in {unit}"),
     };
-    let _ = writeln!(text, "RMSE{unit}, {} windows", report.windows);
+    let of = report
+        .target
+        .as_ref()
+        .map(|target| format!(" of {target}"))
+        .unwrap_or_default();
+    let _ = writeln!(text, "RMSE{of}{unit}, {} windows", report.windows);
     for line in &lines {
         let _ = writeln!(text, "{line}");
     }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Array, Checkpoint, Epoch, Weights};
 use crate::data::{Dataset, FrameColumn, Role, Scaler};
-use crate::params::ModelParams;
+use crate::params::{ModelParams, Targets};
 use crate::time::Step;
 
 /// The version of `model.json`.
@@ -21,8 +21,9 @@ const FORMAT: u32 = 2;
 pub struct ModelFile {
     /// Version of this format.
     pub format: u32,
-    /// The column it forecasts.
-    pub target: String,
+    /// The columns it forecasts.
+    #[serde(rename = "target")]
+    pub targets: Targets,
     /// The time between two rows.
     pub step: Step,
     /// Kind, lookback, horizon, quantiles and sizes.
@@ -58,7 +59,8 @@ pub struct BestEpoch {
     pub epoch: usize,
     /// Loss on the validation part.
     pub validation_loss: f64,
-    /// Root mean square error on the validation part, in the target's unit.
+    /// Root mean square error on the validation part, in the target's unit; of several targets
+    /// together, in their scaled units.
     pub validation_rmse: f64,
 }
 
@@ -95,13 +97,13 @@ impl ModelFile {
     /// Describes a model that was trained on a data set.
     pub fn new(dataset: &Dataset, model: &ModelParams, history: &[Epoch]) -> Self {
         let meta = dataset.meta();
-        let spread = dataset.target().scaler.spread();
+        let (spread, _) = unit_of_errors(dataset);
         let best = history
             .iter()
             .min_by(|a, b| a.validation_loss.total_cmp(&b.validation_loss));
         Self {
             format: FORMAT,
-            target: meta.target.clone(),
+            targets: meta.targets.clone(),
             step: meta.step,
             model: model.clone(),
             columns: meta
@@ -178,22 +180,25 @@ impl ModelFile {
         self.columns.iter().map(|column| column.scaler).collect()
     }
 
-    /// The scaling of its target.
-    pub fn target_scaler(&self) -> Scaler {
-        self.target_column()
-            .map_or(Scaler::IDENTITY, |column| column.scaler)
+    /// Its targets, in the order of its forecasts.
+    pub fn target_columns(&self) -> impl Iterator<Item = &ModelColumn> {
+        let columns = self.columns.iter();
+        columns.filter(|column| column.role == Role::Target)
     }
 
-    /// The unit of its target.
-    pub fn unit(&self) -> &str {
-        self.target_column()
-            .map_or("1", |column| column.unit.as_str())
+    /// The scaling of each of its targets.
+    pub fn target_scalers(&self) -> Vec<Scaler> {
+        self.target_columns().map(|column| column.scaler).collect()
     }
+}
 
-    fn target_column(&self) -> Option<&ModelColumn> {
-        self.columns
-            .iter()
-            .find(|column| column.role == Role::Target)
+/// What a scaled error of all targets together is multiplied by to be told to a person, and the unit
+/// that it then has: the target's own where there is one; several have none in common.
+pub fn unit_of_errors(dataset: &Dataset) -> (f64, &str) {
+    let mut targets = dataset.targets();
+    match (targets.next(), targets.next()) {
+        (Some(one), None) => (one.scaler.spread(), &one.unit),
+        _ => (1.0, "(scaled)"),
     }
 }
 

@@ -9,7 +9,7 @@ use chrono::{DateTime, Datelike, Timelike};
 
 use super::residual::{self, Point};
 use super::{Array, Family, FitTask, Fitted, Forecaster, LoadTask, Monitor, Weights};
-use crate::data::Frame;
+use crate::data::{Frame, Role, columns_with};
 use crate::time::Step;
 
 /// Days of a leap year.
@@ -21,7 +21,7 @@ const DAY_SECONDS: usize = 86_400;
 const REACH: usize = 15;
 /// Finer steps than a minute share the slot of their hour, lest the table outgrow the data.
 const MOST_SLOTS: usize = 1440;
-/// The weight that holds the table, `[366, slots a day]`.
+/// The weight that holds the tables of all targets, `[targets × 366, slots a day]`.
 const TABLE: &str = "climatology";
 
 /// The mean of a series for each slot of the day and day of the year.
@@ -57,27 +57,41 @@ impl Climatology {
     pub fn value(&self, time: i64) -> f32 {
         self.table[cell(time, self.slots)]
     }
+}
 
+/// The climatologies of some targets, in their order.
+struct Climatologies(Vec<Climatology>);
+
+impl Climatologies {
     fn to_weights(&self) -> Weights {
-        let table = Array {
-            shape: vec![DAYS, self.slots],
-            values: self.table.clone(),
-        };
-        Weights::from([(TABLE.to_owned(), table)])
+        let slots = self.0.first().map_or(0, |first| first.slots);
+        let tables = self
+            .0
+            .iter()
+            .map(|climatology| climatology.table.as_slice());
+        let values = tables.collect::<Vec<_>>().concat();
+        let shape = vec![self.0.len() * DAYS, slots];
+        Weights::from([(TABLE.to_owned(), Array { shape, values })])
     }
 
-    fn from_weights(weights: &Weights) -> Result<Self> {
+    fn from_weights(weights: &Weights, targets: usize) -> Result<Self> {
         let array = weights
             .get(TABLE)
             .with_context(|| format!("the weights lack `{TABLE}`"))?;
         let slots = array.shape.get(1).copied().unwrap_or(0);
         ensure!(
             slots > 0 && DAY_SECONDS.is_multiple_of(slots),
-            "weight `{TABLE}` has shape {:?}, expected [{DAYS}, slots a day]",
-            array.shape
+            "weight `{TABLE}` has shape {:?}, expected [{}, slots a day]",
+            array.shape,
+            targets * DAYS
         );
-        let table = residual::weight(weights, TABLE, &[DAYS, slots])?.to_vec();
-        Ok(Self { slots, table })
+        let tables = residual::weight(weights, TABLE, &[targets * DAYS, slots])?;
+        let tables = tables.chunks_exact(DAYS * slots);
+        let each = tables.map(|table| Climatology {
+            slots,
+            table: table.to_vec(),
+        });
+        Ok(Self(each.collect()))
     }
 }
 
@@ -144,19 +158,22 @@ impl Mean {
     }
 }
 
-impl Point for Climatology {
+impl Point for Climatologies {
     fn rows_needed(&self, _: &Frame) -> Result<usize> {
         Ok(1)
     }
 
-    fn point(&self, frame: &Frame, issue: usize, leads: &mut [f32]) {
-        for (lead, value) in leads.iter_mut().enumerate() {
-            *value = self.value(frame.time(issue + 1 + lead));
+    fn point(&self, frame: &Frame, issue: usize, targets: &[usize], forecast: &mut [f32]) {
+        let horizon = forecast.len() / targets.len();
+        for (leads, climatology) in forecast.chunks_exact_mut(horizon).zip(&self.0) {
+            for (lead, value) in leads.iter_mut().enumerate() {
+                *value = climatology.value(frame.time(issue + 1 + lead));
+            }
         }
     }
 }
 
-/// Makes a [`Climatology`] of the target on the training rows.
+/// Makes a [`Climatology`] of each target on the training rows.
 pub(super) struct ClimatologyFamily;
 
 impl Family for ClimatologyFamily {
@@ -165,20 +182,27 @@ impl Family for ClimatologyFamily {
     }
 
     fn fit(&self, task: &FitTask<'_>, _: &mut dyn Monitor) -> Result<Fitted> {
-        let (frame, target) = (task.frame, task.frame.target());
-        let rows = task.train_rows.iter().cloned().flatten();
-        let values = rows.map(|row| (frame.time(row), frame.at(row, target)));
-        ensure!(
-            values.clone().any(|(_, value)| !value.is_nan()),
-            "the target has no value in the training part, so it has no climatology"
-        );
-        let climatology = Climatology::fit(frame.step(), values);
-        let weights = climatology.to_weights();
-        residual::finish(climatology, task, weights)
+        let frame = task.frame;
+        let of_target = |target: usize| {
+            let rows = task.train_rows.iter().cloned().flatten();
+            let values = rows.map(|row| (frame.time(row), frame.at(row, target)));
+            ensure!(
+                values.clone().any(|(_, value)| !value.is_nan()),
+                "{} has no value in the training part, so it has no climatology",
+                frame.columns[target].name
+            );
+            Ok(Climatology::fit(frame.step(), values))
+        };
+        let targets = frame.targets().into_iter();
+        let climatologies = Climatologies(targets.map(of_target).collect::<Result<_>>()?);
+        let weights = climatologies.to_weights();
+        residual::finish(climatologies, task, weights)
     }
 
     fn load(&self, task: &LoadTask<'_>, weights: &Weights) -> Result<Box<dyn Forecaster>> {
-        residual::restore(Climatology::from_weights(weights)?, task.model, weights)
+        let targets = columns_with(task.columns, Role::Target).len();
+        let climatologies = Climatologies::from_weights(weights, targets)?;
+        residual::restore(climatologies, task, weights)
     }
 }
 

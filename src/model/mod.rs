@@ -23,7 +23,7 @@ use crate::params::{Device, ModelParams, TrainParams};
 
 pub use artifact::{
     BestEpoch, Misfit, ModelColumn, ModelFile, decode_checkpoint, decode_weights,
-    encode_checkpoint, encode_weights,
+    encode_checkpoint, encode_weights, unit_of_errors,
 };
 pub use climatology::Climatology;
 pub use naive::{Persistence, SeasonalNaive};
@@ -32,14 +32,34 @@ pub use ridge::Ridge;
 /// Forecasts for some issue rows, in scaled units.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Predictions {
-    /// How many leads each forecast has.
+    /// How many targets each forecast is of.
+    pub targets: usize,
+    /// How many leads it has of each.
     pub horizon: usize,
     /// The quantile levels, increasing; empty for a model without quantiles.
     pub levels: Vec<f64>,
-    /// `[issues × horizon]`, row-major.
+    /// `[issues × targets × horizon]`, row-major.
     pub mean: Vec<f32>,
-    /// `[issues × horizon × levels]`, row-major, non-decreasing along levels.
+    /// `[issues × targets × horizon × levels]`, row-major, non-decreasing along levels.
     pub quantiles: Vec<f32>,
+}
+
+impl Predictions {
+    /// The mean of one target from one of the issue rows, `[horizon]`, both by their places.
+    pub fn mean_of(&self, issue: usize, target: usize) -> &[f32] {
+        self.part(&self.mean, issue, target, self.horizon)
+    }
+
+    /// The quantiles of one target from one of the issue rows, `[horizon × levels]`.
+    pub fn quantiles_of(&self, issue: usize, target: usize) -> &[f32] {
+        let size = self.horizon * self.levels.len();
+        self.part(&self.quantiles, issue, target, size)
+    }
+
+    fn part<'a>(&self, of: &'a [f32], issue: usize, target: usize, size: usize) -> &'a [f32] {
+        let first = (issue * self.targets + target) * size;
+        &of[first..first + size]
+    }
 }
 
 /// A fitted model.
@@ -68,8 +88,8 @@ pub struct FitTask<'a> {
     pub model: &'a ModelParams,
     /// How to train it.
     pub train_params: &'a TrainParams,
-    /// The scaling of the target, for what is known of it in its own unit.
-    pub target: Scaler,
+    /// The scaling of each target, for what is known of it in its own unit.
+    pub targets: &'a [Scaler],
     /// Where an interrupted training of the same task goes on.
     pub resume: Option<&'a Checkpoint>,
     /// The weights of a model of the same shape to begin with.
@@ -189,8 +209,8 @@ pub struct LoadTask<'a> {
     pub columns: &'a [FrameColumn],
     /// The names of the series it was fitted on, in their order.
     pub series: &'a [String],
-    /// The scaling of its target.
-    pub target: Scaler,
+    /// The scaling of each target.
+    pub targets: &'a [Scaler],
     /// Where it forecasts. On the CPU a forecast has the same bytes on every host
     /// with the same instruction set.
     pub device: Device,

@@ -11,7 +11,7 @@ use crate::data::Frame;
 use crate::params::{Architecture, ModelParams};
 use crate::time::Step;
 
-/// The last value goes on: the forecast for every lead is the target at the issue row.
+/// The last value goes on: the forecast for every lead is a target's value at the issue row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Persistence;
 
@@ -20,8 +20,11 @@ impl Point for Persistence {
         Ok(1)
     }
 
-    fn point(&self, frame: &Frame, issue: usize, leads: &mut [f32]) {
-        leads.fill(frame.at(issue, frame.target()));
+    fn point(&self, frame: &Frame, issue: usize, targets: &[usize], forecast: &mut [f32]) {
+        let horizon = forecast.len() / targets.len();
+        for (leads, &target) in forecast.chunks_exact_mut(horizon).zip(targets) {
+            leads.fill(frame.at(issue, target));
+        }
     }
 }
 
@@ -49,11 +52,14 @@ impl Point for SeasonalNaive {
         Ok(self.rows(frame.step()))
     }
 
-    fn point(&self, frame: &Frame, issue: usize, leads: &mut [f32]) {
-        let (target, season) = (frame.target(), self.rows(frame.step()));
+    fn point(&self, frame: &Frame, issue: usize, targets: &[usize], forecast: &mut [f32]) {
+        let horizon = forecast.len() / targets.len();
+        let season = self.rows(frame.step());
         let first = issue + 1 - season;
-        for (lead, value) in leads.iter_mut().enumerate() {
-            *value = frame.at(first + lead % season, target);
+        for (leads, &target) in forecast.chunks_exact_mut(horizon).zip(targets) {
+            for (lead, value) in leads.iter_mut().enumerate() {
+                *value = frame.at(first + lead % season, target);
+            }
         }
     }
 }
@@ -71,7 +77,7 @@ impl Family for PersistenceFamily {
     }
 
     fn load(&self, task: &LoadTask<'_>, weights: &Weights) -> Result<Box<dyn Forecaster>> {
-        residual::restore(Persistence, task.model, weights)
+        residual::restore(Persistence, task, weights)
     }
 }
 
@@ -97,7 +103,7 @@ impl Family for SeasonalFamily {
     }
 
     fn load(&self, task: &LoadTask<'_>, weights: &Weights) -> Result<Box<dyn Forecaster>> {
-        residual::restore(Self::model(task.model)?, task.model, weights)
+        residual::restore(Self::model(task.model)?, task, weights)
     }
 }
 

@@ -1,31 +1,32 @@
 //! What the models without libtorch share: from a mean forecast to a [`Forecaster`].
 //!
-//! Each of them is a [`Point`]: it knows one value for each lead. Quantiles come from *dressing*
-//! that value with the model's own past errors (M. S. Roulston and L. A. Smith, "Combining
-//! dynamical and statistical ensembles", Tellus 55A, 2003): the quantiles of observed − forecast
-//! on the validation windows, each lead for itself, are added to the forecast. They therefore have
-//! the same width at every issue time, and they are in order by construction.
+//! Each of them is a [`Point`]: it knows one value for each lead of each target. Quantiles come from
+//! *dressing* that value with the model's own past errors (M. S. Roulston and L. A. Smith, "Combining
+//! dynamical and statistical ensembles", Tellus 55A, 2003): the quantiles of observed − forecast on
+//! the validation windows, each lead of each target for itself, are added to the forecast. They
+//! therefore have the same width at every issue time, and they are in order by construction.
 //!
 //! This module must not know how a value is made.
 
 use anyhow::{Context, Result, ensure};
 
-use super::{Array, FitTask, Fitted, Forecaster, Predictions, Weights};
-use crate::data::Frame;
+use super::{Array, FitTask, Fitted, Forecaster, LoadTask, Predictions, Weights};
+use crate::data::{Frame, Role, columns_with};
 use crate::params::ModelParams;
 
-/// The weight that holds the quantiles of the errors, `[horizon, levels]`, in scaled units.
+/// The weight that holds the quantiles of the errors, `[targets × horizon, levels]`, in scaled
+/// units.
 const RESIDUAL_QUANTILES: &str = "residual_quantiles";
 
-/// A model that gives one value for each lead.
+/// A model that gives one value for each lead of each target.
 pub(super) trait Point {
     /// How many rows up to and including the issue row it reads; an error where the frame does
     /// not fit the model.
     fn rows_needed(&self, frame: &Frame) -> Result<usize>;
 
-    /// Writes the forecast of lead `h` to `leads[h - 1]`, in scaled units. `rows_needed` rows
-    /// stand before the end of row `issue`.
-    fn point(&self, frame: &Frame, issue: usize, leads: &mut [f32]);
+    /// Writes the forecast of the columns `targets`, `[targets × horizon]`, in scaled units.
+    /// `rows_needed` rows stand before the end of row `issue`.
+    fn point(&self, frame: &Frame, issue: usize, targets: &[usize], forecast: &mut [f32]);
 }
 
 /// Gives a fitted point model its quantiles, where the parameters ask for some, and packs it with
@@ -38,6 +39,7 @@ pub(super) fn finish<P: Point + 'static>(
     require_lookback(point.rows_needed(task.frame)?, task.model)?;
     let mut dressed = Dressed {
         point,
+        targets: task.frame.targets().len(),
         horizon: task.model.horizon,
         levels: task.model.quantiles.clone(),
         residuals: Vec::new(),
@@ -45,7 +47,7 @@ pub(super) fn finish<P: Point + 'static>(
     if !dressed.levels.is_empty() {
         dressed.residuals = dressed.residual_quantiles(task.frame, task.validation)?;
         let residuals = Array {
-            shape: vec![dressed.horizon, dressed.levels.len()],
+            shape: vec![dressed.targets * dressed.horizon, dressed.levels.len()],
             values: dressed.residuals.clone(),
         };
         weights.insert(RESIDUAL_QUANTILES.to_owned(), residuals);
@@ -60,10 +62,12 @@ pub(super) fn finish<P: Point + 'static>(
 /// Rebuilds what [`finish`] made.
 pub(super) fn restore<P: Point + 'static>(
     point: P,
-    model: &ModelParams,
+    task: &LoadTask<'_>,
     weights: &Weights,
 ) -> Result<Box<dyn Forecaster>> {
-    let shape = [model.horizon, model.quantiles.len()];
+    let model = task.model;
+    let targets = columns_with(task.columns, Role::Target).len();
+    let shape = [targets * model.horizon, model.quantiles.len()];
     let residuals = if model.quantiles.is_empty() {
         Vec::new()
     } else {
@@ -71,6 +75,7 @@ pub(super) fn restore<P: Point + 'static>(
     };
     Ok(Box::new(Dressed {
         point,
+        targets,
         horizon: model.horizon,
         levels: model.quantiles.clone(),
         residuals,
@@ -105,9 +110,10 @@ pub(super) fn weight<'a>(weights: &'a Weights, name: &str, shape: &[usize]) -> R
 /// A point model with the quantiles of its errors.
 struct Dressed<P> {
     point: P,
+    targets: usize,
     horizon: usize,
     levels: Vec<f64>,
-    /// `[horizon × levels]`; empty without levels.
+    /// `[targets × horizon × levels]`; empty without levels.
     residuals: Vec<f32>,
 }
 
@@ -117,13 +123,14 @@ impl<P: Point> Forecaster for Dressed<P> {
         let width = self.levels.len();
         let mut quantiles = Vec::with_capacity(mean.len() * width);
         if width > 0 {
-            for forecast in mean.chunks_exact(self.horizon) {
+            for forecast in mean.chunks_exact(self.cells()) {
                 for (value, errors) in forecast.iter().zip(self.residuals.chunks_exact(width)) {
                     quantiles.extend(errors.iter().map(|error| value + error));
                 }
             }
         }
         Ok(Predictions {
+            targets: self.targets,
             horizon: self.horizon,
             levels: self.levels.clone(),
             mean,
@@ -133,38 +140,52 @@ impl<P: Point> Forecaster for Dressed<P> {
 }
 
 impl<P: Point> Dressed<P> {
-    /// `[issues × horizon]`.
+    /// Values of a forecast.
+    fn cells(&self) -> usize {
+        self.targets * self.horizon
+    }
+
+    /// `[issues × targets × horizon]`.
     fn mean(&self, frame: &Frame, issues: &[usize]) -> Result<Vec<f32>> {
         let needed = self.point.rows_needed(frame)?;
-        let mut mean = vec![0.0; issues.len() * self.horizon];
-        for (&issue, leads) in issues.iter().zip(mean.chunks_exact_mut(self.horizon)) {
+        let targets = frame.targets();
+        ensure!(
+            targets.len() == self.targets,
+            "the model was fitted on {} targets, the data have {}",
+            self.targets,
+            targets.len()
+        );
+        let mut mean = vec![0.0; issues.len() * self.cells()];
+        for (&issue, forecast) in issues.iter().zip(mean.chunks_exact_mut(self.cells())) {
             ensure!(
                 issue < frame.rows() && needed <= issue + 1,
                 "no forecast from row {issue} of {}: the model reads the last {needed} rows",
                 frame.rows()
             );
-            self.point.point(frame, issue, leads);
+            self.point.point(frame, issue, &targets, forecast);
         }
         Ok(mean)
     }
 
-    /// The quantiles of observed − forecast by lead, `[horizon × levels]`.
+    /// The quantiles of observed − forecast by target and lead, `[targets × horizon × levels]`.
     fn residual_quantiles(&self, frame: &Frame, issues: &[usize]) -> Result<Vec<f32>> {
         let mean = self.mean(frame, issues)?;
-        let target = frame.target();
-        let mut quantiles = Vec::with_capacity(self.horizon * self.levels.len());
-        for lead in 1..=self.horizon {
+        let targets = frame.targets();
+        let mut quantiles = Vec::with_capacity(self.cells() * self.levels.len());
+        for cell in 0..self.cells() {
+            let (target, lead) = (targets[cell / self.horizon], cell % self.horizon + 1);
             let mut errors: Vec<f32> = issues
                 .iter()
-                .zip(mean.chunks_exact(self.horizon))
+                .zip(mean.chunks_exact(self.cells()))
                 .filter(|(issue, _)| *issue + lead < frame.rows())
-                .map(|(issue, leads)| frame.at(issue + lead, target) - leads[lead - 1])
+                .map(|(issue, forecast)| frame.at(issue + lead, target) - forecast[cell])
                 .filter(|error| !error.is_nan())
                 .collect();
             ensure!(
                 !errors.is_empty(),
                 "quantiles come from errors on the validation part, which has no window with a \
-                 value at lead {lead}"
+                 value of {} at lead {lead}",
+                frame.columns[target].name
             );
             errors.sort_unstable_by(f32::total_cmp);
             quantiles.extend(self.levels.iter().map(|&level| quantile(&errors, level)));
@@ -187,10 +208,10 @@ fn quantile(sorted: &[f32], level: f64) -> f32 {
 #[cfg(test)]
 pub(super) mod testing {
     use super::*;
-    use crate::data::{FrameColumn, Role, Scaler};
+    use crate::data::{FrameColumn, Scaler};
     use crate::event::{Event, Observer};
-    use crate::model::{Epoch, Family, LoadTask, Monitor};
-    use crate::params::{Architecture, Bounds, Device, TrainParams};
+    use crate::model::{Epoch, Family, Monitor};
+    use crate::params::{Architecture, Device, TargetBounds, TrainParams};
     use crate::time::Step;
 
     /// A frame from its target and other columns, on steps of an hour since 1970.
@@ -228,7 +249,7 @@ pub(super) mod testing {
             lookback,
             horizon,
             quantiles: quantiles.to_vec(),
-            bounds: Bounds::default(),
+            bounds: TargetBounds::default(),
             architecture,
         }
     }
@@ -239,7 +260,7 @@ pub(super) mod testing {
             model,
             columns,
             series: &[],
-            target: Scaler::IDENTITY,
+            targets: &[Scaler::IDENTITY],
             device: Device::Cpu,
         }
     }
@@ -275,7 +296,7 @@ pub(super) mod testing {
             sample_weights: None,
             model,
             train_params: &train_params,
-            target: Scaler::IDENTITY,
+            targets: &[Scaler::IDENTITY],
             resume: None,
             warm_start: None,
         };
@@ -315,10 +336,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::Family;
-    use super::super::naive::PersistenceFamily;
+    use super::super::climatology::ClimatologyFamily;
+    use super::super::naive::{PersistenceFamily, SeasonalFamily};
     use super::testing::{fit, forecast, frame, loading, message, model};
     use super::*;
     use crate::params::Architecture;
+    use crate::time::Step;
 
     #[test]
     fn sample_quantiles_interpolate() {
@@ -328,6 +351,56 @@ mod tests {
         assert!((quantile(&sorted, 0.5) - 3.0).abs() < 1e-6);
         assert!((quantile(&sorted, 0.9) - 6.8).abs() < 1e-6);
         assert_eq!(quantile(&[5.0], 0.9), 5.0);
+    }
+
+    /// The same model of each target alone, and of both, which stand apart.
+    #[test]
+    fn several_targets_are_each_forecast_as_if_alone() {
+        let wave = |row: usize| (row as f32 * 0.7).sin() + row as f32 / 50.0;
+        let other = |row: usize| ((row * 7919) % 101) as f32;
+        let frame_of = |targets: &[usize]| {
+            let columns: [Vec<f32>; 2] =
+                [(0..90).map(other).collect(), (0..90).map(wave).collect()];
+            let mut frame = frame((0..90).map(|row| row as f32).collect(), &columns);
+            for (place, column) in frame.columns.iter_mut().enumerate() {
+                column.role = if targets.contains(&place) {
+                    Role::Target
+                } else {
+                    Role::Past
+                };
+            }
+            frame
+        };
+        let season = Step::HOUR;
+        let kinds: [(&dyn Family, Architecture); 3] = [
+            (&PersistenceFamily, Architecture::Persistence),
+            (&SeasonalFamily, Architecture::Seasonal { season }),
+            (&ClimatologyFamily, Architecture::Climatology),
+        ];
+        for (family, architecture) in kinds {
+            let model = model(architecture, 3, 4, &[0.1, 0.5, 0.9]);
+            let of = |targets: &[usize]| forecast(family, &model, &frame_of(targets), &[70, 80]);
+            let both = of(&[0, 2]);
+            assert_eq!((both.targets, both.horizon), (2, 4));
+            for (place, target) in [0, 2].into_iter().enumerate() {
+                let alone = of(&[target]);
+                for issue in 0..2 {
+                    assert_eq!(both.mean_of(issue, place), alone.mean_of(issue, 0));
+                    let quantiles = both.quantiles_of(issue, place);
+                    assert_eq!(quantiles, alone.quantiles_of(issue, 0));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn data_with_other_targets_are_refused() {
+        let model = model(Architecture::Persistence, 2, 1, &[]);
+        let mut frame = frame(vec![1.0; 20], &[vec![2.0; 20]]);
+        let fitted = fit(&PersistenceFamily, &model, &frame).expect("a fit");
+        frame.columns[1].role = Role::Target;
+        let error = message(fitted.forecaster.forecast(&frame, &[10]));
+        assert!(error.contains("fitted on 1 targets"), "{error}");
     }
 
     #[test]

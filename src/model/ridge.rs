@@ -1,11 +1,11 @@
 //! A linear map from the last rows to every lead, fitted at once: the strongest of the simple
 //! models, and the one that shows whether a neural net earns its cost.
 //!
-//! For each lead it predicts the *change* from the target's last value, from
+//! For each lead of each target it predicts the *change* from the target's last value, from
 //!
 //! ```text
-//! [ the target at each of the last `lags` rows before the issue row, relative to its last value
-//! | the last value itself
+//! [ of each target: its last value
+//!   and its value at each of the `lags` − 1 rows before, relative to the last one
 //! | all other columns at the issue row and at the row before it
 //! | what forecasts from outside that were known then say of every lead
 //! | 1 ]
@@ -13,18 +13,19 @@
 //!
 //! by ridge regression (A. E. Hoerl and R. W. Kennard, 1970): it minimises
 //! Σ (y − w·x)² + λ n |w|², where n is the number of windows and the constant is not penalised.
-//! All leads share the features, hence one Gram matrix, one Cholesky factor, and one right-hand
-//! side for each lead. Sums run in `f64` in the order of the windows, so that equal data give
-//! equal weights. This module must not know where a window may lie.
+//! All targets and leads share the features, hence one Gram matrix, one Cholesky factor, and one
+//! right-hand side for each lead of each target. Sums run in `f64` in the order of the windows, so
+//! that equal data give equal weights. This module must not know where a window may lie.
 
 use anyhow::{Result, bail, ensure};
 
 use super::residual::{self, Point};
 use super::{Array, Family, FitTask, Fitted, Forecaster, LoadTask, Monitor, Weights};
-use crate::data::{Frame, FrameColumn, Role, columns_with, target_of};
+use crate::data::{Frame, FrameColumn, Role, columns_with};
 use crate::params::{Architecture, ModelParams, RidgeParams};
 
-/// The weight that holds the linear map, `[features + 1, horizon]`; the constant is its last row.
+/// The weight that holds the linear map, `[features + 1, targets × horizon]`; the constant is its
+/// last row.
 const COEFFICIENTS: &str = "coefficients";
 /// How many windows are added to the sums at once: enough to use each sum that is loaded from
 /// memory several times, few enough to stay in registers.
@@ -37,16 +38,17 @@ const SINGULAR: f64 = 1e-12;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Ridge {
     inputs: Inputs,
-    /// `[inputs.count() + 1, horizon]`.
+    /// `[inputs.count() + 1, targets × horizon]`.
     coefficients: Vec<f32>,
 }
 
 /// What the linear map reads of a frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Inputs {
     lags: usize,
-    target: usize,
-    width: usize,
+    targets: Vec<usize>,
+    /// All columns but the targets.
+    others: Vec<usize>,
     /// Values of forecasts from outside: columns times leads.
     forecasts: usize,
 }
@@ -56,37 +58,50 @@ impl Inputs {
         Self {
             forecasts: columns_with(columns, Role::Forecast).len() * horizon,
             lags,
-            target: target_of(columns),
-            width: columns.len(),
+            targets: columns_with(columns, Role::Target),
+            others: (0..columns.len())
+                .filter(|&column| columns[column].role != Role::Target)
+                .collect(),
         }
     }
 
-    /// How many features there are without the constant: as many as lags, as the last of them is
-    /// the level, and two for each other column.
-    fn count(self) -> usize {
-        self.lags + 2 * (self.width - 1) + self.forecasts
+    /// How many features there are without the constant: as many as lags for each target, as the
+    /// first of them is the level, and two for each other column.
+    fn count(&self) -> usize {
+        self.lags * self.targets.len() + 2 * self.others.len() + self.forecasts
     }
 
     /// How many rows they reach back, the issue row included.
-    fn rows(self) -> usize {
+    fn rows(&self) -> usize {
         self.lags.max(2)
     }
 
+    /// For a person whose data do not fit.
+    fn told(&self) -> String {
+        let columns = self.targets.len() + self.others.len();
+        let places: Vec<String> = self.targets.iter().map(ToString::to_string).collect();
+        format!(
+            "{columns} columns with the targets at {}",
+            places.join(", ")
+        )
+    }
+
     /// Writes the features of one issue row.
-    fn write(self, frame: &Frame, issue: usize, features: &mut [f64]) {
+    fn write(&self, frame: &Frame, issue: usize, features: &mut [f64]) {
         let at = |row, column| f64::from(frame.at(row, column));
-        let last = at(issue, self.target);
-        let (lags, others) = features.split_at_mut(self.lags);
-        let (others, forecasts) = others.split_at_mut(2 * (self.width - 1));
-        for (lag, feature) in lags.iter_mut().enumerate() {
-            *feature = if lag == 0 {
-                last
-            } else {
-                at(issue - lag, self.target) - last
-            };
+        let (lags, others) = features.split_at_mut(self.lags * self.targets.len());
+        let (others, forecasts) = others.split_at_mut(2 * self.others.len());
+        for (lags, &target) in lags.chunks_exact_mut(self.lags).zip(&self.targets) {
+            let last = at(issue, target);
+            for (lag, feature) in lags.iter_mut().enumerate() {
+                *feature = if lag == 0 {
+                    last
+                } else {
+                    at(issue - lag, target) - last
+                };
+            }
         }
-        let columns = (0..self.width).filter(|&column| column != self.target);
-        for (pair, column) in others.chunks_exact_mut(2).zip(columns) {
+        for (pair, &column) in others.chunks_exact_mut(2).zip(&self.others) {
             pair[0] = at(issue, column);
             pair[1] = at(issue - 1, column);
         }
@@ -106,26 +121,26 @@ impl Point for Ridge {
         };
         ensure!(
             found == self.inputs,
-            "the model was fitted on {} columns with the target at {}, the data have {} with the \
-             target at {}",
-            self.inputs.width,
-            self.inputs.target,
-            found.width,
-            found.target
+            "the model was fitted on {}, the data have {}",
+            self.inputs.told(),
+            found.told()
         );
         Ok(self.inputs.rows())
     }
 
-    fn point(&self, frame: &Frame, issue: usize, leads: &mut [f32]) {
+    fn point(&self, frame: &Frame, issue: usize, targets: &[usize], forecast: &mut [f32]) {
         let count = self.inputs.count();
         let mut features = vec![1.0; count + 1];
         self.inputs.write(frame, issue, &mut features[..count]);
-        leads.fill(frame.at(issue, self.inputs.target));
-        let rows = self.coefficients.chunks_exact(leads.len());
+        let horizon = forecast.len() / targets.len();
+        for (leads, &target) in forecast.chunks_exact_mut(horizon).zip(targets) {
+            leads.fill(frame.at(issue, target));
+        }
+        let rows = self.coefficients.chunks_exact(forecast.len());
         for (feature, row) in features.iter().zip(rows) {
             let feature = *feature as f32;
-            for (lead, coefficient) in leads.iter_mut().zip(row) {
-                *lead += feature * coefficient;
+            for (value, coefficient) in forecast.iter_mut().zip(row) {
+                *value += feature * coefficient;
             }
         }
     }
@@ -151,11 +166,11 @@ impl Family for RidgeFamily {
     fn fit(&self, task: &FitTask<'_>, _: &mut dyn Monitor) -> Result<Fitted> {
         let params = Self::params(task.model)?;
         let inputs = Inputs::of(&task.frame.columns, params.lags, task.model.horizon);
-        let horizon = task.model.horizon;
         residual::require_lookback(inputs.rows(), task.model)?;
 
-        let mut normal = Normal::new(inputs.count() + 1, horizon);
-        add_windows(&mut normal, inputs, task.frame, task.train);
+        let cells = inputs.targets.len() * task.model.horizon;
+        let mut normal = Normal::new(inputs.count() + 1, cells);
+        add_windows(&mut normal, &inputs, task.frame, task.train);
         ensure!(
             normal.windows > 0,
             "the training part has no complete window to fit a ridge model on"
@@ -169,7 +184,7 @@ impl Family for RidgeFamily {
         };
         let coefficients: Vec<f32> = solution.into_iter().map(|value| value as f32).collect();
         let array = Array {
-            shape: vec![inputs.count() + 1, horizon],
+            shape: vec![inputs.count() + 1, cells],
             values: coefficients.clone(),
         };
         let ridge = Ridge {
@@ -189,28 +204,35 @@ impl Family for RidgeFamily {
             Self::params(task.model)?.lags,
             task.model.horizon,
         );
-        let shape = [inputs.count() + 1, task.model.horizon];
+        let cells = inputs.targets.len() * task.model.horizon;
+        let shape = [inputs.count() + 1, cells];
         let coefficients = residual::weight(weights, COEFFICIENTS, &shape)?.to_vec();
         let ridge = Ridge {
             inputs,
             coefficients,
         };
-        residual::restore(ridge, task.model, weights)
+        residual::restore(ridge, task, weights)
     }
 }
 
 /// Adds every window without a missing value: its features, the constant, and the changes.
-fn add_windows(normal: &mut Normal, inputs: Inputs, frame: &Frame, issues: &[usize]) {
+fn add_windows(normal: &mut Normal, inputs: &Inputs, frame: &Frame, issues: &[usize]) {
     let count = inputs.count();
+    let horizon = (normal.width - count - 1) / inputs.targets.len();
     let mut block = vec![0.0; BLOCK * normal.width];
     let mut filled = 0;
     for &issue in issues {
         let row = &mut block[filled * normal.width..(filled + 1) * normal.width];
         inputs.write(frame, issue, &mut row[..count]);
         row[count] = 1.0;
-        let last = f64::from(frame.at(issue, inputs.target));
-        for (lead, change) in row[count + 1..].iter_mut().enumerate() {
-            *change = f64::from(frame.at(issue + 1 + lead, inputs.target)) - last;
+        for (changes, &target) in row[count + 1..]
+            .chunks_exact_mut(horizon)
+            .zip(&inputs.targets)
+        {
+            let last = f64::from(frame.at(issue, target));
+            for (lead, change) in changes.iter_mut().enumerate() {
+                *change = f64::from(frame.at(issue + 1 + lead, target)) - last;
+            }
         }
         // A window with a gap stays in the block only until the next one takes its place.
         filled += usize::from(row.iter().all(|value| value.is_finite()));
@@ -391,6 +413,21 @@ mod tests {
         let both = frame(delayed, std::slice::from_ref(&noise));
         let forecast = forecast(&RidgeFamily, &ridge(2, 1e-9, 1, &[]), &both, &[350]);
         assert!((forecast.mean[0] - noise[350]).abs() < 1e-3);
+    }
+
+    /// Two targets, of which the second is what the first was a row before.
+    #[test]
+    fn a_target_is_learnt_from_another_one() {
+        let noise: Vec<f32> = (0..400)
+            .map(|row| (row * 7919 % 101) as f32 / 50.0 - 1.0)
+            .collect();
+        let mut delayed = noise.clone();
+        delayed.rotate_right(1);
+        let mut both = frame(noise.clone(), std::slice::from_ref(&delayed));
+        both.columns[1].role = Role::Target;
+        let forecast = forecast(&RidgeFamily, &ridge(2, 1e-9, 1, &[]), &both, &[350]);
+        assert_eq!((forecast.targets, forecast.mean.len()), (2, 2));
+        assert!((forecast.mean_of(0, 1)[0] - noise[350]).abs() < 1e-3);
     }
 
     #[test]

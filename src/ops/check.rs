@@ -25,10 +25,7 @@ pub fn check(
     let prepare = params.prepare.as_ref();
     let (table, step) = read(&root.join(path), prepare)?;
     let mut checks = prepare.map_or_else(QualityParams::default, |prepare| prepare.quality.clone());
-    let mut required: Vec<String> = prepare
-        .iter()
-        .map(|prepare| prepare.target.clone())
-        .collect();
+    let mut required = prepare.map_or_else(Vec::new, |prepare| prepare.targets.names().to_vec());
     if table.issues().is_some() {
         // Forecasts of other things need not have what observations must.
         checks.required.clear();

@@ -1,29 +1,43 @@
 //! `krammerti evaluate`: a model against the baselines on the test part of a data set.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, Result, bail};
 
+use super::plot_name::plot_name;
 use super::{Context, dataset, model, to_json, train};
 use crate::data::{Dataset, Frame, Part, Scaler, Window};
-use crate::eval::{CoverageSums, ErrorSums, LeadScores, ModelScores, PinballSums, Report, table};
+use crate::eval::{
+    CoverageSums, ErrorSums, LeadScores, Metrics, ModelScores, PinballSums, Report, table,
+};
 use crate::event::{Event, Observer};
 use crate::fs::StagedFolder;
-use crate::model::{Epoch, Forecaster, Monitor, Predictions};
+use crate::model::{Epoch, Forecaster, ModelFile, Monitor, Predictions};
 use crate::params::{SampleWeights, TrainParams};
 use crate::report::{self, Curve};
 
 /// The model is not as much better than a baseline as `evaluate.minimum_skill` asks.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
-#[error("skill against {baseline} is {skill:.3}, evaluate.minimum_skill asks for {minimum}")]
+#[error(
+    "skill{} against {baseline} is {skill:.3}, evaluate.minimum_skill asks for {minimum}",
+    of(.target.as_deref())
+)]
 pub struct GateFailed {
+    /// The target, where the model has several.
+    pub target: Option<String>,
     /// The baseline that is hardest to beat.
     pub baseline: String,
     /// The skill against it.
     pub skill: f64,
     /// What was asked for.
     pub minimum: f64,
+}
+
+fn of(target: Option<&str>) -> String {
+    target
+        .map(|target| format!(" of {target}"))
+        .unwrap_or_default()
 }
 
 /// Forecasts scored at a time; bounds the memory whatever the length of the test part.
@@ -57,7 +71,7 @@ pub fn evaluate(mut context: Context<'_>) -> Result<()> {
         sample_weights: SampleWeights::default(),
         ..context.params.train.clone()
     };
-    let mut baselines = BTreeMap::new();
+    let mut baselines = vec![BTreeMap::new(); scored.len()];
     for kind in &params.baselines {
         let Some(baseline) = loaded.file.model.baseline(kind, params.ridge_lags) else {
             bail!("no baseline is named {kind}");
@@ -71,40 +85,46 @@ pub fn evaluate(mut context: Context<'_>) -> Result<()> {
             &mut Silent,
         )
         .with_context(|| format!("baseline {kind}"))?;
-        baselines.insert(
-            kind.clone(),
-            task.score(&*fitted.forecaster, &mut |_| {})?.scores,
-        );
+        let scored = task.score(&*fitted.forecaster, &mut |_| {})?;
+        for (of_target, scored) in baselines.iter_mut().zip(scored) {
+            of_target.insert(kind.clone(), scored.scores);
+        }
     }
-    let unit = loaded.file.unit().to_owned();
-    let report = Report::new(
-        loaded.file.model.kind(),
-        unit.clone(),
-        task.issues.len(),
-        scored.scores,
-        baselines,
-    )
-    .with_quantiles(
-        scored.coverage.and_then(|sums| sums.coverage()),
-        scored.pinball.losses(),
-    );
+    let several = scored.len() > 1;
+    let targets = loaded.file.target_columns().zip(scored).zip(baselines);
+    let reports: Vec<(&str, Report)> = targets
+        .map(|((column, scored), baselines)| {
+            let kind = loaded.file.model.kind();
+            let windows = task.issues.len();
+            let report = Report::new(kind, &column.unit, windows, scored.scores, baselines)
+                .of_target(several.then(|| column.name.clone()))
+                .with_quantiles(
+                    scored.coverage.and_then(|sums| sums.coverage()),
+                    scored.pinball.losses(),
+                );
+            (column.name.as_str(), report)
+        })
+        .collect();
 
     let staged = StagedFolder::new(&context.out)?;
-    staged.write("metrics.json", &to_json(&report)?)?;
-    staged.write(
-        "skill.svg",
-        skill_plot(&report, &loaded.file.target, &unit).as_bytes(),
-    )?;
+    let (mut texts, mut used) = (Vec::new(), BTreeSet::new());
+    for (target, report) in &reports {
+        let plot = plot_name("skill", &[if several { target } else { "" }], &mut used);
+        staged.write(&plot, skill_plot(report, target).as_bytes())?;
+        let plot = context.out.join(plot);
+        let table = table(report);
+        texts.push(format!("{}\nPlot: {}\n", table.trim_end(), plot.display()));
+    }
+    let metrics = Metrics::of(&reports);
+    staged.write("metrics.json", &to_json(&metrics)?)?;
     staged.commit()?;
 
-    let text = format!(
-        "{}\nPlot: {}\n",
-        table(&report).trim_end(),
-        context.out.join("skill.svg").display()
-    );
-    context.result(text, serde_json::to_value(&report)?);
+    context.result(texts.join("\n"), serde_json::to_value(&metrics)?);
     match params.minimum_skill {
-        Some(minimum) => hold_gate(&report, minimum),
+        Some(minimum) => {
+            let mut each = reports.iter();
+            each.try_for_each(|(_, report)| hold_gate(report, minimum))
+        }
         None => Ok(()),
     }
 }
@@ -121,6 +141,7 @@ fn hold_gate(report: &Report, minimum: f64) -> Result<()> {
     match worst {
         Some((_, skill)) if skill >= minimum => Ok(()),
         Some((baseline, skill)) => Err(GateFailed {
+            target: report.target.clone(),
             baseline: baseline.to_owned(),
             skill,
             minimum,
@@ -132,23 +153,36 @@ fn hold_gate(report: &Report, minimum: f64) -> Result<()> {
 
 /// The windows of the test part, and how to get from scaled forecasts to errors.
 struct Scoring<'a> {
-    /// The target in its own unit, where it was observed.
-    observed: Cow<'a, [f64]>,
+    targets: Vec<Target<'a>>,
     /// As the model scales, for the baselines as well: forecasts are taken back by one scaler.
     frame: Frame,
-    scaler: Scaler,
     horizon: usize,
     issues: Vec<usize>,
 }
 
+/// What the forecasts of a target are held against.
+struct Target<'a> {
+    /// In its own unit, where it was observed.
+    observed: Cow<'a, [f64]>,
+    scaler: Scaler,
+}
+
+/// How the forecasts of a target are.
 struct Scored {
     scores: ModelScores,
     coverage: Option<CoverageSums>,
     pinball: PinballSums,
 }
 
+/// The same in the making.
+struct Sums {
+    errors: ErrorSums,
+    coverage: Option<CoverageSums>,
+    pinball: PinballSums,
+}
+
 impl<'a> Scoring<'a> {
-    fn new(dataset: &'a Dataset, file: &crate::model::ModelFile, stride: usize) -> Result<Self> {
+    fn new(dataset: &'a Dataset, file: &ModelFile, stride: usize) -> Result<Self> {
         let frame = dataset.frame(&file.scalers(), 0)?;
         let (lookback, horizon) = (file.model.lookback, file.model.horizon);
         let Some(window) = Window::new(lookback, horizon, stride) else {
@@ -158,85 +192,92 @@ impl<'a> Scoring<'a> {
         if issues.is_empty() {
             bail!("the test part has no window of {lookback} + {horizon} complete rows");
         }
+        let observed = dataset.observed_targets().into_iter();
+        let targets = observed
+            .zip(file.target_scalers())
+            .map(|(observed, scaler)| Target { observed, scaler });
         Ok(Self {
-            observed: dataset.observed_target(),
+            targets: targets.collect(),
             frame,
-            scaler: file.target_scaler(),
             horizon,
             issues,
         })
     }
 
-    /// Tells after each batch how many windows are done.
-    fn score(&self, forecaster: &dyn Forecaster, told: &mut dyn FnMut(usize)) -> Result<Scored> {
-        let mut errors = ErrorSums::new(self.horizon);
-        let mut quantiles: Option<(PinballSums, Option<CoverageSums>)> = None;
+    /// One entry a target. Tells after each batch how many windows are done.
+    fn score(
+        &self,
+        forecaster: &dyn Forecaster,
+        told: &mut dyn FnMut(usize),
+    ) -> Result<Vec<Scored>> {
+        let mut sums: Vec<Sums> = Vec::new();
         let mut done = 0;
         for issues in self.issues.chunks(BATCH) {
             let predictions = forecaster.forecast(&self.frame, issues)?;
-            let (pinball, coverage) = quantiles.get_or_insert_with(|| {
-                (
-                    PinballSums::new(&predictions.levels),
-                    CoverageSums::new(&predictions.levels),
-                )
+            sums.resize_with(self.targets.len(), || {
+                Sums::new(self.horizon, &predictions.levels)
             });
             for (i, &issue) in issues.iter().enumerate() {
-                self.add(
-                    &predictions,
-                    i,
-                    issue,
-                    &mut errors,
-                    pinball,
-                    coverage.as_mut(),
-                );
+                let rows = issue + 1..=issue + self.horizon;
+                for (place, (target, sums)) in self.targets.iter().zip(&mut sums).enumerate() {
+                    let observed = &target.observed[rows.clone()];
+                    let original = |scaled: &f32| target.scaler.inverse(f64::from(*scaled));
+                    sums.add(&predictions, i, place, original, observed);
+                }
             }
             done += issues.len();
             told(done);
         }
-        let step = self.frame.step();
-        let (Some(scores), Some((pinball, coverage))) = (errors.scores(step), quantiles) else {
-            bail!("no forecast could be compared with an observation");
+        let scored = |sums: Sums| {
+            let scores = sums.errors.scores(self.frame.step());
+            let scores = scores.context("no forecast could be compared with an observation")?;
+            Ok(Scored {
+                scores,
+                coverage: sums.coverage,
+                pinball: sums.pinball,
+            })
         };
-        Ok(Scored {
-            scores,
-            coverage,
-            pinball,
-        })
+        sums.into_iter().map(scored).collect()
+    }
+}
+
+impl Sums {
+    fn new(horizon: usize, levels: &[f64]) -> Self {
+        Self {
+            errors: ErrorSums::new(horizon),
+            coverage: CoverageSums::new(levels),
+            pinball: PinballSums::new(levels),
+        }
     }
 
+    /// Adds the forecast of one target from one issue row, both by their places.
     fn add(
-        &self,
+        &mut self,
         predictions: &Predictions,
-        i: usize,
         issue: usize,
-        errors: &mut ErrorSums,
-        pinball: &mut PinballSums,
-        mut coverage: Option<&mut CoverageSums>,
+        target: usize,
+        original: impl Fn(&f32) -> f64,
+        observed: &[f64],
     ) {
-        let observed = &self.observed[issue + 1..=issue + self.horizon];
-        let original = |scaled: &f32| self.scaler.inverse(f64::from(*scaled));
-        let mean = &predictions.mean[i * self.horizon..(i + 1) * self.horizon];
-        errors.add(mean.iter().map(original), observed.iter().copied());
+        let mean = predictions.mean_of(issue, target);
+        let pairs = observed.iter().copied();
+        self.errors.add(mean.iter().map(&original), pairs);
         let levels = predictions.levels.len();
         if levels == 0 {
             return;
         }
-        let all =
-            &predictions.quantiles[i * self.horizon * levels..(i + 1) * self.horizon * levels];
+        let all = predictions.quantiles_of(issue, target);
         for (quantiles, &observed) in all.chunks_exact(levels).zip(observed) {
-            pinball.add(quantiles.iter().map(original), observed);
-            if let Some(coverage) = coverage.as_deref_mut() {
-                coverage.add(
-                    original(&quantiles[0]),
-                    original(&quantiles[levels - 1]),
-                    observed,
-                );
+            self.pinball.add(quantiles.iter().map(&original), observed);
+            if let Some(coverage) = &mut self.coverage {
+                let (low, high) = (&quantiles[0], &quantiles[levels - 1]);
+                coverage.add(original(low), original(high), observed);
             }
         }
     }
 }
 
-fn skill_plot(report: &Report, target: &str, unit: &str) -> String {
+fn skill_plot(report: &Report, target: &str) -> String {
     let curve = |name: &str, by_lead: &[LeadScores], baseline| Curve {
         name: name.to_owned(),
         rmse: by_lead.iter().map(|lead| lead.scores.rmse).collect(),
@@ -247,7 +288,7 @@ fn skill_plot(report: &Report, target: &str, unit: &str) -> String {
     curves.extend(baselines.map(|(name, scores)| curve(name, &scores.by_lead, true)));
     let leads: Vec<f64> = report.by_lead.iter().map(|lead| lead.lead_h).collect();
     let title = format!("{target}: RMSE by lead on the test part");
-    report::skill_plot(&title, unit, &leads, &curves)
+    report::skill_plot(&title, &report.unit, &leads, &curves)
 }
 
 /// Baselines are fitted in a moment; nobody needs to hear of it.

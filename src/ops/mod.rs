@@ -13,6 +13,7 @@ mod history;
 mod lineage;
 mod log;
 mod model;
+mod plot_name;
 mod predict;
 mod prepare;
 mod quality;

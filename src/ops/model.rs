@@ -31,7 +31,7 @@ pub(super) fn read_model(
         model: &file.model,
         columns: &file.frame_columns(),
         series: &file.series,
-        target: file.target_scaler(),
+        targets: &file.target_scalers(),
         device,
     };
     let forecaster = family

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 
+use super::plot_name::plot_name;
 use super::{Context, dataset, model, to_json};
 use crate::data::{Block, Dataset, Frame, Part, Role};
 use crate::forecast::{self, Forecast};
@@ -27,7 +28,7 @@ pub fn predict(mut context: Context<'_>) -> Result<()> {
     loaded.check(&folder, &data, &dataset)?;
 
     let frame = dataset.frame(&loaded.file.scalers(), loaded.file.model.horizon)?;
-    let mut forecasts = Vec::new();
+    let (mut forecasts, mut plots, mut used) = (Vec::new(), Vec::new(), BTreeSet::new());
     for series in newest(&dataset, &frame) {
         if let Err(error) = require_complete(&frame, &series, &loaded.file, &data) {
             // One station that fails must not take the forecasts of all others.
@@ -38,36 +39,41 @@ pub fn predict(mut context: Context<'_>) -> Result<()> {
             continue;
         }
         let predictions = loaded.forecaster.forecast(&frame, &[series.issue])?;
-        let mut forecast = Forecast::new(
-            &loaded.file.target,
-            loaded.file.unit(),
-            frame.time(series.issue),
-            frame.step(),
-            loaded.file.target_scaler(),
-            &predictions,
-        );
-        forecast.series.clone_from(&series.observed.name);
+        let targets = loaded.file.target_columns().enumerate();
+        let mut of_series: Vec<Forecast> = targets
+            .map(|(place, target)| {
+                let issued = frame.time(series.issue);
+                let step = frame.step();
+                let mut forecast = Forecast::new(target, place, issued, step, &predictions);
+                forecast.series.clone_from(&series.observed.name);
+                forecast
+            })
+            .collect();
         if let Some(params) = &context.params.predict.feels_like {
-            add_feels_like(&mut forecast, &dataset, &series, params)?;
+            add_feels_like(&mut of_series, &dataset, &series, params)?;
         }
-        forecasts.push((forecast, series));
+        let name = &series.observed.name;
+        for forecast in &of_series {
+            let target = if of_series.len() > 1 {
+                forecast.target.as_str()
+            } else {
+                ""
+            };
+            plots.push(Plot {
+                name: plot_name("forecast", &[name, target], &mut used),
+                svg: report::forecast_plot(&plot(forecast, &dataset, &series)),
+            });
+        }
+        forecasts.extend(of_series);
     }
 
     if forecasts.is_empty() {
         bail!("{}: no series can be forecast", data.display());
     }
     let staged = StagedFolder::new(&context.out)?;
-    let (mut plots, mut used) = (Vec::new(), BTreeSet::new());
-    for (forecast, series) in &forecasts {
-        let name = plot_name(&forecast.series, &mut used);
-        let svg = report::forecast_plot(&plot(forecast, &dataset, series));
-        staged.write(&name, svg.as_bytes())?;
-        plots.push(context.out.join(name).display().to_string());
+    for plot in &plots {
+        staged.write(&plot.name, plot.svg.as_bytes())?;
     }
-    let forecasts: Vec<Forecast> = forecasts
-        .into_iter()
-        .map(|(forecast, _)| forecast)
-        .collect();
     let json = match forecasts.as_slice() {
         [only] if only.series.is_empty() => serde_json::to_value(only)?,
         several => serde_json::to_value(several)?,
@@ -81,34 +87,18 @@ pub fn predict(mut context: Context<'_>) -> Result<()> {
 
     let every = (3.0 / frame.step().hours()).round().max(1.0) as usize;
     let tables = forecasts.iter().zip(plots).map(|(forecast, plot)| {
-        let table = forecast.table(every);
-        format!("{}\nPlot: {plot}\n", table.trim_end())
+        let (table, plot) = (forecast.table(every), context.out.join(plot.name));
+        format!("{}\nPlot: {}\n", table.trim_end(), plot.display())
     });
-    context.result(tables.collect::<Vec<_>>().join("\n"), json);
+    let text = tables.collect::<Vec<_>>().join("\n");
+    context.result(text, json);
     Ok(())
 }
 
-/// The plot of a series; its name becomes one of a file that no other series has.
-fn plot_name(series: &str, used: &mut BTreeSet<String>) -> String {
-    let plain = |c: char| {
-        if c.is_alphanumeric() || "-_.".contains(c) {
-            c
-        } else {
-            '_'
-        }
-    };
-    if series.is_empty() {
-        return "forecast.svg".to_owned();
-    }
-    let base: String = series.chars().map(plain).take(60).collect();
-    let mut name = format!("forecast-{base}.svg");
-    for number in 2.. {
-        if used.insert(name.clone()) {
-            break;
-        }
-        name = format!("forecast-{base}-{number}.svg");
-    }
-    name
+/// A plot and the name of its file.
+struct Plot {
+    name: String,
+    svg: String,
 }
 
 /// A series and the row of a frame from which it is forecast.
@@ -117,21 +107,24 @@ struct Newest {
     observed: Block,
     /// The first of its rows in the frame.
     first: usize,
-    /// The row of the frame that the forecast is issued from: the last one at which the target was
+    /// The row of the frame that the forecast is issued from: the last one at which every target was
     /// observed. What is known in the future may reach beyond, and so may what was filled.
     issue: usize,
 }
 
 fn newest(dataset: &Dataset, frame: &Frame) -> Vec<Newest> {
     let blocks = dataset.panel().layout().blocks().iter();
-    let target = dataset.observed_target();
+    let targets = dataset.observed_targets();
     blocks
         .zip(frame.layout.blocks())
         .map(|(observed, longer)| {
             let first = longer.rows.start;
             let rows = first..first + observed.rows.len();
             let last = rows.end - 1;
-            let known = |row: &usize| !target[observed.rows.start + (row - first)].is_nan();
+            let known = |row: &usize| {
+                let row = observed.rows.start + (row - first);
+                targets.iter().all(|target| !target[row].is_nan())
+            };
             Newest {
                 observed: observed.clone(),
                 first,
@@ -189,65 +182,65 @@ fn require_complete(frame: &Frame, series: &Newest, file: &ModelFile, data: &Pat
     Ok(())
 }
 
-/// The feels-like temperature of the mean. Wind and humidity are not forecast, so something must
-/// stand for them, and the forecast says what.
+/// The feels-like temperature of the mean, of the first target in °C. Where wind and humidity are not
+/// forecast themselves something must stand for them, and the forecast says what.
 fn add_feels_like(
-    forecast: &mut Forecast,
+    forecasts: &mut [Forecast],
     dataset: &Dataset,
     series: &Newest,
     params: &FeelsLike,
 ) -> Result<()> {
-    if forecast.unit != "°C" {
+    let Some(place) = forecasts.iter().position(|f| f.unit == "°C") else {
+        let targets: Vec<String> = forecasts
+            .iter()
+            .map(|f| format!("{} is in {}", f.target, f.unit))
+            .collect();
         bail!(
-            "predict.feels_like needs a target in °C, {} is in {}",
-            forecast.target,
-            forecast.unit
+            "predict.feels_like needs a target in °C, {}",
+            targets.join(", ")
         );
-    }
-    let wind = StandIn::new(dataset, series, &params.wind_speed, "m/s", params.wind_from)?;
-    let humidity = match &params.humidity {
-        Some(column) => Some(StandIn::new(
-            dataset,
-            series,
-            column,
-            "%",
-            params.wind_from,
-        )?),
-        None => None,
     };
-    for lead in &mut forecast.leads {
+    let ahead = |column: &str, unit: &str| {
+        let forecast = forecasts.iter().find(|f| f.target == column);
+        Ahead::of(column, unit, forecast, dataset, series, params.wind_from)
+    };
+    let wind = ahead(&params.wind_speed, "m/s")?;
+    let humidity = params.humidity.as_deref();
+    let humidity = humidity.map(|column| ahead(column, "%")).transpose()?;
+    let told = match &humidity {
+        Some(humidity) if humidity.told() != wind.told() => {
+            format!("{} wind and {} humidity", wind.told(), humidity.told())
+        }
+        Some(_) => format!("{} wind and humidity", wind.told()),
+        None => format!("{} wind", wind.told()),
+    };
+    let forecast = &mut forecasts[place];
+    for (h, lead) in forecast.leads.iter_mut().enumerate() {
         let humidity = humidity
             .as_ref()
-            .map(|humidity| humidity.at(lead.time).clamp(0.0, 100.0));
-        lead.feels_like = Some(physics::feels_like_c(
-            lead.mean,
-            wind.at(lead.time).max(0.0),
-            humidity,
-        ));
+            .map(|humidity| humidity.at(h, lead.time).clamp(0.0, 100.0));
+        let wind = wind.at(h, lead.time).max(0.0);
+        lead.feels_like = Some(physics::feels_like_c(lead.mean, wind, humidity));
     }
-    let source = match params.wind_from {
-        Fallback::LastKnown => "last observed",
-        Fallback::Climatology => "climatological",
-    };
-    forecast.feels_like_method = Some(match humidity {
-        Some(_) => format!("of the mean, with {source} wind and humidity"),
-        None => format!("of the mean, with {source} wind"),
-    });
+    forecast.feels_like_method = Some(format!("of the mean, with {told}"));
     Ok(())
 }
 
-/// What stands for a column in the future.
-enum StandIn {
+/// What a column is taken to be in the future.
+enum Ahead {
+    /// The mean of its forecast at each lead.
+    Forecast(Vec<f64>),
     Last(f64),
     Climatology(Climatology),
 }
 
-impl StandIn {
-    fn new(
-        dataset: &Dataset,
-        series: &Newest,
+impl Ahead {
+    fn of(
         name: &str,
         unit: &str,
+        forecast: Option<&Forecast>,
+        dataset: &Dataset,
+        series: &Newest,
         from: Fallback,
     ) -> Result<Self> {
         let panel = dataset.panel();
@@ -258,6 +251,10 @@ impl StandIn {
                 "predict.feels_like needs {name} in {unit}, it is in {}",
                 column.unit
             );
+        }
+        if let Some(forecast) = forecast {
+            let means = forecast.leads.iter().map(|lead| lead.mean);
+            return Ok(Self::Forecast(means.collect()));
         }
         match from {
             Fallback::LastKnown => match of_series.iter().rev().find(|value| !value.is_nan()) {
@@ -277,10 +274,21 @@ impl StandIn {
         }
     }
 
-    fn at(&self, time: i64) -> f64 {
+    /// At a lead, by its place, and its time.
+    fn at(&self, lead: usize, time: i64) -> f64 {
         match self {
+            Self::Forecast(means) => means[lead],
             Self::Last(value) => *value,
             Self::Climatology(climatology) => f64::from(climatology.value(time)),
+        }
+    }
+
+    /// For a person.
+    fn told(&self) -> &'static str {
+        match self {
+            Self::Forecast(_) => "forecast",
+            Self::Last(_) => "last observed",
+            Self::Climatology(_) => "climatological",
         }
     }
 }

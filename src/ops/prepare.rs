@@ -26,7 +26,7 @@ pub fn prepare(mut context: Context<'_>) -> Result<()> {
     let observed = observed.with_context(|| {
         format!(
             "{inputs}: there are forecasts only, and no observations of {}",
-            params.target
+            params.targets
         )
     })?;
     let setting = |params, step, train_share| Setting {

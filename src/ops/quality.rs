@@ -113,7 +113,8 @@ pub(super) fn columns_in_use(prepare: &PrepareParams, there: &[String]) -> Optio
         .iter()
         .flatten()
         .flat_map(|pair| [&pair.low, &pair.high]);
-    let others = [&prepare.target].into_iter().chain(&quality.required);
+    let targets = prepare.targets.names();
+    let others = targets.iter().chain(&quality.required);
     for name in others.chain(wind).chain(pairs) {
         // What is missing of these is told by others; a missing one of `columns` is an error.
         if there.contains(name) && !names.contains(name) {

@@ -14,6 +14,7 @@ use crate::data::{Dataset, Frame, Part, Scaler, Window};
 use crate::event::{Event, Observer};
 use crate::model::{
     Checkpoint, Epoch, FitTask, Fitted, ModelFile, Moment, Monitor, Registry, Weights, Wish,
+    unit_of_errors,
 };
 use crate::params::{ModelParams, SampleWeights, TrainParams};
 use crate::pipeline::interrupted;
@@ -30,8 +31,7 @@ pub fn train(mut context: Context<'_>) -> Result<()> {
     context.registry.family(params.kind())?;
     let path = context.input()?.clone();
     let dataset = dataset::read_dataset(&path)?;
-    let target = dataset.target();
-    let (spread, unit) = (target.scaler.spread(), target.unit.clone());
+    let (spread, unit) = unit_of_errors(&dataset);
     let frame = dataset.frame(&dataset.scalers(), 0)?;
     let of_training = || format!("training on {}", path.display());
     let warm_start = context.warm_start.clone();
@@ -50,7 +50,7 @@ pub fn train(mut context: Context<'_>) -> Result<()> {
     };
     let past = checkpoint.as_ref().map_or(&[][..], |kept| &kept.history);
     let log = TrainingLog::begin(&context.out, past);
-    let mut monitor = Told::new(context.observer, log, task.train.len(), spread, &unit);
+    let mut monitor = Told::new(context.observer, log, task.train.len(), spread, unit);
     monitor.keeper = Some(Keeper {
         kept: &kept,
         every: Duration::from_secs_f64(train.checkpoint_minutes * 60.0),
@@ -136,8 +136,8 @@ struct Task<'a> {
     sample_weights: Option<Vec<f32>>,
     model: &'a ModelParams,
     train_params: &'a TrainParams,
-    /// Of the target.
-    scaler: Scaler,
+    /// Of each target.
+    scalers: Vec<Scaler>,
     resume: Option<&'a Checkpoint>,
     warm_start: Option<&'a Weights>,
 }
@@ -168,6 +168,10 @@ impl<'a> Task<'a> {
             Ok(issues)
         };
         let train = issues(Part::Train, train_params.stride)?;
+        let targets = &dataset.meta().targets;
+        if let Some(name) = model.bounds.stranger(targets) {
+            bail!("model.bounds: expected a target of the data set ({targets}), found `{name}`");
+        }
         let wanted = &train_params.sample_weights;
         if *wanted != SampleWeights::default() && !model.is_net() {
             bail!(
@@ -184,7 +188,7 @@ impl<'a> Task<'a> {
             train_rows: split.ranges(Part::Train, &frame.layout),
             model,
             train_params,
-            scaler: dataset.target().scaler,
+            scalers: dataset.targets().map(|target| target.scaler).collect(),
             resume: None,
             warm_start: None,
         })
@@ -199,7 +203,7 @@ impl<'a> Task<'a> {
             sample_weights: self.sample_weights.as_deref(),
             model: self.model,
             train_params: self.train_params,
-            target: self.scaler,
+            targets: &self.scalers,
             resume: self.resume,
             warm_start: self.warm_start,
         };
@@ -207,7 +211,7 @@ impl<'a> Task<'a> {
     }
 }
 
-/// Tells each epoch in the unit of the target, and logs it.
+/// Tells each epoch in the unit of the target, where there is one, and logs it.
 struct Told<'a> {
     observer: &'a mut dyn Observer,
     /// Gone once it cannot be written.

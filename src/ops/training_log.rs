@@ -26,7 +26,7 @@ const FOLDER: &str = ".krammerti/training";
 
 /// What is known of an epoch that is no part of the model's history.
 pub(super) struct Measured {
-    /// Of the validation part, in the unit of the target.
+    /// Of the validation part, in the unit of the target, scaled where there are several.
     pub(super) validation_rmse: f64,
     /// Windows of the training part by the time that the epoch took, validation included.
     pub(super) windows_per_second: f64,

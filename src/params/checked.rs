@@ -119,7 +119,7 @@ pub struct EvaluateParams {
 /// What is derived from a forecast.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PredictParams {
-    /// The feels-like temperature, where the target is an air temperature.
+    /// The feels-like temperature, where a target is an air temperature.
     pub feels_like: Option<FeelsLike>,
 }
 
@@ -130,7 +130,7 @@ pub struct FeelsLike {
     pub wind_speed: String,
     /// Column with the relative humidity.
     pub humidity: Option<String>,
-    /// What stands for them in the future.
+    /// What stands for them in the future, where they are no targets themselves.
     pub wind_from: Fallback,
 }
 

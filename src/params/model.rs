@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::check::within;
-use super::{Invalid, invalid};
+use super::{Invalid, TargetBounds, invalid};
 use crate::time::Step;
 
 /// The kinds that need libtorch.
@@ -19,13 +19,13 @@ pub struct ModelParams {
     /// Quantile levels between 0 and 1, increasing; with any, 0.5 is one of them.
     pub quantiles: Vec<f64>,
     /// Between which values every forecast of a net stays.
-    #[serde(default, skip_serializing_if = "Bounds::is_open")]
-    pub bounds: Bounds,
+    #[serde(default, skip_serializing_if = "TargetBounds::is_open")]
+    pub bounds: TargetBounds,
     /// The kind and what belongs to it.
     pub architecture: Architecture,
 }
 
-/// Values that the target never leaves, in its unit.
+/// Values that a target never leaves, in its unit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Bounds {
@@ -67,7 +67,7 @@ pub enum Architecture {
 /// A ridge regression.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RidgeParams {
-    /// How many of the target's last values it sees.
+    /// How many of each target's last values it sees.
     pub lags: usize,
     /// The penalty on squared weights, as a share of the number of windows.
     pub penalty: f64,
@@ -173,7 +173,7 @@ pub(super) struct Raw {
     lookback: usize,
     horizon: usize,
     quantiles: Option<Vec<f64>>,
-    bounds: Option<Bounds>,
+    bounds: Option<TargetBounds>,
     hidden: Option<usize>,
     layers: Option<usize>,
     dropout: Option<f64>,
@@ -208,8 +208,10 @@ pub(super) fn check(raw: &Raw) -> Result<ModelParams, Invalid> {
     let quantiles = raw.quantiles.clone().unwrap_or_default();
     check_quantiles(&quantiles)?;
     let architecture = check_architecture(raw)?;
-    let bounds = raw.bounds.unwrap_or_default();
-    check_bounds(bounds, &architecture)?;
+    let bounds = raw.bounds.clone().unwrap_or_default();
+    for (target, bounds) in bounds.iter() {
+        check_bounds(target, bounds, &architecture)?;
+    }
     Ok(ModelParams {
         lookback: raw.lookback,
         horizon: raw.horizon,
@@ -231,7 +233,15 @@ fn check_quantiles(levels: &[f64]) -> Result<(), Invalid> {
     }
 }
 
-fn check_bounds(bounds: Bounds, architecture: &Architecture) -> Result<(), Invalid> {
+fn check_bounds(
+    target: Option<&str>,
+    bounds: Bounds,
+    architecture: &Architecture,
+) -> Result<(), Invalid> {
+    let key = match target {
+        Some(target) => format!("model.bounds.{target}"),
+        None => "model.bounds".to_owned(),
+    };
     let finite = |bound: Option<f64>| bound.is_none_or(f64::is_finite);
     let told = |name: &str, bound: Option<f64>| match bound {
         Some(bound) => format!("{name} {bound}"),
@@ -243,18 +253,14 @@ fn check_bounds(bounds: Bounds, architecture: &Architecture) -> Result<(), Inval
         _ => true,
     };
     if !finite(bounds.lower) || !finite(bounds.upper) || !ordered {
-        return Err(invalid(
-            "model.bounds",
-            "finite numbers, lower below upper",
-            told,
-        ));
+        return Err(invalid(key, "finite numbers, lower below upper", told));
     }
     if let Architecture::Deepar(deepar) = architecture
         && deepar.distribution == Distribution::Beta
         && (bounds.lower.is_none() || bounds.upper.is_none())
     {
         let expected = "`lower` and `upper`, between which distribution beta speaks of shares";
-        return Err(invalid("model.bounds", expected, told));
+        return Err(invalid(key, expected, told));
     }
     Ok(())
 }
@@ -532,7 +538,7 @@ impl ModelParams {
         Some(Self {
             architecture,
             quantiles: Vec::new(),
-            bounds: Bounds::default(),
+            bounds: TargetBounds::default(),
             ..self.clone()
         })
     }
@@ -578,6 +584,10 @@ mod tests {
             (
                 "kind: gru, bounds: {lower: .inf}",
                 "found lower inf, no upper",
+            ),
+            (
+                "kind: gru, bounds: {wind: {lower: 2, upper: 1}}",
+                "model.bounds.wind: expected finite numbers, lower below upper",
             ),
             (
                 "kind: ridge, bounds: {lower: 0}",

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Aggregate, Invalid, QualityParams, Statistic, invalid};
+use super::{Aggregate, Invalid, QualityParams, Statistic, Targets, invalid};
 use crate::time::{Step, Zone, parse_time};
 
 /// How a data set is made.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PrepareParams {
-    /// The column to forecast.
-    pub target: String,
+    /// The columns to forecast.
+    pub targets: Targets,
     /// The step between rows.
     pub step: Step,
     /// The step of the observations, where it is not what most of them have.
@@ -280,7 +280,7 @@ impl SplitParams {
 #[expect(clippy::struct_field_names, reason = "the name of a key")]
 #[serde(deny_unknown_fields)]
 pub(super) struct Raw {
-    target: String,
+    target: Targets,
     step: Step,
     raw_step: Option<Step>,
     columns: Option<Vec<String>>,
@@ -400,9 +400,9 @@ pub(super) fn check(raw: Raw) -> Result<PrepareParams, Invalid> {
         let expected = format!("a divisor of prepare.step ({})", raw.step);
         return Err(invalid(key("raw_step"), expected, raw_step));
     }
-    if raw.known.contains(&raw.target) {
+    if let Some(name) = raw.known.iter().find(|name| raw.target.contains(name)) {
         let expected = "columns other than the target";
-        return Err(invalid(key("known"), expected, &raw.target));
+        return Err(invalid(key("known"), expected, name));
     }
     if let Some(zone) = &raw.calendar_zone
         && Zone::find(zone).is_none()
@@ -450,7 +450,7 @@ pub(super) fn check(raw: Raw) -> Result<PrepareParams, Invalid> {
                 stat: rolling.stat,
             })
             .collect(),
-        target: raw.target,
+        targets: raw.target,
         step: raw.step,
         raw_step: raw.raw_step,
         columns: raw.columns,

@@ -22,6 +22,7 @@ mod readers;
 mod sandbox;
 mod signals;
 mod store;
+mod targets;
 mod tidy;
 mod token;
 mod torch;

@@ -11,7 +11,7 @@ use rand_chacha::rand_core::SeedableRng;
 use tch::{Device, Kind, Tensor};
 
 use crate::generator::Generator;
-use crate::link::Link;
+use crate::link::{Link, Links};
 use crate::loss::Loss;
 use crate::net::{Architecture, Batch, Net, Pass, Shape};
 use crate::optimizer::{AdamW, Factors};
@@ -19,15 +19,21 @@ use crate::windows::{Inputs, Windows};
 
 /// One column, one series, no levels and no bounds.
 pub(crate) fn shape(lookback: i64, horizon: i64) -> Shape {
+    shape_of(1, lookback, horizon)
+}
+
+/// The same of several targets, which are all columns.
+pub(crate) fn shape_of(targets: usize, lookback: i64, horizon: i64) -> Shape {
+    let link = Link::new(Bounds::default(), Scaler::IDENTITY);
     Shape {
         lookback,
         horizon,
-        columns: 1,
-        target: 0,
+        columns: targets as i64,
+        targets: (0..targets as i64).collect(),
         future: 0,
         series: 1,
         levels: Vec::new(),
-        link: Link::new(Bounds::default(), Scaler::IDENTITY),
+        links: Links::new(vec![link; targets]),
     }
 }
 
@@ -106,7 +112,8 @@ pub(crate) fn assert_net_gradient(net: &Net, inputs: &Inputs) {
 }
 
 /// Fails where a kind of net gives anything but finite numbers before or after a step of a training
-/// on one column, on a constant one, beside a constant one, or on a lookback of one row.
+/// on one column, on a constant one, beside a constant one, which may be a target too, or on a
+/// lookback of one row.
 #[track_caller]
 pub(crate) fn stands_degenerate_data(build: impl Fn(Shape) -> Arc<dyn Architecture>) {
     let wave = |row: usize| (row as f32 * 0.7).sin();
@@ -119,12 +126,14 @@ pub(crate) fn stands_degenerate_data(build: impl Fn(Shape) -> Arc<dyn Architectu
     ] {
         for (lookback, horizon) in [(1, 1), (1, 3), (4, 1), (4, 3)] {
             for levels in [&[][..], &[0.5], &[0.1, 0.5, 0.9]] {
-                let shape = Shape {
-                    columns: columns.len() as i64,
-                    levels: levels.to_vec(),
-                    ..shape(lookback, horizon)
-                };
-                step_on(build(shape), columns);
+                for targets in 1..=columns.len() {
+                    let shape = Shape {
+                        columns: columns.len() as i64,
+                        levels: levels.to_vec(),
+                        ..shape_of(targets, lookback, horizon)
+                    };
+                    step_on(build(shape), columns);
+                }
             }
         }
     }
@@ -139,7 +148,11 @@ fn step_on(architecture: Arc<dyn Architecture>, columns: &[&dyn Fn(usize) -> f32
         .collect();
     let column = |i: usize| FrameColumn {
         name: format!("c{i}"),
-        role: if i == 0 { Role::Target } else { Role::Past },
+        role: if shape.targets.contains(&(i as i64)) {
+            Role::Target
+        } else {
+            Role::Past
+        },
     };
     let columns = (0..columns.len()).map(column).collect();
     let frame = Frame::single(0, Step::HOUR, columns, values);
@@ -160,7 +173,8 @@ fn step_on(architecture: Arc<dyn Architecture>, columns: &[&dyn Fn(usize) -> f32
         inputs,
     };
     let spread = net.architecture.spread(&net.constants);
-    let spread = spread.unwrap_or_else(|| Tensor::ones([horizon], (Kind::Float, Device::Cpu)));
+    let cells = [shape.cells()];
+    let spread = spread.unwrap_or_else(|| Tensor::ones(cells, (Kind::Float, Device::Cpu)));
     let measure = Loss::new(PointLoss::Mse, &spread, &shape.levels);
     let generator = Generator::seeded(1);
     let pass = Pass {
@@ -179,7 +193,7 @@ fn step_on(architecture: Arc<dyn Architecture>, columns: &[&dyn Fn(usize) -> f32
     let mut size = vec![
         net.architecture.members() as i64,
         train.len() as i64,
-        horizon,
+        shape.cells(),
     ];
     assert_eq!(forecast.mean.size(), size);
     assert!(is_finite(&forecast.mean), "{shape:?}");

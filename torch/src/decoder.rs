@@ -12,7 +12,7 @@ use crate::net::Pass;
 /// The parameters of a decoder.
 pub(crate) struct Decoder<'a> {
     pub(crate) cells: Layers<'a>,
-    /// `[hidden]`: what the value before adds to a lead.
+    /// `[targets, hidden]`: what the values before add to a lead.
     pub(crate) feedback: &'a Tensor,
     pub(crate) mix: Dense<'a>,
     pub(crate) out: Dense<'a>,
@@ -21,15 +21,15 @@ pub(crate) struct Decoder<'a> {
 
 /// What outputs are relative to.
 pub(crate) struct Units {
-    /// `[issues, horizon]`: the base of each lead, relative to the last value that was seen.
+    /// `[issues, targets, horizon]`: the base of each lead, relative to the last value that was seen.
     pub(crate) base: Tensor,
-    /// `[horizon]`.
+    /// `[targets, horizon]`.
     pub(crate) spread: Tensor,
 }
 
 impl Decoder<'_> {
     /// `[issues, horizon, outputs]` from what is known of each lead, `[issues, horizon, hidden]`, and
-    /// the state of the encoder after its last step. The first output is the mean.
+    /// the state of the encoder after its last step. The first output of each target is its mean.
     pub(crate) fn walk(
         &self,
         leads: &Tensor,
@@ -40,16 +40,21 @@ impl Decoder<'_> {
         let (issues, horizon) = (leads.size()[0], leads.size()[1]);
         // The same units at every lead.
         let masks = [(); 2].map(|()| unit_mask(leads, self.dropout, pass));
-        let mut before = Tensor::zeros([issues, 1], (leads.kind(), leads.device()));
+        let targets = units.spread.size()[0];
+        let mut before = Tensor::zeros([issues, targets], (leads.kind(), leads.device()));
         let mut made = Vec::new();
         for lead in 0..horizon {
-            let read = leads.narrow(1, lead, 1) + before.unsqueeze(2) * self.feedback;
+            let fed_back = |read: Tensor, target: i64| {
+                let before = before.narrow(1, target, 1).unsqueeze(2);
+                read + before * self.feedback.get(target)
+            };
+            let read = (0..targets).fold(leads.narrow(1, lead, 1), fed_back);
             let read = masked(read.relu(), masks[0].as_ref());
             let (top, next) = self.cells.forward(&read, Some(&state), self.dropout, pass);
             let mixed = masked(self.mix.forward(&top).relu(), masks[1].as_ref());
             let outputs = self.out.forward(&mixed);
-            let offset = outputs.select(2, 0) * units.spread.narrow(0, lead, 1);
-            before = units.base.narrow(1, lead, 1) + offset;
+            let means = outputs.view([issues, targets, -1]).select(2, 0);
+            before = units.base.select(2, lead) + means * units.spread.select(1, lead);
             state = next;
             made.push(outputs);
         }

@@ -15,6 +15,9 @@
 //! is a possible course of the target, which no other kind gives; the price is a step after the
 //! other, and errors that pile up, since in training no value before was ever wrong.
 //!
+//! Several targets have a distribution each, independent of one another but for the state that all
+//! of them have been read into; so their paths belong together.
+//!
 //! Unlike the paper:
 //! - Values are relative to the usual one at their place in the season: the mean of the lookback's
 //!   seasons there, ahead of the issue row too. So is what the net gives (see `emission`): of how
@@ -40,7 +43,7 @@ use crate::draws::{Draws, quantiles_of_paths};
 use crate::emission::{Emission, Near};
 use crate::layers::{Cell, Dense, Layers};
 use crate::loss::{Loss, weighed};
-use crate::net::{Architecture, Batch, Forecast, Pass, Shape, Taken, Tensors};
+use crate::net::{Architecture, Batch, Forecast, Pass, Shape, Taken, Tensors, pick};
 use crate::parameters::Spec;
 use crate::windows::{Inputs, Windows};
 
@@ -57,9 +60,10 @@ pub(crate) struct Deepar {
     shape: Shape,
     /// The columns known ahead, in the order in which [`Inputs::future`] has them.
     known: Vec<i64>,
-    /// All but these and the target.
+    /// All but these and the targets.
     others: Vec<i64>,
-    emission: Emission,
+    /// Of each target.
+    emissions: Vec<Emission>,
     hidden: i64,
     layers: i64,
     dropout: f64,
@@ -73,13 +77,16 @@ impl Deepar {
     pub(crate) fn new(
         shape: Shape,
         columns: &[FrameColumn],
-        target: Scaler,
+        scalers: &[Scaler],
         params: &DeeparParams,
     ) -> Result<Self> {
         let with = |role| columns_with(columns, role).into_iter();
         let known = with(Role::Future).chain(with(Role::Forecast));
+        let targets = shape.links.each().iter().zip(scalers);
+        let emissions =
+            targets.map(|(link, scaler)| Emission::new(params.distribution, *link, *scaler));
         Ok(Self {
-            emission: Emission::new(params.distribution, shape.link, target)?,
+            emissions: emissions.collect::<Result<_>>()?,
             known: known.map(|column| column as i64).collect(),
             others: with(Role::Past).map(|column| column as i64).collect(),
             shape,
@@ -92,10 +99,21 @@ impl Deepar {
         })
     }
 
-    /// Numbers read at each row: value before, value a season before, usual value, level, age, and
-    /// columns.
+    /// Numbers read at each row: of each target the value before, the value a season before, the usual
+    /// value and the level; then age and columns.
     fn inputs(&self) -> i64 {
-        5 + (self.known.len() + self.others.len()) as i64
+        4 * self.shape.count() + 1 + (self.known.len() + self.others.len()) as i64
+    }
+
+    /// Numbers that a net gives for each row: those of the targets one after the other.
+    fn outputs(&self) -> i64 {
+        self.emissions.iter().map(Emission::outputs).sum()
+    }
+
+    /// Those of each target, of what a net gives.
+    fn by_target(&self, raw: &Tensor) -> Vec<Tensor> {
+        let sizes: Vec<i64> = self.emissions.iter().map(Emission::outputs).collect();
+        raw.split_with_sizes(&sizes[..], -1)
     }
 
     /// How many of the paths a member draws.
@@ -110,7 +128,7 @@ impl Deepar {
         self.shape.lookback - self.season
     }
 
-    /// Paths `[issues, paths, horizon]` of all members.
+    /// Paths `[issues, paths, cells]` of all members.
     fn paths(&self, tensors: &Tensors<'_>, inputs: &Inputs, pass: Pass<'_>) -> Tensor {
         let read = self.read(inputs);
         let issues = inputs.past.size()[0];
@@ -131,8 +149,9 @@ impl Deepar {
                 .map(|(member, taken)| {
                     let paths = self.paths_of(member);
                     let mut draws = Draws::new(member as u64, seeds.iter().copied());
-                    let sample =
-                        |parameters: &[Tensor]| self.emission.sample(parameters, &mut draws);
+                    let sample = |target: usize, parameters: &[Tensor]| {
+                        self.emissions[target].sample(parameters, &mut draws)
+                    };
                     self.walk(&Member::take(self, taken), &read, paths, sample, pass)
                 })
                 .collect();
@@ -141,85 +160,107 @@ impl Deepar {
         Tensor::cat(&all, 0)
     }
 
-    /// Paths `[issues, paths, horizon]` of one member; `choose` gives a value for each distribution.
+    /// Paths `[issues, paths, cells]` of one member; `choose` gives a value for each distribution of a
+    /// target, which is known by its place.
     fn walk(
         &self,
         member: &Member<'_>,
         read: &Read,
         paths: i64,
-        mut choose: impl FnMut(&[Tensor]) -> Tensor,
+        mut choose: impl FnMut(usize, &[Tensor]) -> Tensor,
         pass: Pass<'_>,
     ) -> Tensor {
         let (lookback, horizon) = (self.shape.lookback, self.shape.horizon);
-        let issues = read.target.size()[0];
+        let issues = read.rest.size()[0];
         let mut state = (self.conditioning() > 0).then(|| {
-            let steps = self.steps(read, &read.target, 0, self.conditioning());
+            let observed = read.targets.iter().map(|target| &target.observed);
+            let steps = self.steps(read, observed, self.conditioning());
             let (_, state) = member.layers.forward(&pass.cast(&steps), None, 0.0, pass);
             let of_path = |part: &Tensor| part.repeat_interleave_self_int(paths, 1, None);
             state.iter().map(of_path).collect::<Vec<Tensor>>()
         });
-        let mut drawn: Vec<Tensor> = Vec::new();
+        // Of each target a value for each lead that was walked.
+        let mut drawn: Vec<Vec<Tensor>> = read.targets.iter().map(|_| Vec::new()).collect();
         for lead in 0..horizon {
-            let value = |row: i64| {
+            let row = self.conditioning() + lead;
+            let value = |target: usize, row: i64| {
                 if row < lookback {
-                    let value = read.target.narrow(1, row, 1);
+                    let value = read.targets[target].observed.narrow(1, row, 1);
                     value.expand([issues, paths], false)
                 } else {
-                    drawn[(row - lookback) as usize].shallow_clone()
+                    drawn[target][(row - lookback) as usize].shallow_clone()
                 }
             };
-            let row = self.conditioning() + lead;
-            let [usual_before, usual] = [row, row + 1].map(|row| read.usual.narrow(1, row, 1));
-            let before = value(lookback + lead - 1);
-            let seasonal = value(lookback + lead - self.season);
-            let relative = Tensor::stack(&[&before - &usual_before, seasonal - &usual], 2);
+            let before: Vec<Tensor> = (0..drawn.len())
+                .map(|target| value(target, lookback + lead - 1))
+                .collect();
+            let mut numbers = Vec::new();
+            for (target, (of, before)) in read.targets.iter().zip(&before).enumerate() {
+                let seasonal = value(target, lookback + lead - self.season);
+                numbers.push((before - of.usual_at(row)).unsqueeze(2));
+                numbers.push((seasonal - of.usual_at(row + 1)).unsqueeze(2));
+            }
             let rest = read.rest.narrow(1, row, 1);
-            let rest = rest.expand([issues, paths, -1], false);
-            let step = Tensor::cat(&[relative, rest], 2).view([issues * paths, 1, self.inputs()]);
+            numbers.push(rest.expand([issues, paths, -1], false));
+            let step = Tensor::cat(&numbers, 2).view([issues * paths, 1, self.inputs()]);
             let (top, next) = member
                 .layers
                 .forward(&pass.cast(&step), state.as_deref(), 0.0, pass);
             state = Some(next);
             let raw = member.out.forward(&top).to_kind(Kind::Float);
-            let raw = raw.view([issues, paths, self.emission.outputs()]);
-            let near = Near {
-                before: &before,
-                usual_before: &usual_before,
-                usual: &usual,
-            };
-            let parameters = self.emission.parameters(&raw, &near, &read.typical);
-            drawn.push(choose(&parameters));
+            let raw = self.by_target(&raw.view([issues, paths, self.outputs()]));
+            for (target, (of, raw)) in read.targets.iter().zip(&raw).enumerate() {
+                let near = Near {
+                    before: &before[target],
+                    usual_before: &of.usual_at(row),
+                    usual: &of.usual_at(row + 1),
+                };
+                let parameters = self.emissions[target].parameters(raw, &near, &of.typical);
+                drawn[target].push(choose(target, &parameters));
+            }
         }
-        Tensor::stack(&drawn, 2)
+        let cells: Vec<Tensor> = drawn.into_iter().flatten().collect();
+        Tensor::stack(&cells, 2)
     }
 
-    /// What is read of each row whatever the target becomes.
+    /// What is read of each row whatever the targets become.
     fn read(&self, inputs: &Inputs) -> Read {
         let (past, shape) = (&inputs.past, &self.shape);
         let (conditioning, horizon) = (self.conditioning(), shape.horizon);
         let steps = conditioning + horizon;
-        let target = past.select(2, shape.target);
-        let last = shape.last(inputs);
-        let level = last.unsqueeze(2).expand([-1, steps, 1], false);
-        let usual = self.usual(&target);
-        let from_last = (usual.narrow(1, 1, steps) - last).unsqueeze(2);
+        let targets = shape.targets.iter().zip(&self.emissions);
+        let targets: Vec<Target> = targets
+            .map(|(&place, emission)| {
+                let observed = past.select(2, place);
+                Target {
+                    usual: self.usual(&observed),
+                    typical: emission.typical(&observed),
+                    observed,
+                }
+            })
+            .collect();
+        let mut rest = Vec::new();
+        for target in &targets {
+            let last = target.observed.narrow(1, shape.lookback - 1, 1);
+            rest.push((target.usual.narrow(1, 1, steps) - &last).unsqueeze(2));
+            rest.push(last.unsqueeze(2).expand([-1, steps, 1], false));
+        }
         let ages = Tensor::arange_start(-conditioning, horizon, (past.kind(), past.device()));
         let age = (ages.clamp_min(0) / horizon as f64).view([1, steps, 1]);
-        let age = age.expand([past.size()[0], -1, -1], false);
+        rest.push(age.expand([past.size()[0], -1, -1], false));
         let known = past.narrow(1, self.season, conditioning);
-        let known = Tensor::cat(&[&pick(&known, &self.known), &inputs.future], 1);
+        let known = pick(&known, &self.known);
+        rest.push(Tensor::cat(&[&known, &inputs.future], 1));
         // Of the row before, up to the issue row.
         let others = past.narrow(1, self.season - 1, conditioning + 1);
         let others = pick(&others, &self.others);
         let stale = others
             .narrow(1, conditioning, 1)
             .expand([-1, horizon - 1, -1], false);
-        let others = Tensor::cat(&[others, stale], 1);
+        rest.push(Tensor::cat(&[others, stale], 1));
         Read {
-            rest: Tensor::cat(&[from_last, level, age, known, others], 2),
-            typical: self.emission.typical(&target),
-            target,
-            usual,
+            rest: Tensor::cat(&rest, 2),
+            targets,
         }
     }
 
@@ -241,34 +282,47 @@ impl Deepar {
         mean.repeat([1, seasons]).narrow(1, first, rows)
     }
 
-    /// `[issues, count, inputs]`: what is read of rows from `first` on, counted from the first that
-    /// has a value a season before, where the target is `[issues, rows]` from the first row on.
-    fn steps(&self, read: &Read, target: &Tensor, first: i64, count: i64) -> Tensor {
-        let usual = |first: i64| read.usual.narrow(1, first, count);
-        let before = target.narrow(1, self.season - 1 + first, count) - usual(first);
-        let seasonal = target.narrow(1, first, count) - usual(first + 1);
-        let rest = read.rest.narrow(1, first, count);
-        Tensor::cat(&[before.unsqueeze(2), seasonal.unsqueeze(2), rest], 2)
+    /// `[issues, count, inputs]`: what is read of the first rows that have a value a season before,
+    /// where the targets are `[issues, rows]` from the first row on.
+    fn steps<'a>(
+        &self,
+        read: &Read,
+        observed: impl Iterator<Item = &'a Tensor>,
+        count: i64,
+    ) -> Tensor {
+        let mut numbers = Vec::new();
+        for (of, observed) in read.targets.iter().zip(observed) {
+            let usual = |first: i64| of.usual.narrow(1, first, count);
+            let before = observed.narrow(1, self.season - 1, count) - usual(0);
+            let seasonal = observed.narrow(1, 0, count) - usual(1);
+            numbers.extend([before.unsqueeze(2), seasonal.unsqueeze(2)]);
+        }
+        numbers.push(read.rest.narrow(1, 0, count));
+        Tensor::cat(&numbers, 2)
     }
 }
 
-/// Some columns of `[issues, rows, columns]`, without an index that would have to be brought to a
-/// GPU at every step.
-fn pick(x: &Tensor, columns: &[i64]) -> Tensor {
-    let runs = columns.chunk_by(|column, next| *next == column + 1);
-    let mut parts = vec![x.narrow(2, 0, 0)];
-    parts.extend(runs.map(|run| x.narrow(2, run[0], run.len() as i64)));
-    Tensor::cat(&parts, 2)
+/// Of losses without a shape.
+fn mean(losses: &[Tensor]) -> Tensor {
+    match losses {
+        [one] => one.shallow_clone(),
+        several => Tensor::stack(several, 0).mean(Kind::Float),
+    }
 }
 
 /// What all members read.
 struct Read {
+    targets: Vec<Target>,
+    /// `[issues, conditioning + horizon, inputs - 2 × targets]`.
+    rest: Tensor,
+}
+
+/// What is known of a target.
+struct Target {
     /// `[issues, lookback]`.
-    target: Tensor,
+    observed: Tensor,
     /// `[issues, 1 + conditioning + horizon]`, as [`Deepar::usual`] gives it.
     usual: Tensor,
-    /// `[issues, conditioning + horizon, inputs - 2]`.
-    rest: Tensor,
     /// `[issues, 1]`.
     typical: Tensor,
 }
@@ -277,12 +331,22 @@ impl Read {
     /// Of some of the windows.
     fn narrow(&self, first: i64, count: i64) -> Self {
         let part = |of: &Tensor| of.narrow(0, first, count);
+        let targets = self.targets.iter().map(|target| Target {
+            observed: part(&target.observed),
+            usual: part(&target.usual),
+            typical: part(&target.typical),
+        });
         Self {
-            target: part(&self.target),
-            usual: part(&self.usual),
+            targets: targets.collect(),
             rest: part(&self.rest),
-            typical: part(&self.typical),
         }
+    }
+}
+
+impl Target {
+    /// `[issues, 1]`: the usual value of a row, counted as [`Deepar::usual`] does.
+    fn usual_at(&self, row: i64) -> Tensor {
+        self.usual.narrow(1, row, 1)
     }
 }
 
@@ -311,7 +375,7 @@ impl Architecture for Deepar {
     }
 
     fn member_specs(&self) -> Vec<Spec> {
-        let mut specs = Dense::specs("out", self.hidden, self.emission.outputs()).to_vec();
+        let mut specs = Dense::specs("out", self.hidden, self.outputs()).to_vec();
         let (layers, inputs, hidden) = (self.layers, self.inputs(), self.hidden);
         specs.extend(Layers::specs(Cell::Lstm, "cell", layers, inputs, hidden));
         specs
@@ -321,11 +385,14 @@ impl Architecture for Deepar {
     fn solve(&self, windows: &Windows, train: &[usize], _: &[usize]) -> Result<Vec<Tensor>> {
         let _no_grad = tch::no_grad_guard();
         for chunk in train.chunks(CHUNK) {
-            let smallest = windows.truth(&windows.issues(chunk)).min();
-            ensure!(
-                self.emission.allows(smallest.double_value(&[])),
-                "distribution negative_binomial is of counts, but the target is below 0 in the training part"
-            );
+            let truth = windows.truth(&windows.issues(chunk));
+            let of_targets = truth.chunk(self.shape.count(), 1).into_iter();
+            for (truth, emission) in of_targets.zip(&self.emissions) {
+                ensure!(
+                    emission.allows(truth.min().double_value(&[])),
+                    "distribution negative_binomial is of counts, but a target is below 0 in the training part"
+                );
+            }
         }
         Ok(Vec::new())
     }
@@ -357,7 +424,7 @@ impl Architecture for Deepar {
         pass: Pass<'_>,
     ) -> Forecast {
         let read = self.read(inputs);
-        let mean = |parameters: &[Tensor]| self.emission.mean(parameters);
+        let mean = |target: usize, parameters: &[Tensor]| self.emissions[target].mean(parameters);
         let members =
             tensors.each(|taken| self.walk(&Member::take(self, taken), &read, 1, mean, pass));
         Forecast {
@@ -370,15 +437,12 @@ impl Architecture for Deepar {
     fn loss(&self, tensors: &Tensors<'_>, batch: &Batch, _: &Loss, pass: Pass<'_>) -> Tensor {
         let (lookback, horizon) = (self.shape.lookback, self.shape.horizon);
         let read = self.read(&batch.inputs);
-        let target = Tensor::cat(&[&read.target, &batch.truth], 1);
-        let steps = self.steps(&read, &target, 0, self.conditioning() + horizon);
+        let truths = batch.truth.chunk(self.shape.count(), 1);
+        let whole: Vec<Tensor> = (read.targets.iter().zip(&truths))
+            .map(|(target, truth)| Tensor::cat(&[&target.observed, truth], 1))
+            .collect();
+        let steps = self.steps(&read, whole.iter(), self.conditioning() + horizon);
         let steps = pass.cast(&steps);
-        let usual = |first: i64| read.usual.narrow(1, first, horizon);
-        let near = Near {
-            before: &target.narrow(1, lookback - 1, horizon),
-            usual_before: &usual(self.conditioning()),
-            usual: &usual(self.conditioning() + 1),
-        };
         let weights = batch.weights.as_ref().map(|weights| weights.unsqueeze(1));
         let losses = tensors.each(|taken| {
             let member = Member::take(self, taken);
@@ -386,10 +450,21 @@ impl Architecture for Deepar {
             let (top, _) = member.layers.forward(&steps, None, dropout, pass);
             let top = top.narrow(1, self.conditioning(), horizon);
             let raw = member.out.forward(&pass.dropout(&top, dropout));
-            let raw = raw.to_kind(Kind::Float);
-            let parameters = self.emission.parameters(&raw, &near, &read.typical);
-            let log = self.emission.log_likelihood(&parameters, &batch.truth);
-            -weighed(&log, weights.as_ref())
+            let raw = self.by_target(&raw.to_kind(Kind::Float));
+            let of_target = |place: usize| {
+                let (emission, of) = (&self.emissions[place], &read.targets[place]);
+                let usual = |first: i64| of.usual.narrow(1, first, horizon);
+                let near = Near {
+                    before: &whole[place].narrow(1, lookback - 1, horizon),
+                    usual_before: &usual(self.conditioning()),
+                    usual: &usual(self.conditioning() + 1),
+                };
+                let parameters = emission.parameters(&raw[place], &near, &of.typical);
+                let log = emission.log_likelihood(&parameters, &truths[place]);
+                -weighed(&log, weights.as_ref())
+            };
+            let losses: Vec<Tensor> = (0..raw.len()).map(of_target).collect();
+            mean(&losses)
         });
         Tensor::stack(&losses, 0).mean(Kind::Float)
     }
@@ -415,7 +490,21 @@ mod tests {
     const HORIZON: usize = 5;
 
     /// Columns known, past, target and foreign forecast.
+    const COLUMNS: [Role; 4] = [Role::Future, Role::Past, Role::Target, Role::Forecast];
+    /// The same with a second target, apart from the first.
+    const TWO: [Role; 5] = [
+        Role::Target,
+        Role::Future,
+        Role::Past,
+        Role::Target,
+        Role::Forecast,
+    ];
+
     fn deepar(distribution: Distribution, season: usize) -> Deepar {
+        deepar_of(&COLUMNS, distribution, season)
+    }
+
+    fn deepar_of(roles: &[Role], distribution: Distribution, season: usize) -> Deepar {
         let params = DeeparParams {
             hidden: 4,
             layers: 2,
@@ -432,17 +521,18 @@ mod tests {
             bounds: Bounds {
                 lower: Some(-10.0),
                 upper: Some(10.0),
-            },
+            }
+            .into(),
             architecture: Wanted::Deepar(params),
         };
-        let roles = [Role::Future, Role::Past, Role::Target, Role::Forecast];
-        let columns = roles.map(|role| FrameColumn {
-            name: format!("{role:?}"),
+        let column = |(place, &role): (usize, &Role)| FrameColumn {
+            name: format!("{role:?} {place}"),
             role,
-        });
-        let target = Scaler::IDENTITY;
-        let shape = Shape::new(&model, &columns, 1, target).unwrap();
-        Deepar::new(shape, &columns, target, &params).unwrap()
+        };
+        let columns: Vec<FrameColumn> = roles.iter().enumerate().map(column).collect();
+        let scalers = vec![Scaler::IDENTITY; columns_with(&columns, Role::Target).len()];
+        let shape = Shape::new(&model, &columns, 1, &scalers).unwrap();
+        Deepar::new(shape, &columns, &scalers, &params).unwrap()
     }
 
     fn net(deepar: Deepar) -> Net {
@@ -450,20 +540,26 @@ mod tests {
         Net::draw(Arc::new(deepar), vec![], Device::Cpu, &mut rng)
     }
 
-    /// Windows of unlike numbers, and what became of them.
     fn windows(count: i64) -> (Inputs, Tensor) {
+        windows_of(&COLUMNS, count)
+    }
+
+    /// Windows of unlike numbers, and what became of them.
+    fn windows_of(roles: &[Role], count: i64) -> (Inputs, Tensor) {
+        let targets = roles.iter().filter(|role| **role == Role::Target).count();
         let numbers = |shape: [i64; 3], from: f64| {
             let length = shape.iter().product::<i64>();
             let numbers = Tensor::arange(length, (Kind::Float, Device::Cpu)) * 0.7 + from;
             numbers.sin().view(shape)
         };
         let inputs = Inputs {
-            past: numbers([count, LOOKBACK as i64, 4], 0.0),
+            past: numbers([count, LOOKBACK as i64, roles.len() as i64], 0.0),
             future: numbers([count, HORIZON as i64, 2], 1.0),
             series: None,
             seeds: (0..count as u64).collect(),
         };
-        let truth = numbers([count, HORIZON as i64, 1], 2.0).squeeze_dim(2);
+        let cells = (targets * HORIZON) as i64;
+        let truth = numbers([count, cells, 1], 2.0).squeeze_dim(2);
         (inputs, truth)
     }
 
@@ -478,41 +574,49 @@ mod tests {
             Distribution::Beta,
         ] {
             for season in [1, 3, LOOKBACK] {
-                let deepar = deepar(distribution, season);
-                let net = net(deepar.clone());
-                let tensors = net.tensors(Pass::FORECAST);
-                let (inputs, truth) = windows(6);
-                let weights = Tensor::from_slice(&[2.0_f32, 0.0, 1.0, 0.5, 1.5, 1.0]);
-                let read = deepar.read(&inputs);
-                let mut log = 0.0;
-                for taken in tensors.members() {
-                    let mut lead = 0;
-                    let along = |parameters: &[Tensor]| {
-                        let value = truth.narrow(1, lead, 1).expand([6, 2], false);
-                        let of_value = deepar.emission.log_likelihood(parameters, &value);
-                        let counted = of_value * weights.unsqueeze(1);
-                        log += counted.mean(Kind::Double).double_value(&[]);
-                        lead += 1;
-                        value
-                    };
-                    let member = Member::take(&deepar, taken);
-                    let paths = deepar.walk(&member, &read, 2, along, Pass::FORECAST);
-                    assert_eq!(paths.size(), [6, 2, HORIZON as i64]);
+                for roles in [&COLUMNS[..], &TWO] {
+                    let deepar = deepar_of(roles, distribution, season);
+                    walk_along_the_truth(&deepar, windows_of(roles, 6));
                 }
-                let base = deepar.base(&[], &inputs);
-                let batch = Batch {
-                    inputs,
-                    base,
-                    truth,
-                    weights: Some(weights),
-                };
-                let unused = Loss::new(PointLoss::Mse, &Tensor::from_slice(&[1.0_f32]), &[]);
-                let loss = deepar.loss(&tensors, &batch, &unused, Pass::FORECAST);
-                let walked = -log / (3 * HORIZON) as f64;
-                let error = (loss.double_value(&[]) - walked).abs();
-                assert!(error < 1e-5, "{distribution:?} {season}: {error}");
             }
         }
+    }
+
+    fn walk_along_the_truth(deepar: &Deepar, (inputs, truth): (Inputs, Tensor)) {
+        let net = net(deepar.clone());
+        let tensors = net.tensors(Pass::FORECAST);
+        let weights = Tensor::from_slice(&[2.0_f32, 0.0, 1.0, 0.5, 1.5, 1.0]);
+        let read = deepar.read(&inputs);
+        let cells = deepar.shape.cells();
+        let mut log = 0.0;
+        for taken in tensors.members() {
+            let mut leads = vec![0; deepar.emissions.len()];
+            let along = |target: usize, parameters: &[Tensor]| {
+                let cell = (target * HORIZON) as i64 + leads[target];
+                let value = truth.narrow(1, cell, 1).expand([6, 2], false);
+                let of_value = deepar.emissions[target].log_likelihood(parameters, &value);
+                let counted = of_value * weights.unsqueeze(1);
+                log += counted.mean(Kind::Double).double_value(&[]);
+                leads[target] += 1;
+                value
+            };
+            let member = Member::take(deepar, taken);
+            let paths = deepar.walk(&member, &read, 2, along, Pass::FORECAST);
+            assert_eq!(paths.size(), [6, 2, cells]);
+            assert_eq!(paths.select(1, 0), truth);
+        }
+        let base = deepar.base(&[], &inputs);
+        let batch = Batch {
+            inputs,
+            base,
+            truth,
+            weights: Some(weights),
+        };
+        let unused = Loss::new(PointLoss::Mse, &Tensor::from_slice(&[1.0_f32]), &[]);
+        let loss = deepar.loss(&tensors, &batch, &unused, Pass::FORECAST);
+        let walked = -log / (3 * cells) as f64;
+        let error = (loss.double_value(&[]) - walked).abs();
+        assert!(error < 1e-5, "{deepar:?}: {error}");
     }
 
     /// The columns that nobody knows ahead, by hand: those of the row before, and after the issue

@@ -1,7 +1,7 @@
 //! The kind `linear`: a linear map of trend and remainder (Zeng et al. 2022, arXiv 2205.13504).
 //!
 //! The trend is a moving average over the lookback; what it leaves is the remainder; each has a
-//! linear map to all leads. The target is taken relative to its last value, which the paper does in
+//! linear map to all leads, of each target by itself. A target is taken relative to its last value, which the paper does in
 //! its second model (`NLinear`) and which costs nothing where the level does not move. Other columns
 //! enter by their last row, columns known in the future by their values at the lead.
 
@@ -34,7 +34,16 @@ impl Linear {
     fn member(&self, mut taken: Taken<'_>, read: &Read) -> Tensor {
         let shape = &self.shape;
         let [trend, remainder] = [(); 2].map(|()| Dense::take(&mut taken));
-        let mut leads = trend.forward(&read.trend) + remainder.forward(&read.remainder);
+        let count = shape.count();
+        let map = |target: i64| {
+            let part = |map: &Dense<'_>, x: &Tensor| {
+                let leads = map.forward_part(&x.select(1, target), target, count);
+                leads.view([-1, shape.horizon, shape.outputs() / count])
+            };
+            part(&trend, &read.trend) + part(&remainder, &read.remainder)
+        };
+        let maps: Vec<Tensor> = (0..count).map(map).collect();
+        let mut leads = Tensor::cat(&maps, 2).flatten(1, 2);
         if shape.columns > 1 {
             leads += read.row.linear::<&Tensor>(taken.next(), None);
         }
@@ -48,21 +57,23 @@ impl Linear {
     }
 }
 
-/// The moving average over an odd number of rows; before the first and after the last row these
-/// two go on.
+/// The moving average over an odd number of rows, `[..., rows]`; before the first and after the last
+/// row these two go on.
 fn moving_average(x: &Tensor, kernel: i64) -> Tensor {
     let side = (kernel - 1) / 2;
-    let padded = x.unsqueeze(1).replication_pad1d([side, side]);
-    padded
-        .avg_pool1d([kernel], [1], [0], false, true)
-        .squeeze_dim(1)
+    let padded = x.replication_pad1d([side, side]);
+    padded.avg_pool1d([kernel], [1], [0], false, true)
 }
 
 /// What all members read.
 struct Read {
+    /// `[issues, targets, lookback]`.
     trend: Tensor,
+    /// `[issues, targets, lookback]`.
     remainder: Tensor,
+    /// `[issues, columns]`.
     row: Tensor,
+    /// `[issues, horizon, future columns]`.
     future: Tensor,
 }
 
@@ -77,6 +88,7 @@ impl Architecture for Linear {
 
     fn member_specs(&self) -> Vec<Spec> {
         let shape = &self.shape;
+        // The maps of all targets, one below the other.
         let leads = shape.horizon * shape.outputs();
         let mut specs = Vec::new();
         specs.extend(Dense::specs("trend", shape.lookback, leads));
@@ -99,7 +111,7 @@ impl Architecture for Linear {
         base: &Tensor,
         pass: Pass<'_>,
     ) -> Forecast {
-        let relative = self.shape.relative(inputs);
+        let relative = self.shape.relative(inputs).transpose(1, 2);
         let trend = moving_average(&relative, self.kernel);
         let row = inputs.past.select(1, self.shape.lookback - 1);
         let read = Read {
@@ -118,7 +130,9 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::checks::{assert_gradient, assert_net_gradient, shape, stands_degenerate_data};
+    use crate::checks::{
+        assert_gradient, assert_net_gradient, shape, shape_of, stands_degenerate_data,
+    };
     use crate::golden;
     use crate::net::Net;
     use tch::{Device, Kind};
@@ -149,7 +163,7 @@ mod tests {
     fn wide() -> (Net, Inputs) {
         let shape = Shape {
             columns: 3,
-            target: 1,
+            targets: vec![1],
             future: 2,
             levels: vec![0.1, 0.5, 0.9],
             ..shape(4, 3)
@@ -163,6 +177,35 @@ mod tests {
         let [past, future] =
             ["dlinear_wide.past", "dlinear_wide.future_columns"].map(golden::tensor);
         (net, golden::inputs(&past, &future, None))
+    }
+
+    /// Two targets with another column between them.
+    fn two() -> (Net, Inputs) {
+        let shape = Shape {
+            columns: 3,
+            future: 1,
+            levels: vec![0.1, 0.5, 0.9],
+            ..shape_of(2, 4, 3)
+        };
+        let params = LinearParams {
+            kernel: 3,
+            members: 1,
+        };
+        let targets = vec![0, 2];
+        let net = Linear::new(Shape { targets, ..shape }, &params);
+        let keys = [&KEYS[..], &["row.weight", "known.weight"]].concat();
+        let net = golden::net(Arc::new(net), "dlinear_two", &keys);
+        let [past, future] = ["dlinear_two.past", "dlinear_two.future_columns"].map(golden::tensor);
+        (net, golden::inputs(&past, &future, None))
+    }
+
+    #[test]
+    fn two_targets_as_by_pytorch() {
+        let (net, inputs) = two();
+        let forecast = net.forecast(&inputs, Pass::FORECAST);
+        let quantiles = forecast.quantiles.unwrap().squeeze_dim(0);
+        golden::assert_golden(&forecast.mean.squeeze_dim(0), "dlinear_two.mean", 2e-6);
+        golden::assert_golden(&quantiles, "dlinear_two.quantiles", 2e-6);
     }
 
     #[test]
@@ -209,7 +252,7 @@ mod tests {
             let x = golden::tensor("dlinear.input");
             assert_gradient(&x, 1e-5, 1e-8, |x| moving_average(x, kernel));
         }
-        for (net, inputs) in [narrow(), wide()] {
+        for (net, inputs) in [narrow(), wide(), two()] {
             assert_net_gradient(&net, &inputs);
         }
     }

@@ -130,7 +130,7 @@ fn replica(
     let constants = architecture.solve(&windows, task.train, task.validation)?;
     let spread = architecture
         .spread(&constants)
-        .unwrap_or_else(|| Tensor::ones([horizon], (Kind::Float, machine.device)));
+        .unwrap_or_else(|| Tensor::ones([shape.cells()], (Kind::Float, machine.device)));
     let loss = Loss::new(params.loss, &spread, &task.model.quantiles);
     let mut rng = progress::first_draws(params.seed);
     let net = Net::draw(architecture, constants, machine.device, &mut rng);
@@ -155,13 +155,13 @@ fn team_of(own: Replica, threads: usize) -> Result<Team<Replica>> {
     Team::new(own, others)
 }
 
-/// `[rows, leads]`: no step changes a base, so each is computed once.
+/// `[rows, cells]`: no step changes a base, so each is computed once.
 fn all_bases(team: &Team<Replica>, task: &FitTask<'_>) -> Tensor {
     let _no_grad = tch::no_grad_guard();
     let own = team.own();
-    let horizon = own.net.architecture.shape().horizon;
+    let cells = own.net.architecture.shape().cells();
     let device = own.net.parameters.flat().device();
-    let bases = Tensor::zeros([task.frame.rows() as i64, horizon], (Kind::Float, device));
+    let bases = Tensor::zeros([task.frame.rows() as i64, cells], (Kind::Float, device));
     let chunks = [task.train, task.validation].map(|issues| issues.chunks(BASED));
     let chunks: Vec<&[usize]> = chunks.into_iter().flatten().collect();
     // A few at a time: all results at once would be the bases once more.

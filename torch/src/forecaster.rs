@@ -63,8 +63,9 @@ impl NetForecaster {
         let others: Vec<Forecasting> = (1..threads).map(|_| own.share()).collect();
         let team = Team::new(own, others)?;
 
-        let cells = issues.len() * horizon as usize;
+        let cells = issues.len() * shape.cells() as usize;
         let mut predictions = Predictions {
+            targets: shape.targets.len(),
             horizon: horizon as usize,
             levels: shape.levels.clone(),
             mean: Vec::with_capacity(cells),
@@ -111,7 +112,7 @@ impl Forecasting {
         let Forecast { mean, quantiles } = self
             .net
             .forecast(&inputs, Pass::FORECAST)
-            .averaged(&self.net.architecture.shape().link);
+            .averaged(&self.net.architecture.shape().links);
         let quantiles = quantiles.as_ref().map(values).transpose()?;
         Ok((values(&mean)?, quantiles.unwrap_or_default()))
     }

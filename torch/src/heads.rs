@@ -30,6 +30,7 @@ const WIDTH: i64 = 2;
 pub(crate) struct Heads {
     pub(crate) count: usize,
     pub(crate) horizon: i64,
+    /// Numbers for each lead.
     pub(crate) outputs: i64,
     /// Units of the state.
     pub(crate) hidden: i64,

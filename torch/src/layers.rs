@@ -31,6 +31,13 @@ impl<'a> Dense<'a> {
     pub(crate) fn forward(&self, x: &Tensor) -> Tensor {
         x.linear(self.weight, Some(self.bias))
     }
+
+    /// One of `of` equal parts of what it gives, by its place.
+    pub(crate) fn forward_part(&self, x: &Tensor, place: i64, of: i64) -> Tensor {
+        let size = self.bias.size()[0] / of;
+        let part = |of: &Tensor| of.narrow(0, place * size, size);
+        x.linear(&part(self.weight), Some(part(self.bias)))
+    }
 }
 
 /// The cell of a recurrent layer.

@@ -27,48 +27,39 @@ const MOST_PRODUCTS: i64 = 1024;
 /// Windows in memory at once.
 const CHUNK: usize = 4096;
 
-/// The shape of a regression on the last rows, one a lead.
+/// The shape of a regression on the last rows, one a lead of each target.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct LinearPath {
-    lookback: i64,
-    horizon: i64,
-    columns: i64,
-    target: i64,
-    future: i64,
+    shape: Shape,
     lags: i64,
 }
 
 /// What a regression found.
 pub(crate) struct Solved {
-    /// `[features, horizon]`.
+    /// `[features, cells]`.
     pub(crate) weight: Tensor,
-    /// `[horizon]`: the root mean square of what it leaves on the training windows.
+    /// `[cells]`: the root mean square of what it leaves on the training windows.
     pub(crate) spread: Tensor,
 }
 
 impl LinearPath {
-    /// On this many last values of the target.
+    /// On this many last values of each target.
     pub(crate) fn new(shape: &Shape, lags: i64) -> Self {
-        Self {
-            lookback: shape.lookback,
-            horizon: shape.horizon,
-            columns: shape.columns,
-            target: shape.target,
-            future: shape.future,
-            lags,
-        }
+        let shape = shape.clone();
+        Self { shape, lags }
     }
 
     /// The shapes of weight and spread.
     pub(crate) fn shapes(&self) -> [Vec<i64>; 2] {
-        let products = self.columns * Products::of(self).count(self.future);
-        let changes = self.changes().count();
-        let features = self.lags - 1 + 1 + self.columns + products + changes;
-        [vec![features, self.horizon], vec![self.horizon]]
+        let shape = &self.shape;
+        let products = shape.columns * Products::of(shape).count(shape.future);
+        let relative = shape.count() * (self.lags - 1);
+        let features = relative + 1 + shape.columns + products + self.changes().count();
+        [vec![features, shape.cells()], vec![shape.cells()]]
     }
 
     /// The least squares solution over the training windows, by the normal equations in double
-    /// precision, each lead with the penalty that does best on the validation windows.
+    /// precision, each lead of a target with the penalty that does best on the validation windows.
     pub(crate) fn solve(
         &self,
         windows: &Windows,
@@ -94,10 +85,10 @@ impl LinearPath {
             .map(|weight| judge.errors(weight))
             .collect();
         let best = Tensor::stack(&errors, 0).argmin(0, true).unsqueeze(1);
-        let [features, horizon] = <[i64; 2]>::try_from(normal.moment.size())
+        let [features, cells] = <[i64; 2]>::try_from(normal.moment.size())
             .map_err(|shape| anyhow!("moments of shape {shape:?}"))?;
         let weight = Tensor::stack(&solutions, 0)
-            .gather(0, &best.expand([1, features, horizon], false), false)
+            .gather(0, &best.expand([1, features, cells], false), false)
             .squeeze_dim(0);
         let spread = (normal.errors(&weight) / train.len() as f64)
             .clamp_min(1e-8)
@@ -108,21 +99,13 @@ impl LinearPath {
         })
     }
 
-    /// `[issues, horizon]`: the expected change of the target from the last row.
+    /// `[issues, cells]`: the expected changes of the targets from the last row.
     pub(crate) fn forward(&self, weight: &Tensor, inputs: &Inputs) -> Tensor {
         features(self, inputs).matmul(weight)
     }
 
     fn changes(&self) -> Changes {
-        Changes::over(self.lookback, self.columns, &CHANGES)
-    }
-
-    /// `[issues, 1]`: the target at the issue rows.
-    fn last(&self, inputs: &Inputs) -> Tensor {
-        inputs
-            .past
-            .select(2, self.target)
-            .narrow(1, self.lookback - 1, 1)
+        Changes::over(self.shape.lookback, self.shape.columns, &CHANGES)
     }
 }
 
@@ -147,7 +130,7 @@ impl Normal {
         self.moment.cholesky_solve(&factor, false)
     }
 
-    /// `[horizon]`: the squares that weights leave, |y - Xw|² = y'y - 2 w'X'y + w'X'Xw.
+    /// `[cells]`: the squares that weights leave, |y - Xw|² = y'y - 2 w'X'y + w'X'Xw.
     fn errors(&self, weight: &Tensor) -> Tensor {
         let explained = weight * (&self.moment * 2.0 - self.gram.matmul(weight));
         &self.square - explained.sum_dim_intlist([0_i64].as_slice(), false, Kind::Double)
@@ -158,7 +141,8 @@ impl Normal {
             let issues = windows.issues(chunk);
             let inputs = windows.inputs(&issues);
             let x = features(path, &inputs).to_kind(Kind::Double);
-            let y = (windows.truth(&issues) - path.last(&inputs)).to_kind(Kind::Double);
+            let y = windows.truth(&issues) - path.shape.carried(&inputs);
+            let y = y.to_kind(Kind::Double);
             Self {
                 gram: x.tr().matmul(&x),
                 moment: x.tr().matmul(&y),
@@ -197,10 +181,10 @@ enum Products {
 
 impl Products {
     /// The most that stay within the limit.
-    fn of(path: &LinearPath) -> Self {
+    fn of(shape: &Shape) -> Self {
         [Self::Pairs, Self::Single]
             .into_iter()
-            .find(|products| path.columns * products.count(path.future) <= MOST_PRODUCTS)
+            .find(|products| shape.columns * products.count(shape.future) <= MOST_PRODUCTS)
             .unwrap_or(Self::None)
     }
 
@@ -234,46 +218,45 @@ impl Products {
 /// changes (6, 12, 24 rows) made far leads worse on the Calais data.
 const CHANGES: [i64; 2] = [1, 3];
 
-/// The last values of the target relative to the very last, 1, the last row, its products with what
+/// The last values of the targets relative to the very last, 1, the last row, its products with what
 /// is known of the row after it, and what has changed until it.
 fn features(path: &LinearPath, inputs: &Inputs) -> Tensor {
-    let (last, past) = (path.last(inputs), &inputs.past);
+    let (shape, past) = (&path.shape, &inputs.past);
     let lags = path.lags - 1;
-    let target = past.select(2, path.target);
-    let relative = target.narrow(1, path.lookback - 1 - lags, lags) - &last;
-    let row = past.select(1, path.lookback - 1);
-    let factors = Products::of(path).factors(&inputs.future.select(1, 0));
+    let relative = shape.relative(inputs);
+    let relative = relative.narrow(1, shape.lookback - 1 - lags, lags);
+    let row = past.select(1, shape.lookback - 1);
+    let one = row.narrow(1, 0, 1).ones_like();
+    let factors = Products::of(shape).factors(&inputs.future.select(1, 0));
     let products = (row.unsqueeze(2) * factors.unsqueeze(1)).flatten(1, 2);
     let changes = path.changes().raw(inputs);
-    let features = [relative, last.ones_like(), row, products, changes];
+    let features = [relative.flatten(1, 2), one, row, products, changes];
     Tensor::cat(&features, 1)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::checks;
 
-    fn path(columns: i64, future: i64) -> LinearPath {
-        LinearPath {
-            lookback: 4,
-            horizon: 2,
+    fn shape(columns: i64, future: i64) -> Shape {
+        Shape {
             columns,
-            target: 0,
             future,
-            lags: 3,
+            ..checks::shape(4, 2)
         }
     }
 
     #[test]
     fn products_keep_their_limit() {
-        assert_eq!(Products::of(&path(15, 4)), Products::Pairs);
-        assert_eq!(Products::of(&path(40, 20)), Products::Single);
-        assert_eq!(Products::of(&path(200, 150)), Products::None);
+        assert_eq!(Products::of(&shape(15, 4)), Products::Pairs);
+        assert_eq!(Products::of(&shape(40, 20)), Products::Single);
+        assert_eq!(Products::of(&shape(200, 150)), Products::None);
     }
 
     #[test]
     fn features_by_hand() {
-        let path = path(2, 1);
+        let path = LinearPath::new(&shape(2, 1), 3);
         let inputs = Inputs {
             past: Tensor::from_slice(&[1.0_f32, 0.0, 2.0, 0.0, 4.0, 0.0, 7.0, 5.0]).view([1, 4, 2]),
             future: Tensor::from_slice(&[3.0_f32, 9.0]).view([1, 2, 1]),
@@ -287,6 +270,16 @@ mod tests {
         ];
         assert_eq!(row, expected);
         assert_eq!(path.shapes()[0], [expected.len() as i64, 2]);
+        // Both columns are targets.
+        let both = Shape {
+            targets: vec![0, 1],
+            ..shape(2, 1)
+        };
+        let path = LinearPath::new(&both, 3);
+        let row = Vec::<f32>::try_from(features(&path, &inputs).squeeze_dim(0)).unwrap();
+        let relative = [-5.0, -5.0, -3.0, -5.0];
+        assert_eq!(row, [&relative, &expected[2..]].concat());
+        assert_eq!(path.shapes(), [vec![row.len() as i64, 4], vec![4]]);
     }
 
     #[test]

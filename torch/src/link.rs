@@ -1,4 +1,4 @@
-//! Bounds of the target as part of a net.
+//! Bounds of the targets as part of a net.
 //!
 //! A forecast that is cut at a bound has no gradient there: a net whose wind power lies below 0
 //! would never learn to come back. So a net's value goes through a smooth and strictly increasing
@@ -85,6 +85,43 @@ impl Link {
     }
 }
 
+/// The links of all targets, in their order, for values `[members, issues, cells, ...]`: cells are
+/// the leads of the first target, then those of the next.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Links(Vec<Link>);
+
+impl Links {
+    /// Of at least one target.
+    pub(crate) fn new(links: Vec<Link>) -> Self {
+        Self(links)
+    }
+
+    /// Of each target.
+    pub(crate) fn each(&self) -> &[Link] {
+        &self.0
+    }
+
+    /// See [`Link::apply`].
+    pub(crate) fn apply(&self, x: Tensor) -> Tensor {
+        self.by_target(x, Link::apply)
+    }
+
+    /// See [`Link::cut`].
+    pub(crate) fn cut(&self, x: Tensor) -> Tensor {
+        self.by_target(x, |link, x| link.cut(&x))
+    }
+
+    fn by_target(&self, x: Tensor, change: impl Fn(&Link, Tensor) -> Tensor) -> Tensor {
+        let (first, others) = self.0.split_first().expect("there is a target");
+        if others.iter().all(|other| other == first) {
+            return change(first, x);
+        }
+        let parts = x.chunk(self.0.len() as i64, 2).into_iter().zip(&self.0);
+        let changed: Vec<Tensor> = parts.map(|(part, link)| change(link, part)).collect();
+        Tensor::cat(&changed, 2)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -137,6 +174,20 @@ mod tests {
         ] {
             let cut = link(bounds.0, bounds.1).cut(&Tensor::from_slice(&[-1.0_f32, 0.1, 4.0]));
             assert_eq!(Vec::<f32>::try_from(cut).unwrap(), expected);
+        }
+    }
+
+    /// Two leads of a target from 0 up, two of one without a bound, two of one up to 3.
+    #[test]
+    fn each_target_has_its_own() {
+        let each = [(Some(0.0), None), (None, None), (None, Some(3.0))];
+        let links = Links::new(each.map(|(lower, upper)| link(lower, upper)).to_vec());
+        let x = Tensor::from_slice(&[-4.0_f32, 5.0, -4.0, 5.0, -4.0, 5.0]).view([1, 1, 6]);
+        let cut = Vec::<f32>::try_from(links.cut(x.shallow_clone()).view([6])).unwrap();
+        assert_eq!(cut, [0.0, 5.0, -4.0, 5.0, -4.0, 3.0]);
+        let linked = Vec::<f32>::try_from(links.apply(x.unsqueeze(3)).view([6])).unwrap();
+        for (linked, cut) in linked.iter().zip(cut) {
+            assert!((linked - cut).abs() < 1e-3, "{linked} {cut}");
         }
     }
 

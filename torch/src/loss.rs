@@ -1,9 +1,9 @@
 //! What a training makes small.
 //!
-//! Errors are measured in units of the lead: how far the truth lies from what a forecast begins
-//! with, taken to a power; in scaled units where a kind of net does not know it. With the power 1
-//! every lead counts the same, and the far ones, where most of the error of a forecast lies, are
-//! neglected; with 0 the near ones do not count at all.
+//! Errors are measured in units of the lead and its target: how far the truth lies from what a forecast
+//! begins with, taken to a power; in scaled units where a kind of net does not know it. With the power
+//! 1 every lead counts the same, and the far ones, where most of the error of a forecast lies, are
+//! neglected; with 0 the near ones do not count at all. Scaled, one target counts as much as another.
 
 use krammerti::params::PointLoss;
 use tch::{Kind, Reduction, Tensor};
@@ -17,17 +17,17 @@ const POWER: f64 = 0.5;
 /// data 3 was a little better for the mean than 1 and 10, by about the spread between seeds.
 const QUANTILES: f64 = 3.0;
 
-/// A loss over all leads.
+/// A loss over all cells: the leads of all targets.
 pub(crate) struct Loss {
     point: PointLoss,
-    /// `[horizon]`: one over the unit of each lead.
+    /// `[cells]`: one over the unit of each.
     weight: Tensor,
     /// `[levels]`.
     levels: Tensor,
 }
 
 impl Loss {
-    /// For leads with this spread, `[horizon]`.
+    /// For cells with this spread, `[cells]`.
     pub(crate) fn new(point: PointLoss, spread: &Tensor, levels: &[f64]) -> Self {
         let levels: Vec<f32> = levels.iter().map(|&level| level as f32).collect();
         let unit = spread.pow_tensor_scalar(POWER);
@@ -49,7 +49,7 @@ impl Loss {
         }
     }
 
-    /// The mean over members, windows and leads; each window times its weight, `[windows]`, where
+    /// The mean over members, windows and cells; each window times its weight, `[windows]`, where
     /// there are any.
     pub(crate) fn of(
         &self,
@@ -57,7 +57,7 @@ impl Loss {
         truth: &Tensor,
         weights: Option<&Tensor>,
     ) -> Tensor {
-        // In units of their lead.
+        // In units of their cell.
         let mean = &forecast.mean * &self.weight;
         let expected = (truth * &self.weight).unsqueeze(0).expand_as(&mean);
         let point = match weights {
@@ -87,7 +87,7 @@ impl Loss {
     }
 
     /// Koenker and Bassett 1978: τ of an error below the truth, 1 - τ of one above. `[members,
-    /// windows, horizon, levels]`.
+    /// windows, cells, levels]`.
     fn pinball(&self, quantiles: &Tensor, truth: &Tensor) -> Tensor {
         let error = (truth.unsqueeze(2) - quantiles) * self.weight.unsqueeze(1);
         (&error * &self.levels).maximum(&(&error * (&self.levels - 1.0)))

@@ -8,13 +8,13 @@
 use std::sync::Arc;
 
 use anyhow::{Result, ensure};
-use krammerti::data::{FrameColumn, Role, Scaler, columns_with, target_of};
+use krammerti::data::{FrameColumn, Role, Scaler, columns_with};
 use krammerti::params::ModelParams;
 use rand_chacha::ChaCha8Rng;
 use tch::{Device, Kind, Tensor};
 
 use crate::generator::Generator;
-use crate::link::Link;
+use crate::link::{Link, Links};
 use crate::loss::Loss;
 use crate::parameters::{Parameters, Spec};
 use crate::windows::{Inputs, Windows};
@@ -25,13 +25,14 @@ pub(crate) struct Shape {
     pub(crate) lookback: i64,
     pub(crate) horizon: i64,
     pub(crate) columns: i64,
-    pub(crate) target: i64,
+    /// Their places among the columns, increasing.
+    pub(crate) targets: Vec<i64>,
     /// Columns known in the future, and those that somebody else forecast.
     pub(crate) future: i64,
     /// At least 1.
     pub(crate) series: i64,
     pub(crate) levels: Vec<f64>,
-    pub(crate) link: Link,
+    pub(crate) links: Links,
 }
 
 /// How a forward pass is made.
@@ -43,11 +44,12 @@ pub(crate) struct Pass<'a> {
     pub(crate) kind: Kind,
 }
 
-/// Forecasts of each member, in scaled units.
+/// Forecasts of each member, in scaled units. A cell is a lead of a target: those of the first target
+/// come first.
 pub(crate) struct Forecast {
-    /// `[members, issues, horizon]`.
+    /// `[members, issues, cells]`.
     pub(crate) mean: Tensor,
-    /// `[members, issues, horizon, levels]`, in order along the levels; absent without levels.
+    /// `[members, issues, cells, levels]`, in order along the levels; absent without levels.
     pub(crate) quantiles: Option<Tensor>,
 }
 
@@ -76,13 +78,13 @@ pub(crate) trait Architecture: Send + Sync {
         Ok(Vec::new())
     }
 
-    /// `[issues, horizon]` or `[issues, 1]`: what a forecast begins with and no parameter changes;
-    /// so a training computes it once for each window.
+    /// `[issues, cells]`, or `[issues, 1]` where it is the same in all of them: what a forecast begins
+    /// with and no parameter changes; so a training computes it once for each window.
     fn base(&self, _: &[Tensor], inputs: &Inputs) -> Tensor {
-        self.shape().last(inputs)
+        self.shape().carried(inputs)
     }
 
-    /// `[horizon]`: how far the truth is expected to lie from the base at each lead.
+    /// `[cells]`: how far the truth is expected to lie from the base.
     fn spread(&self, _: &[Tensor]) -> Option<Tensor> {
         None
     }
@@ -128,7 +130,7 @@ pub(crate) struct Batch {
     pub(crate) inputs: Inputs,
     /// As [`Architecture::base`] gives it.
     pub(crate) base: Tensor,
-    /// `[issues, horizon]`.
+    /// `[issues, cells]`.
     pub(crate) truth: Tensor,
     /// How much each window counts, `[issues]`; all the same where there are none.
     pub(crate) weights: Option<Tensor>,
@@ -268,38 +270,87 @@ impl Shape {
         model: &ModelParams,
         columns: &[FrameColumn],
         series: usize,
-        target: Scaler,
+        scalers: &[Scaler],
     ) -> Result<Self> {
-        ensure!(!columns.is_empty(), "a net needs at least one column");
+        let targets = columns_with(columns, Role::Target);
+        ensure!(
+            !targets.is_empty() && targets.len() == scalers.len(),
+            "a net needs a target, and a scaler for each: there are {} and {}",
+            targets.len(),
+            scalers.len()
+        );
+        let link = |(&target, scaler): (&usize, &Scaler)| {
+            Link::new(model.bounds.of(&columns[target].name), *scaler)
+        };
         let role = |role| columns_with(columns, role).len();
         Ok(Self {
             lookback: model.lookback as i64,
             horizon: model.horizon as i64,
             columns: columns.len() as i64,
-            target: target_of(columns) as i64,
+            links: Links::new(targets.iter().zip(scalers).map(link).collect()),
+            targets: targets.into_iter().map(|target| target as i64).collect(),
             future: (role(Role::Future) + role(Role::Forecast)) as i64,
             series: series.max(1) as i64,
             levels: model.quantiles.clone(),
-            link: Link::new(model.bounds, target),
         })
     }
 
-    /// Numbers that a net without a distribution gives for each lead.
+    /// Numbers that a net without a distribution gives for each lead: of each target in turn the mean
+    /// and the levels.
     pub(crate) fn outputs(&self) -> i64 {
+        self.count() * self.of_cell()
+    }
+
+    /// Numbers for each lead of one target.
+    fn of_cell(&self) -> i64 {
         1 + self.levels.len() as i64
     }
 
-    /// `[issues, 1]`: the target at the issue rows.
-    pub(crate) fn last(&self, inputs: &Inputs) -> Tensor {
-        inputs
-            .past
-            .select(2, self.target)
-            .narrow(1, self.lookback - 1, 1)
+    /// Of the targets.
+    pub(crate) fn count(&self) -> i64 {
+        self.targets.len() as i64
     }
 
-    /// `[issues, lookback]`: the target relative to its last value.
+    /// Values of a forecast: the leads of all targets.
+    pub(crate) fn cells(&self) -> i64 {
+        self.count() * self.horizon
+    }
+
+    /// `[issues, lookback, targets]`.
+    pub(crate) fn observed(&self, inputs: &Inputs) -> Tensor {
+        pick(&inputs.past, &self.targets)
+    }
+
+    /// `[issues, 1, targets]`: the targets at the issue rows.
+    pub(crate) fn last(&self, inputs: &Inputs) -> Tensor {
+        let row = inputs.past.narrow(1, self.lookback - 1, 1);
+        pick(&row, &self.targets)
+    }
+
+    /// `[issues, cells]`, or `[issues, 1]` of one target: its last value at every lead.
+    pub(crate) fn carried(&self, inputs: &Inputs) -> Tensor {
+        let last = self.last(inputs).squeeze_dim(1);
+        if self.count() == 1 {
+            return last;
+        }
+        let at_leads = [-1, -1, self.horizon];
+        last.unsqueeze(2).expand(at_leads, false).flatten(1, 2)
+    }
+
+    /// `[issues, lookback, targets]`: the targets relative to their last values.
     pub(crate) fn relative(&self, inputs: &Inputs) -> Tensor {
-        inputs.past.select(2, self.target) - self.last(inputs)
+        self.observed(inputs) - self.last(inputs)
+    }
+
+    /// `[..., horizon, outputs]` as `[..., cells, outputs of a cell]`.
+    fn by_cell(&self, raw: &Tensor) -> Tensor {
+        if self.count() == 1 {
+            return raw.shallow_clone();
+        }
+        let [members, issues, horizon] = [0, 1, 2].map(|axis| raw.size()[axis]);
+        raw.view([members, issues, horizon, self.count(), self.of_cell()])
+            .transpose(2, 3)
+            .flatten(2, 3)
     }
 
     /// From what the members give, each `[issues, horizon, outputs]` relative to the base in units
@@ -313,8 +364,8 @@ impl Shape {
         let raw = match raw {
             [one] => one.unsqueeze(0),
             several => Tensor::stack(several, 0),
-        }
-        .to_kind(Kind::Float);
+        };
+        let raw = self.by_cell(&raw).to_kind(Kind::Float);
         let scaled = |offset: Tensor| match spread {
             Some(spread) => offset * spread,
             None => offset,
@@ -325,7 +376,7 @@ impl Shape {
         } else {
             raw.select(3, 0)
         };
-        let mean = self.link.apply(base + scaled(mean));
+        let mean = self.links.apply(base + scaled(mean));
         let quantiles = (!self.levels.is_empty()).then(|| {
             let heads = raw.narrow(3, 1, self.levels.len() as i64);
             let offsets = spread_outwards(&heads, median(&self.levels));
@@ -333,7 +384,7 @@ impl Shape {
                 Some(spread) => offsets * spread.unsqueeze(1),
                 None => offsets,
             };
-            self.link.apply(base.unsqueeze(2) + offsets)
+            self.links.apply(base.unsqueeze(2) + offsets)
         });
         Forecast { mean, quantiles }
     }
@@ -342,8 +393,8 @@ impl Shape {
 impl Forecast {
     /// The average over members, as one. An average of values that stand at a bound can lie a last
     /// bit beyond it.
-    pub(crate) fn averaged(self, link: &Link) -> Self {
-        let average = |all: Tensor| link.cut(&all.mean_dim([0_i64].as_slice(), true, Kind::Float));
+    pub(crate) fn averaged(self, links: &Links) -> Self {
+        let average = |all: Tensor| links.cut(all.mean_dim([0_i64].as_slice(), true, Kind::Float));
         Self {
             mean: average(self.mean),
             quantiles: self.quantiles.map(average),
@@ -384,6 +435,19 @@ impl<'a> Pass<'a> {
         } else {
             tensor.to_kind(self.kind)
         }
+    }
+}
+
+/// Some columns of `[issues, rows, columns]`, without an index that would have to be brought to a
+/// GPU at every step.
+pub(crate) fn pick(x: &Tensor, columns: &[i64]) -> Tensor {
+    let runs = columns.chunk_by(|column, next| *next == column + 1);
+    let runs = runs.map(|run| x.narrow(2, run[0], run.len() as i64));
+    let mut parts: Vec<Tensor> = runs.collect();
+    match parts.len() {
+        0 => x.narrow(2, 0, 0),
+        1 => parts.remove(0),
+        _ => Tensor::cat(&parts, 2),
     }
 }
 
@@ -489,7 +553,7 @@ mod tests {
         let high = [0.75, 0.9, 0.95];
         let levels = [&low[3 - below..], &[0.5], &high[..*above]].concat();
         let shape = Shape {
-            link: link(bounds),
+            links: Links::new(vec![link(bounds)]),
             levels,
             ..shape(1, 3)
         };

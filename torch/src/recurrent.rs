@@ -5,7 +5,7 @@
 //! last three rows, changes until the last ────┼─▶ decoder ──┴─▶ mean, quantiles of each lead
 //! future columns of the lead, the lead ───────┘                   × spread of the lead
 //! last rows ─▶ linear path (solved, not trained) ────────────▶ +
-//! last target value ─────────────────────────────────────────▶ +
+//! last values of the targets ────────────────────────────────▶ +
 //! ```
 //!
 //! All leads come at once; a forecast that feeds on itself piles its errors up. Whoever wants one has
@@ -86,10 +86,15 @@ impl Recurrent {
         }
     }
 
+    /// Numbers that the cells read of each row.
+    fn read_of_row(&self) -> i64 {
+        self.shape.columns + self.shape.count()
+    }
+
     /// What all members read, computed once.
     fn read(&self, inputs: &Inputs, constants: &[Tensor]) -> Read {
         let (shape, past) = (&self.shape, &inputs.past);
-        let relative = shape.relative(inputs).unsqueeze(2);
+        let relative = shape.relative(inputs);
         let rows = Tensor::cat(&[past, &relative], 2);
         let recent = RECENT_ROWS.min(shape.lookback);
         let recent = past
@@ -101,7 +106,7 @@ impl Recurrent {
             } else {
                 let segments = shape.lookback / self.segment;
                 mean_over(
-                    &rows.view([-1, segments, self.segment, shape.columns + 1]),
+                    &rows.view([-1, segments, self.segment, self.read_of_row()]),
                     2,
                 )
             },
@@ -173,7 +178,7 @@ impl Architecture for Recurrent {
         let (shape, hidden) = (&self.shape, self.hidden);
         let recent = self.heads.recent;
         let mut specs = Vec::new();
-        specs.extend(Dense::specs("embed", shape.columns + 1, hidden));
+        specs.extend(Dense::specs("embed", self.read_of_row(), hidden));
         specs.extend(Dense::specs("state", hidden + recent, hidden));
         specs.extend(Dense::specs("mix", hidden, hidden));
         specs.extend(Dense::specs("out", hidden, shape.outputs()));
@@ -186,7 +191,8 @@ impl Architecture for Recurrent {
         let cells = |name| Layers::specs(self.cell, name, self.layers, hidden, hidden);
         specs.extend(cells("cell"));
         if self.decoder == Wanted::Autoregressive {
-            specs.push(Spec::by_fan_in("feedback", vec![hidden], hidden));
+            let feedback = vec![shape.count(), hidden];
+            specs.push(Spec::by_fan_in("feedback", feedback, hidden));
             specs.extend(cells("decoder"));
         }
         specs.extend(self.heads.specs());
@@ -217,7 +223,7 @@ impl Architecture for Recurrent {
     }
 
     fn base(&self, constants: &[Tensor], inputs: &Inputs) -> Tensor {
-        self.shape.last(inputs) + self.linear.forward(&constants[0], inputs)
+        self.shape.carried(inputs) + self.linear.forward(&constants[0], inputs)
     }
 
     fn spread(&self, constants: &[Tensor]) -> Option<Tensor> {
@@ -233,9 +239,10 @@ impl Architecture for Recurrent {
     ) -> Forecast {
         let read = self.read(inputs, tensors.constants).cast(pass);
         let spread = &tensors.constants[1];
+        let by_target = [-1, self.shape.count(), self.shape.horizon];
         let units = Units {
-            base: pass.cast(&(base - self.shape.last(inputs))),
-            spread: pass.cast(spread),
+            base: pass.cast(&(base - self.shape.carried(inputs)).view(by_target)),
+            spread: pass.cast(&spread.view(&by_target[1..])),
         };
         let raw = tensors.each(|taken| self.member(taken, &read, &units, pass));
         self.shape.forecast(&raw, base, Some(spread))
@@ -244,8 +251,8 @@ impl Architecture for Recurrent {
 
 /// What all members read.
 struct Read {
-    /// `[issues, segments, columns + 1]`: the mean of each segment, and of the target relative to
-    /// the last row.
+    /// `[issues, segments, columns + targets]`: the mean of each segment, and of the targets relative
+    /// to the last row.
     segments: Tensor,
     /// `[issues, last rows × columns]`, and the changes until the last row where there are heads.
     recent: Tensor,
@@ -271,7 +278,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::checks::{assert_net_gradient, shape, stands_degenerate_data};
+    use crate::checks::{assert_net_gradient, shape_of, stands_degenerate_data};
     use crate::golden;
     use crate::net::Net;
 
@@ -301,13 +308,15 @@ mod tests {
         heads: 0,
     };
 
-    /// Cell, form, heads, and the name in the golden numbers.
-    const FORMS: [(Cell, Wanted, usize, &str); 5] = [
+    /// Cell, form, heads, and the name in the golden numbers; those of two targets end with it.
+    const FORMS: [(Cell, Wanted, usize, &str); 7] = [
         (Cell::Lstm, Wanted::Direct, 0, "recurrent_lstm"),
         (Cell::Gru, Wanted::Direct, 0, "recurrent_gru"),
         (Cell::Lstm, Wanted::Autoregressive, 0, "decoder_lstm"),
         (Cell::Gru, Wanted::Autoregressive, 0, "decoder_gru"),
         (Cell::Lstm, Wanted::Direct, 2, "heads_lstm"),
+        (Cell::Lstm, Wanted::Direct, 2, "heads_two"),
+        (Cell::Gru, Wanted::Autoregressive, 0, "decoder_two"),
     ];
 
     fn cell_keys(cells: &str) -> impl Iterator<Item = String> {
@@ -317,13 +326,14 @@ mod tests {
 
     /// Two members of the same parameters.
     fn whole((cell, decoder, heads, name): (Cell, Wanted, usize, &str)) -> (Net, Inputs) {
+        let (data, columns, targets) = data_of(name);
         let shape = Shape {
-            columns: 2,
-            target: 1,
+            columns,
             future: 1,
             levels: vec![0.1, 0.5, 0.9],
-            ..shape(4, 3)
+            ..shape_of(targets.len(), 4, 3)
         };
+        let shape = Shape { targets, ..shape };
         let params = RecurrentParams {
             decoder,
             heads,
@@ -345,19 +355,30 @@ mod tests {
         }
         let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
         let mut net = golden::net(Arc::new(architecture), name, &keys);
-        net.constants[1] = golden::tensor("recurrent.spread").to_kind(tch::Kind::Float);
+        let tensor = |part: &str| golden::tensor(&format!("{data}.{part}"));
+        net.constants[1] = tensor("spread").to_kind(tch::Kind::Float);
         if heads > 0 {
-            net.constants[2] = golden::tensor("heads.scale").to_kind(tch::Kind::Float);
+            net.constants[2] = tensor("scale").to_kind(tch::Kind::Float);
         }
-        let [past, future] = ["recurrent.past", "recurrent.future_columns"].map(golden::tensor);
+        let [past, future] = ["past", "future_columns"].map(tensor);
         (net, golden::inputs(&past, &future, None))
+    }
+
+    /// What a form is computed on: the name of its data, their columns, and which are targets.
+    fn data_of(form: &str) -> (&'static str, i64, Vec<i64>) {
+        if form.ends_with("_two") {
+            ("recurrent_two", 3, vec![0, 2])
+        } else {
+            ("recurrent", 2, vec![1])
+        }
     }
 
     #[test]
     fn whole_nets_of_pytorch() {
-        let base = golden::tensor("recurrent.base").to_kind(tch::Kind::Float);
         for form in FORMS {
             let ((net, inputs), name) = (whole(form), form.3);
+            let base = golden::tensor(&format!("{}.base", data_of(name).0));
+            let base = base.to_kind(tch::Kind::Float);
             let pass = Pass::FORECAST;
             let tensors = net.tensors(pass);
             let forecast = net.architecture.forward(&tensors, &inputs, &base, pass);

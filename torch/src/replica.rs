@@ -90,7 +90,7 @@ impl Replica {
         let tensors = self.net.tensors(pass);
         let forecast = architecture
             .sketch(&tensors, &batch.inputs, &batch.base, pass)
-            .averaged(&architecture.shape().link);
+            .averaged(&architecture.shape().links);
         let loss = if architecture.has_own_loss() {
             architecture.loss(&tensors, &batch, &self.loss, pass)
         } else {
@@ -104,12 +104,12 @@ impl Replica {
     /// Whether the bases of all windows are kept, so that each is computed once: they take more than
     /// to read a value, and there is room for them.
     pub(crate) fn has_bases(&self, rows: usize) -> bool {
-        let horizon = self.net.architecture.shape().horizon as usize;
+        let cells = self.net.architecture.shape().cells() as usize;
         // Where nothing is solved the base is the last value.
-        !self.net.constants.is_empty() && rows * horizon * size_of::<f32>() <= MOST_BASES
+        !self.net.constants.is_empty() && rows * cells * size_of::<f32>() <= MOST_BASES
     }
 
-    /// `[issues, horizon]`: see [`crate::net::Architecture::base`].
+    /// `[issues, cells]`: see [`crate::net::Architecture::base`].
     pub(crate) fn base(&self, issues: &Tensor) -> Tensor {
         let _no_grad = tch::no_grad_guard();
         let inputs = self.windows.inputs(issues);

@@ -6,14 +6,14 @@
 //! ```
 //!
 //! A segment is one step, so a lookback of 720 rows is 30 steps and not 720, and no step of the
-//! horizon waits for the one before it. Columns besides the target are parts of a segment too; the
-//! paper has none, and a data set of one column gives the net of the paper.
+//! horizon waits for the one before it. Columns besides the target are parts of a segment too, and so
+//! are further targets; the paper has none, and a data set of one column gives the net of the paper.
 
 use krammerti::params::SegrnnParams;
 use tch::Tensor;
 
 use crate::layers::{Cell, Dense, Layers};
-use crate::net::{Architecture, Forecast, Pass, Shape, Taken, Tensors};
+use crate::net::{Architecture, Forecast, Pass, Shape, Taken, Tensors, pick};
 use crate::parameters::Spec;
 use crate::windows::Inputs;
 
@@ -44,17 +44,26 @@ impl Segrnn {
         (self.shape.horizon + self.segment - 1) / self.segment
     }
 
-    /// `[issues, segments, segment × columns]`, the target relative to its last value.
+    /// `[issues, segments, segment × columns]`, the targets relative to their last values.
     fn segments(&self, inputs: &Inputs) -> Tensor {
         let shape = &self.shape;
-        let relative = shape.relative(inputs).unsqueeze(2);
-        let rows = if shape.columns == 1 {
-            relative
+        let is_target = |column: &i64| shape.targets.contains(column);
+        let columns: Vec<i64> = (0..shape.columns).collect();
+        let runs = columns.chunk_by(|column, next| is_target(column) == is_target(next));
+        let rows = runs.map(|run| {
+            let rows = pick(&inputs.past, run);
+            if is_target(&run[0]) {
+                let last = rows.narrow(1, shape.lookback - 1, 1);
+                rows - last
+            } else {
+                rows
+            }
+        });
+        let mut rows: Vec<Tensor> = rows.collect();
+        let rows = if rows.len() == 1 {
+            rows.remove(0)
         } else {
-            let before = inputs.past.narrow(2, 0, shape.target);
-            let behind = shape.columns - shape.target - 1;
-            let after = inputs.past.narrow(2, shape.target + 1, behind);
-            Tensor::cat(&[before, relative, after], 2)
+            Tensor::cat(&rows, 2)
         };
         let segments = shape.lookback / self.segment;
         rows.view([-1, segments, self.segment * shape.columns])
@@ -172,7 +181,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::checks::{assert_net_gradient, shape, stands_degenerate_data};
+    use crate::checks::{assert_net_gradient, shape, shape_of, stands_degenerate_data};
     use crate::golden;
     use crate::net::Net;
     use tch::{Device, Kind};
@@ -215,7 +224,7 @@ mod tests {
     fn wide() -> (Net, Inputs) {
         let shape = Shape {
             columns: 3,
-            target: 1,
+            targets: vec![1],
             future: 2,
             series: 2,
             levels: vec![0.1, 0.5, 0.9],
@@ -231,6 +240,34 @@ mod tests {
         let [past, future] = ["segrnn_wide.past", "segrnn_wide.future_columns"].map(golden::tensor);
         let inputs = golden::inputs(&past, &future, Some("segrnn_wide.series"));
         (net, inputs)
+    }
+
+    /// Two targets with another column between them.
+    fn two() -> (Net, Inputs) {
+        let shape = Shape {
+            columns: 3,
+            future: 1,
+            series: 2,
+            levels: vec![0.1, 0.5, 0.9],
+            ..shape_of(2, 4, 3)
+        };
+        let targets = vec![0, 2];
+        let net = Segrnn::new(Shape { targets, ..shape }, &PARAMS);
+        let mut keys = KEYS.to_vec();
+        keys.insert(6, "future.weight");
+        let net = golden::net(Arc::new(net), "segrnn_two", &keys);
+        let [past, future] = ["segrnn_two.past", "segrnn_two.future_columns"].map(golden::tensor);
+        let inputs = golden::inputs(&past, &future, Some("segrnn_two.series"));
+        (net, inputs)
+    }
+
+    #[test]
+    fn two_targets_as_by_pytorch() {
+        let (net, inputs) = two();
+        let forecast = net.forecast(&inputs, Pass::FORECAST);
+        let quantiles = forecast.quantiles.unwrap().squeeze_dim(0);
+        golden::assert_golden(&forecast.mean.squeeze_dim(0), "segrnn_two.mean", 2e-6);
+        golden::assert_golden(&quantiles, "segrnn_two.quantiles", 2e-6);
     }
 
     #[test]
@@ -254,7 +291,7 @@ mod tests {
 
     #[test]
     fn gradients_are_those_of_finite_differences() {
-        for (net, inputs) in [narrow(), wide()] {
+        for (net, inputs) in [narrow(), wide(), two()] {
             assert_net_gradient(&net, &inputs);
         }
     }

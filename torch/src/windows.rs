@@ -10,7 +10,8 @@ use tch::{Device, Tensor};
 /// A scaled series on the device.
 pub(crate) struct Windows {
     series: Tensor,
-    target: Tensor,
+    /// `[rows, targets]`.
+    targets: Tensor,
     future: Tensor,
     /// `[rows of all runs, forecast columns]`, and for each row of the series where the newest run
     /// known then stands.
@@ -50,12 +51,11 @@ impl Windows {
     ) -> Self {
         let size = [frame.rows() as i64, frame.width() as i64];
         let series = Tensor::from_slice(&frame.values).view(size).to(device);
-        let future: Vec<i64> = frame
-            .columns_with(Role::Future)
-            .iter()
-            .map(|&column| column as i64)
-            .collect();
-        let future = Tensor::from_slice(&future).to(device);
+        let columns = |role| {
+            let places = frame.columns_with(role).into_iter();
+            let places: Vec<i64> = places.map(|column| column as i64).collect();
+            series.index_select(1, &Tensor::from_slice(&places).to(device))
+        };
         let forecasts = frame.columns_with(Role::Forecast).len() as i64;
         // A view of no rows cannot be told its width by -1.
         let rows = frame.outlook.values.len() as i64 / forecasts.max(1);
@@ -63,8 +63,8 @@ impl Windows {
         Self {
             outlook: outlook.view([rows, forecasts]).to(device),
             bases: Tensor::from_slice(&frame.outlook.bases).to(device),
-            target: series.select(1, frame.target() as i64).contiguous(),
-            future: series.index_select(1, &future),
+            targets: columns(Role::Target),
+            future: columns(Role::Future),
             places: places(frame, known).map(|places| Tensor::from_slice(&places).to(device)),
             series,
             lookback,
@@ -76,7 +76,7 @@ impl Windows {
     pub(crate) fn share(&self) -> Self {
         Self {
             series: self.series.shallow_clone(),
-            target: self.target.shallow_clone(),
+            targets: self.targets.shallow_clone(),
             future: self.future.shallow_clone(),
             outlook: self.outlook.shallow_clone(),
             bases: self.bases.shallow_clone(),
@@ -114,9 +114,10 @@ impl Windows {
         }
     }
 
-    /// What the target became: `[issues, horizon]`.
+    /// What the targets became, `[issues, cells]`: the leads of the first one, then those of the next.
     pub(crate) fn truth(&self, issues: &Tensor) -> Tensor {
-        gather(&self.target.unsqueeze(1), &(issues + 1), self.horizon).squeeze_dim(2)
+        let rows = gather(&self.targets, &(issues + 1), self.horizon);
+        rows.transpose(1, 2).flatten(1, 2)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Gathers the columns of a data set, the target first: what was observed, gaps filled, features,
+//! Gathers the columns of a data set, the targets first: what was observed, gaps filled, features,
 //! forecasts from outside.
 
 use rayon::prelude::*;
@@ -18,7 +18,7 @@ const FILLED: &str = "filled";
 /// What the columns of forecasts from outside begin with.
 const FORECAST: &str = "forecast_";
 
-/// Gathers the columns of a data set, the target first.
+/// Gathers the columns of a data set, the targets first.
 pub(super) struct Builder<'a> {
     params: &'a PrepareParams,
     layout: Layout,
@@ -54,9 +54,9 @@ impl<'a> Builder<'a> {
         };
         let mut names = params.columns.clone().unwrap_or_else(|| all().collect());
         names.retain(|name| {
-            *name != params.target && params.wind.iter().all(|pair| pair.direction != *name)
+            !params.targets.contains(name) && params.wind.iter().all(|pair| pair.direction != *name)
         });
-        names.insert(0, params.target.clone());
+        names.splice(0..0, params.targets.names().iter().cloned());
         let columns: Result<Vec<Made>, SeriesError> = names
             .par_iter()
             .map(|name| steps.observed(name, params))

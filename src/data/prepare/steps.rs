@@ -93,7 +93,7 @@ impl<'a> Steps<'a> {
             }
         };
         let role = match name {
-            name if name == params.target => Role::Target,
+            name if params.targets.contains(name) => Role::Target,
             name if params.known.iter().any(|known| known == name) => Role::Future,
             _ => Role::Past,
         };

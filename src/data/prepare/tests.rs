@@ -76,11 +76,11 @@ fn columns_have_their_roles_and_the_target_comes_first() {
             ("hour_of_day_cos", Role::Future),
         ]
     );
-    let target = dataset.target();
+    let target = dataset.targets().next().unwrap();
     assert_eq!((target.filled, target.missing), (1, 0));
     assert_eq!(values(&dataset, "filled")[2..5], [0.0, 0.25, 0.0]);
     // What was filled is not scored, and nothing is issued from there.
-    assert!(dataset.observed_target()[3].is_nan() && !values(&dataset, "t")[3].is_nan());
+    assert!(dataset.observed_targets()[0][3].is_nan() && !values(&dataset, "t")[3].is_nan());
     let frame = frame(&dataset, 0);
     assert!(frame.may_issue(2) && !frame.may_issue(3) && frame.may_issue(4));
 }
@@ -192,7 +192,7 @@ fn series_have_gaps_of_their_own_and_one_split() {
         .unwrap();
     let dataset = prepare(&table, "  fill: {up_to: 5h}\n  lags: {t: [1h]}\n").unwrap();
     // Two gaps at ends, though their rows are neighbours.
-    assert_eq!(dataset.target().filled, 0);
+    assert_eq!(dataset.targets().next().unwrap().filled, 0);
     assert!(values(&dataset, "t_lag_1h")[120].is_nan());
     assert_eq!(dataset.meta().series.len(), 2);
     assert_eq!(dataset.count(Part::Train), 84 + 44);

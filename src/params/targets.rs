@@ -1,0 +1,232 @@
+//! The columns that are forecast, and what one of them can have of its own.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize, Serializer};
+
+use super::Bounds;
+
+/// The columns to forecast: at least one, each named once. Written as a name where there is one, and
+/// as a list of names where there are several.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "Written")]
+pub struct Targets(Vec<String>);
+
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "the name of a column, or a list of names")]
+enum Written {
+    One(String),
+    Several(Vec<String>),
+}
+
+impl Targets {
+    /// Their names, in the order in which they were written.
+    pub fn names(&self) -> &[String] {
+        &self.0
+    }
+
+    /// Whether a column is one of them.
+    pub fn contains(&self, column: &str) -> bool {
+        self.0.iter().any(|name| name == column)
+    }
+}
+
+impl TryFrom<Written> for Targets {
+    type Error = String;
+
+    fn try_from(written: Written) -> Result<Self, String> {
+        let names = match written {
+            Written::One(name) => vec![name],
+            Written::Several(names) => names,
+        };
+        if names.is_empty() {
+            return Err("expected at least one column to forecast, found an empty list".to_owned());
+        }
+        let twice = |(place, name): &(usize, &String)| names[..*place].contains(name);
+        if let Some((_, name)) = names.iter().enumerate().find(twice) {
+            return Err(format!(
+                "expected different columns to forecast, found `{name}` twice"
+            ));
+        }
+        Ok(Self(names))
+    }
+}
+
+impl Serialize for Targets {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0.as_slice() {
+            [one] => one.serialize(serializer),
+            several => several.serialize(serializer),
+        }
+    }
+}
+
+impl fmt::Display for Targets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join(", "))
+    }
+}
+
+/// Values that targets never leave: the same for all of them, or by their names.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged, try_from = "BTreeMap<String, Entry>")]
+pub enum TargetBounds {
+    /// Of every target, in its own unit.
+    Same(Bounds),
+    /// Of those named; the others have none.
+    Each(BTreeMap<String, Bounds>),
+}
+
+/// What stands under a key of `bounds`.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(untagged, expecting = "a number, or `lower` and `upper` of a target")]
+enum Entry {
+    Number(f64),
+    Of(Bounds),
+}
+
+impl TargetBounds {
+    /// Those of a target.
+    pub fn of(&self, target: &str) -> Bounds {
+        match self {
+            Self::Same(bounds) => *bounds,
+            Self::Each(each) => each.get(target).copied().unwrap_or_default(),
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_open(&self) -> bool {
+        self.iter().all(|(_, bounds)| bounds.is_open())
+    }
+
+    /// All that were given, with the name of their target where it was.
+    pub fn iter(&self) -> impl Iterator<Item = (Option<&str>, Bounds)> {
+        let (same, each) = match self {
+            Self::Same(bounds) => (Some((None, *bounds)), None),
+            Self::Each(each) => (None, Some(each)),
+        };
+        let each = each.into_iter().flatten();
+        same.into_iter()
+            .chain(each.map(|(name, bounds)| (Some(name.as_str()), *bounds)))
+    }
+
+    /// A name that is none of these targets, so that its bounds would change nothing.
+    pub fn stranger(&self, targets: &Targets) -> Option<&str> {
+        self.iter()
+            .filter_map(|(name, _)| name)
+            .find(|name| !targets.contains(name))
+    }
+}
+
+impl Default for TargetBounds {
+    fn default() -> Self {
+        Self::Same(Bounds::default())
+    }
+}
+
+impl From<Bounds> for TargetBounds {
+    fn from(bounds: Bounds) -> Self {
+        Self::Same(bounds)
+    }
+}
+
+impl TryFrom<BTreeMap<String, Entry>> for TargetBounds {
+    type Error = String;
+
+    fn try_from(entries: BTreeMap<String, Entry>) -> Result<Self, String> {
+        let mut same = Bounds::default();
+        let mut each = BTreeMap::new();
+        for (key, entry) in &entries {
+            match (key.as_str(), entry) {
+                ("lower", Entry::Number(bound)) => same.lower = Some(*bound),
+                ("upper", Entry::Number(bound)) => same.upper = Some(*bound),
+                (_, Entry::Of(bounds)) => {
+                    each.insert(key.clone(), *bounds);
+                }
+                (_, Entry::Number(_)) => {
+                    return Err(format!(
+                        "expected `lower`, `upper` or the name of a target with these below it, \
+                         found `{key}`"
+                    ));
+                }
+            }
+        }
+        match (same.is_open(), each.is_empty()) {
+            (true, false) => Ok(Self::Each(each)),
+            (_, true) => Ok(Self::Same(same)),
+            (false, false) => {
+                Err("expected bounds of all targets or of each by its name, found both".to_owned())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn yaml<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
+        serde_yaml::from_str(text).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn targets_read_as_they_are_written() {
+        for (text, json) in [
+            ("t", "\"t\""),
+            ("[t]", "\"t\""),
+            ("[t, w]", "[\"t\",\"w\"]"),
+        ] {
+            let targets: Targets = yaml(text).unwrap();
+            assert_eq!(serde_json::to_string(&targets).unwrap(), json);
+            assert_eq!(serde_json::from_str::<Targets>(json).unwrap(), targets);
+        }
+        let targets: Targets = yaml("[t, w]").unwrap();
+        assert!(targets.contains("w") && !targets.contains("x"));
+        assert_eq!(targets.to_string(), "t, w");
+    }
+
+    #[test]
+    fn what_names_no_targets_is_told() {
+        for (text, told) in [
+            ("[]", "at least one column"),
+            ("[t, w, t]", "found `t` twice"),
+            ("{t: 1}", "the name of a column, or a list of names"),
+        ] {
+            let error = yaml::<Targets>(text).unwrap_err();
+            assert!(error.contains(told), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn bounds_are_of_all_targets_or_of_each() {
+        let same: TargetBounds = yaml("{lower: 0}").unwrap();
+        let lower = |lower| Bounds {
+            lower: Some(lower),
+            upper: None,
+        };
+        assert_eq!((same.of("a"), same.of("b")), (lower(0.0), lower(0.0)));
+        let each: TargetBounds = yaml("{a: {lower: 1}, lower: {lower: 2}}").unwrap();
+        assert_eq!((each.of("a"), each.of("lower")), (lower(1.0), lower(2.0)));
+        assert!(each.of("b").is_open() && !each.is_open());
+        assert_eq!(each.stranger(&yaml("[a, b]").unwrap()), Some("lower"));
+        assert_eq!(same.stranger(&yaml("a").unwrap()), None);
+        assert!(yaml::<TargetBounds>("{}").unwrap().is_open());
+        for bounds in [same, each] {
+            let json = serde_json::to_string(&bounds).unwrap();
+            assert_eq!(serde_json::from_str::<TargetBounds>(&json).unwrap(), bounds);
+        }
+    }
+
+    #[test]
+    fn what_are_no_bounds_is_told() {
+        for (text, told) in [
+            ("{lowr: 0}", "found `lowr`"),
+            ("{lower: 0, a: {lower: 1}}", "found both"),
+            ("{a: {lowr: 1}}", "`lower` and `upper` of a target"),
+        ] {
+            let error = yaml::<TargetBounds>(text).unwrap_err();
+            assert!(error.contains(told), "{text}: {error}");
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! Several targets in one model, through the real binary.
+
+use serde_json::Value;
+
+use crate::sandbox::Sandbox;
+
+const ONE: &str = "target: temperature_2m";
+const TWO: &str = "target: [temperature_2m, wind_speed_10m]";
+
+fn of_two_targets() -> Sandbox {
+    let sandbox = Sandbox::new();
+    sandbox.edit("params.yaml", ONE, TWO);
+    sandbox
+}
+
+fn json(sandbox: &Sandbox, path: &str) -> Value {
+    serde_json::from_str(&sandbox.read(path)).unwrap()
+}
+
+#[test]
+fn a_pipeline_forecasts_both() {
+    let sandbox = of_two_targets();
+    let ran = sandbox.run(&["run"]).ok();
+    for told in [
+        "RMSE of temperature_2m in °C",
+        "RMSE of wind_speed_10m in m/s",
+        "Plot: report/skill-wind_speed_10m.svg",
+        "Forecast of wind_speed_10m in m/s",
+        "Feels like: of the mean, with forecast wind.",
+    ] {
+        assert!(ran.stdout.contains(told), "{told}: {ran}");
+    }
+    assert!(ran.stdout.lines().all(|line| line.chars().count() <= 80));
+
+    let metrics = json(&sandbox, "report/metrics.json");
+    for (target, unit) in [("temperature_2m", "°C"), ("wind_speed_10m", "m/s")] {
+        let report = &metrics["targets"][target];
+        assert_eq!(report["unit"], unit);
+        assert!(report["overall"]["rmse"].as_f64().unwrap() > 0.0);
+        assert!(report["skill"]["persistence"].as_f64().unwrap() > 0.0);
+        assert_eq!(report["by_lead"].as_array().unwrap().len(), 6);
+        assert!(report["coverage"]["share"].as_f64().unwrap() > 0.5);
+        assert!(sandbox.has(&format!("report/skill-{target}.svg")));
+        assert!(sandbox.has(&format!("forecast/forecast-{target}.svg")));
+    }
+
+    let forecasts = json(&sandbox, "forecast/forecast.json");
+    let [temperature, wind] = [0, 1].map(|place| &forecasts[place]);
+    assert_eq!(wind["target"], "wind_speed_10m");
+    assert!(wind.get("feels_like_method").is_none());
+    // At leads of some warmth there is no wind chill, so a lead is looked for that has one.
+    let chilled = |lead: usize| {
+        let of = |forecast: &Value, name: &str| forecast["leads"][lead][name].as_f64().unwrap();
+        let (mean, felt) = (of(temperature, "mean"), of(temperature, "feels_like"));
+        let expected = krammerti::physics::feels_like_c(mean, of(wind, "mean").max(0.0), None);
+        assert!((felt - expected).abs() < 1e-9, "{lead}: {felt} {expected}");
+        felt < mean
+    };
+    let leads: Vec<bool> = (0..6).map(chilled).collect();
+    assert!(leads.contains(&true), "{forecasts}");
+
+    let csv = sandbox.read("forecast/forecast.csv");
+    let header = "valid_time,lead_h,temperature_2m mean [°C],temperature_2m q0.1 [°C],\
+        temperature_2m q0.5 [°C],temperature_2m q0.9 [°C],feels_like [°C],\
+        wind_speed_10m mean [m/s],wind_speed_10m q0.1 [m/s],wind_speed_10m q0.5 [m/s],\
+        wind_speed_10m q0.9 [m/s]";
+    assert_eq!(csv.lines().next(), Some(header));
+    assert!(csv.lines().all(|line| line.split(',').count() == 11));
+    assert_eq!(csv.lines().count(), 7);
+}
+
+/// A list of one is that one: not a byte is another.
+#[test]
+fn one_in_a_list_is_one() {
+    let (plain, listed) = (Sandbox::new(), Sandbox::new());
+    listed.edit("params.yaml", ONE, "target: [temperature_2m]");
+    plain.run(&["run"]).ok();
+    listed.run(&["run"]).ok();
+    let made = |sandbox: &Sandbox| {
+        let mut made = sandbox.artifacts();
+        made.retain(|(path, _)| path.contains('/'));
+        made
+    };
+    assert!(made(&plain).len() > 8 && made(&plain) == made(&listed));
+}
+
+#[test]
+fn each_target_is_held_to_the_gate() {
+    let sandbox = of_two_targets();
+    sandbox.edit(
+        "params.yaml",
+        "predict:",
+        "evaluate: {baselines: [persistence], minimum_skill: 0.9}\npredict:",
+    );
+    sandbox
+        .run(&["run", "evaluate"])
+        .fails(3, &["skill of temperature_2m against persistence is"]);
+}
+
+#[test]
+fn metrics_of_targets_are_compared_by_their_names() {
+    let sandbox = of_two_targets();
+    sandbox.run(&["run"]).ok();
+    for args in [
+        &["init", "-q"][..],
+        &["add", "-f", "pipeline.yaml", "params.yaml", "pipeline.lock"],
+        &["add", "-f", "report"],
+        &[
+            "-c",
+            "user.name=t",
+            "-c",
+            "user.email=t@localhost",
+            "commit",
+            "-qm",
+            "all",
+        ],
+    ] {
+        let mut git = std::process::Command::new("git");
+        let status = git.args(args).current_dir(sandbox.path("")).status();
+        assert!(status.unwrap().success(), "{args:?}");
+    }
+    sandbox.edit("params.yaml", "kind: ridge", "kind: ridge, penalty: 10");
+    sandbox.run(&["run"]).ok();
+    let diff = sandbox.run(&["diff"]).ok().stdout;
+    for name in [
+        "targets.temperature_2m.overall.rmse",
+        "targets.wind_speed_10m.overall.rmse",
+    ] {
+        assert!(diff.contains(name), "{diff}");
+    }
+}
+
+#[test]
+fn a_net_keeps_each_target_in_its_bounds() {
+    let sandbox = of_two_targets();
+    let bounded = "kind: lstm, hidden: 8, bounds: {wind_speed_10m: {lower: 3, upper: 4}}";
+    sandbox.edit("params.yaml", "kind: ridge", bounded);
+    let ran = sandbox.run(&["run"]).ok();
+    // Errors of both have no unit in common.
+    assert!(ran.stderr.contains("(scaled)"), "{ran}");
+    let forecasts = json(&sandbox, "forecast/forecast.json");
+    let values = |place: usize| {
+        let leads = forecasts[place]["leads"].as_array().unwrap().clone();
+        let values = leads.into_iter().flat_map(|lead| {
+            let quantiles = lead["quantiles"].as_array().unwrap().clone();
+            quantiles.into_iter().chain([lead["mean"].clone()])
+        });
+        values
+            .map(|value| value.as_f64().unwrap())
+            .collect::<Vec<f64>>()
+    };
+    assert!(values(1).iter().all(|wind| (3.0..=4.0).contains(wind)));
+    assert!(values(0).iter().any(|value| !(3.0..=4.0).contains(value)));
+    let model = json(&sandbox, "model/model.json");
+    let targets = serde_json::json!(["temperature_2m", "wind_speed_10m"]);
+    assert_eq!(model["target"], targets);
+
+    sandbox.edit("params.yaml", "bounds: {wind_speed_10m", "bounds: {wind");
+    let told = "model.bounds: expected a target of the data set (temperature_2m, wind_speed_10m), \
+                found `wind`";
+    sandbox.run(&["run"]).fails(1, &[told]);
+}
+
+#[test]
+fn a_model_refuses_data_with_other_targets() {
+    let sandbox = Sandbox::new();
+    sandbox.run(&["run", "train"]).ok();
+    sandbox.edit("params.yaml", ONE, TWO);
+    sandbox
+        .run(&["prepare", "raw.parquet", "--out", "both"])
+        .ok();
+    let both = ["predict", "model", "--data", "both", "--out", "forecast"];
+    sandbox
+        .run(&both)
+        .fails(1, &["model does not fit both", "(Target, m/s)"]);
+}
+
+#[test]
+fn what_names_no_targets_is_refused() {
+    for (target, told) in [
+        ("[]", "at least one column to forecast"),
+        (
+            "[temperature_2m, temperature_2m]",
+            "found `temperature_2m` twice",
+        ),
+        ("[temperature_2m, wimd]", "wimd"),
+        (
+            "{temperature_2m: 1}",
+            "the name of a column, or a list of names",
+        ),
+    ] {
+        let sandbox = Sandbox::new();
+        sandbox.edit("params.yaml", ONE, &format!("target: {target}"));
+        let ran = sandbox.run(&["run", "prepare"]);
+        assert_ne!(ran.code, Some(0), "{ran}");
+        assert!(ran.stderr.contains(told), "{target}: {ran}");
+        assert!(!ran.stderr.contains("panicked"), "{ran}");
+    }
+}

@@ -1,0 +1,663 @@
+//! Each kind of net through the door that the root package uses.
+
+mod targets;
+
+use super::*;
+use krammerti::data::{Frame, FrameColumn, Layout, Role, Scaler};
+use krammerti::event::Observer;
+use krammerti::model::{Checkpoint, Epoch, Interrupted, Moment, Predictions, Wish};
+use krammerti::params::{
+    Bounds, Decoder, DeeparParams, Device as WantedDevice, Distribution, LinearParams, ModelParams,
+    PointLoss, RecurrentParams, SegrnnParams, TargetBounds, TrainParams,
+};
+use krammerti::time::Step;
+
+const LOOKBACK: usize = 24;
+const HORIZON: usize = 6;
+const ROWS: usize = 400;
+
+/// A sine of 24 rows as the target, a column that means nothing, and a clock.
+fn frame() -> Frame {
+    let column = |name: &str, role| FrameColumn {
+        name: name.to_owned(),
+        role,
+    };
+    let values = (0..ROWS).flat_map(|row| {
+        let phase = row as f32 / 24.0 * std::f32::consts::TAU;
+        let noise = ((row * 7919) % 101) as f32 / 101.0 - 0.5;
+        [noise, phase.sin() + 0.1 * noise, (phase + 1.0).cos()]
+    });
+    let columns = vec![
+        column("noise", Role::Past),
+        column("target", Role::Target),
+        column("clock", Role::Future),
+    ];
+    Frame::single(0, Step::HOUR, columns, values.collect())
+}
+
+const RECURRENT: RecurrentParams = RecurrentParams {
+    hidden: 6,
+    layers: 2,
+    dropout: 0.1,
+    noise: 0.1,
+    segment: 4,
+    decoder: Decoder::Direct,
+    heads: 2,
+    linear_lags: 3,
+    members: 2,
+};
+
+const DEEPAR: DeeparParams = DeeparParams {
+    hidden: 12,
+    layers: 2,
+    dropout: 0.1,
+    distribution: Distribution::StudentT,
+    paths: 41,
+    season: 20,
+    members: 2,
+};
+
+fn model_of(architecture: Wanted) -> ModelParams {
+    ModelParams {
+        lookback: LOOKBACK,
+        horizon: HORIZON,
+        quantiles: vec![0.1, 0.5, 0.9],
+        bounds: TargetBounds::default(),
+        architecture,
+    }
+}
+
+fn model() -> ModelParams {
+    model_of(Wanted::Lstm(RECURRENT))
+}
+
+/// A small model of each kind.
+fn models() -> Vec<ModelParams> {
+    let segrnn = SegrnnParams {
+        hidden: 8,
+        dropout: 0.1,
+        // The last segment reaches past the horizon.
+        segment: 4,
+        members: 2,
+    };
+    let linear = LinearParams {
+        kernel: 5,
+        members: 2,
+    };
+    let kinds = [
+        Wanted::Lstm(RECURRENT),
+        Wanted::Gru(RECURRENT),
+        Wanted::Gru(RecurrentParams {
+            decoder: Decoder::Autoregressive,
+            heads: 0,
+            ..RECURRENT
+        }),
+        Wanted::Segrnn(segrnn),
+        Wanted::Linear(linear),
+        Wanted::Deepar(DEEPAR),
+    ];
+    kinds.map(model_of).to_vec()
+}
+
+fn train_params() -> TrainParams {
+    TrainParams {
+        epochs: 3,
+        batch: 32,
+        learning_rate: 5e-3,
+        weight_decay: 0.1,
+        threads: Some(1),
+        device: WantedDevice::Cpu,
+        ..TrainParams::default()
+    }
+}
+
+#[derive(Default)]
+struct Watcher {
+    epochs: Vec<Epoch>,
+    events: Vec<Event>,
+    stop_after: Option<usize>,
+    /// How often it was asked, and at which of these times it ends the training.
+    asked: usize,
+    end_at: Option<usize>,
+    kept: Option<Checkpoint>,
+}
+
+impl Observer for Watcher {
+    fn event(&mut self, event: Event) {
+        self.events.push(event);
+    }
+}
+
+impl Monitor for Watcher {
+    fn epoch(&mut self, epoch: &Epoch, _: usize) -> bool {
+        self.epochs.push(*epoch);
+        self.stop_after != Some(epoch.epoch)
+    }
+
+    fn between(&mut self, _: Moment) -> Wish {
+        self.asked += 1;
+        if self.end_at == Some(self.asked) {
+            Wish::KeepAndEnd
+        } else {
+            Wish::GoOn
+        }
+    }
+
+    fn keep(&mut self, checkpoint: Checkpoint) -> Result<()> {
+        self.kept = Some(checkpoint);
+        Ok(())
+    }
+}
+
+fn fit_with(
+    frame: &Frame,
+    model: &ModelParams,
+    train_params: &TrainParams,
+    watcher: &mut Watcher,
+) -> Result<Fitted> {
+    fit_from(frame, model, train_params, None, watcher)
+}
+
+fn fit_from(
+    frame: &Frame,
+    model: &ModelParams,
+    train_params: &TrainParams,
+    resume: Option<&Checkpoint>,
+    watcher: &mut Watcher,
+) -> Result<Fitted> {
+    let train: Vec<usize> = (LOOKBACK - 1..280 - HORIZON).collect();
+    let validation: Vec<usize> = (280 + LOOKBACK - 1..340 - HORIZON).collect();
+    let task = FitTask {
+        frame,
+        train: &train,
+        validation: &validation,
+        train_rows: std::slice::from_ref(&(0..280)),
+        sample_weights: None,
+        model,
+        train_params,
+        targets: &[Scaler::IDENTITY],
+        resume,
+        warm_start: None,
+    };
+    Nets(model.kind()).fit(&task, watcher)
+}
+
+fn fit_kind(model: &ModelParams) -> Fitted {
+    fit_with(&frame(), model, &train_params(), &mut Watcher::default()).unwrap()
+}
+
+fn load(model: &ModelParams, frame: &Frame, weights: &Weights) -> Result<Box<dyn Forecaster>> {
+    let task = LoadTask {
+        model,
+        columns: &frame.columns,
+        series: &frame.layout.names(),
+        targets: &[Scaler::IDENTITY],
+        device: WantedDevice::Cpu,
+    };
+    Nets(model.kind()).load(&task, weights)
+}
+
+fn fit() -> Fitted {
+    fit_with(&frame(), &model(), &train_params(), &mut Watcher::default()).unwrap()
+}
+
+fn test_issues() -> Vec<usize> {
+    (363..ROWS - HORIZON).collect()
+}
+
+fn rmse(frame: &Frame, predictions: &Predictions) -> f64 {
+    let errors = test_issues()
+        .into_iter()
+        .enumerate()
+        .flat_map(|(i, issue)| {
+            (0..HORIZON).map(move |lead| (i * HORIZON + lead, issue + 1 + lead))
+        });
+    let squares: Vec<f64> = errors
+        .map(|(at, row)| f64::from(predictions.mean[at] - frame.at(row, 1)).powi(2))
+        .collect();
+    (squares.iter().sum::<f64>() / squares.len() as f64).sqrt()
+}
+
+#[test]
+fn every_kind_learns_a_sine() {
+    let frame = frame();
+    for model in models() {
+        let params = TrainParams {
+            epochs: if model.kind() == "deepar" { 60 } else { 15 },
+            learning_rate: 1e-2,
+            weight_decay: 0.0,
+            ..train_params()
+        };
+        let fitted = fit_with(&frame, &model, &params, &mut Watcher::default()).unwrap();
+        let predictions = fitted.forecaster.forecast(&frame, &test_issues()).unwrap();
+        let last = |issue: usize| [frame.at(issue, 1); HORIZON];
+        let persistence = Predictions {
+            mean: test_issues().into_iter().flat_map(last).collect(),
+            ..predictions.clone()
+        };
+        let (net, persistence) = (rmse(&frame, &predictions), rmse(&frame, &persistence));
+        let kind = model.kind();
+        assert!(
+            net < 0.3 * persistence,
+            "{kind}: {net} against {persistence}"
+        );
+    }
+}
+
+#[test]
+fn predictions_have_their_shape_and_quantiles_do_not_cross() {
+    for model in models() {
+        let forecaster = fit_kind(&model).forecaster;
+        let predictions = forecaster.forecast(&frame(), &test_issues()).unwrap();
+        let cells = test_issues().len() * HORIZON;
+        assert_eq!(predictions.levels, [0.1, 0.5, 0.9]);
+        assert_eq!(predictions.mean.len(), cells);
+        assert_eq!(predictions.quantiles.len(), cells * 3);
+        assert!(
+            predictions
+                .quantiles
+                .chunks(3)
+                .all(|q| q[0] <= q[1] && q[1] <= q[2])
+        );
+    }
+}
+
+#[test]
+fn no_forecast_leaves_the_bounds() {
+    for mut model in models() {
+        let bounds = Bounds {
+            lower: Some(-0.4),
+            upper: Some(0.3),
+        };
+        model.bounds = bounds.into();
+        let forecaster = fit_kind(&model).forecaster;
+        let predictions = forecaster.forecast(&frame(), &test_issues()).unwrap();
+        let all = predictions.mean.iter().chain(&predictions.quantiles);
+        let (low, high) = all.fold((f32::MAX, f32::MIN), |(low, high), &value| {
+            (low.min(value), high.max(value))
+        });
+        assert!(low >= -0.4 && high <= 0.3, "{}: {low} {high}", model.kind());
+        assert!(low < -0.3 && high > 0.2, "{}: {low} {high}", model.kind());
+    }
+}
+
+#[test]
+fn equal_seeds_give_equal_bytes_and_others_do_not() {
+    for model in models() {
+        let weights = |seed| {
+            let params = TrainParams {
+                seed,
+                ..train_params()
+            };
+            let mut watcher = Watcher::default();
+            let fitted = fit_with(&frame(), &model, &params, &mut watcher).unwrap();
+            (fitted.weights, fitted.history)
+        };
+        assert!(weights(1) == weights(1));
+        assert!(weights(1).0 != weights(2).0);
+    }
+}
+
+/// Eight steps an epoch: it asks after all of them but the last, in the validation and after it.
+/// It ends after the first step, within an epoch, in a validation, after one, and after all.
+#[test]
+fn an_interrupted_training_ends_as_one_that_was_not() {
+    let params = TrainParams {
+        epochs: 2,
+        ..train_params()
+    };
+    for model in models() {
+        let mut whole = Watcher::default();
+        let undisturbed = fit_with(&frame(), &model, &params, &mut whole).unwrap();
+        assert_eq!(whole.asked, 2 * 9);
+        for end_at in [1, 3, 8, 9, 10, 17, 18] {
+            let mut first = Watcher {
+                end_at: Some(end_at),
+                ..Watcher::default()
+            };
+            let ended = fit_with(&frame(), &model, &params, &mut first)
+                .err()
+                .unwrap();
+            assert!(ended.is::<Interrupted>(), "{ended:#}");
+            let kept = first.kept.unwrap();
+            let mut second = Watcher::default();
+            let resumed = fit_from(&frame(), &model, &params, Some(&kept), &mut second).unwrap();
+            assert!(resumed.weights == undisturbed.weights, "ended at {end_at}");
+            assert_eq!(resumed.history, undisturbed.history);
+        }
+    }
+}
+
+/// Steps of two and three parts, and one that goes on with more threads than it
+/// began with.
+#[test]
+fn the_number_of_threads_changes_nothing() {
+    for model in models() {
+        let params = |threads| TrainParams {
+            epochs: 2,
+            batch: 150,
+            threads: Some(threads),
+            ..train_params()
+        };
+        let with = |threads, resume: Option<&Checkpoint>, watcher: &mut Watcher| {
+            fit_from(&frame(), &model, &params(threads), resume, watcher)
+        };
+        let one = with(1, None, &mut Watcher::default()).unwrap();
+        let five = with(5, None, &mut Watcher::default()).unwrap();
+        assert!(one.weights == five.weights, "{}", model.kind());
+        assert_eq!(one.history, five.history);
+        let mut ended = Watcher {
+            end_at: Some(1),
+            ..Watcher::default()
+        };
+        assert!(with(1, None, &mut ended).err().unwrap().is::<Interrupted>());
+        let resumed = with(3, ended.kept.as_ref(), &mut Watcher::default()).unwrap();
+        assert!(one.weights == resumed.weights, "{}", model.kind());
+    }
+}
+
+#[test]
+fn a_loaded_model_forecasts_the_same_bytes() {
+    let frame = frame();
+    for model in models() {
+        let fitted = fit_kind(&model);
+        let loaded = load(&model, &frame, &fitted.weights).unwrap();
+        let forecast =
+            |forecaster: &dyn Forecaster| forecaster.forecast(&frame, &test_issues()).unwrap();
+        assert_eq!(
+            forecast(loaded.as_ref()),
+            forecast(fitted.forecaster.as_ref())
+        );
+    }
+}
+
+#[test]
+fn after_the_issue_row_only_the_known_future_is_read() {
+    for model in models() {
+        let (frame, fitted) = (frame(), fit_kind(&model));
+        let issue = ROWS - HORIZON - 1;
+        let with = |column: usize, value: f32| {
+            let mut altered = frame.clone();
+            for row in issue + 1..ROWS {
+                altered.values[row * 3 + column] = value;
+            }
+            fitted.forecaster.forecast(&altered, &[issue]).unwrap()
+        };
+        let plain = fitted.forecaster.forecast(&frame, &[issue]).unwrap();
+        assert_eq!(with(0, 1e6), plain);
+        assert_eq!(with(1, f32::NAN), plain);
+        assert_ne!(with(2, 0.5), plain);
+    }
+}
+
+#[test]
+fn a_forecast_does_not_depend_on_those_beside_it() {
+    for model in models() {
+        let (frame, fitted) = (frame(), fit_kind(&model));
+        let all = fitted.forecaster.forecast(&frame, &test_issues()).unwrap();
+        let one = fitted
+            .forecaster
+            .forecast(&frame, &test_issues()[5..6])
+            .unwrap();
+        for (a, b) in one.mean.iter().zip(&all.mean[5 * HORIZON..]) {
+            assert!((a - b).abs() < 1e-5);
+        }
+        let none = fitted.forecaster.forecast(&frame, &[]).unwrap();
+        assert!(none.mean.is_empty() && none.quantiles.is_empty());
+    }
+}
+
+#[test]
+fn a_kind_that_knows_series_refuses_others() {
+    let mut two = frame();
+    let names = [("a", 0, ROWS / 2), ("b", 0, ROWS / 2)];
+    let named = names.map(|(name, start, rows)| (name.to_owned(), start, rows));
+    two.layout = Layout::new(Step::HOUR, named);
+    let models = models();
+    let segrnn = models.iter().find(|model| model.kind() == "segrnn");
+    let mut watcher = Watcher::default();
+    let fitted = fit_with(&two, segrnn.unwrap(), &train_params(), &mut watcher).unwrap();
+    assert!(fitted.forecaster.forecast(&two, &[100]).is_ok());
+    let mut other = two.clone();
+    let renamed = names.map(|(name, start, rows)| (format!("{name}2"), start, rows));
+    other.layout = Layout::new(Step::HOUR, renamed);
+    let error = fitted.forecaster.forecast(&other, &[100]).unwrap_err();
+    assert!(error.to_string().contains("series `a2`"), "{error:#}");
+    // A new series beside a known one is none of its business.
+    let beside = [("a", 0, ROWS / 2), ("new", 0, ROWS / 2)];
+    let mut more = two.clone();
+    let renamed = beside.map(|(name, start, rows)| (name.to_owned(), start, rows));
+    more.layout = Layout::new(Step::HOUR, renamed);
+    assert!(fitted.forecaster.forecast(&more, &[100]).is_ok());
+    assert!(fitted.forecaster.forecast(&more, &[300]).is_err());
+    // A kind that does not tell them apart forecasts any.
+    let mut watcher = Watcher::default();
+    let fitted = fit_with(&two, &model(), &train_params(), &mut watcher).unwrap();
+    assert!(fitted.forecaster.forecast(&other, &[100]).is_ok());
+}
+
+/// The target as counts, as shares, and as what neither distribution is of.
+#[test]
+fn deepar_has_a_distribution_for_counts_and_for_shares() {
+    let fit_of = |distribution, target: &dyn Fn(f32) -> f32, bounds: Bounds| {
+        let mut frame = frame();
+        for row in 0..ROWS {
+            let value = &mut frame.values[row * 3 + 1];
+            *value = target(*value);
+        }
+        let deepar = DeeparParams {
+            distribution,
+            ..DEEPAR
+        };
+        let model = ModelParams {
+            bounds: bounds.into(),
+            ..model_of(Wanted::Deepar(deepar))
+        };
+        let params = TrainParams {
+            epochs: 12,
+            learning_rate: 1e-2,
+            weight_decay: 0.0,
+            ..train_params()
+        };
+        let fitted = fit_with(&frame, &model, &params, &mut Watcher::default())?;
+        let predictions = fitted.forecaster.forecast(&frame, &test_issues())?;
+        Ok::<_, anyhow::Error>((rmse(&frame, &predictions), predictions))
+    };
+    let open = Bounds::default();
+    let counts = |value: f32| (10.0 * value + 12.0).round();
+    let (error, of_counts) = fit_of(Distribution::NegativeBinomial, &counts, open).unwrap();
+    assert!(error < 4.0, "{error}, where the deviation is 7");
+    assert!(of_counts.quantiles.iter().all(|value| *value >= 0.0));
+    let median = of_counts.quantiles.iter().skip(1).step_by(3);
+    // Of 41 paths the middle one.
+    assert!(median.into_iter().all(|value| value.fract() == 0.0));
+    let unit = Bounds {
+        lower: Some(0.0),
+        upper: Some(1.0),
+    };
+    let shares = |value: f32| (0.5 + 0.6 * value).clamp(0.0, 1.0);
+    let (error, _) = fit_of(Distribution::Beta, &shares, unit).unwrap();
+    assert!(error < 0.2, "{error}, where the deviation is 0.38");
+    let refused = fit_of(Distribution::NegativeBinomial, &|value| value, open);
+    let message = refused.err().unwrap().to_string();
+    assert!(message.contains("is of counts"), "{message}");
+}
+
+#[test]
+fn every_point_loss_trains() {
+    for loss in [PointLoss::Mse, PointLoss::Mae, PointLoss::Huber] {
+        let params = TrainParams {
+            loss,
+            ..train_params()
+        };
+        let mut watcher = Watcher::default();
+        fit_with(&frame(), &model(), &params, &mut watcher).unwrap();
+        let losses: Vec<f64> = watcher.epochs.iter().map(|e| e.train_loss).collect();
+        assert!(losses[2] < losses[0], "{losses:?}");
+    }
+}
+
+#[test]
+fn a_warm_start_begins_where_a_model_ended() {
+    let trained = fit();
+    let params = TrainParams {
+        epochs: 1,
+        learning_rate: 1e-9,
+        weight_decay: 0.0,
+        ..train_params()
+    };
+    let task_frame = frame();
+    let train: Vec<usize> = (LOOKBACK - 1..280 - HORIZON).collect();
+    let task = FitTask {
+        frame: &task_frame,
+        train: &train,
+        validation: &[300, 301],
+        train_rows: std::slice::from_ref(&(0..280)),
+        sample_weights: None,
+        model: &model(),
+        train_params: &params,
+        targets: &[Scaler::IDENTITY],
+        resume: None,
+        warm_start: Some(&trained.weights),
+    };
+    let warm = Nets("lstm").fit(&task, &mut Watcher::default()).unwrap();
+    for (name, array) in &trained.weights {
+        // What is solved for the windows is solved anew.
+        if name.starts_with("linear.") {
+            continue;
+        }
+        let pairs = array.values.iter().zip(&warm.weights[name].values);
+        assert!(
+            pairs.into_iter().all(|(a, b)| (a - b).abs() < 1e-4),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn without_quantiles_and_without_future_columns() {
+    let mut frame = frame();
+    frame.columns[2].role = Role::Past;
+    let model = ModelParams {
+        quantiles: vec![],
+        ..model()
+    };
+    let mut watcher = Watcher::default();
+    let fitted = fit_with(&frame, &model, &train_params(), &mut watcher).unwrap();
+    let predictions = fitted.forecaster.forecast(&frame, &test_issues()).unwrap();
+    assert!(predictions.quantiles.is_empty() && predictions.levels.is_empty());
+    assert!(rmse(&frame, &predictions) < 0.5);
+}
+
+#[test]
+fn the_smallest_window() {
+    let model = ModelParams {
+        lookback: 1,
+        horizon: 1,
+        quantiles: vec![0.5],
+        bounds: TargetBounds::default(),
+        architecture: Wanted::Lstm(RecurrentParams {
+            hidden: 1,
+            layers: 1,
+            dropout: 0.0,
+            noise: 0.0,
+            segment: 1,
+            linear_lags: 1,
+            heads: 0,
+            members: 1,
+            decoder: Decoder::Autoregressive,
+        }),
+    };
+    let mut watcher = Watcher::default();
+    let fitted = fit_with(&frame(), &model, &train_params(), &mut watcher).unwrap();
+    let predictions = fitted.forecaster.forecast(&frame(), &[0]).unwrap();
+    assert_eq!(
+        (predictions.mean.len(), predictions.quantiles.len()),
+        (1, 1)
+    );
+}
+
+#[test]
+fn the_monitor_sees_every_epoch_and_can_end_it() {
+    let mut watcher = Watcher {
+        stop_after: Some(2),
+        ..Watcher::default()
+    };
+    let fitted = fit_with(&frame(), &model(), &train_params(), &mut watcher).unwrap();
+    assert_eq!(watcher.epochs.len(), 2);
+    assert_eq!(watcher.epochs, fitted.history);
+    assert!(watcher.epochs.iter().all(|e| e.validation_rmse > 0.0));
+    assert!(watcher.events.len() >= 2, "one report an epoch at least");
+}
+
+#[test]
+fn a_loss_that_is_not_finite_ends_it_with_the_place() {
+    let params = TrainParams {
+        learning_rate: 1e30,
+        clip: 1e6,
+        ..train_params()
+    };
+    let mut watcher = Watcher::default();
+    let error = fit_with(&frame(), &model(), &params, &mut watcher)
+        .err()
+        .unwrap();
+    let message = error.to_string();
+    assert!(
+        message.contains("in epoch 1, batch") && message.contains("train.learning_rate"),
+        "{message}"
+    );
+}
+
+#[test]
+fn weights_that_do_not_belong_are_refused_by_name() {
+    let (frame, fitted) = (frame(), fit());
+    let refused = |change: &dyn Fn(&mut Weights)| {
+        let mut weights = fitted.weights.clone();
+        change(&mut weights);
+        let loaded = load(&model(), &frame, &weights);
+        loaded.err().unwrap().to_string()
+    };
+    let name = "member1.cell1.hidden";
+    assert_eq!(
+        refused(&|w| drop(w.remove(name))),
+        "the weights lack `member1.cell1.hidden`"
+    );
+    let extra = refused(&|w| drop(w.insert("more".to_owned(), w[name].clone())));
+    assert!(extra.contains("hold `more`"), "{extra}");
+    let turned = refused(&|w| w.get_mut(name).unwrap().shape.reverse());
+    assert!(
+        turned.contains("expected shape [24, 6], found [6, 24]"),
+        "{turned}"
+    );
+    let cut = refused(&|w| w.get_mut(name).unwrap().values.truncate(143));
+    assert!(cut.contains("143 values"), "{cut}");
+}
+
+#[test]
+fn a_frame_of_another_width_is_refused() {
+    let mut narrow = frame();
+    narrow.columns.pop();
+    let error = fit().forecaster.forecast(&narrow, &[100]).unwrap_err();
+    assert!(error.to_string().contains("3 columns"), "{error}");
+}
+
+#[test]
+fn a_part_without_a_window_is_an_error() {
+    let task = FitTask {
+        frame: &frame(),
+        train: &[],
+        validation: &[300],
+        train_rows: std::slice::from_ref(&(0..280)),
+        sample_weights: None,
+        model: &model(),
+        train_params: &train_params(),
+        targets: &[Scaler::IDENTITY],
+        resume: None,
+        warm_start: None,
+    };
+    let error = Nets("lstm")
+        .fit(&task, &mut Watcher::default())
+        .err()
+        .unwrap();
+    assert_eq!(error.to_string(), "the training part has no window");
+}
