@@ -5,6 +5,7 @@
 //! forecasts from outside, every run of them, and `dataset.json` everything else.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -341,6 +342,7 @@ impl Dataset {
             columns: self.frame_columns(),
             values,
             held: self.held(&layout),
+            filled: self.filled(&layout),
             outlook: self.outlook(&layout, scalers),
             layout,
         })
@@ -392,19 +394,39 @@ impl Dataset {
             return Vec::new();
         }
         let mut held = vec![false; layout.rows()];
-        let columns = self.meta.columns.iter().zip(self.panel.columns());
-        for (meta, column) in columns {
-            if !matches!(meta.source, ColumnSource::Filled { .. }) {
-                continue;
-            }
-            for (ours, longer) in self.panel.layout().blocks().iter().zip(layout.blocks()) {
-                let filled = &column.values[ours.rows.clone()];
-                for (held, &filled) in held[longer.rows.clone()].iter_mut().zip(filled) {
-                    *held |= filled > 0.0;
-                }
+        for (meta, column) in self.meta.columns.iter().zip(self.panel.columns()) {
+            if matches!(meta.source, ColumnSource::Filled { .. }) {
+                let filled = self.rows_filled(column, layout);
+                let rows = held.iter_mut().zip(filled);
+                rows.for_each(|(held, filled)| *held |= filled);
             }
         }
         held
+    }
+
+    /// The targets that were filled, by the places of their columns.
+    fn filled(&self, layout: &Layout) -> BTreeMap<usize, Vec<bool>> {
+        let place = |name: &str| self.meta.columns.iter().position(|c| c.name == name);
+        let of_target = |name: &String| {
+            let mask = &self.panel.columns()[place(&filled_name(name))?];
+            let filled = self.rows_filled(mask, layout);
+            let is_filled = filled.contains(&true);
+            is_filled.then_some((place(name)?, filled))
+        };
+        let names = self.meta.targets.names();
+        names.iter().filter_map(of_target).collect()
+    }
+
+    /// For each row of a longer layout whether a column that says what was filled says so.
+    fn rows_filled(&self, mask: &Column, layout: &Layout) -> Vec<bool> {
+        let mut rows = vec![false; layout.rows()];
+        for (ours, longer) in self.panel.layout().blocks().iter().zip(layout.blocks()) {
+            let shares = &mask.values[ours.rows.clone()];
+            for (row, &share) in rows[longer.rows.clone()].iter_mut().zip(shares) {
+                *row = share > 0.0;
+            }
+        }
+        rows
     }
 
     fn outlook(&self, layout: &Layout, scalers: &[Scaler]) -> Outlook {

@@ -1,5 +1,7 @@
 //! What a model sees: scaled columns on one step, flat `f32`.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::Layout;
@@ -40,6 +42,9 @@ pub struct Frame {
     /// Rows from which no forecast may be issued, because a value up to them was filled with the
     /// help of one after them. Empty where there are none.
     pub held: Vec<bool>,
+    /// For the index of a target column the rows at which it was filled: a model sees these values,
+    /// but no forecast is held against them. Absent where none was.
+    pub filled: BTreeMap<usize, Vec<bool>>,
     /// What was forecast by somebody else for times after each row.
     pub outlook: Outlook,
 }
@@ -65,6 +70,7 @@ impl Frame {
             columns,
             values,
             held: Vec::new(),
+            filled: BTreeMap::new(),
             outlook: Outlook::default(),
         }
     }
@@ -92,6 +98,14 @@ impl Frame {
     /// One value.
     pub fn at(&self, row: usize, column: usize) -> f32 {
         self.values[row * self.width() + column]
+    }
+
+    /// What a target became at a row, by the index of its column: NaN where nobody observed it.
+    pub fn truth(&self, row: usize, target: usize) -> f32 {
+        match self.filled.get(&target) {
+            Some(filled) if filled[row] => f32::NAN,
+            _ => self.at(row, target),
+        }
     }
 
     /// What was known at row `issue` of the columns with the role [`Role::Forecast`] `lead` steps

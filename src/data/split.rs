@@ -1,8 +1,9 @@
 //! The three parts of a data set in time, and the windows in each.
 //!
 //! A window is a lookback and the horizon after it, named by its *issue row*: the last row of the
-//! lookback. No window crosses a border between parts or from one series to the next, and none
-//! touches a missing value. With `history` the lookback alone may reach into the part before: it
+//! lookback. No window crosses a border between parts or from one series to the next. None looks back
+//! on a missing value; of its horizon some must have been observed, and what was not counts neither
+//! in training nor in scores. With `history` the lookback alone may reach into the part before: it
 //! was observed by then, and published comparisons count these windows too. The borders are times,
 //! the same for every series: a model that is trained on one station must not have seen the future
 //! of another one.
@@ -133,7 +134,8 @@ impl Split {
     }
 
     /// The issue rows of all windows of a part whose lookback is complete in every column and
-    /// whose horizon is complete in the targets and in the columns known in the future.
+    /// whose horizon is complete in the columns known in the future, and has a value of some target that
+    /// was observed.
     pub fn issues(&self, part: Part, frame: &Frame, window: Window) -> Vec<usize> {
         let gaps = Gaps::of(frame);
         let mut issues = Vec::new();
@@ -225,33 +227,37 @@ impl Window {
     }
 }
 
-/// Running counts of rows with a missing value, so that a window is checked in constant time.
+/// Running counts of rows, so that a window is checked in constant time.
 struct Gaps<'a> {
     frame: &'a Frame,
+    /// With a missing value.
     past: Vec<u32>,
+    /// With one that should be known in the future.
     ahead: Vec<u32>,
+    /// With a target that was observed.
+    told: Vec<u32>,
     forecasts: bool,
 }
 
 impl<'a> Gaps<'a> {
     fn of(frame: &'a Frame) -> Self {
-        let known_ahead = |role| matches!(role, Role::Target | Role::Future);
-        let ahead_columns: Vec<usize> = (0..frame.width())
-            .filter(|&c| known_ahead(frame.columns[c].role))
-            .collect();
+        let (targets, known) = (frame.targets(), frame.columns_with(Role::Future));
         let mut gaps = Self {
             frame,
             past: vec![0],
             ahead: vec![0],
+            told: vec![0],
             forecasts: !frame.columns_with(Role::Forecast).is_empty(),
         };
-        let (mut past, mut ahead) = (0, 0);
+        let (mut past, mut ahead, mut told) = (0, 0, 0);
         for row in 0..frame.rows() {
             let values = frame.row(row);
             past += u32::from(values.iter().any(|value| value.is_nan()));
-            ahead += u32::from(ahead_columns.iter().any(|&c| values[c].is_nan()));
+            ahead += u32::from(known.iter().any(|&c| values[c].is_nan()));
+            told += u32::from(targets.iter().any(|&c| !frame.truth(row, c).is_nan()));
             gaps.past.push(past);
             gaps.ahead.push(ahead);
+            gaps.told.push(told);
         }
         gaps
     }
@@ -267,6 +273,7 @@ impl<'a> Gaps<'a> {
         };
         self.past[seen] == self.past[seen - window.lookback]
             && self.ahead[seen + window.horizon] == self.ahead[seen]
+            && self.told[seen + window.horizon] > self.told[seen]
             && self.frame.may_issue(issue)
             && (!self.forecasts || reach() >= window.horizon)
     }
@@ -305,15 +312,30 @@ mod tests {
     }
 
     #[test]
-    fn a_gap_removes_the_windows_that_touch_it() {
+    fn a_gap_removes_the_windows_that_look_back_on_it_or_have_nothing_to_tell() {
         let mut values = vec![0.0; 100];
-        values[35] = f32::NAN;
+        values[35..37].fill(f32::NAN);
         let split = Split::new(&layout(100), &shares(0)).expect("three parts");
         let window = Window::new(4, 2, 1).expect("not zero");
         let mut frame = frame(values);
         let issues = split.issues(Part::Train, &frame, window);
-        assert!(issues.contains(&32) && issues.contains(&39));
-        assert!((33..39).all(|row| !issues.contains(&row)));
+        // One lead of the window of row 33 was observed, none of that of row 34.
+        assert!(issues.contains(&33) && issues.contains(&40));
+        assert!((34..40).all(|row| !issues.contains(&row)));
+        // What was filled is seen, but tells nothing.
+        frame.values[35..37].fill(0.0);
+        let mut filled = vec![false; 100];
+        filled[35..37].fill(true);
+        frame.filled.insert(0, filled);
+        let of_filled = split.issues(Part::Train, &frame, window);
+        assert_eq!(
+            (3..68)
+                .filter(|row| !of_filled.contains(row))
+                .collect::<Vec<_>>(),
+            [34]
+        );
+        frame.filled.clear();
+        let issues = split.issues(Part::Train, &frame, window);
         // Nothing is issued from a row that was filled with what came after it.
         frame.held = vec![false; 100];
         frame.held[50] = true;

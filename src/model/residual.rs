@@ -178,7 +178,7 @@ impl<P: Point> Dressed<P> {
                 .iter()
                 .zip(mean.chunks_exact(self.cells()))
                 .filter(|(issue, _)| *issue + lead < frame.rows())
-                .map(|(issue, forecast)| frame.at(issue + lead, target) - forecast[cell])
+                .map(|(issue, forecast)| frame.truth(issue + lead, target) - forecast[cell])
                 .filter(|error| !error.is_nan())
                 .collect();
             ensure!(

@@ -443,7 +443,14 @@ impl Architecture for Deepar {
             .collect();
         let steps = self.steps(&read, whole.iter(), self.conditioning() + horizon);
         let steps = pass.cast(&steps);
-        let weights = batch.weights.as_ref().map(|weights| weights.unsqueeze(1));
+        let weights = |place: usize| {
+            let weights = batch.weights.as_ref()?;
+            // Of each cell, or of each window.
+            Some(match weights.size()[1] {
+                1 => weights.shallow_clone(),
+                _ => weights.narrow(1, place as i64 * horizon, horizon),
+            })
+        };
         let losses = tensors.each(|taken| {
             let member = Member::take(self, taken);
             let dropout = self.dropout;
@@ -461,7 +468,7 @@ impl Architecture for Deepar {
                 };
                 let parameters = emission.parameters(&raw[place], &near, &of.typical);
                 let log = emission.log_likelihood(&parameters, &truths[place]);
-                -weighed(&log, weights.as_ref())
+                -weighed(&log, weights(place).as_ref())
             };
             let losses: Vec<Tensor> = (0..raw.len()).map(of_target).collect();
             mean(&losses)
@@ -610,7 +617,7 @@ mod tests {
             inputs,
             base,
             truth,
-            weights: Some(weights),
+            weights: Some(weights.unsqueeze(1)),
         };
         let unused = Loss::new(PointLoss::Mse, &Tensor::from_slice(&[1.0_f32]), &[]);
         let loss = deepar.loss(&tensors, &batch, &unused, Pass::FORECAST);

@@ -107,15 +107,6 @@ struct Trainer<'a> {
     told_of_layers: bool,
 }
 
-/// `[rows]`: what belongs to each training window, at its issue row.
-fn by_row(task: &FitTask<'_>, of_windows: &[f32]) -> Tensor {
-    let mut rows = vec![0.0_f32; task.frame.rows()];
-    for (&issue, &value) in task.train.iter().zip(of_windows) {
-        rows[issue] = value;
-    }
-    Tensor::from_slice(&rows)
-}
-
 /// The first handles on all that a training reads.
 fn replica(
     task: &FitTask<'_>,
@@ -126,7 +117,8 @@ fn replica(
     let params = task.train_params;
     let shape = architecture.shape();
     let (lookback, horizon) = (shape.lookback, shape.horizon);
-    let windows = Windows::new(task.frame, lookback, horizon, series, machine.device);
+    let mut windows = Windows::new(task.frame, lookback, horizon, series, machine.device);
+    windows.count_by(task.train, task.sample_weights);
     let constants = architecture.solve(&windows, task.train, task.validation)?;
     let spread = architecture
         .spread(&constants)
@@ -137,15 +129,11 @@ fn replica(
     if let Some(warm) = task.warm_start {
         weights::load_trained(&net, warm)?;
     }
-    let weights = task
-        .sample_weights
-        .map(|weights| by_row(task, weights).to(machine.device));
     Ok(Replica {
         windows,
         net,
         loss,
         kind: machine.kind,
-        weights,
         bases: None,
     })
 }
@@ -526,7 +514,7 @@ impl<'a> Trainer<'a> {
             Device::Cpu => (2 * self.machine.threads * CHECKED, CHECKED),
             _ => (CHECKED_CUDA, CHECKED_CUDA),
         };
-        let (mut loss, mut squares, mut seen) = (0.0, 0.0, 0);
+        let (mut loss, mut squares, mut seen) = (0.0, 0.0, 0.0);
         for rows in self.task.validation.chunks(at_once) {
             if monitor.between(Moment::Step) == Wish::KeepAndEnd {
                 return Ok(None);
@@ -536,14 +524,14 @@ impl<'a> Trainer<'a> {
                 issues: windows.issues(rows),
                 seeds: seeds(self.task.frame, rows),
             });
-            for (of_part, square) in self.team.each(checked.collect(), Replica::score) {
+            for [of_part, square, windows] in self.team.each(checked.collect(), Replica::score) {
                 loss += of_part;
                 squares += square;
+                seen += windows;
             }
-            seen += rows.len();
             if !loss.is_finite() || !squares.is_finite() {
                 return Err(diagnosis::NotFinite {
-                    loss: loss / seen as f64,
+                    loss: loss / seen,
                     epoch: self.progress.epoch,
                     place: diagnosis::Place::Validation,
                     learning_rate: self.params.learning_rate,
@@ -552,7 +540,6 @@ impl<'a> Trainer<'a> {
                 .into());
             }
         }
-        let seen = seen as f64;
         Ok(Some((loss / seen, (squares / seen).sqrt())))
     }
 }

@@ -67,8 +67,8 @@ impl LinearPath {
         validation: &[usize],
     ) -> Result<Solved> {
         let _no_grad = tch::no_grad_guard();
-        let normal = Normal::over(self, windows, train);
-        let judge = Normal::over(self, windows, validation);
+        let normal = Normal::over(self, windows, train, Windows::counts);
+        let judge = Normal::over(self, windows, validation, Windows::observed);
         for (part, sums) in [("training", &normal), ("validation", &judge)] {
             ensure!(
                 sums.are_finite()?,
@@ -78,7 +78,7 @@ impl LinearPath {
         }
         let solutions: Vec<Tensor> = PENALTIES
             .iter()
-            .map(|penalty| normal.solve(penalty * train.len() as f64))
+            .map(|penalty| normal.solve(penalty * normal.windows))
             .collect();
         let errors: Vec<Tensor> = solutions
             .iter()
@@ -90,7 +90,7 @@ impl LinearPath {
         let weight = Tensor::stack(&solutions, 0)
             .gather(0, &best.expand([1, features, cells], false), false)
             .squeeze_dim(0);
-        let spread = (normal.errors(&weight) / train.len() as f64)
+        let spread = (normal.errors(&weight) / normal.windows)
             .clamp_min(1e-8)
             .sqrt();
         Ok(Solved {
@@ -109,11 +109,13 @@ impl LinearPath {
     }
 }
 
-/// Sums over windows: X'X, X'y and y'y.
+/// Sums over windows: X'X, X'y and y'y, and how many there are. A window counts as much as its cells
+/// do on average, all of them alike: each with a number of its own would be a regression by itself.
 struct Normal {
     gram: Tensor,
     moment: Tensor,
     square: Tensor,
+    windows: f64,
 }
 
 impl Normal {
@@ -136,19 +138,27 @@ impl Normal {
         &self.square - explained.sum_dim_intlist([0_i64].as_slice(), false, Kind::Double)
     }
 
-    fn over(path: &LinearPath, windows: &Windows, issues: &[usize]) -> Self {
+    /// `counts` tells how much cells count, `[issues, cells]` or `[issues, 1]`.
+    fn over(
+        path: &LinearPath,
+        windows: &Windows,
+        issues: &[usize],
+        counts: impl Fn(&Windows, &Tensor) -> Option<Tensor>,
+    ) -> Self {
         let mut parts = issues.chunks(CHUNK).map(|chunk| {
             let issues = windows.issues(chunk);
             let inputs = windows.inputs(&issues);
             let x = features(path, &inputs).to_kind(Kind::Double);
             let y = windows.truth(&issues) - path.shape.carried(&inputs);
             let y = y.to_kind(Kind::Double);
-            Self {
-                gram: x.tr().matmul(&x),
-                moment: x.tr().matmul(&y),
-                square: y
-                    .square()
-                    .sum_dim_intlist([0_i64].as_slice(), false, Kind::Double),
+            match counts(windows, &issues) {
+                None => Self::of(&x, &y, chunk.len() as f64),
+                Some(counts) => {
+                    let counts = counts.mean_dim([1_i64].as_slice(), true, Kind::Double);
+                    let windows = counts.sum(Kind::Double).double_value(&[]);
+                    let root = counts.sqrt();
+                    Self::of(&(x * &root), &(y * &root), windows)
+                }
             }
         });
         let first = parts.next().unwrap_or_else(|| Self::zeros(path));
@@ -156,8 +166,20 @@ impl Normal {
             sum.gram += part.gram;
             sum.moment += part.moment;
             sum.square += part.square;
+            sum.windows += part.windows;
             sum
         })
+    }
+
+    fn of(x: &Tensor, y: &Tensor, windows: f64) -> Self {
+        Self {
+            gram: x.tr().matmul(x),
+            moment: x.tr().matmul(y),
+            square: y
+                .square()
+                .sum_dim_intlist([0_i64].as_slice(), false, Kind::Double),
+            windows,
+        }
     }
 
     fn zeros(path: &LinearPath) -> Self {
@@ -167,6 +189,7 @@ impl Normal {
             gram: Tensor::zeros([weight[0], weight[0]], options),
             moment: Tensor::zeros(weight, options),
             square: Tensor::zeros(spread, options),
+            windows: 0.0,
         }
     }
 }
@@ -238,6 +261,8 @@ fn features(path: &LinearPath, inputs: &Inputs) -> Tensor {
 mod tests {
     use super::*;
     use crate::checks;
+    use krammerti::data::{Frame, FrameColumn, Role};
+    use krammerti::time::Step;
 
     fn shape(columns: i64, future: i64) -> Shape {
         Shape {
@@ -282,17 +307,44 @@ mod tests {
         assert_eq!(path.shapes(), [vec![row.len() as i64, 4], vec![4]]);
     }
 
+    /// A window that counts twice is as good as two.
+    #[test]
+    fn windows_count_by_their_weights() {
+        let column = |name: &str, role| FrameColumn {
+            name: name.to_owned(),
+            role,
+        };
+        let columns = vec![column("t", Role::Target), column("x", Role::Past)];
+        let values = (0..60).map(|i| ((i * i) as f32 * 0.13).sin()).collect();
+        let frame = Frame::single(0, Step::HOUR, columns, values);
+        let path = LinearPath::new(&shape(2, 0), 3);
+        let solve = |train: &[usize], weights: Option<&[f32]>| {
+            let mut windows = Windows::new(&frame, 4, 2, &[], Device::Cpu);
+            windows.count_by(train, weights);
+            path.solve(&windows, train, &[22, 23, 24, 25]).unwrap()
+        };
+        let rows: Vec<usize> = (3..20).collect();
+        let twice = [&rows[..], &[5, 6, 7]].concat();
+        let weights: Vec<f32> = (3..20)
+            .map(|row| if (5..8).contains(&row) { 2.0 } else { 1.0 })
+            .collect();
+        let (weighted, doubled) = (solve(&rows, Some(&weights)), solve(&twice, None));
+        let plain = solve(&rows, None);
+        let apart = |a: &Tensor, b: &Tensor| (a - b).abs().max().double_value(&[]);
+        for (weighted, doubled, plain) in [
+            (&weighted.weight, &doubled.weight, &plain.weight),
+            (&weighted.spread, &doubled.spread, &plain.spread),
+        ] {
+            assert!(apart(weighted, doubled) < 1e-5);
+            assert!(apart(weighted, plain) > 1e-4);
+        }
+    }
+
     #[test]
     fn squares_left_are_those_of_the_solution() {
         let x = Tensor::from_slice(&[1.0_f64, 2.0, 0.5, -1.0, 1.5, 0.0]).view([3, 2]);
         let y = Tensor::from_slice(&[1.0_f64, 2.0, 3.0]).view([3, 1]);
-        let normal = Normal {
-            gram: x.tr().matmul(&x),
-            moment: x.tr().matmul(&y),
-            square: y
-                .square()
-                .sum_dim_intlist([0_i64].as_slice(), false, Kind::Double),
-        };
+        let normal = Normal::of(&x, &y, 3.0);
         let left = |penalty: f64| {
             let weight = normal.solve(penalty);
             let direct = (&y - x.matmul(&weight))

@@ -49,8 +49,8 @@ impl Loss {
         }
     }
 
-    /// The mean over members, windows and cells; each window times its weight, `[windows]`, where
-    /// there are any.
+    /// The mean over members, windows and cells; each cell times its weight, `[windows, cells]` or
+    /// `[windows, 1]`, where there are any.
     pub(crate) fn of(
         &self,
         forecast: &Forecast,
@@ -65,12 +65,12 @@ impl Loss {
             None => self.point(&mean, &expected, Reduction::Mean),
             Some(weights) => weighed(
                 &self.point(&mean, &expected, Reduction::None),
-                Some(&weights.unsqueeze(1)),
+                Some(weights),
             ),
         };
         match &forecast.quantiles {
             Some(quantiles) => {
-                let weights = weights.map(|weights| weights.unsqueeze(1).unsqueeze(2));
+                let weights = weights.map(|weights| weights.unsqueeze(2));
                 point + weighed(&self.pinball(quantiles, truth), weights.as_ref()) * QUANTILES
             }
             None => point,
@@ -228,7 +228,7 @@ mod tests {
         let forecast = golden::tensor("losses.forecast");
         let quantiles = golden::tensor("losses.quantiles");
         let windows = truth.size()[0];
-        let first = Tensor::zeros([windows], (Kind::Double, Device::Cpu));
+        let first = Tensor::zeros([windows, 1], (Kind::Double, Device::Cpu));
         let _ = first.narrow(0, 0, 1).fill_(windows as f64);
         for (point, name) in POINTS {
             let of = |count: i64, weights: Option<&Tensor>| {
@@ -244,7 +244,7 @@ mod tests {
                 let loss = plain(point).of(&forecast, &truth, weights);
                 loss.double_value(&[])
             };
-            let all = Tensor::ones([windows], (Kind::Double, Device::Cpu));
+            let all = Tensor::ones([windows, 1], (Kind::Double, Device::Cpu));
             assert!(
                 (of(windows, Some(&all)) - of(windows, None)).abs() < 1e-6,
                 "{name}"

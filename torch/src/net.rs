@@ -132,7 +132,7 @@ pub(crate) struct Batch {
     pub(crate) base: Tensor,
     /// `[issues, cells]`.
     pub(crate) truth: Tensor,
-    /// How much each window counts, `[issues]`; all the same where there are none.
+    /// How much each cell counts, `[issues, cells]` or `[issues, 1]`; all the same where there are none.
     pub(crate) weights: Option<Tensor>,
 }
 

@@ -19,8 +19,6 @@ pub(crate) struct Replica {
     pub(crate) loss: Loss,
     /// The numbers that the body computes in.
     pub(crate) kind: Kind,
-    /// How much a window counts by its issue row, where they do not all count the same.
-    pub(crate) weights: Option<Tensor>,
     /// The base of each window by its issue row, where there is room for them.
     pub(crate) bases: Option<Tensor>,
 }
@@ -49,7 +47,6 @@ impl Replica {
             net: self.net.share(),
             loss: self.loss.share(),
             kind: self.kind,
-            weights: share(&self.weights),
             bases: share(&self.bases),
         }
     }
@@ -60,9 +57,8 @@ impl Replica {
             generator: Some(&part.generator),
             kind: self.kind,
         };
-        let weights = self.weights.as_ref();
         let batch = Batch {
-            weights: weights.map(|weights| weights.index_select(0, &part.issues)),
+            weights: self.windows.counts(&part.issues),
             ..self.batch(&part.issues)
         };
         let architecture = &*self.net.architecture;
@@ -76,15 +72,19 @@ impl Replica {
         (loss.detach(), gradient)
     }
 
-    /// The sums over windows of the loss, and of the squared error of the mean.
-    pub(crate) fn score(&self, checked: &Checked) -> (f64, f64) {
+    /// The sums over windows of the loss, and of the squared error of the mean, and how many windows
+    /// these are: one of which half was observed is half a window.
+    pub(crate) fn score(&self, checked: &Checked) -> [f64; 3] {
         let _no_grad = tch::no_grad_guard();
         let pass = Pass {
             generator: None,
             kind: self.kind,
         };
         let count = checked.seeds.len() as f64;
-        let mut batch = self.batch(&checked.issues);
+        let mut batch = Batch {
+            weights: self.windows.observed(&checked.issues),
+            ..self.batch(&checked.issues)
+        };
         batch.inputs.seeds.clone_from(&checked.seeds);
         let architecture = &*self.net.architecture;
         let tensors = self.net.tensors(pass);
@@ -94,11 +94,24 @@ impl Replica {
         let loss = if architecture.has_own_loss() {
             architecture.loss(&tensors, &batch, &self.loss, pass)
         } else {
-            self.loss.of(&forecast, &batch.truth, None)
+            self.loss
+                .of(&forecast, &batch.truth, batch.weights.as_ref())
         };
-        let square = (&forecast.mean - &batch.truth).square().mean(Kind::Double);
+        let square = (&forecast.mean - &batch.truth).square();
         let of_windows = |mean: &Tensor| mean.double_value(&[]) * count;
-        (of_windows(&loss), of_windows(&square))
+        match &batch.weights {
+            Some(observed) => [
+                &loss,
+                &(square * observed).mean(Kind::Double),
+                &observed.mean(Kind::Double),
+            ]
+            .map(of_windows),
+            None => [
+                of_windows(&loss),
+                of_windows(&square.mean(Kind::Double)),
+                count,
+            ],
+        }
     }
 
     /// Whether the bases of all windows are kept, so that each is computed once: they take more than

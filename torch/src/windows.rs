@@ -5,13 +5,22 @@
 //! the columns known in the future; the truth has a way of its own.
 
 use krammerti::data::{Frame, Role};
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
+
+/// Windows in memory at once where their truth is looked at.
+const CHUNK: usize = 4096;
 
 /// A scaled series on the device.
 pub(crate) struct Windows {
     series: Tensor,
-    /// `[rows, targets]`.
+    /// `[rows, targets]`: what they became; where nobody observed it what was filled in, or else the
+    /// last value before.
     targets: Tensor,
+    /// `[rows, targets]`: 1 where they were observed, 0 elsewhere; absent where they always were.
+    observed: Option<Tensor>,
+    /// `[rows]`: how much a window of the training counts, at its issue row; absent where all count the
+    /// same.
+    weights: Option<Tensor>,
     future: Tensor,
     /// `[rows of all runs, forecast columns]`, and for each row of the series where the newest run
     /// known then stands.
@@ -60,10 +69,20 @@ impl Windows {
         // A view of no rows cannot be told its width by -1.
         let rows = frame.outlook.values.len() as i64 / forecasts.max(1);
         let outlook = Tensor::from_slice(&frame.outlook.values);
+        let truth = Truth::of(frame);
+        let by_row = |values: &[f32]| {
+            let targets = frame.targets().len() as i64;
+            Tensor::from_slice(values).view([-1, targets]).to(device)
+        };
         Self {
             outlook: outlook.view([rows, forecasts]).to(device),
             bases: Tensor::from_slice(&frame.outlook.bases).to(device),
-            targets: columns(Role::Target),
+            targets: match &truth {
+                Some(truth) => by_row(&truth.values),
+                None => columns(Role::Target),
+            },
+            observed: truth.map(|truth| by_row(&truth.observed)),
+            weights: None,
             future: columns(Role::Future),
             places: places(frame, known).map(|places| Tensor::from_slice(&places).to(device)),
             series,
@@ -77,6 +96,8 @@ impl Windows {
         Self {
             series: self.series.shallow_clone(),
             targets: self.targets.shallow_clone(),
+            observed: self.observed.as_ref().map(Tensor::shallow_clone),
+            weights: self.weights.as_ref().map(Tensor::shallow_clone),
             future: self.future.shallow_clone(),
             outlook: self.outlook.shallow_clone(),
             bases: self.bases.shallow_clone(),
@@ -115,9 +136,92 @@ impl Windows {
     }
 
     /// What the targets became, `[issues, cells]`: the leads of the first one, then those of the next.
+    /// Where nobody observed it, something that does not count stands there.
     pub(crate) fn truth(&self, issues: &Tensor) -> Tensor {
-        let rows = gather(&self.targets, &(issues + 1), self.horizon);
+        self.ahead(&self.targets, issues)
+    }
+
+    /// `[issues, cells]`: 1 where the truth was observed and 0 elsewhere; none where all of it was.
+    pub(crate) fn observed(&self, issues: &Tensor) -> Option<Tensor> {
+        let observed = self.observed.as_ref();
+        observed.map(|observed| self.ahead(observed, issues))
+    }
+
+    /// Says for which windows the training is, and how much each counts, where they do not all count
+    /// the same. What was observed counts once on average.
+    pub(crate) fn count_by(&mut self, train: &[usize], weights: Option<&[f32]>) {
+        if weights.is_none() && self.observed.is_none() {
+            return;
+        }
+        let share = self.observed_share(train);
+        let mut rows = vec![0.0_f32; self.series.size()[0] as usize];
+        for (place, &issue) in train.iter().enumerate() {
+            let weight = weights.map_or(1.0, |weights| f64::from(weights[place]));
+            rows[issue] = (weight / share) as f32;
+        }
+        self.weights = Some(Tensor::from_slice(&rows).to(self.device()));
+    }
+
+    /// How much each cell of windows of the training counts, `[issues, cells]` or `[issues, 1]`; none
+    /// where all count the same.
+    pub(crate) fn counts(&self, issues: &Tensor) -> Option<Tensor> {
+        let weights = self.weights.as_ref()?.index_select(0, issues).unsqueeze(1);
+        Some(match self.observed(issues) {
+            Some(observed) => observed * weights,
+            None => weights,
+        })
+    }
+
+    /// Of the truth of some windows.
+    fn observed_share(&self, issues: &[usize]) -> f64 {
+        let _no_grad = tch::no_grad_guard();
+        let parts = issues.chunks(CHUNK).map(|chunk| {
+            let observed = self.observed(&self.issues(chunk));
+            let share = observed.map_or(1.0, |o| o.mean(Kind::Double).double_value(&[]));
+            share * chunk.len() as f64
+        });
+        parts.sum::<f64>() / issues.len() as f64
+    }
+
+    fn ahead(&self, of_targets: &Tensor, issues: &Tensor) -> Tensor {
+        let rows = gather(of_targets, &(issues + 1), self.horizon);
         rows.transpose(1, 2).flatten(1, 2)
+    }
+}
+
+/// What targets became where not all of it was observed, `[rows × targets]`.
+struct Truth {
+    values: Vec<f32>,
+    observed: Vec<f32>,
+}
+
+impl Truth {
+    /// None where all was observed.
+    fn of(frame: &Frame) -> Option<Self> {
+        let targets = frame.targets();
+        let mut rows = 0..frame.rows();
+        if rows.all(|row| targets.iter().all(|&t| !frame.truth(row, t).is_nan())) {
+            return None;
+        }
+        let mut truth = Self {
+            values: Vec::with_capacity(frame.rows() * targets.len()),
+            observed: Vec::with_capacity(frame.rows() * targets.len()),
+        };
+        for block in frame.layout.blocks() {
+            let mut last = vec![0.0; targets.len()];
+            for row in block.rows.clone() {
+                for (last, &target) in last.iter_mut().zip(&targets) {
+                    let value = frame.at(row, target);
+                    if !value.is_nan() {
+                        *last = value;
+                    }
+                    let is_observed = !frame.truth(row, target).is_nan();
+                    truth.values.push(*last);
+                    truth.observed.push(f32::from(u8::from(is_observed)));
+                }
+            }
+        }
+        Some(truth)
     }
 }
 
@@ -186,6 +290,49 @@ mod tests {
         assert_eq!(values(&inputs.past), [0., 1., 2., 3., 2., 3., 4., 5.]);
         assert_eq!(values(&inputs.future), [4., 6., 8., 6., 8., 10.]);
         assert_eq!(values(&truth), [5., 7., 9., 7., 9., 11.]);
+    }
+
+    /// Two targets: a gap in the one, and a value of the other that was filled.
+    #[test]
+    fn what_was_not_observed_does_not_count() {
+        let column = |name: &str| FrameColumn {
+            name: name.to_owned(),
+            role: Role::Target,
+        };
+        let mut values: Vec<f32> = (0..12).map(|value| value as f32).collect();
+        values[4] = f32::NAN;
+        let mut frame = Frame::single(0, Step::HOUR, vec![column("a"), column("b")], values);
+        frame
+            .filled
+            .insert(1, vec![false, false, false, true, false, false]);
+        let mut windows = Windows::new(&frame, 1, 2, &[], Device::Cpu);
+        let issues = windows.issues(&[0, 1, 3]);
+        let values = |tensor: &Tensor| Vec::<f32>::try_from(tensor.reshape([-1])).unwrap();
+        let truth = [
+            [2.0, 2.0, 3.0, 5.0],
+            [2.0, 6.0, 5.0, 7.0],
+            [8.0, 10.0, 9.0, 11.0],
+        ];
+        assert_eq!(values(&windows.truth(&issues)), truth.concat());
+        let observed = [[1.0, 0.0, 1.0, 1.0], [0.0, 1.0, 1.0, 0.0], [1.0; 4]];
+        let told = windows.observed(&issues).unwrap();
+        assert_eq!(values(&told), observed.concat());
+        // Three quarters were observed of the windows of the training.
+        assert!(windows.counts(&issues).is_none());
+        windows.count_by(&[0, 1, 3], Some(&[1.5, 0.75, 0.0]));
+        let counts = windows.counts(&issues).unwrap();
+        let expected = [[2.0, 0.0, 2.0, 2.0], [0.0, 1.0, 1.0, 0.0], [0.0; 4]];
+        assert_eq!(values(&counts), expected.concat());
+        let whole = Frame::single(0, Step::HOUR, vec![column("a")], vec![0.0; 6]);
+        let mut windows = Windows::new(&whole, 1, 2, &[], Device::Cpu);
+        windows.count_by(&[0, 1], None);
+        assert!(windows.observed(&issues).is_none() && windows.counts(&issues).is_none());
+        windows.count_by(&[0, 1], Some(&[0.5, 1.5]));
+        let counts = windows.counts(&windows.issues(&[1, 0])).unwrap();
+        assert_eq!(
+            (values(&counts), counts.size()),
+            (vec![1.5, 0.5], vec![2, 1])
+        );
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Each kind of net through the door that the root package uses.
 
+mod gaps;
 mod targets;
 
 use super::*;
