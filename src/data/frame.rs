@@ -124,6 +124,43 @@ impl Frame {
         &self.outlook.values[row * width..(row + 1) * width]
     }
 
+    /// The rows that a forecast from a row may read, and no others: its lookback, which ends with it,
+    /// and its horizon. The row is then `lookback - 1`. All of them must be of one series, and what was
+    /// forecast by somebody else must reach through the horizon.
+    #[must_use]
+    pub fn window(&self, issue: usize, lookback: usize, horizon: usize) -> Self {
+        let rows = issue + 1 - lookback..issue + 1 + horizon;
+        let name = self.layout.block_of(issue).map(|block| &block.name);
+        let name = name.cloned().unwrap_or_default();
+        let series = [(name, self.time(rows.start), rows.len())];
+        let part = |of: &[bool]| of.get(rows.clone()).unwrap_or_default().to_vec();
+        Self {
+            layout: Layout::new(self.step(), series),
+            columns: self.columns.clone(),
+            values: self.values[rows.start * self.width()..rows.end * self.width()].to_vec(),
+            held: part(&self.held),
+            filled: (self.filled.iter())
+                .map(|(&target, filled)| (target, part(filled)))
+                .collect(),
+            outlook: self.outlook_of(issue, lookback, horizon),
+        }
+    }
+
+    /// What was known at one row, which becomes the last of a lookback.
+    fn outlook_of(&self, issue: usize, lookback: usize, horizon: usize) -> Outlook {
+        if self.outlook.bases.is_empty() {
+            return Outlook::default();
+        }
+        let leads = (1..=horizon).flat_map(|lead| self.forecast_at(issue, lead));
+        let mut reach = vec![0; lookback + horizon];
+        reach[lookback - 1] = self.outlook.reach[issue].min(horizon as u32);
+        Outlook {
+            values: leads.copied().collect(),
+            bases: vec![-1; lookback + horizon],
+            reach,
+        }
+    }
+
     /// The indices of the target columns.
     pub fn targets(&self) -> Vec<usize> {
         self.columns_with(Role::Target)
@@ -150,4 +187,49 @@ pub fn columns_with(columns: &[FrameColumn], role: Role) -> Vec<usize> {
     (0..columns.len())
         .filter(|&i| columns[i].role == role)
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_window_is_what_a_forecast_reads() {
+        let column = |name: &str, role| FrameColumn {
+            name: name.to_owned(),
+            role,
+        };
+        let columns = vec![column("t", Role::Target), column("f", Role::Forecast)];
+        let series = [("a".to_owned(), 0, 3), ("b".to_owned(), 7200, 7)];
+        let frame = Frame {
+            layout: Layout::new(Step::HOUR, series),
+            columns,
+            values: (0..20).map(|value| value as f32).collect(),
+            held: (0..10).map(|row| row == 5).collect(),
+            filled: BTreeMap::from([(0, (0..10).map(|row| row == 6).collect())]),
+            outlook: Outlook {
+                values: (100..120).map(|value| value as f32).collect(),
+                bases: (0..10).collect(),
+                reach: vec![9; 10],
+            },
+        };
+        let window = frame.window(6, 3, 2);
+        assert_eq!((window.rows(), window.width()), (5, 2));
+        assert_eq!(window.row(2), frame.row(6));
+        assert_eq!(window.time(2), frame.time(6));
+        assert_eq!(window.layout.names(), ["b"]);
+        assert_eq!(window.held, [false, true, false, false, false]);
+        assert!(window.truth(2, 0).is_nan() && !window.truth(1, 0).is_nan());
+        for lead in 1..=2 {
+            assert_eq!(window.forecast_at(2, lead), frame.forecast_at(6, lead));
+        }
+        assert!(window.forecast_at(2, 3).is_empty());
+        let plain = Frame {
+            held: Vec::new(),
+            outlook: Outlook::default(),
+            ..frame
+        };
+        let window = plain.window(6, 1, 1);
+        assert!(window.held.is_empty() && window.outlook == Outlook::default());
+    }
 }

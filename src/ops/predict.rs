@@ -38,7 +38,10 @@ pub fn predict(mut context: Context<'_>) -> Result<()> {
             context.warn(format!("no forecast: {error:#}"));
             continue;
         }
-        let predictions = loaded.forecaster.forecast(&frame, &[series.issue])?;
+        // Of a series in a frame of its own: another one beside it changes not a bit.
+        let (lookback, horizon) = (loaded.file.model.lookback, loaded.file.model.horizon);
+        let window = frame.window(series.issue, lookback, horizon);
+        let predictions = loaded.forecaster.forecast(&window, &[lookback - 1])?;
         let targets = loaded.file.target_columns().enumerate();
         let mut of_series: Vec<Forecast> = targets
             .map(|(place, target)| {

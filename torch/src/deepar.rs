@@ -128,8 +128,13 @@ impl Deepar {
         self.shape.lookback - self.season
     }
 
-    /// Paths `[issues, paths, cells]` of all members.
-    fn paths(&self, tensors: &Tensors<'_>, inputs: &Inputs, pass: Pass<'_>) -> Tensor {
+    /// Paths `[issues, paths, cells]` of all members, of a few windows at a time.
+    fn paths(
+        &self,
+        tensors: &Tensors<'_>,
+        inputs: &Inputs,
+        pass: Pass<'_>,
+    ) -> impl Iterator<Item = Tensor> {
         let read = self.read(inputs);
         let issues = inputs.past.size()[0];
         let most = if inputs.past.device().is_cuda() {
@@ -138,26 +143,20 @@ impl Deepar {
             PATHS_AT_ONCE
         };
         let at_once = (most / self.paths).max(1);
-        let mut all = Vec::new();
-        for first in (0..issues).step_by(at_once as usize) {
+        (0..issues).step_by(at_once as usize).map(move |first| {
             let count = at_once.min(issues - first);
             let read = read.narrow(first, count);
             let seeds = &inputs.seeds[first as usize..(first + count) as usize];
-            let members: Vec<Tensor> = tensors
-                .members()
-                .enumerate()
-                .map(|(member, taken)| {
-                    let paths = self.paths_of(member);
-                    let mut draws = Draws::new(member as u64, seeds.iter().copied());
-                    let sample = |target: usize, parameters: &[Tensor]| {
-                        self.emissions[target].sample(parameters, &mut draws)
-                    };
-                    self.walk(&Member::take(self, taken), &read, paths, sample, pass)
-                })
-                .collect();
-            all.push(Tensor::cat(&members, 1));
-        }
-        Tensor::cat(&all, 0)
+            let members = tensors.members().enumerate().map(|(member, taken)| {
+                let mut draws = Draws::new(member as u64, seeds.iter().copied());
+                let sample = |target: usize, parameters: &[Tensor]| {
+                    self.emissions[target].sample(parameters, &mut draws)
+                };
+                let paths = self.paths_of(member);
+                self.walk(&Member::take(self, taken), &read, paths, sample, pass)
+            });
+            Tensor::cat(&members.collect::<Vec<Tensor>>(), 1)
+        })
     }
 
     /// Paths `[issues, paths, cells]` of one member; `choose` gives a value for each distribution of a
@@ -405,12 +404,15 @@ impl Architecture for Deepar {
         _: &Tensor,
         pass: Pass<'_>,
     ) -> Forecast {
-        let paths = self.paths(tensors, inputs, pass);
         let levels = &self.shape.levels;
-        let (mean, quantiles) = quantiles_of_paths(&paths, levels);
+        let paths = self.paths(tensors, inputs, pass);
+        let (means, quantiles): (Vec<Tensor>, Vec<Tensor>) = paths
+            .map(|paths| quantiles_of_paths(&paths, levels))
+            .unzip();
+        let all = |parts: &[Tensor]| Tensor::cat(parts, 0).unsqueeze(0);
         Forecast {
-            mean: mean.unsqueeze(0),
-            quantiles: (!levels.is_empty()).then(|| quantiles.unsqueeze(0)),
+            mean: all(&means),
+            quantiles: (!levels.is_empty()).then(|| all(&quantiles)),
         }
     }
 
@@ -667,6 +669,11 @@ mod tests {
         );
     }
 
+    fn all_paths(deepar: &Deepar, tensors: &Tensors<'_>, inputs: &Inputs) -> Tensor {
+        let parts: Vec<Tensor> = deepar.paths(tensors, inputs, Pass::FORECAST).collect();
+        Tensor::cat(&parts, 0)
+    }
+
     #[test]
     fn members_share_the_paths() {
         let deepar = deepar(Distribution::StudentT, 3);
@@ -674,7 +681,7 @@ mod tests {
         assert_eq!(shares, [3, 2, 2]);
         let net = net(deepar.clone());
         let (inputs, _) = windows(4);
-        let paths = deepar.paths(&net.tensors(Pass::FORECAST), &inputs, Pass::FORECAST);
+        let paths = all_paths(&deepar, &net.tensors(Pass::FORECAST), &inputs);
         assert_eq!(paths.size(), [4, 7, 5]);
     }
 
@@ -689,7 +696,7 @@ mod tests {
             let net = net(deepar.clone());
             let tensors = net.tensors(Pass::FORECAST);
             let (mut inputs, _) = windows(9);
-            let paths = |inputs: &Inputs| deepar.paths(&tensors, inputs, Pass::FORECAST);
+            let paths = |inputs: &Inputs| all_paths(&deepar, &tensors, inputs);
             let all = paths(&inputs);
             assert_eq!(all, paths(&inputs));
             let alone = Inputs {
