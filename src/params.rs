@@ -58,6 +58,10 @@ pub use train::{PointLoss, Precision, SampleWeights, Schedule, TrainParams};
 /// Names that no column of a source can have, because the rows themselves are told by them.
 const RESERVED_COLUMNS: [&str; 3] = ["time", "series", "issue_time"];
 
+/// Parameters that decide how a training goes on and not a bit of what comes of it: they are part of
+/// no key.
+const OF_NO_EFFECT: [&str; 2] = ["train.threads", "train.checkpoint_minutes"];
+
 /// A parameter that does not hold.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{key}: expected {expected}, found {found}")]
@@ -243,12 +247,14 @@ impl ParamsFile {
         })
     }
 
-    /// The leaves below a section, by dotted path, each as canonical JSON. A list is one leaf.
+    /// The leaves below a section that decide what a command makes, by dotted path, each as canonical
+    /// JSON. A list is one leaf.
     pub fn leaves(&self, section: &str) -> BTreeMap<String, String> {
         let mut leaves = BTreeMap::new();
         if let Some(value) = lookup(&self.value, section) {
             collect_leaves(section, value, &mut leaves);
         }
+        leaves.retain(|path, _| !OF_NO_EFFECT.contains(&path.as_str()));
         leaves
     }
 
@@ -386,6 +392,8 @@ mod tests {
         )?;
         assert_eq!(a.leaves("train"), b.leaves("train"));
         assert_eq!(a.leaves("train").len(), 2);
+        let (c, _) = parse("train: {epochs: 3, batch: 64, threads: 9}\n", &[])?;
+        assert_eq!(a.leaves("train"), c.leaves("train"));
         assert!(a.leaves("model").is_empty());
         Ok(())
     }

@@ -229,7 +229,7 @@ fn lineage_from_a_forecast_to_its_source() {
     │     └─ station.csv  DIGEST  source
     └─ model  DIGEST  made by train
        │  $ krammerti train data --out model
-       │  6 parameters
+       │  5 parameters
        └─ data  DIGEST  made by prepare (see above)
     ");
     looks!(sandbox.run(&["lineage", "report"]).ok().stdout.lines().next().unwrap(), @"report  --------  made by evaluate, never built");
