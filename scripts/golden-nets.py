@@ -471,7 +471,9 @@ class EncoderDecoder(Recurrent):
 
     def __init__(self, cell, horizon, segment, hidden, **sizes):
         super().__init__(cell, horizon, segment, hidden, **sizes)
-        self.feedback = nn.Parameter(torch.zeros(len(self.targets), hidden))
+        of_one = len(self.targets) == 1
+        shape = (hidden,) if of_one else (len(self.targets), hidden)
+        self.feedback = nn.Parameter(torch.zeros(shape))
         self.decoder = cell(hidden, hidden, num_layers=2, batch_first=True)
 
     def forward(self, past, future, base, spread):
@@ -481,7 +483,7 @@ class EncoderDecoder(Recurrent):
         last = past[:, -1, self.targets]
         before, made = torch.zeros_like(last), []
         for lead in range(leads.shape[1]):
-            read = torch.relu(leads[:, lead] + before @ self.feedback)
+            read = torch.relu(leads[:, lead] + before @ self.feedback.view(count, -1))
             top, state = self.decoder(read[:, None], state)
             made.append(self.out(torch.relu(self.mix(top[:, 0]))))
             means = made[-1].unflatten(1, (count, -1))[..., 0]

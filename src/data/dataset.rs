@@ -296,10 +296,10 @@ impl Dataset {
         };
         let observed = |name: &String| {
             let target = column(name)?;
-            Some(match column(&filled_name(name)) {
+            Some(match self.mask_of(name) {
                 Some(filled) => target
                     .iter()
-                    .zip(filled)
+                    .zip(&filled.values)
                     .map(|(&value, &filled)| if filled > 0.0 { f64::NAN } else { value })
                     .collect(),
                 None => Cow::Borrowed(target),
@@ -408,13 +408,22 @@ impl Dataset {
     fn filled(&self, layout: &Layout) -> BTreeMap<usize, Vec<bool>> {
         let place = |name: &str| self.meta.columns.iter().position(|c| c.name == name);
         let of_target = |name: &String| {
-            let mask = &self.panel.columns()[place(&filled_name(name))?];
-            let filled = self.rows_filled(mask, layout);
+            let filled = self.rows_filled(self.mask_of(name)?, layout);
             let is_filled = filled.contains(&true);
             is_filled.then_some((place(name)?, filled))
         };
         let names = self.meta.targets.names();
         names.iter().filter_map(of_target).collect()
+    }
+
+    /// The column that says where another one was filled.
+    fn mask_of(&self, name: &str) -> Option<&Column> {
+        let says = |meta: &ColumnMeta| match &meta.source {
+            ColumnSource::Filled { column } => column.as_deref() == Some(name),
+            _ => false,
+        };
+        let place = self.meta.columns.iter().position(says)?;
+        self.panel.columns().get(place)
     }
 
     /// For each row of a longer layout whether a column that says what was filled says so.

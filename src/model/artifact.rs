@@ -83,6 +83,12 @@ pub enum Misfit {
         /// What the data have in that place.
         found: String,
     },
+    /// Targets that are not those of its columns.
+    #[error("model.json has other columns with the role target than {0}")]
+    Targets(String),
+    /// A lookback or horizon of nothing.
+    #[error("model.json has a lookback or horizon of 0")]
+    NoWindow,
     /// A `model.json` of another version.
     #[error("model.json has format {found}, this krammerti reads {expected}")]
     Format {
@@ -133,6 +139,16 @@ impl ModelFile {
                 expected: FORMAT,
                 found: self.format,
             });
+        }
+        if !self
+            .target_columns()
+            .map(|c| &c.name)
+            .eq(self.targets.names())
+        {
+            return Err(Misfit::Targets(self.targets.to_string()));
+        }
+        if self.model.lookback == 0 || self.model.horizon == 0 {
+            return Err(Misfit::NoWindow);
         }
         if self.step != meta.step {
             return Err(Misfit::Step {

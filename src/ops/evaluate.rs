@@ -84,7 +84,7 @@ pub fn evaluate(mut context: Context<'_>) -> Result<()> {
             &train_params,
             &mut Silent,
         )
-        .with_context(|| format!("baseline {kind}"))?;
+        .with_context(|| format!("baseline {kind}, which evaluate.baselines may leave out"))?;
         let scored = task.score(&*fitted.forecaster, &mut |_| {})?;
         for (of_target, scored) in baselines.iter_mut().zip(scored) {
             of_target.insert(kind.clone(), scored.scores);
@@ -121,32 +121,34 @@ pub fn evaluate(mut context: Context<'_>) -> Result<()> {
 
     context.result(texts.join("\n"), serde_json::to_value(&metrics)?);
     match params.minimum_skill {
-        Some(minimum) => {
-            let mut each = reports.iter();
-            each.try_for_each(|(_, report)| hold_gate(report, minimum))
-        }
+        Some(minimum) => hold_gate(&reports, minimum),
         None => Ok(()),
     }
 }
 
-/// Every baseline must be beaten by so much; one whose skill is no number is not.
-fn hold_gate(report: &Report, minimum: f64) -> Result<()> {
-    let unknown = report
-        .baselines
-        .keys()
-        .find(|name| !report.skill.contains_key(*name));
-    let worst = unknown
-        .map(|name| (name.as_str(), f64::NAN))
-        .or_else(|| report.least_skill());
-    match worst {
-        Some((_, skill)) if skill >= minimum => Ok(()),
-        Some((baseline, skill)) => Err(GateFailed {
+/// Every baseline must be beaten by so much, of every target; one whose skill is no number is not. Told
+/// is where it is worst.
+fn hold_gate(reports: &[(&str, Report)], minimum: f64) -> Result<()> {
+    let of_baseline = |(_, report): &'_ (&str, Report)| -> Vec<GateFailed> {
+        let failed = |baseline: &String| GateFailed {
             target: report.target.clone(),
-            baseline: baseline.to_owned(),
-            skill,
+            baseline: baseline.clone(),
+            skill: report.skill.get(baseline).copied().unwrap_or(f64::NAN),
             minimum,
+        };
+        report.baselines.keys().map(failed).collect()
+    };
+    let rank = |held: &GateFailed| {
+        if held.skill.is_nan() {
+            f64::NEG_INFINITY
+        } else {
+            held.skill
         }
-        .into()),
+    };
+    let all = reports.iter().flat_map(of_baseline);
+    match all.min_by(|a, b| rank(a).total_cmp(&rank(b))) {
+        Some(worst) if worst.skill >= minimum => Ok(()),
+        Some(worst) => Err(worst.into()),
         None => bail!("there is no baseline to hold evaluate.minimum_skill against"),
     }
 }
@@ -162,6 +164,7 @@ struct Scoring<'a> {
 
 /// What the forecasts of a target are held against.
 struct Target<'a> {
+    name: String,
     /// In its own unit, where it was observed.
     observed: Cow<'a, [f64]>,
     scaler: Scaler,
@@ -190,12 +193,19 @@ impl<'a> Scoring<'a> {
         };
         let issues = dataset.meta().split.issues(Part::Test, &frame, window);
         if issues.is_empty() {
-            bail!("the test part has no window of {lookback} + {horizon} complete rows");
+            bail!(
+                "the test part has no window: {lookback} complete rows with an observation in the \
+                 {horizon} after them"
+            );
         }
         let observed = dataset.observed_targets().into_iter();
         let targets = observed
-            .zip(file.target_scalers())
-            .map(|(observed, scaler)| Target { observed, scaler });
+            .zip(file.target_columns())
+            .map(|(observed, column)| Target {
+                name: column.name.clone(),
+                observed,
+                scaler: column.scaler,
+            });
         Ok(Self {
             targets: targets.collect(),
             frame,
@@ -228,16 +238,19 @@ impl<'a> Scoring<'a> {
             done += issues.len();
             told(done);
         }
-        let scored = |sums: Sums| {
+        let scored = |(sums, target): (Sums, &Target<'_>)| {
             let scores = sums.errors.scores(self.frame.step());
-            let scores = scores.context("no forecast could be compared with an observation")?;
+            let scores = scores.with_context(|| {
+                let name = &target.name;
+                format!("{name} was nowhere observed after a window of the test part")
+            })?;
             Ok(Scored {
                 scores,
                 coverage: sums.coverage,
                 pinball: sums.pinball,
             })
         };
-        sums.into_iter().map(scored).collect()
+        sums.into_iter().zip(&self.targets).map(scored).collect()
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-/// Characters of a name that are kept.
-const LONGEST: usize = 60;
+/// Bytes of a name that are kept: no file name has more than 255.
+const LONGEST: usize = 90;
 
 /// A file name of `what` for these parts, such as a series and a target, of which empty ones do not
 /// count. It is one that no other plot has: names of series may differ in what no file name can hold.
@@ -17,7 +17,8 @@ pub(super) fn plot_name(what: &str, parts: &[&str], used: &mut BTreeSet<String>)
     };
     let parts = parts.iter().filter(|part| !part.is_empty());
     let base = parts.fold(what.to_owned(), |name, part| {
-        let part: String = part.chars().map(plain).take(LONGEST).collect();
+        let mut part: String = part.chars().map(plain).collect();
+        part.truncate(part.floor_char_boundary(LONGEST));
         format!("{name}-{part}")
     });
     let mut name = format!("{base}.svg");
@@ -42,7 +43,7 @@ mod tests {
         assert_eq!(name(&["Calais/1", "t"]), "forecast-Calais_1-t.svg");
         assert_eq!(name(&["Calais 1", "t"]), "forecast-Calais_1-t-2.svg");
         assert_eq!(name(&["", "t"]), "forecast-t.svg");
-        let long = "x".repeat(200);
-        assert!(name(&[&long, &long]).len() < 140);
+        let long = "氷".repeat(200);
+        assert!(name(&[&long, &long]).len() < 240);
     }
 }

@@ -38,12 +38,20 @@ pub fn predict(mut context: Context<'_>) -> Result<()> {
             context.warn(format!("no forecast: {error:#}"));
             continue;
         }
+        if let Some(target) = series.held_back_by {
+            context.warn(format!(
+                "the forecast{} is issued at {}: {} has no value after it, other targets have",
+                of_series(&series),
+                format_short(frame.time(series.issue)),
+                dataset.meta().targets.names()[target]
+            ));
+        }
         // Of a series in a frame of its own: another one beside it changes not a bit.
         let (lookback, horizon) = (loaded.file.model.lookback, loaded.file.model.horizon);
         let window = frame.window(series.issue, lookback, horizon);
         let predictions = loaded.forecaster.forecast(&window, &[lookback - 1])?;
         let targets = loaded.file.target_columns().enumerate();
-        let mut of_series: Vec<Forecast> = targets
+        let mut made: Vec<Forecast> = targets
             .map(|(place, target)| {
                 let issued = frame.time(series.issue);
                 let step = frame.step();
@@ -53,11 +61,11 @@ pub fn predict(mut context: Context<'_>) -> Result<()> {
             })
             .collect();
         if let Some(params) = &context.params.predict.feels_like {
-            add_feels_like(&mut of_series, &dataset, &series, params)?;
+            add_feels_like(&mut made, &dataset, &series, params)?;
         }
         let name = &series.observed.name;
-        for forecast in &of_series {
-            let target = if of_series.len() > 1 {
+        for forecast in &made {
+            let target = if made.len() > 1 {
                 forecast.target.as_str()
             } else {
                 ""
@@ -67,7 +75,7 @@ pub fn predict(mut context: Context<'_>) -> Result<()> {
                 svg: report::forecast_plot(&plot(forecast, &dataset, &series)),
             });
         }
-        forecasts.extend(of_series);
+        forecasts.extend(made);
     }
 
     if forecasts.is_empty() {
@@ -113,6 +121,8 @@ struct Newest {
     /// The row of the frame that the forecast is issued from: the last one at which every target was
     /// observed. What is known in the future may reach beyond, and so may what was filled.
     issue: usize,
+    /// A target that has nothing after it, where another one has.
+    held_back_by: Option<usize>,
 }
 
 fn newest(dataset: &Dataset, frame: &Frame) -> Vec<Newest> {
@@ -124,25 +134,35 @@ fn newest(dataset: &Dataset, frame: &Frame) -> Vec<Newest> {
             let first = longer.rows.start;
             let rows = first..first + observed.rows.len();
             let last = rows.end - 1;
-            let known = |row: &usize| {
+            let is_known = |target: usize, row: usize| {
                 let row = observed.rows.start + (row - first);
-                targets.iter().all(|target| !target[row].is_nan())
+                !targets[target][row].is_nan()
             };
+            let all = |row: &usize| (0..targets.len()).all(|target| is_known(target, *row));
+            let issue = rows.rev().find(all).unwrap_or(last);
+            let goes_on = |target: &usize| (issue + 1..=last).any(|row| is_known(*target, row));
+            let (on, ended): (Vec<usize>, Vec<usize>) = (0..targets.len()).partition(goes_on);
             Newest {
                 observed: observed.clone(),
                 first,
-                issue: rows.rev().find(known).unwrap_or(last),
+                issue,
+                held_back_by: ended.first().copied().filter(|_| !on.is_empty()),
             }
         })
         .collect()
 }
 
-fn require_complete(frame: &Frame, series: &Newest, file: &ModelFile, data: &Path) -> Result<()> {
-    let (issue, lookback) = (series.issue, file.model.lookback);
-    let of = match series.observed.name.as_str() {
+/// ` of NAME`, where it has a name.
+fn of_series(series: &Newest) -> String {
+    match series.observed.name.as_str() {
         "" => String::new(),
         name => format!(" of {name}"),
-    };
+    }
+}
+
+fn require_complete(frame: &Frame, series: &Newest, file: &ModelFile, data: &Path) -> Result<()> {
+    let (issue, lookback) = (series.issue, file.model.lookback);
+    let of = of_series(series);
     if issue + 1 < series.first + lookback {
         bail!(
             "{} has {} rows{of}, the model looks back over {lookback}",

@@ -32,6 +32,7 @@ pub fn train(mut context: Context<'_>) -> Result<()> {
     let path = context.input()?.clone();
     let dataset = dataset::read_dataset(&path)?;
     let (spread, unit) = unit_of_errors(&dataset);
+    check_bounds(&params, &dataset)?;
     let frame = dataset.frame(&dataset.scalers(), 0)?;
     let of_training = || format!("training on {}", path.display());
     let warm_start = context.warm_start.clone();
@@ -74,6 +75,26 @@ pub fn train(mut context: Context<'_>) -> Result<()> {
         ));
     }
     Ok(())
+}
+
+/// Refuses bounds of what is no target, and targets without those that their distribution needs: which
+/// targets there are only the data set knows.
+pub(super) fn check_bounds(model: &ModelParams, dataset: &Dataset) -> Result<()> {
+    let targets = &dataset.meta().targets;
+    if let Some(name) = model.bounds.stranger(targets) {
+        bail!("model.bounds: expected a target of the data set ({targets}), found `{name}`");
+    }
+    let is_bounded = |name: &&String| {
+        let bounds = model.bounds.of(name);
+        bounds.lower.is_some() && bounds.upper.is_some()
+    };
+    match targets.names().iter().find(|name| !is_bounded(name)) {
+        Some(name) if model.needs_bounds() => bail!(
+            "model.bounds: expected `lower` and `upper` of every target, between which distribution \
+             beta speaks of shares; {name} has not both"
+        ),
+        _ => Ok(()),
+    }
 }
 
 /// The weights to begin with; an error where they are of another shape.
@@ -157,8 +178,8 @@ impl<'a> Task<'a> {
             let issues = split.issues(part, frame, window);
             if issues.is_empty() {
                 bail!(
-                    "the {part:?} part has no window of {} + {} complete rows: it has {} rows; \
-                     try a shorter model.lookback, a larger share in prepare.split, \
+                    "the {part:?} part has no window, {} complete rows with an observation in the {} \
+                     after them: it has {} rows; try a shorter model.lookback, a larger share in prepare.split, \
                      prepare.split.history, or prepare.fill for gaps",
                     model.lookback,
                     model.horizon,
@@ -168,10 +189,6 @@ impl<'a> Task<'a> {
             Ok(issues)
         };
         let train = issues(Part::Train, train_params.stride)?;
-        let targets = &dataset.meta().targets;
-        if let Some(name) = model.bounds.stranger(targets) {
-            bail!("model.bounds: expected a target of the data set ({targets}), found `{name}`");
-        }
         let wanted = &train_params.sample_weights;
         if *wanted != SampleWeights::default() && !model.is_net() {
             bail!(

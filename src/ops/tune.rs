@@ -29,6 +29,9 @@ pub fn tune(mut context: Context<'_>) -> Result<()> {
     context.registry.family(model.kind())?;
     let path = context.input()?.clone();
     let dataset = dataset::read_dataset(&path)?;
+    // A fault that no trial could mend.
+    let model = context.section("model", context.params.model.as_ref())?;
+    train::check_bounds(model, &dataset)?;
     let mut journal = Journal::open(&context, &params, &path)?;
     let had = journal.study.trials().len();
     if had > 0 {

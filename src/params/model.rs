@@ -255,10 +255,7 @@ fn check_bounds(
     if !finite(bounds.lower) || !finite(bounds.upper) || !ordered {
         return Err(invalid(key, "finite numbers, lower below upper", told));
     }
-    if let Architecture::Deepar(deepar) = architecture
-        && deepar.distribution == Distribution::Beta
-        && (bounds.lower.is_none() || bounds.upper.is_none())
-    {
+    if architecture.needs_bounds() && (bounds.lower.is_none() || bounds.upper.is_none()) {
         let expected = "`lower` and `upper`, between which distribution beta speaks of shares";
         return Err(invalid(key, expected, told));
     }
@@ -490,6 +487,13 @@ fn check_deepar(raw: &Raw) -> Result<DeeparParams, Invalid> {
     })
 }
 
+impl Architecture {
+    /// Whether it has a distribution between two bounds.
+    fn needs_bounds(&self) -> bool {
+        matches!(self, Self::Deepar(deepar) if deepar.distribution == Distribution::Beta)
+    }
+}
+
 impl Bounds {
     /// Whether there are none.
     pub fn is_open(&self) -> bool {
@@ -511,6 +515,11 @@ impl ModelParams {
             Architecture::Linear(_) => "linear",
             Architecture::Deepar(_) => "deepar",
         }
+    }
+
+    /// Whether every target needs both bounds.
+    pub fn needs_bounds(&self) -> bool {
+        self.architecture.needs_bounds()
     }
 
     /// Whether it is a net, whose weights are trained step by step.

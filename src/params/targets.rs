@@ -3,22 +3,15 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::de::{Error, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::Bounds;
 
 /// The columns to forecast: at least one, each named once. Written as a name where there is one, and
 /// as a list of names where there are several.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "Written")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Targets(Vec<String>);
-
-#[derive(Deserialize)]
-#[serde(untagged, expecting = "the name of a column, or a list of names")]
-enum Written {
-    One(String),
-    Several(Vec<String>),
-}
 
 impl Targets {
     /// Their names, in the order in which they were written.
@@ -32,14 +25,10 @@ impl Targets {
     }
 }
 
-impl TryFrom<Written> for Targets {
+impl TryFrom<Vec<String>> for Targets {
     type Error = String;
 
-    fn try_from(written: Written) -> Result<Self, String> {
-        let names = match written {
-            Written::One(name) => vec![name],
-            Written::Several(names) => names,
-        };
+    fn try_from(names: Vec<String>) -> Result<Self, String> {
         if names.is_empty() {
             return Err("expected at least one column to forecast, found an empty list".to_owned());
         }
@@ -50,6 +39,67 @@ impl TryFrom<Written> for Targets {
             ));
         }
         Ok(Self(names))
+    }
+}
+
+impl<'de> Deserialize<'de> for Targets {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let names = deserializer.deserialize_any(Names)?;
+        Self::try_from(names).map_err(D::Error::custom)
+    }
+}
+
+/// Reads a name or a list of them. A column may be called `0`, which YAML takes for a number.
+struct Names;
+
+impl<'de> Visitor<'de> for Names {
+    type Value = Vec<String>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the name of a column, or a list of names")
+    }
+
+    fn visit_str<E: Error>(self, name: &str) -> Result<Vec<String>, E> {
+        Ok(vec![name.to_owned()])
+    }
+
+    fn visit_u64<E: Error>(self, name: u64) -> Result<Vec<String>, E> {
+        Ok(vec![name.to_string()])
+    }
+
+    fn visit_i64<E: Error>(self, name: i64) -> Result<Vec<String>, E> {
+        Ok(vec![name.to_string()])
+    }
+
+    fn visit_bool<E: Error>(self, name: bool) -> Result<Vec<String>, E> {
+        Ok(vec![name.to_string()])
+    }
+
+    fn visit_f64<E: Error>(self, name: f64) -> Result<Vec<String>, E> {
+        let message = format!("a number is no name of a column: put {name:?} into quotes");
+        Err(E::custom(message))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut all: A) -> Result<Vec<String>, A::Error> {
+        let mut names = Vec::new();
+        // By a type of its own, which takes what each of them is written as.
+        while let Some(Name(name)) = all.next_element()? {
+            names.push(name);
+        }
+        Ok(names)
+    }
+}
+
+/// One name of a list.
+struct Name(String);
+
+impl<'de> Deserialize<'de> for Name {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut names = deserializer.deserialize_any(Names)?;
+        match (names.pop(), names.is_empty()) {
+            (Some(name), true) => Ok(Self(name)),
+            _ => Err(D::Error::custom("expected names, found a list in a list")),
+        }
     }
 }
 
@@ -82,7 +132,7 @@ pub enum TargetBounds {
 #[derive(Clone, Copy, Deserialize)]
 #[serde(untagged, expecting = "a number, or `lower` and `upper` of a target")]
 enum Entry {
-    Number(f64),
+    Number(Option<f64>),
     Of(Bounds),
 }
 
@@ -101,7 +151,7 @@ impl TargetBounds {
     }
 
     /// All that were given, with the name of their target where it was.
-    pub fn iter(&self) -> impl Iterator<Item = (Option<&str>, Bounds)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Option<&str>, Bounds)> {
         let (same, each) = match self {
             Self::Same(bounds) => (Some((None, *bounds)), None),
             Self::Each(each) => (None, Some(each)),
@@ -139,8 +189,8 @@ impl TryFrom<BTreeMap<String, Entry>> for TargetBounds {
         let mut each = BTreeMap::new();
         for (key, entry) in &entries {
             match (key.as_str(), entry) {
-                ("lower", Entry::Number(bound)) => same.lower = Some(*bound),
-                ("upper", Entry::Number(bound)) => same.upper = Some(*bound),
+                ("lower", Entry::Number(bound)) => same.lower = *bound,
+                ("upper", Entry::Number(bound)) => same.upper = *bound,
                 (_, Entry::Of(bounds)) => {
                     each.insert(key.clone(), *bounds);
                 }
@@ -176,6 +226,8 @@ mod tests {
             ("t", "\"t\""),
             ("[t]", "\"t\""),
             ("[t, w]", "[\"t\",\"w\"]"),
+            ("0", "\"0\""),
+            ("[0, -1, true, '1.50']", "[\"0\",\"-1\",\"true\",\"1.50\"]"),
         ] {
             let targets: Targets = yaml(text).unwrap();
             assert_eq!(serde_json::to_string(&targets).unwrap(), json);
@@ -192,6 +244,9 @@ mod tests {
             ("[]", "at least one column"),
             ("[t, w, t]", "found `t` twice"),
             ("{t: 1}", "the name of a column, or a list of names"),
+            ("1.50", "put 1.5 into quotes"),
+            ("[t, [w, x]]", "a list in a list"),
+            ("[[]]", "a list in a list"),
         ] {
             let error = yaml::<Targets>(text).unwrap_err();
             assert!(error.contains(told), "{text}: {error}");
@@ -212,6 +267,8 @@ mod tests {
         assert_eq!(each.stranger(&yaml("[a, b]").unwrap()), Some("lower"));
         assert_eq!(same.stranger(&yaml("a").unwrap()), None);
         assert!(yaml::<TargetBounds>("{}").unwrap().is_open());
+        let null: TargetBounds = yaml("{lower: 0, upper: null}").unwrap();
+        assert_eq!(null, same);
         for bounds in [same, each] {
             let json = serde_json::to_string(&bounds).unwrap();
             assert_eq!(serde_json::from_str::<TargetBounds>(&json).unwrap(), bounds);
@@ -222,6 +279,7 @@ mod tests {
     fn what_are_no_bounds_is_told() {
         for (text, told) in [
             ("{lowr: 0}", "found `lowr`"),
+            ("{a: null}", "found `a`"),
             ("{lower: 0, a: {lower: 1}}", "found both"),
             ("{a: {lowr: 1}}", "`lower` and `upper` of a target"),
         ] {

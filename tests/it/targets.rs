@@ -86,15 +86,61 @@ fn one_in_a_list_is_one() {
 
 #[test]
 fn each_target_is_held_to_the_gate() {
+    for targets in [
+        ["temperature_2m", "wind_speed_10m"],
+        ["wind_speed_10m", "temperature_2m"],
+    ] {
+        let sandbox = Sandbox::new();
+        let list = targets.join(", ");
+        sandbox.edit("params.yaml", ONE, &format!("target: [{list}]"));
+        let baselines = "evaluate: {baselines: [persistence]}\npredict:";
+        sandbox.edit("params.yaml", "predict:", baselines);
+        sandbox.run(&["run", "evaluate"]).ok();
+        let metrics = json(&sandbox, "report/metrics.json");
+        let skills = targets.map(|target| {
+            let skill = &metrics["targets"][target]["skill"]["persistence"];
+            skill.as_f64().unwrap()
+        });
+        let between = f64::midpoint(skills[0], skills[1]);
+        let gated = format!("[persistence], minimum_skill: {between}}}");
+        sandbox.edit("params.yaml", "[persistence]}", &gated);
+        let worse = targets[usize::from(skills[1] < skills[0])];
+        let told = format!("skill of {worse} against persistence is");
+        sandbox.run(&["run", "evaluate"]).fails(3, &[&told]);
+    }
+}
+
+#[test]
+fn a_target_that_ended_holds_the_forecast_back_and_is_told() {
     let sandbox = of_two_targets();
-    sandbox.edit(
-        "params.yaml",
-        "predict:",
-        "evaluate: {baselines: [persistence], minimum_skill: 0.9}\npredict:",
-    );
-    sandbox
-        .run(&["run", "evaluate"])
-        .fails(3, &["skill of temperature_2m against persistence is"]);
+    let text = sandbox.read("station.csv");
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    let wind = lines[0]
+        .split(',')
+        .position(|name| name == "wind_speed_10m")
+        .unwrap();
+    let last = lines.len() - 5;
+    for line in &mut lines[last..] {
+        let mut values: Vec<&str> = line.split(',').collect();
+        values[wind] = "";
+        *line = values.join(",");
+    }
+    sandbox.write("station.csv", &(lines.join("\n") + "\n"));
+    let ran = sandbox.run(&["run"]).ok();
+    let told = "wind_speed_10m has no value after it, other targets have";
+    assert!(ran.stderr.contains(told), "{ran}");
+    assert!(!of_two_targets().run(&["run"]).ok().stderr.contains(told));
+}
+
+#[test]
+fn every_target_of_shares_needs_both_bounds() {
+    let sandbox = of_two_targets();
+    let beta = "kind: deepar, hidden: 4, distribution: beta, \
+                bounds: {temperature_2m: {lower: -30, upper: 50}}";
+    sandbox.edit("params.yaml", "kind: ridge", beta);
+    let told = "of every target, between which distribution beta speaks of shares; \
+                wind_speed_10m has not both";
+    sandbox.run(&["run", "train"]).fails(1, &[told]);
 }
 
 #[test]

@@ -12,7 +12,7 @@ use crate::net::Pass;
 /// The parameters of a decoder.
 pub(crate) struct Decoder<'a> {
     pub(crate) cells: Layers<'a>,
-    /// `[targets, hidden]`: what the values before add to a lead.
+    /// `[targets, hidden]`, of one target `[hidden]`: what the values before add to a lead.
     pub(crate) feedback: &'a Tensor,
     pub(crate) mix: Dense<'a>,
     pub(crate) out: Dense<'a>,
@@ -41,12 +41,13 @@ impl Decoder<'_> {
         // The same units at every lead.
         let masks = [(); 2].map(|()| unit_mask(leads, self.dropout, pass));
         let targets = units.spread.size()[0];
+        let feedback = self.feedback.view([targets, -1]);
         let mut before = Tensor::zeros([issues, targets], (leads.kind(), leads.device()));
         let mut made = Vec::new();
         for lead in 0..horizon {
             let fed_back = |read: Tensor, target: i64| {
                 let before = before.narrow(1, target, 1).unsqueeze(2);
-                read + before * self.feedback.get(target)
+                read + before * feedback.get(target)
             };
             let read = (0..targets).fold(leads.narrow(1, lead, 1), fed_back);
             let read = masked(read.relu(), masks[0].as_ref());

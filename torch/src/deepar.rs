@@ -34,7 +34,7 @@
 //! the values before in training 0.41, and no share kept 0.41, both with a worse likelihood of the
 //! validation part. With the share beginning at 0.88 and 40 paths, as it is now, 0.41.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use krammerti::data::{FrameColumn, Role, Scaler, columns_with};
 use krammerti::params::DeeparParams;
 use tch::{Kind, Tensor};
@@ -63,6 +63,8 @@ pub(crate) struct Deepar {
     /// All but these and the targets.
     others: Vec<i64>,
     /// Of each target.
+    names: Vec<String>,
+    /// Of each target.
     emissions: Vec<Emission>,
     hidden: i64,
     layers: i64,
@@ -82,11 +84,16 @@ impl Deepar {
     ) -> Result<Self> {
         let with = |role| columns_with(columns, role).into_iter();
         let known = with(Role::Future).chain(with(Role::Forecast));
-        let targets = shape.links.each().iter().zip(scalers);
-        let emissions =
-            targets.map(|(link, scaler)| Emission::new(params.distribution, *link, *scaler));
+        let targets = shape.targets.iter().zip(shape.links.each()).zip(scalers);
+        let emissions = targets.map(|((&place, link), scaler)| {
+            let emission = Emission::new(params.distribution, *link, *scaler);
+            emission.with_context(|| columns[place as usize].name.clone())
+        });
         Ok(Self {
             emissions: emissions.collect::<Result<_>>()?,
+            names: (shape.targets.iter())
+                .map(|&place| columns[place as usize].name.clone())
+                .collect(),
             known: known.map(|column| column as i64).collect(),
             others: with(Role::Past).map(|column| column as i64).collect(),
             shape,
@@ -386,10 +393,11 @@ impl Architecture for Deepar {
         for chunk in train.chunks(CHUNK) {
             let truth = windows.truth(&windows.issues(chunk));
             let of_targets = truth.chunk(self.shape.count(), 1).into_iter();
-            for (truth, emission) in of_targets.zip(&self.emissions) {
+            let targets = self.names.iter().zip(&self.emissions);
+            for (truth, (name, emission)) in of_targets.zip(targets) {
                 ensure!(
                     emission.allows(truth.min().double_value(&[])),
-                    "distribution negative_binomial is of counts, but a target is below 0 in the training part"
+                    "distribution negative_binomial is of counts, but {name} is below 0 in the training part"
                 );
             }
         }

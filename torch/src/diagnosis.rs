@@ -74,27 +74,28 @@ pub(crate) fn odd_columns(
     let over = |tensor: &Tensor| tensor.abs().amax([0_i64, 1].as_slice(), false);
     let past = over(&inputs.past);
     let ahead = (inputs.future.numel() > 0).then(|| over(&inputs.future));
-    let truth = truth.abs().max().double_value(&[]);
+    let targets = columns_with(columns, Role::Target);
+    let of_targets = truth.abs().chunk(targets.len().max(1) as i64, 1);
     // In the order in which the inputs have what is known ahead.
     let known: Vec<usize> = [Role::Future, Role::Forecast]
         .into_iter()
         .flat_map(|role| columns_with(columns, role))
         .collect();
-    let largest = |place: usize, column: &FrameColumn| {
+    let largest = |place: usize| {
         let mut largest = past.double_value(&[place as i64]);
         let also = known.iter().position(|&known| known == place);
         if let (Some(also), Some(ahead)) = (also, &ahead) {
             largest = larger(largest, ahead.double_value(&[also as i64]));
         }
-        if column.role == Role::Target {
-            largest = larger(largest, truth);
+        if let Some(target) = targets.iter().position(|&target| target == place) {
+            largest = larger(largest, of_targets[target].max().double_value(&[]));
         }
         largest
     };
     columns
         .iter()
         .enumerate()
-        .map(|(place, column)| (column.name.clone(), largest(place, column)))
+        .map(|(place, column)| (column.name.clone(), largest(place)))
         .filter(|(_, value)| value.is_nan() || *value > EXTREME)
         .collect()
 }

@@ -1,9 +1,10 @@
 //! The kind `linear`: a linear map of trend and remainder (Zeng et al. 2022, arXiv 2205.13504).
 //!
 //! The trend is a moving average over the lookback; what it leaves is the remainder; each has a
-//! linear map to all leads, of each target by itself. A target is taken relative to its last value, which the paper does in
-//! its second model (`NLinear`) and which costs nothing where the level does not move. Other columns
-//! enter by their last row, columns known in the future by their values at the lead.
+//! linear map to all leads, of each target by itself. A target is taken relative to its last value,
+//! which the paper does in its second model (`NLinear`) and which costs nothing where the level does
+//! not move. Other columns enter by their last row, columns known in the future by their values at
+//! the lead.
 
 use krammerti::params::LinearParams;
 use tch::Tensor;

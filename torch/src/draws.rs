@@ -92,8 +92,8 @@ impl TryRng for ValueRng {
     }
 }
 
-/// Mean `[windows, horizon]` and quantiles `[windows, horizon, levels]` of paths
-/// `[windows, paths, horizon]`. A quantile lies between the two paths nearest to its level, on a
+/// Mean `[windows, cells]` and quantiles `[windows, cells, levels]` of paths
+/// `[windows, paths, cells]`. A quantile lies between the two paths nearest to its level, on a
 /// straight line (type 7 of Hyndman and Fan 1996); with levels in order quantiles are in order.
 pub(crate) fn quantiles_of_paths(paths: &Tensor, levels: &[f64]) -> (Tensor, Tensor) {
     let mean = paths.mean_dim([1_i64].as_slice(), false, paths.kind());

@@ -66,7 +66,7 @@ impl Emission {
                 (Distribution::NegativeBinomial, Unit::Count { target })
             }
             params::Distribution::Beta => {
-                // Checked parameters have both, but a logarithm has no place for one below -1.
+                // A training has checked that there are both; a logarithm has no place for one below -1.
                 let (lower, upper) = link.range().context(
                     "distribution beta needs two model.bounds that the scaling of the target has a place for",
                 )?;

@@ -191,7 +191,10 @@ impl Architecture for Recurrent {
         let cells = |name| Layers::specs(self.cell, name, self.layers, hidden, hidden);
         specs.extend(cells("cell"));
         if self.decoder == Wanted::Autoregressive {
-            let feedback = vec![shape.count(), hidden];
+            let feedback = match shape.count() {
+                1 => vec![hidden],
+                count => vec![count, hidden],
+            };
             specs.push(Spec::by_fan_in("feedback", feedback, hidden));
             specs.extend(cells("decoder"));
         }

@@ -2,7 +2,8 @@
 
 use super::*;
 
-const GAPS: [std::ops::Range<usize>; 2] = [150..154, 310..313];
+/// The first is as long as a horizon, so that windows before it have one lead alone.
+const GAPS: [std::ops::Range<usize>; 2] = [150..150 + HORIZON, 310..313];
 
 /// The usual frame with a gap in the training and one in the validation part.
 fn frame() -> Frame {
@@ -42,8 +43,9 @@ fn fit(model: &ModelParams, frame: &Frame, train: &[usize], params: &TrainParams
 #[test]
 fn every_kind_learns_around_gaps() {
     let (frame, train) = (frame(), issues(LOOKBACK - 1, 280 - HORIZON));
-    // The last of them have nothing but the first lead.
     assert!(train.contains(&148) && !train.contains(&150));
+    // The window of row 149 has no lead at all: a split leaves it out.
+    let train: Vec<usize> = train.into_iter().filter(|issue| *issue != 149).collect();
     for model in models() {
         let kind = model.kind();
         let params = TrainParams {
