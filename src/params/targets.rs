@@ -25,27 +25,25 @@ impl Targets {
     }
 }
 
-impl TryFrom<Vec<String>> for Targets {
-    type Error = String;
-
-    fn try_from(names: Vec<String>) -> Result<Self, String> {
-        if names.is_empty() {
-            return Err("expected at least one column to forecast, found an empty list".to_owned());
-        }
-        let twice = |(place, name): &(usize, &String)| names[..*place].contains(name);
-        if let Some((_, name)) = names.iter().enumerate().find(twice) {
-            return Err(format!(
-                "expected different columns to forecast, found `{name}` twice"
-            ));
-        }
-        Ok(Self(names))
+impl<'de> Deserialize<'de> for Targets {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Names).map(Self)
     }
 }
 
-impl<'de> Deserialize<'de> for Targets {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let names = deserializer.deserialize_any(Names)?;
-        Self::try_from(names).map_err(D::Error::custom)
+/// A list of targets names some, and each once.
+fn check<E: Error>(names: Vec<String>) -> Result<Vec<String>, E> {
+    if names.is_empty() {
+        return Err(E::custom(
+            "expected at least one column to forecast, found an empty list",
+        ));
+    }
+    let twice = |(place, name): &(usize, &String)| names[..*place].contains(name);
+    match names.iter().enumerate().find(twice) {
+        Some((_, name)) => Err(E::custom(format!(
+            "expected different columns to forecast, found `{name}` twice"
+        ))),
+        None => Ok(names),
     }
 }
 
@@ -86,7 +84,7 @@ impl<'de> Visitor<'de> for Names {
         while let Some(Name(name)) = all.next_element()? {
             names.push(name);
         }
-        Ok(names)
+        check(names)
     }
 }
 
@@ -246,7 +244,7 @@ mod tests {
             ("{t: 1}", "the name of a column, or a list of names"),
             ("1.50", "put 1.5 into quotes"),
             ("[t, [w, x]]", "a list in a list"),
-            ("[[]]", "a list in a list"),
+            ("[[]]", "at least one column"),
         ] {
             let error = yaml::<Targets>(text).unwrap_err();
             assert!(error.contains(told), "{text}: {error}");

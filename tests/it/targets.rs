@@ -224,7 +224,10 @@ fn a_model_refuses_data_with_other_targets() {
 #[test]
 fn what_names_no_targets_is_refused() {
     for (target, told) in [
-        ("[]", "at least one column to forecast"),
+        (
+            "[]",
+            "prepare.target: expected at least one column to forecast",
+        ),
         (
             "[temperature_2m, temperature_2m]",
             "found `temperature_2m` twice",
