@@ -635,7 +635,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let processes = Processes {
             root: folder.path().to_owned(),
-            run: "test".to_owned(),
+            // Its own: what a run leaves behind is ended by the name of the run, and tests run side by side.
+            run: folder.path().display().to_string(),
             logs: folder.path().join("logs"),
             krammerti: PathBuf::from("krammerti"),
             settings: Vec::new(),
