@@ -1,6 +1,7 @@
 //! `krammerti evaluate`: a model against the baselines on the test part of a data set.
 
 use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, Result, bail};
@@ -126,31 +127,36 @@ pub fn evaluate(mut context: Context<'_>) -> Result<()> {
     }
 }
 
-/// Every baseline must be beaten by so much, of every target; one whose skill is no number is not. Told
-/// is where it is worst.
+/// Every baseline must be beaten by so much, of every target. Told is where it is worst.
 fn hold_gate(reports: &[(&str, Report)], minimum: f64) -> Result<()> {
-    let of_baseline = |(_, report): &'_ (&str, Report)| -> Vec<GateFailed> {
-        let failed = |baseline: &String| GateFailed {
+    let of_target = |(_, report): &(&str, Report)| {
+        let (baseline, skill) = hardest(report)?;
+        Some(GateFailed {
             target: report.target.clone(),
-            baseline: baseline.clone(),
-            skill: report.skill.get(baseline).copied().unwrap_or(f64::NAN),
+            baseline: baseline.to_owned(),
+            skill,
             minimum,
-        };
-        report.baselines.keys().map(failed).collect()
+        })
     };
-    let rank = |held: &GateFailed| {
-        if held.skill.is_nan() {
-            f64::NEG_INFINITY
-        } else {
-            held.skill
-        }
-    };
-    let all = reports.iter().flat_map(of_baseline);
-    match all.min_by(|a, b| rank(a).total_cmp(&rank(b))) {
+    let rank = |held: &GateFailed| (!held.skill.is_nan(), held.skill);
+    let all = reports.iter().filter_map(of_target);
+    let worst = all.min_by(|a, b| rank(a).partial_cmp(&rank(b)).unwrap_or(Ordering::Equal));
+    match worst {
         Some(worst) if worst.skill >= minimum => Ok(()),
         Some(worst) => Err(worst.into()),
         None => bail!("there is no baseline to hold evaluate.minimum_skill against"),
     }
+}
+
+/// The baseline that is hardest to beat: first of all one against which the skill is no number.
+fn hardest(report: &Report) -> Option<(&str, f64)> {
+    let unknown = report
+        .baselines
+        .keys()
+        .find(|name| !report.skill.contains_key(*name));
+    unknown
+        .map(|name| (name.as_str(), f64::NAN))
+        .or_else(|| report.least_skill())
 }
 
 /// The windows of the test part, and how to get from scaled forecasts to errors.
