@@ -28,8 +28,8 @@ pub use checked::{
     SourceParams, TuneParams,
 };
 pub use model::{
-    Architecture, Bounds, Decoder, DeeparParams, Distribution, LinearParams, ModelParams,
-    RecurrentParams, RidgeParams, SegrnnParams,
+    Architecture, Bounds, CorrectionParams, Decoder, DeeparParams, Distribution, LinearParams,
+    ModelParams, RecurrentParams, RidgeParams, SegrnnParams,
 };
 pub use prepare::{
     Borders, Calendar, DewPointParams, FillMethod, FillParams, ForecastParams, Mask, Place,

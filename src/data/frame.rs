@@ -1,6 +1,7 @@
 //! What a model sees: scaled columns on one step, flat `f32`.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
@@ -142,21 +143,32 @@ impl Frame {
             filled: (self.filled.iter())
                 .map(|(&target, filled)| (target, part(filled)))
                 .collect(),
-            outlook: self.outlook_of(issue, lookback, horizon),
+            outlook: self.outlook_of(rows, issue, horizon),
         }
     }
 
-    /// What was known at one row, which becomes the last of a lookback.
-    fn outlook_of(&self, issue: usize, lookback: usize, horizon: usize) -> Outlook {
+    /// What was known at some rows up to an issue row, as far as a horizon ahead of each.
+    fn outlook_of(&self, rows: Range<usize>, issue: usize, horizon: usize) -> Outlook {
         if self.outlook.bases.is_empty() {
             return Outlook::default();
         }
-        let leads = (1..=horizon).flat_map(|lead| self.forecast_at(issue, lead));
-        let mut reach = vec![0; lookback + horizon];
-        reach[lookback - 1] = self.outlook.reach[issue].min(horizon as u32);
+        let (mut values, mut bases, mut reach) = (Vec::new(), Vec::new(), Vec::new());
+        let width = self.columns_with(Role::Forecast).len();
+        for row in rows {
+            let known = if row <= issue {
+                self.outlook.reach[row]
+            } else {
+                0
+            };
+            let known = known.min(horizon as u32);
+            bases.push((values.len() / width.max(1)) as i64 - 1);
+            reach.push(known);
+            let leads = (1..=known as usize).flat_map(|lead| self.forecast_at(row, lead));
+            values.extend(leads.copied());
+        }
         Outlook {
-            values: leads.copied().collect(),
-            bases: vec![-1; lookback + horizon],
+            values,
+            bases,
             reach,
         }
     }

@@ -137,7 +137,7 @@ impl Split {
     /// whose horizon is complete in the columns known in the future, and has a value of some target that
     /// was observed.
     pub fn issues(&self, part: Part, frame: &Frame, window: Window) -> Vec<usize> {
-        let gaps = Gaps::of(frame);
+        let gaps = Gaps::of(frame, 0..frame.rows());
         let mut issues = Vec::new();
         for block in frame.layout.blocks() {
             let rows = self.rows(part, block, frame.step());
@@ -227,9 +227,21 @@ impl Window {
     }
 }
 
-/// Running counts of rows, so that a window is checked in constant time.
+/// The issue rows of all windows that lie within these rows of one series, and are complete as those of
+/// a part are.
+pub fn issues_within(frame: &Frame, rows: Range<usize>, window: Window) -> Vec<usize> {
+    let gaps = Gaps::of(frame, rows.clone());
+    let first = rows.start + window.lookback - 1;
+    let end = rows.end.saturating_sub(window.horizon);
+    let issues = (first..end).step_by(window.stride);
+    issues.filter(|&issue| gaps.allow(issue, window)).collect()
+}
+
+/// Running counts of some rows, so that a window within them is checked in constant time.
 struct Gaps<'a> {
     frame: &'a Frame,
+    /// The first of the rows.
+    first: usize,
     /// With a missing value.
     past: Vec<u32>,
     /// With one that should be known in the future.
@@ -240,17 +252,18 @@ struct Gaps<'a> {
 }
 
 impl<'a> Gaps<'a> {
-    fn of(frame: &'a Frame) -> Self {
+    fn of(frame: &'a Frame, rows: Range<usize>) -> Self {
         let (targets, known) = (frame.targets(), frame.columns_with(Role::Future));
         let mut gaps = Self {
             frame,
+            first: rows.start,
             past: vec![0],
             ahead: vec![0],
             told: vec![0],
             forecasts: !frame.columns_with(Role::Forecast).is_empty(),
         };
         let (mut past, mut ahead, mut told) = (0, 0, 0);
-        for row in 0..frame.rows() {
+        for row in rows {
             let values = frame.row(row);
             past += u32::from(values.iter().any(|value| value.is_nan()));
             ahead += u32::from(known.iter().any(|&c| values[c].is_nan()));
@@ -263,7 +276,7 @@ impl<'a> Gaps<'a> {
     }
 
     fn allow(&self, issue: usize, window: Window) -> bool {
-        let seen = issue + 1;
+        let seen = issue + 1 - self.first;
         let reach = || {
             self.frame
                 .outlook

@@ -4,6 +4,8 @@
 //! in every year; its mean takes in the days around it, the nearer the more. [`Climatology`] knows
 //! nothing of windows and serves any series of values, such as the wind of a feels-like forecast.
 
+use std::ops::Range;
+
 use anyhow::{Context, Result, ensure};
 use chrono::{DateTime, Datelike, Timelike};
 
@@ -60,10 +62,31 @@ impl Climatology {
 }
 
 /// The climatologies of some targets, in their order.
-struct Climatologies(Vec<Climatology>);
+pub(super) struct Climatologies(Vec<Climatology>);
 
 impl Climatologies {
-    fn to_weights(&self) -> Weights {
+    /// Of the targets of a frame on some rows of it.
+    pub(super) fn fit(frame: &Frame, rows: &[Range<usize>]) -> Result<Self> {
+        let of_target = |target: usize| {
+            let rows = rows.iter().cloned().flatten();
+            let values = rows.map(|row| (frame.time(row), frame.at(row, target)));
+            ensure!(
+                values.clone().any(|(_, value)| !value.is_nan()),
+                "{} has no value in the training part, so it has no climatology",
+                frame.columns[target].name
+            );
+            Ok(Climatology::fit(frame.step(), values))
+        };
+        let targets = frame.targets().into_iter();
+        Ok(Self(targets.map(of_target).collect::<Result<_>>()?))
+    }
+
+    /// Of each target, in their order.
+    pub(super) fn each(&self) -> &[Climatology] {
+        &self.0
+    }
+
+    pub(super) fn to_weights(&self) -> Weights {
         let slots = self.0.first().map_or(0, |first| first.slots);
         let tables = self
             .0
@@ -74,7 +97,7 @@ impl Climatologies {
         Weights::from([(TABLE.to_owned(), Array { shape, values })])
     }
 
-    fn from_weights(weights: &Weights, targets: usize) -> Result<Self> {
+    pub(super) fn from_weights(weights: &Weights, targets: usize) -> Result<Self> {
         let array = weights
             .get(TABLE)
             .with_context(|| format!("the weights lack `{TABLE}`"))?;
@@ -182,19 +205,7 @@ impl Family for ClimatologyFamily {
     }
 
     fn fit(&self, task: &FitTask<'_>, _: &mut dyn Monitor) -> Result<Fitted> {
-        let frame = task.frame;
-        let of_target = |target: usize| {
-            let rows = task.train_rows.iter().cloned().flatten();
-            let values = rows.map(|row| (frame.time(row), frame.at(row, target)));
-            ensure!(
-                values.clone().any(|(_, value)| !value.is_nan()),
-                "{} has no value in the training part, so it has no climatology",
-                frame.columns[target].name
-            );
-            Ok(Climatology::fit(frame.step(), values))
-        };
-        let targets = frame.targets().into_iter();
-        let climatologies = Climatologies(targets.map(of_target).collect::<Result<_>>()?);
+        let climatologies = Climatologies::fit(task.frame, task.train_rows)?;
         let weights = climatologies.to_weights();
         residual::finish(climatologies, task, weights)
     }

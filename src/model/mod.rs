@@ -7,6 +7,7 @@
 
 mod artifact;
 mod climatology;
+mod correction;
 mod naive;
 mod residual;
 mod ridge;
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use crate::data::{Frame, FrameColumn, Scaler};
 use crate::event::Observer;
 use crate::params::{Device, ModelParams, TrainParams};
+use crate::time::Step;
 
 pub use artifact::{
     BestEpoch, Misfit, ModelColumn, ModelFile, decode_checkpoint, decode_weights,
@@ -69,6 +71,11 @@ pub trait Forecaster {
     ///
     /// Every issue row has `lookback` rows up to and including itself, and `horizon` rows after it.
     fn forecast(&self, frame: &Frame, issues: &[usize]) -> Result<Predictions>;
+
+    /// How many rows before its lookback a forecast is the better for, where they are there.
+    fn memory(&self) -> usize {
+        0
+    }
 }
 
 /// What a fit works on.
@@ -205,6 +212,8 @@ pub trait Family: Send + Sync {
 pub struct LoadTask<'a> {
     /// Kind, shape and size of the model.
     pub model: &'a ModelParams,
+    /// The time between two rows.
+    pub step: Step,
     /// The columns it was fitted on.
     pub columns: &'a [FrameColumn],
     /// The names of the series it was fitted on, in their order.
@@ -259,5 +268,23 @@ impl Registry {
             .ok_or_else(|| NeedsBackend {
                 kind: kind.to_owned(),
             })
+    }
+
+    /// Fits a model of any kind, with all that its parameters ask for.
+    pub fn fit(&self, task: &FitTask<'_>, monitor: &mut dyn Monitor) -> Result<Fitted> {
+        let family = self.family(task.model.kind())?;
+        match task.model.correction {
+            Some(params) => correction::fit(family, params, task, monitor),
+            None => family.fit(task, monitor),
+        }
+    }
+
+    /// Rebuilds a model that [`Self::fit`] gave.
+    pub fn load(&self, task: &LoadTask<'_>, weights: &Weights) -> Result<Box<dyn Forecaster>> {
+        let family = self.family(task.model.kind())?;
+        match task.model.correction {
+            Some(params) => correction::load(family, params, task, weights),
+            None => family.load(task, weights),
+        }
     }
 }

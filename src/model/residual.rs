@@ -250,6 +250,7 @@ pub(super) mod testing {
             horizon,
             quantiles: quantiles.to_vec(),
             bounds: TargetBounds::default(),
+            correction: None,
             architecture,
         }
     }
@@ -258,6 +259,7 @@ pub(super) mod testing {
     pub(crate) fn loading<'a>(model: &'a ModelParams, columns: &'a [FrameColumn]) -> LoadTask<'a> {
         LoadTask {
             model,
+            step: Step::HOUR,
             columns,
             series: &[],
             targets: &[Scaler::IDENTITY],

@@ -25,16 +25,18 @@ pub(super) fn read_model(
     device: Device,
 ) -> Result<LoadedModel> {
     let file = read_file(folder)?;
-    let family = registry.family(file.model.kind())?;
+    // Before the weights are read: where the back end is needed, it starts over from here.
+    registry.family(file.model.kind())?;
     let weights = read_weights(folder)?;
     let task = LoadTask {
         model: &file.model,
+        step: file.step,
         columns: &file.frame_columns(),
         series: &file.series,
         targets: &file.target_scalers(),
         device,
     };
-    let forecaster = family
+    let forecaster = registry
         .load(&task, &weights)
         .with_context(|| folder.display().to_string())?;
     Ok(LoadedModel { file, forecaster })

@@ -48,8 +48,10 @@ pub fn predict(mut context: Context<'_>) -> Result<()> {
         }
         // Of a series in a frame of its own: another one beside it changes not a bit.
         let (lookback, horizon) = (loaded.file.model.lookback, loaded.file.model.horizon);
-        let window = frame.window(series.issue, lookback, horizon);
-        let predictions = loaded.forecaster.forecast(&window, &[lookback - 1])?;
+        let earlier = series.issue + 1 - lookback - series.first;
+        let back = lookback + loaded.forecaster.memory().min(earlier);
+        let window = frame.window(series.issue, back, horizon);
+        let predictions = loaded.forecaster.forecast(&window, &[back - 1])?;
         let targets = loaded.file.target_columns().enumerate();
         let mut made: Vec<Forecast> = targets
             .map(|(place, target)| {

@@ -224,7 +224,7 @@ impl<'a> Task<'a> {
             resume: self.resume,
             warm_start: self.warm_start,
         };
-        registry.family(self.model.kind())?.fit(&task, monitor)
+        registry.fit(&task, monitor)
     }
 }
 

@@ -142,7 +142,8 @@ fn attempt(
         context.registry,
         dataset,
         &frame,
-        model,
+        // A trial's value is the error of the net itself.
+        &model.uncorrected(),
         &params.train,
         &mut watch,
     );

@@ -21,8 +21,26 @@ pub struct ModelParams {
     /// Between which values every forecast of a net stays.
     #[serde(default, skip_serializing_if = "TargetBounds::is_open")]
     pub bounds: TargetBounds,
+    /// Whether forecasts are corrected by what is known of those before them, and how.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub correction: Option<CorrectionParams>,
     /// The kind and what belongs to it.
     pub architecture: Architecture,
+}
+
+/// How forecasts are corrected by the errors of those before them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CorrectionParams {
+    /// An error counts half as much as one that was made so much later.
+    #[serde(default = "two_weeks")]
+    pub half_life: Step,
+}
+
+/// Longer than the weather's memory, shorter than a season.
+fn two_weeks() -> Step {
+    const SECONDS: u32 = 14 * 86_400;
+    Step::from_seconds(SECONDS).unwrap_or(Step::DAY)
 }
 
 /// Values that a target never leaves, in its unit.
@@ -174,6 +192,7 @@ pub(super) struct Raw {
     horizon: usize,
     quantiles: Option<Vec<f64>>,
     bounds: Option<TargetBounds>,
+    correction: Option<CorrectionParams>,
     hidden: Option<usize>,
     layers: Option<usize>,
     dropout: Option<f64>,
@@ -212,11 +231,16 @@ pub(super) fn check(raw: &Raw) -> Result<ModelParams, Invalid> {
     for (target, bounds) in bounds.iter() {
         check_bounds(target, bounds, &architecture)?;
     }
+    if raw.correction.is_some() && (!bounds.is_open() || architecture.is_bounded()) {
+        let expected = "absent beside bounds, which a corrected forecast would not keep";
+        return Err(invalid("model.correction", expected, "it"));
+    }
     Ok(ModelParams {
         lookback: raw.lookback,
         horizon: raw.horizon,
         quantiles,
         bounds,
+        correction: raw.correction,
         architecture,
     })
 }
@@ -488,6 +512,17 @@ fn check_deepar(raw: &Raw) -> Result<DeeparParams, Invalid> {
 }
 
 impl Architecture {
+    /// Whether its distribution has none but some values.
+    fn is_bounded(&self) -> bool {
+        match self {
+            Self::Deepar(deepar) => matches!(
+                deepar.distribution,
+                Distribution::Beta | Distribution::NegativeBinomial
+            ),
+            _ => false,
+        }
+    }
+
     /// Whether it has a distribution between two bounds.
     fn needs_bounds(&self) -> bool {
         matches!(self, Self::Deepar(deepar) if deepar.distribution == Distribution::Beta)
@@ -548,8 +583,18 @@ impl ModelParams {
             architecture,
             quantiles: Vec::new(),
             bounds: TargetBounds::default(),
+            correction: None,
             ..self.clone()
         })
+    }
+
+    /// The same model, whose forecasts stay as they are.
+    #[must_use]
+    pub fn uncorrected(&self) -> Self {
+        Self {
+            correction: None,
+            ..self.clone()
+        }
     }
 }
 
@@ -620,6 +665,14 @@ mod tests {
             (
                 "kind: deepar, distribution: beta",
                 "between which distribution beta",
+            ),
+            (
+                "kind: gru, bounds: {lower: 0}, correction: {}",
+                "model.correction: expected absent beside bounds",
+            ),
+            (
+                "kind: deepar, distribution: negative_binomial, correction: {half_life: 7d}",
+                "model.correction: expected absent beside bounds",
             ),
         ];
         for (rest, expected) in cases {

@@ -5,6 +5,7 @@
 mod chaos;
 mod commands;
 mod contract;
+mod correction;
 mod docs;
 mod errors;
 mod examples;

@@ -310,6 +310,32 @@ fn a_training_can_begin_with_the_weights_of_a_model() {
         .fails(1, &["--warm-start is for nets", "`ridge`"]);
 }
 
+/// What corrects a model is no weight of the net that another training could begin with.
+#[test]
+fn a_corrected_model_can_be_trained_on() {
+    let sandbox = lstm_sandbox();
+    sandbox.edit(
+        "params.yaml",
+        LSTM,
+        &format!("{LSTM}, correction: {{half_life: 3d}}"),
+    );
+    sandbox.run(&["run", "prepare"]).ok();
+    sandbox.run(&TRAIN).ok();
+    let warm = [
+        "train",
+        "data",
+        "--warm-start",
+        "models/net",
+        "--out",
+        "models/next",
+    ];
+    sandbox.run(&warm).ok();
+    sandbox
+        .run(&["predict", "models/next", "--data", "data", "--out", "next"])
+        .ok();
+    assert!(sandbox.has("next/forecast.csv"));
+}
+
 #[test]
 fn windows_may_count_by_their_age_or_by_a_column() {
     let sandbox = lstm_sandbox();

@@ -540,6 +540,7 @@ mod tests {
                 upper: Some(10.0),
             }
             .into(),
+            correction: None,
             architecture: Wanted::Deepar(params),
         };
         let column = |(place, &role): (usize, &Role)| FrameColumn {

@@ -155,6 +155,7 @@ fn fit_once(
     let series = task.frame.layout.names();
     let load = LoadTask {
         model: task.model,
+        step: task.frame.step(),
         columns: &task.frame.columns,
         series: &series,
         targets: task.targets,

@@ -64,6 +64,7 @@ fn model_of(architecture: Wanted) -> ModelParams {
         horizon: HORIZON,
         quantiles: vec![0.1, 0.5, 0.9],
         bounds: TargetBounds::default(),
+        correction: None,
         architecture,
     }
 }
@@ -190,6 +191,7 @@ fn fit_kind(model: &ModelParams) -> Fitted {
 fn load(model: &ModelParams, frame: &Frame, weights: &Weights) -> Result<Box<dyn Forecaster>> {
     let task = LoadTask {
         model,
+        step: frame.step(),
         columns: &frame.columns,
         series: &frame.layout.names(),
         targets: &[Scaler::IDENTITY],
@@ -557,6 +559,7 @@ fn the_smallest_window() {
         horizon: 1,
         quantiles: vec![0.5],
         bounds: TargetBounds::default(),
+        correction: None,
         architecture: Wanted::Lstm(RecurrentParams {
             hidden: 1,
             layers: 1,

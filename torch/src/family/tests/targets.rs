@@ -102,6 +102,7 @@ fn a_loaded_net_forecasts_the_same() {
         let (frame, fitted) = fit(&model, &train_params());
         let task = LoadTask {
             model: &model,
+            step: frame.step(),
             columns: &frame.columns,
             series: &frame.layout.names(),
             targets: &SCALERS,

@@ -1,0 +1,73 @@
+//! Forecasts that are corrected by what is known of those before them, through the real binary.
+
+use serde_json::Value;
+
+use crate::sandbox::Sandbox;
+
+const PARTS: &str = "step: 1h\n  split: {train: 0.3, validation: 0.5, test: 0.2}";
+const CORRECTED: &str = "kind: ridge, correction: {half_life: 1d}";
+
+fn with_parts() -> Sandbox {
+    let sandbox = Sandbox::new();
+    sandbox.edit("params.yaml", "step: 1h", PARTS);
+    sandbox
+}
+
+fn corrected() -> Sandbox {
+    let sandbox = with_parts();
+    sandbox.edit("params.yaml", "kind: ridge", CORRECTED);
+    sandbox
+}
+
+fn json(sandbox: &Sandbox, path: &str) -> Value {
+    serde_json::from_str(&sandbox.read(path)).unwrap()
+}
+
+#[test]
+fn a_pipeline_is_corrected_and_runs_again_where_that_changes() {
+    let plain = with_parts();
+    plain.run(&["run"]).ok();
+    let sandbox = corrected();
+    let ran = sandbox.run(&["run"]).ok();
+    assert!(ran.stderr.contains("of the recent error"), "{ran}");
+    assert!(ran.stderr.lines().all(|line| line.chars().count() < 160));
+    let model = json(&sandbox, "model/model.json");
+    assert_eq!(model["model"]["correction"]["half_life"], "1d");
+    let means = |sandbox: &Sandbox| -> Vec<f64> {
+        let forecast = json(sandbox, "forecast/forecast.json");
+        let leads = forecast["leads"].as_array().unwrap().iter();
+        leads.map(|lead| lead["mean"].as_f64().unwrap()).collect()
+    };
+    let (before, after) = (means(&plain), means(&sandbox));
+    assert_eq!(before.len(), after.len());
+    assert!(before.iter().zip(&after).any(|(a, b)| (a - b).abs() > 1e-3));
+    assert!(before.iter().zip(&after).all(|(a, b)| (a - b).abs() < 5.0));
+    // The baselines stay what they are; `ridge` is the model without its correction.
+    let report = |sandbox: &Sandbox| json(sandbox, "report/metrics.json");
+    assert_eq!(report(&plain)["baselines"], report(&sandbox)["baselines"]);
+    assert!(report(&sandbox)["skill"]["ridge"].as_f64().unwrap() > 0.05);
+
+    sandbox.edit("params.yaml", "half_life: 1d", "half_life: 2d");
+    let again = sandbox.run(&["run", "train"]).ok();
+    assert!(again.stderr.contains("ran 1 (train)"), "{again}");
+}
+
+#[test]
+fn what_cannot_be_corrected_is_told_by_its_key() {
+    let sandbox = Sandbox::new();
+    sandbox.run(&["run", "prepare"]).ok();
+    let with = |model: &str| {
+        let params = sandbox.read("params.yaml");
+        sandbox.edit("params.yaml", "kind: ridge", model);
+        let ran = sandbox.run(&["run", "train"]);
+        sandbox.write("params.yaml", &params);
+        ran
+    };
+    let bounded = "kind: lstm, bounds: {lower: 0}, correction: {}";
+    with(bounded).fails(2, &["model.correction: expected absent beside bounds"]);
+    with("kind: ridge, correction: {half_life: soon}").fails(
+        2,
+        &["model.correction: expected a length of time", "`soon`"],
+    );
+    with("kind: ridge, correction: {half_lives: 3d}").fails(2, &["half_lives"]);
+}
