@@ -125,12 +125,12 @@ impl Frame {
         &self.outlook.values[row * width..(row + 1) * width]
     }
 
-    /// The rows that a forecast from a row may read, and no others: its lookback, which ends with it,
-    /// and its horizon. The row is then `lookback - 1`. All of them must be of one series, and what was
-    /// forecast by somebody else must reach through the horizon.
+    /// The rows that a forecast from a row may read, and no others: so many that end with it, and its
+    /// horizon. The row is then `back - 1`. All of them must be of one series, and what was forecast
+    /// by somebody else must reach through the horizon.
     #[must_use]
-    pub fn window(&self, issue: usize, lookback: usize, horizon: usize) -> Self {
-        let rows = issue + 1 - lookback..issue + 1 + horizon;
+    pub fn window(&self, issue: usize, back: usize, horizon: usize) -> Self {
+        let rows = issue + 1 - back..issue + 1 + horizon;
         let name = self.layout.block_of(issue).map(|block| &block.name);
         let name = name.cloned().unwrap_or_default();
         let series = [(name, self.time(rows.start), rows.len())];
@@ -236,6 +236,11 @@ mod tests {
             assert_eq!(window.forecast_at(2, lead), frame.forecast_at(6, lead));
         }
         assert!(window.forecast_at(2, 3).is_empty());
+        // What was forecast for a row before it is there too, and nothing for the rows after it.
+        for lead in 1..=2 {
+            assert_eq!(window.forecast_at(0, lead), frame.forecast_at(4, lead));
+            assert!(window.forecast_at(3, lead).is_empty());
+        }
         let plain = Frame {
             held: Vec::new(),
             outlook: Outlook::default(),

@@ -80,6 +80,11 @@ impl Layout {
         self.blocks.get(place).or(self.blocks.last())
     }
 
+    /// The first row of the series that a row belongs to.
+    pub fn start_of(&self, row: usize) -> usize {
+        self.block_of(row).map_or(0, |block| block.rows.start)
+    }
+
     /// The time of a row, in seconds since 1970 UTC; also past the last row.
     pub fn time(&self, row: usize) -> i64 {
         self.block_of(row)

@@ -149,8 +149,7 @@ impl Split {
             // The row before a part is the first from which a forecast speaks of nothing but it.
             let first = (earliest + window.lookback).max(rows.start) - 1;
             let end = rows.end.saturating_sub(window.horizon);
-            let starts = (first..end).step_by(window.stride);
-            issues.extend(starts.filter(|&issue| gaps.allow(issue, window)));
+            issues.extend(gaps.issues(first..end, window));
         }
         issues
     }
@@ -233,8 +232,7 @@ pub fn issues_within(frame: &Frame, rows: Range<usize>, window: Window) -> Vec<u
     let gaps = Gaps::of(frame, rows.clone());
     let first = rows.start + window.lookback - 1;
     let end = rows.end.saturating_sub(window.horizon);
-    let issues = (first..end).step_by(window.stride);
-    issues.filter(|&issue| gaps.allow(issue, window)).collect()
+    gaps.issues(first..end, window).collect()
 }
 
 /// Running counts of some rows, so that a window within them is checked in constant time.
@@ -273,6 +271,12 @@ impl<'a> Gaps<'a> {
             gaps.told.push(told);
         }
         gaps
+    }
+
+    /// Those of some rows whose windows are complete.
+    fn issues(&self, rows: Range<usize>, window: Window) -> impl Iterator<Item = usize> {
+        let rows = rows.step_by(window.stride);
+        rows.filter(move |&issue| self.allow(issue, window))
     }
 
     fn allow(&self, issue: usize, window: Window) -> bool {

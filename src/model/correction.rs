@@ -17,19 +17,21 @@
 //! archive of forecasts, and is told nothing but what was observed by the issue time. This module
 //! knows nothing of how a forecast is made, nor of bounds: what moves a forecast may move it beyond.
 
+mod memory;
 mod past;
 mod shares;
 
 use anyhow::Result;
 
-use self::past::{Memory, Past};
-use self::shares::{Shares, TERMS};
+use self::memory::Memory;
+use self::past::Past;
+use self::shares::{Evidence, Shares, TERMS};
 use super::climatology::Climatologies;
 use super::{
     Array, Family, FitTask, Fitted, Forecaster, Interrupted, LoadTask, Moment, Monitor,
     Predictions, Weights, Wish, residual,
 };
-use crate::data::{Block, Frame, Role, columns_with};
+use crate::data::{Frame, Role, columns_with};
 use crate::event::Event;
 use crate::params::CorrectionParams;
 
@@ -37,8 +39,8 @@ use crate::params::CorrectionParams;
 const PREFIX: &str = "correction.";
 /// The weight that holds the shares of all targets, `[targets, 4]`.
 const SHARES: &str = "shares";
-/// Past forecasts that are made at a time in a fit; between them it asks whether to go on.
-const BATCH: usize = 256;
+/// Forecasts that are made at a time in a fit; between them it asks whether to go on.
+const BATCH: usize = 1024;
 
 /// Fits a model, and then what corrects it.
 pub(super) fn fit(
@@ -47,51 +49,66 @@ pub(super) fn fit(
     task: &FitTask<'_>,
     monitor: &mut dyn Monitor,
 ) -> Result<Fitted> {
-    let warm_start = task.warm_start.map(|weights| split_off(weights).0);
-    let inner = FitTask {
-        warm_start: warm_start.as_ref(),
-        ..*task
-    };
-    let fitted = family.fit(&inner, monitor)?;
     let frame = task.frame;
-    let memory = Memory::new(params, task.model, frame.step());
+    let memory = Memory::new(params, task.model, frame.step())?;
+    let fitted = family.fit(task, monitor)?;
     let usual = Climatologies::fit(frame, task.train_rows)?;
 
-    let mut past = Vec::new();
-    for block in frame.layout.blocks() {
-        let before = |end: usize| task.validation.partition_point(|&row| row < end);
-        let issues = &task.validation[before(block.rows.start)..before(block.rows.end)];
-        let mut of_series = Past::new(&memory, frame, block, issues, usual.each());
-        for issues in issues.chunks(BATCH) {
-            if monitor.between(Moment::Step) == Wish::KeepAndEnd {
-                let epoch = fitted.history.len();
-                return Err(Interrupted { epoch }.into());
-            }
-            let predictions = fitted.forecaster.forecast(frame, issues)?;
-            for (place, &issue) in issues.iter().enumerate() {
-                of_series.add(frame, issue, &predictions, place);
+    let issues = task.validation.iter().copied();
+    let issues: Vec<usize> = issues.filter(|&row| memory.counts(frame, row)).collect();
+    let mut evidence = vec![Evidence::none(memory.horizon); usual.each().len()];
+    let mut past: Option<Past<'_>> = None;
+    for some in issues.chunks(BATCH) {
+        if monitor.between(Moment::Step) == Wish::KeepAndEnd {
+            let epoch = fitted.history.len().max(1);
+            return Err(Interrupted { epoch }.into());
+        }
+        let made = fitted.forecaster.forecast(frame, some)?;
+        for (place, &issue) in some.iter().enumerate() {
+            let past = match &mut past {
+                Some(past) if past.is_of(issue) => past,
+                other => other.insert(Past::new(&memory, frame, &issues, issue, usual.each())),
+            };
+            past.add(frame, issue, &made, place);
+            for (target, evidence) in evidence.iter_mut().enumerate() {
+                let known = past.known(issue, target);
+                let mean = made.mean_of(place, target);
+                evidence.add(&known, mean, past.last_errors(target));
             }
         }
-        past.push(of_series);
     }
-    let targets = 0..usual.each().len();
-    let shares: Vec<Shares> = targets.map(|target| Shares::fit(&past, target)).collect();
     drop(past);
+    let shares = evidence
+        .iter()
+        .map(|evidence| evidence.shares(memory.every));
+    let shares: Vec<Shares> = shares.collect();
+    tell(&shares, frame, monitor);
 
     let mut weights = fitted.weights;
     weights.extend(to_weights(&usual, &shares));
-    let corrected = Corrected {
-        inner: fitted.forecaster,
-        memory,
-        usual,
-        shares,
-    };
-    monitor.event(Event::note(corrected.told(frame)));
     Ok(Fitted {
         weights,
         history: fitted.history,
-        forecaster: Box::new(corrected),
+        forecaster: Box::new(Corrected {
+            inner: fitted.forecaster,
+            memory,
+            usual,
+            shares,
+        }),
     })
+}
+
+fn tell(shares: &[Shares], frame: &Frame, monitor: &mut dyn Monitor) {
+    for (Shares(shares), column) in shares.iter().zip(frame.targets()) {
+        let [error, far_error, usual, far_usual] = shares.map(|share| 100.0 * share);
+        let several = frame.targets().len() > 1;
+        let name = Some(&frame.columns[column].name).filter(|_| several);
+        let of = name.map_or_else(String::new, |name| format!(" of {name}"));
+        monitor.event(Event::note(format!(
+            "correction{of}, at the first and the last lead: {error:.0} and {far_error:.0} % of the \
+             recent error, {usual:.0} and {far_usual:.0} % of the way to the usual value"
+        )));
+    }
 }
 
 /// Rebuilds what [`fit`] made.
@@ -101,29 +118,32 @@ pub(super) fn load(
     task: &LoadTask<'_>,
     weights: &Weights,
 ) -> Result<Box<dyn Forecaster>> {
-    let (inner, ours) = split_off(weights);
+    let ours = correcting(weights);
     let targets = columns_with(task.columns, Role::Target).len();
     let usual = Climatologies::from_weights(&ours, targets)?;
     let shares = residual::weight(&ours, SHARES, &[targets, TERMS])?;
     let (shares, _) = shares.as_chunks();
     Ok(Box::new(Corrected {
-        inner: family.load(task, &inner)?,
-        memory: Memory::new(params, task.model, task.step),
+        inner: family.load(task, &uncorrected(weights.clone()))?,
+        memory: Memory::new(params, task.model, task.step)?,
         shares: shares.iter().copied().map(Shares).collect(),
         usual,
     }))
 }
 
-/// The weights of the model itself, and those of its correction without their prefix.
-fn split_off(weights: &Weights) -> (Weights, Weights) {
-    let (mut inner, mut ours) = (Weights::new(), Weights::new());
-    for (name, array) in weights {
-        match name.strip_prefix(PREFIX) {
-            Some(name) => ours.insert(name.to_owned(), array.clone()),
-            None => inner.insert(name.clone(), array.clone()),
-        };
-    }
-    (inner, ours)
+/// The weights of a model without those that correct it.
+pub fn uncorrected(mut weights: Weights) -> Weights {
+    weights.retain(|name, _| !name.starts_with(PREFIX));
+    weights
+}
+
+/// The weights that correct a model, without their prefix.
+fn correcting(weights: &Weights) -> Weights {
+    let ours = weights.iter().filter_map(|(name, array)| {
+        let name = name.strip_prefix(PREFIX)?;
+        Some((name.to_owned(), array.clone()))
+    });
+    ours.collect()
 }
 
 fn to_weights(usual: &Climatologies, shares: &[Shares]) -> Weights {
@@ -146,85 +166,54 @@ struct Corrected {
     shares: Vec<Shares>,
 }
 
-impl Corrected {
-    /// What it does, for a person.
-    fn told(&self, frame: &Frame) -> String {
-        let several = self.shares.len() > 1;
-        let columns = frame.targets().into_iter();
-        let each = self.shares.iter().zip(columns).map(|(shares, column)| {
-            let [error, far_error, usual, far_usual] = shares.0;
-            let name = Some(&frame.columns[column].name).filter(|_| several);
-            let of = name.map_or_else(String::new, |name| format!(" of {name}"));
-            format!(
-                "correction{of}, at the first and the last lead: {:.0} and {:.0} % of the recent error, \
-                 {:.0} and {:.0} % of the way to the usual value",
-                100.0 * error,
-                100.0 * far_error,
-                100.0 * usual,
-                100.0 * far_usual
-            )
-        });
-        each.collect::<Vec<_>>().join("; ")
-    }
-
-    /// Forecasts from some rows of one series.
-    fn of_series(&self, frame: &Frame, block: &Block, issues: &[usize]) -> Result<Predictions> {
-        let earlier = self.memory.earlier(frame, block, issues);
-        let mut all = [earlier.as_slice(), issues].concat();
+impl Forecaster for Corrected {
+    fn forecast(&self, frame: &Frame, issues: &[usize]) -> Result<Predictions> {
+        let mut sorted = issues.to_vec();
+        sorted.sort_unstable();
+        sorted.dedup();
+        let same_series =
+            |a: &usize, b: &usize| frame.layout.start_of(*a) == frame.layout.start_of(*b);
+        let series: Vec<&[usize]> = sorted.chunk_by(same_series).collect();
+        let earlier: Vec<Vec<usize>> = (series.iter())
+            .map(|issues| self.memory.earlier(frame, issues))
+            .collect();
+        // All at once: whoever forecasts has work to do for each frame.
+        let mut all = [earlier.concat(), sorted.clone()].concat();
         all.sort_unstable();
         all.dedup();
         let made = self.inner.forecast(frame, &all)?;
         let place = |issue: usize| all.partition_point(|&row| row < issue);
-        let mut past = Past::new(&self.memory, frame, block, issues, self.usual.each());
-        for issue in earlier {
-            past.add(frame, issue, &made, place(issue));
+
+        let mut pasts = Vec::with_capacity(series.len());
+        for (issues, earlier) in series.iter().zip(earlier) {
+            let mut past = Past::new(&self.memory, frame, issues, issues[0], self.usual.each());
+            for issue in earlier {
+                past.add(frame, issue, &made, place(issue));
+            }
+            pasts.push(past);
         }
         let mut corrected = Predictions {
-            mean: Vec::new(),
+            mean: Vec::with_capacity(issues.len() * self.shares.len() * made.horizon),
             quantiles: Vec::new(),
             levels: made.levels.clone(),
             ..made
         };
         for &issue in issues {
+            let past = &pasts[pasts.partition_point(|past| past.is_before(issue))];
             for (target, shares) in self.shares.iter().enumerate() {
                 let mean = made.mean_of(place(issue), target);
-                let moves = shares.moves(&past.known(issue, target), mean);
                 let quantiles = made.quantiles_of(place(issue), target);
-                corrected
-                    .mean
-                    .extend(mean.iter().zip(&moves).map(|(value, by)| value + by));
+                let moves = shares.moves(&past.known(issue, target), mean);
+                let moved = mean.iter().zip(&moves).map(|(value, by)| value + by);
+                corrected.mean.extend(moved);
                 let levels = made.levels.len().max(1);
                 for (quantiles, by) in quantiles.chunks_exact(levels).zip(&moves) {
-                    corrected
-                        .quantiles
-                        .extend(quantiles.iter().map(|value| value + by));
+                    let moved = quantiles.iter().map(|value| value + by);
+                    corrected.quantiles.extend(moved);
                 }
             }
         }
         Ok(corrected)
-    }
-}
-
-impl Forecaster for Corrected {
-    fn forecast(&self, frame: &Frame, issues: &[usize]) -> Result<Predictions> {
-        let mut all: Option<Predictions> = None;
-        let start = |row: usize| frame.layout.block_of(row).map(|block| block.rows.start);
-        for issues in issues.chunk_by(|&a, &b| start(a) == start(b)) {
-            let Some(block) = frame.layout.block_of(issues[0]) else {
-                continue;
-            };
-            let next = self.of_series(frame, block, issues)?;
-            all = Some(match all {
-                None => next,
-                Some(mut all) => {
-                    all.mean.extend(next.mean);
-                    all.quantiles.extend(next.quantiles);
-                    all
-                }
-            });
-        }
-        // Of no row there is nothing to correct.
-        all.map_or_else(|| self.inner.forecast(frame, issues), Ok)
     }
 
     fn memory(&self) -> usize {

@@ -28,6 +28,7 @@ pub use artifact::{
     encode_checkpoint, encode_weights, unit_of_errors,
 };
 pub use climatology::Climatology;
+pub use correction::uncorrected;
 pub use naive::{Persistence, SeasonalNaive};
 pub use ridge::Ridge;
 

@@ -267,7 +267,8 @@ pub(super) mod testing {
         }
     }
 
-    struct Silent;
+    /// Says nothing, and lets a training go on.
+    pub(crate) struct Silent;
 
     impl Observer for Silent {
         fn event(&mut self, _: Event) {}

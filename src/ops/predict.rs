@@ -48,8 +48,19 @@ pub fn predict(mut context: Context<'_>) -> Result<()> {
         }
         // Of a series in a frame of its own: another one beside it changes not a bit.
         let (lookback, horizon) = (loaded.file.model.lookback, loaded.file.model.horizon);
-        let earlier = series.issue + 1 - lookback - series.first;
-        let back = lookback + loaded.forecaster.memory().min(earlier);
+        let (earlier, memory) = (
+            series.issue + 1 - lookback - series.first,
+            loaded.forecaster.memory(),
+        );
+        if earlier < memory {
+            context.warn(format!(
+                "the forecast{} is corrected by {earlier} rows before its lookback, it would be better for \
+                 {memory}: {} reaches back no further",
+                of_series(&series),
+                data.display()
+            ));
+        }
+        let back = lookback + memory.min(earlier);
         let window = frame.window(series.issue, back, horizon);
         let predictions = loaded.forecaster.forecast(&window, &[back - 1])?;
         let targets = loaded.file.target_columns().enumerate();

@@ -14,7 +14,7 @@ use crate::data::{Dataset, Frame, Part, Scaler, Window};
 use crate::event::{Event, Observer};
 use crate::model::{
     Checkpoint, Epoch, FitTask, Fitted, ModelFile, Moment, Monitor, Registry, Weights, Wish,
-    unit_of_errors,
+    uncorrected, unit_of_errors,
 };
 use crate::params::{ModelParams, SampleWeights, TrainParams};
 use crate::pipeline::interrupted;
@@ -111,7 +111,7 @@ fn warm_weights(
         );
     }
     let file = model::read_file(folder)?;
-    if file.model != *params {
+    if file.model.uncorrected() != params.uncorrected() {
         bail!(
             "--warm-start: {} has other parameters under `model` than are asked for; \
              both must be equal",
@@ -132,7 +132,7 @@ fn warm_weights(
             params.kind()
         );
     }
-    model::read_weights(folder)
+    Ok(uncorrected(model::read_weights(folder)?))
 }
 
 /// Fits a model to the training part of a data set, scaled as a frame has it.

@@ -20,6 +20,9 @@ use crate::model::{Epoch, Monitor, NeedsBackend};
 use crate::params::TuneParams;
 use crate::tune::{self, Outcome, Study, Trial};
 
+/// What stands before the names of parameters that no trial heeds.
+const CORRECTION: &str = "model.correction";
+
 /// Runs the trials that a study still lacks, and writes it out.
 pub fn tune(mut context: Context<'_>) -> Result<()> {
     let params = context
@@ -100,7 +103,8 @@ fn objective(context: &Context<'_>, data: &std::path::Path) -> Result<Digest> {
     let mut fixed: Vec<(String, String)> = ["model", "train"]
         .iter()
         .flat_map(|section| context.params_file.leaves(section))
-        .filter(|(name, _)| !varies(name))
+        // A trial is not corrected.
+        .filter(|(name, _)| !varies(name) && !name.starts_with(CORRECTION))
         .collect();
     fixed.sort();
     let sampler = context

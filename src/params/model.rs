@@ -231,9 +231,17 @@ pub(super) fn check(raw: &Raw) -> Result<ModelParams, Invalid> {
     for (target, bounds) in bounds.iter() {
         check_bounds(target, bounds, &architecture)?;
     }
-    if raw.correction.is_some() && (!bounds.is_open() || architecture.is_bounded()) {
-        let expected = "absent beside bounds, which a corrected forecast would not keep";
-        return Err(invalid("model.correction", expected, "it"));
+    if raw.correction.is_some() {
+        let bounded = match architecture.distribution() {
+            _ if !bounds.is_open() => Some("model.bounds"),
+            Some(Distribution::Beta) => Some("distribution: beta"),
+            Some(Distribution::NegativeBinomial) => Some("distribution: negative_binomial"),
+            _ => None,
+        };
+        if let Some(bounded) = bounded {
+            let expected = format!("absent beside {bounded}, whose bounds it would not keep");
+            return Err(invalid("model.correction", expected, "it"));
+        }
     }
     Ok(ModelParams {
         lookback: raw.lookback,
@@ -512,20 +520,16 @@ fn check_deepar(raw: &Raw) -> Result<DeeparParams, Invalid> {
 }
 
 impl Architecture {
-    /// Whether its distribution has none but some values.
-    fn is_bounded(&self) -> bool {
+    fn distribution(&self) -> Option<Distribution> {
         match self {
-            Self::Deepar(deepar) => matches!(
-                deepar.distribution,
-                Distribution::Beta | Distribution::NegativeBinomial
-            ),
-            _ => false,
+            Self::Deepar(deepar) => Some(deepar.distribution),
+            _ => None,
         }
     }
 
     /// Whether it has a distribution between two bounds.
     fn needs_bounds(&self) -> bool {
-        matches!(self, Self::Deepar(deepar) if deepar.distribution == Distribution::Beta)
+        self.distribution() == Some(Distribution::Beta)
     }
 }
 
@@ -668,11 +672,11 @@ mod tests {
             ),
             (
                 "kind: gru, bounds: {lower: 0}, correction: {}",
-                "model.correction: expected absent beside bounds",
+                "model.correction: expected absent beside model.bounds",
             ),
             (
                 "kind: deepar, distribution: negative_binomial, correction: {half_life: 7d}",
-                "model.correction: expected absent beside bounds",
+                "model.correction: expected absent beside distribution: negative_binomial",
             ),
         ];
         for (rest, expected) in cases {

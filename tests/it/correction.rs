@@ -52,6 +52,32 @@ fn a_pipeline_is_corrected_and_runs_again_where_that_changes() {
     assert!(again.stderr.contains("ran 1 (train)"), "{again}");
 }
 
+/// Nobody's archive is read: what is remembered stands in the data set, or does not.
+#[test]
+fn a_data_set_that_is_short_is_told() {
+    let sandbox = corrected();
+    sandbox.edit("params.yaml", "half_life: 1d", "half_life: 20d");
+    let ran = sandbox.run(&["run"]).ok();
+    let warned = ran
+        .stderr
+        .lines()
+        .find(|line| line.contains("before its lookback"));
+    let warned = warned.expect("a warning");
+    assert!(
+        warned.contains("corrected by 1176 rows") && warned.contains("1925"),
+        "{warned}"
+    );
+}
+
+#[test]
+fn no_trial_heeds_a_correction() {
+    let sandbox = corrected();
+    let space = "tune: {trials: 1, space: {model.correction.half_life: {choice: [1d]}}}\npredict:";
+    sandbox.edit("params.yaml", "predict:", space);
+    let told = "tune.space.model.correction.half_life: expected a parameter of the net";
+    sandbox.run(&["run"]).fails(2, &[told]);
+}
+
 #[test]
 fn what_cannot_be_corrected_is_told_by_its_key() {
     let sandbox = Sandbox::new();
@@ -64,7 +90,10 @@ fn what_cannot_be_corrected_is_told_by_its_key() {
         ran
     };
     let bounded = "kind: lstm, bounds: {lower: 0}, correction: {}";
-    with(bounded).fails(2, &["model.correction: expected absent beside bounds"]);
+    with(bounded).fails(
+        2,
+        &["model.correction: expected absent beside model.bounds"],
+    );
     with("kind: ridge, correction: {half_life: soon}").fails(
         2,
         &["model.correction: expected a length of time", "`soon`"],

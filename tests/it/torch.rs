@@ -310,30 +310,30 @@ fn a_training_can_begin_with_the_weights_of_a_model() {
         .fails(1, &["--warm-start is for nets", "`ridge`"]);
 }
 
-/// What corrects a model is no weight of the net that another training could begin with.
+/// What corrects a model is no weight of the net that another training begins with.
 #[test]
 fn a_corrected_model_can_be_trained_on() {
     let sandbox = lstm_sandbox();
-    sandbox.edit(
-        "params.yaml",
-        LSTM,
-        &format!("{LSTM}, correction: {{half_life: 3d}}"),
-    );
     sandbox.run(&["run", "prepare"]).ok();
     sandbox.run(&TRAIN).ok();
-    let warm = [
-        "train",
-        "data",
-        "--warm-start",
-        "models/net",
-        "--out",
-        "models/next",
-    ];
-    sandbox.run(&warm).ok();
-    sandbox
-        .run(&["predict", "models/next", "--data", "data", "--out", "next"])
-        .ok();
+    let warm = |from: &str, to: &str| {
+        let train = ["train", "data", "--warm-start", from, "--out", to];
+        sandbox.run(&train).ok();
+    };
+    let corrected = format!("{LSTM}, correction: {{half_life: 1d}}");
+    sandbox.edit("params.yaml", LSTM, &corrected);
+    warm("models/net", "models/corrected");
+    warm("models/corrected", "models/again");
+    let predict = ["predict", "models/again", "--data", "data", "--out", "next"];
+    sandbox.run(&predict).ok();
     assert!(sandbox.has("next/forecast.csv"));
+    sandbox.edit("params.yaml", &corrected, LSTM);
+    warm("models/again", "models/plain");
+    assert!(
+        !sandbox
+            .read("models/plain/model.json")
+            .contains("correction")
+    );
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! How much of what is known of past forecasts is added to the next one.
 
-use super::past::{Known, Past};
+use super::past::Known;
 
 /// How many numbers say how a target is corrected.
 pub(super) const TERMS: usize = 4;
@@ -11,29 +11,6 @@ pub(super) const TERMS: usize = 4;
 pub(super) struct Shares(pub(super) [f32; TERMS]);
 
 impl Shares {
-    /// By least squares on the errors of past forecasts, each lead in its own unit.
-    ///
-    /// The forecasts of one horizon speak of the same rows, and their leads err together. So they count
-    /// as if they told but one thing, against the presumption that each share is 0 ± 1.
-    pub(super) fn fit(past: &[Past<'_>], target: usize) -> Self {
-        let squares = mean_squares(past, target);
-        let mut system = LeastSquares::presumed();
-        for past in past {
-            let once = (past.horizon() * past.horizon()) as f64;
-            for forecast in past.forecasts(target) {
-                let known = past.known(forecast.issue, target);
-                let leads = terms(&known, forecast.mean).zip(forecast.errors);
-                for ((terms, &error), square) in leads.zip(&squares) {
-                    let weight = 1.0 / (square * once);
-                    if !error.is_nan() && weight.is_finite() {
-                        system.add(weight, terms, f64::from(error));
-                    }
-                }
-            }
-        }
-        Self(system.solve().map(|share| share as f32))
-    }
-
     /// What is added to each lead of a forecast.
     pub(super) fn moves(&self, known: &Known, mean: &[f32]) -> Vec<f32> {
         let shares = self.0.map(f64::from);
@@ -56,48 +33,91 @@ fn terms(known: &Known, mean: &[f32]) -> impl Iterator<Item = [f64; TERMS]> {
     })
 }
 
-/// The mean of squared errors at each lead; NaN where there are none.
-fn mean_squares(past: &[Past<'_>], target: usize) -> Vec<f64> {
-    let mut sums = vec![(0.0, 0.0); past.first().map_or(0, Past::horizon)];
-    for forecast in past.iter().flat_map(|past| past.forecasts(target)) {
-        for ((sum, count), &error) in sums.iter_mut().zip(forecast.errors) {
+/// What forecasts of a target and their errors say of its shares.
+#[derive(Clone)]
+pub(super) struct Evidence {
+    /// By lead.
+    leads: Vec<LeastSquares>,
+}
+
+impl Evidence {
+    pub(super) fn none(horizon: usize) -> Self {
+        Self {
+            leads: vec![LeastSquares::default(); horizon],
+        }
+    }
+
+    /// Adds a forecast with what was known for it, and the errors that were seen later; NaN where
+    /// nobody observed.
+    pub(super) fn add(&mut self, known: &Known, mean: &[f32], errors: &[f32]) {
+        for ((lead, terms), &error) in self.leads.iter_mut().zip(terms(known, mean)).zip(errors) {
             if !error.is_nan() {
-                *sum += f64::from(error).powi(2);
-                *count += 1.0;
+                lead.add(terms, f64::from(error));
             }
         }
     }
-    sums.iter().map(|(sum, count)| sum / count).collect()
+
+    /// The shares that leave the least squared errors, each lead in its own unit.
+    ///
+    /// The forecasts of one horizon speak of the same rows, and their leads err together. So they count
+    /// as if they told but one thing, against the presumption that each share is 0 ± 1. `every` is
+    /// how many rows lie between two forecasts.
+    pub(super) fn shares(&self, every: usize) -> Shares {
+        let horizon = self.leads.len() as f64;
+        let forecasts = (horizon / every as f64).max(1.0);
+        let mut all = LeastSquares::presumed();
+        for lead in &self.leads {
+            let weight = lead.count / (lead.squares * horizon * forecasts);
+            if weight.is_finite() {
+                all.add_all(lead, weight);
+            }
+        }
+        Shares(all.solve().map(|share| share as f32))
+    }
 }
 
 /// Least squares for shares between 0 and 1.
+#[derive(Clone, Default)]
 struct LeastSquares {
     /// Sums of products of terms.
     products: [[f64; TERMS]; TERMS],
     /// Sums of products of terms with what is wanted.
     wanted: [f64; TERMS],
+    /// The sum of squares of what is wanted.
+    squares: f64,
+    /// How often something was wanted.
+    count: f64,
 }
 
 impl LeastSquares {
     /// Before anything is known: each share is 0 ± 1.
     fn presumed() -> Self {
-        let mut products = [[0.0; TERMS]; TERMS];
-        for (at, row) in products.iter_mut().enumerate() {
-            row[at] = 1.0;
+        let mut presumed = Self::default();
+        for at in 0..TERMS {
+            presumed.products[at][at] = 1.0;
         }
-        Self {
-            products,
-            wanted: [0.0; TERMS],
-        }
+        presumed
     }
 
     /// Shares of these terms are to make what is wanted.
-    fn add(&mut self, weight: f64, terms: [f64; TERMS], wanted: f64) {
+    fn add(&mut self, terms: [f64; TERMS], wanted: f64) {
         for at in 0..TERMS {
             for other in 0..TERMS {
-                self.products[at][other] += weight * terms[at] * terms[other];
+                self.products[at][other] += terms[at] * terms[other];
             }
-            self.wanted[at] += weight * terms[at] * wanted;
+            self.wanted[at] += terms[at] * wanted;
+        }
+        self.squares += wanted * wanted;
+        self.count += 1.0;
+    }
+
+    /// Adds what is wanted of the same shares elsewhere.
+    fn add_all(&mut self, elsewhere: &Self, weight: f64) {
+        for at in 0..TERMS {
+            for other in 0..TERMS {
+                self.products[at][other] += weight * elsewhere.products[at][other];
+            }
+            self.wanted[at] += weight * elsewhere.wanted[at];
         }
     }
 
@@ -133,35 +153,60 @@ impl LeastSquares {
 mod tests {
     use super::*;
 
+    /// So certain that the presumption is nothing.
+    fn solved(sure: &LeastSquares) -> [f64; TERMS] {
+        let mut all = LeastSquares::presumed();
+        all.add_all(sure, 1e9);
+        all.solve()
+    }
+
     #[test]
     fn shares_are_found_again() {
-        // Of much that is certain.
         let truth = [0.5, 0.25, 0.125, 0.75];
-        let mut system = LeastSquares::presumed();
+        let mut system = LeastSquares::default();
         for i in 0..1000 {
             let terms = [1.0, 7.0, 3.0, 5.0].map(|pace| (f64::from(i) * pace).sin());
-            let wanted = truth
-                .iter()
-                .zip(terms)
-                .map(|(share, term)| share * term)
-                .sum();
-            system.add(1e6, terms, wanted);
+            let wanted = truth.iter().zip(terms).map(|(share, term)| share * term);
+            system.add(terms, wanted.sum());
         }
-        for (found, expected) in system.solve().into_iter().zip(truth) {
+        for (found, expected) in solved(&system).into_iter().zip(truth) {
             assert!((found - expected).abs() < 1e-6, "{found} {expected}");
         }
     }
 
     #[test]
-    fn shares_stay_between_0_and_1_and_little_data_say_little() {
+    fn shares_stay_between_0_and_1_and_little_evidence_says_little() {
         assert_eq!(LeastSquares::presumed().solve(), [0.0; TERMS]);
-        let solved = |wanted: f64, weight: f64| {
-            let mut system = LeastSquares::presumed();
-            system.add(weight, [1.0, 0.0, 0.0, 0.0], wanted);
-            system.solve()[0]
+        let wanting = |wanted: f64| {
+            let mut system = LeastSquares::default();
+            system.add([1.0, 0.0, 0.0, 0.0], wanted);
+            system
         };
-        assert_eq!((solved(-3.0, 1e9), solved(3.0, 1e9)), (0.0, 1.0));
-        assert!((solved(0.8, 1.0) - 0.4).abs() < 1e-9);
+        assert_eq!(solved(&wanting(-3.0)), [0.0; TERMS]);
+        assert_eq!(solved(&wanting(3.0)), [1.0, 0.0, 0.0, 0.0]);
+        let mut unsure = LeastSquares::presumed();
+        unsure.add_all(&wanting(0.8), 1.0);
+        assert!((unsure.solve()[0] - 0.4).abs() < 1e-9);
+    }
+
+    /// An hour's forecasts every ten minutes say no more than one.
+    #[test]
+    fn forecasts_that_overlap_count_once() {
+        let known = Known {
+            error: vec![1.0; 6],
+            usual: vec![0.0; 6],
+        };
+        let shares = |forecasts: usize, every: usize| {
+            let mut evidence = Evidence::none(6);
+            for _ in 0..forecasts {
+                evidence.add(&known, &[0.0; 6], &[0.5; 6]);
+            }
+            evidence.shares(every)
+        };
+        assert_eq!(shares(6, 1), shares(1, 6));
+        assert_eq!(shares(0, 1), Shares([0.0; TERMS]));
+        let (little, much) = (shares(1, 1).0[0], shares(6000, 1).0[0]);
+        assert!(little < 0.2 && (much - 0.5).abs() < 0.01, "{little} {much}");
     }
 
     #[test]

@@ -1,18 +1,23 @@
 //! A correction as a model has it: fitted, loaded, asked for forecasts.
 
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use super::super::residual::testing::Silent;
 use super::*;
-use crate::data::{FrameColumn, Scaler};
+use crate::data::{FrameColumn, Layout, Outlook, Scaler};
 use crate::event::Observer;
 use crate::model::{Epoch, Registry};
-use crate::params::{Architecture, Device, ModelParams, TargetBounds, TrainParams};
+use crate::params::{Architecture, Device, ModelParams, RidgeParams, TargetBounds, TrainParams};
 use crate::time::Step;
 
 const DAYS: usize = 120;
+const HORIZON: usize = 12;
 
-fn model(horizon: usize, half_life: &str) -> ModelParams {
+fn corrected(half_life: &str) -> ModelParams {
     ModelParams {
         lookback: 3,
-        horizon,
+        horizon: HORIZON,
         quantiles: vec![0.1, 0.5, 0.9],
         bounds: TargetBounds::default(),
         correction: Some(CorrectionParams {
@@ -22,12 +27,14 @@ fn model(horizon: usize, half_life: &str) -> ModelParams {
     }
 }
 
-/// A day's course that is three higher in the last half of the time, of hours, with some noise.
+fn column(name: String, role: Role) -> FrameColumn {
+    FrameColumn { name, role }
+}
+
+/// A day's course of hours with some noise; of the first target it is three higher in the last half of
+/// the time, and lower by as much of a third one.
 fn shifted(targets: usize) -> Frame {
-    let columns = (0..targets).map(|target| FrameColumn {
-        name: format!("t{target}"),
-        role: Role::Target,
-    });
+    let columns = (0..targets).map(|target| column(format!("t{target}"), Role::Target));
     let rows = DAYS * 24;
     let value = |row: usize, target: usize| {
         let level = if row > rows / 2 { 3.0 } else { 0.0 };
@@ -38,25 +45,14 @@ fn shifted(targets: usize) -> Frame {
     Frame::single(0, Step::HOUR, columns.collect(), values.collect())
 }
 
-struct Silent;
-
-impl Observer for Silent {
-    fn event(&mut self, _: Event) {}
-}
-
-impl Monitor for Silent {
-    fn epoch(&mut self, _: &Epoch, _: usize) -> bool {
-        true
-    }
-}
-
 /// Trains on the first half of the rows and validates on the next quarter.
 fn fit(model: &ModelParams, frame: &Frame, monitor: &mut dyn Monitor) -> Result<Fitted> {
-    let rows = frame.rows();
+    let rows = frame.layout.blocks()[0].rows.len();
     let issues = |from: usize, until: usize| -> Vec<usize> {
-        (from + model.lookback - 1..until - model.horizon).collect()
+        let rows = from + model.lookback - 1..until - model.horizon;
+        rows.filter(|&row| frame.may_issue(row)).collect()
     };
-    let train_part = 0..rows / 2;
+    let train_part: Range<usize> = 0..rows / 2;
     let scalers = vec![Scaler::IDENTITY; frame.targets().len()];
     let task = FitTask {
         frame,
@@ -90,11 +86,11 @@ fn fitted(model: &ModelParams, frame: &Frame) -> Fitted {
     fit(model, frame, &mut Silent).unwrap()
 }
 
-/// Rows of the last quarter, from which a horizon of 12 can be told.
+/// Rows of the last quarter of the first series.
 fn test_issues(frame: &Frame) -> Vec<usize> {
-    (frame.rows() * 3 / 4..frame.rows() - 12)
-        .step_by(5)
-        .collect()
+    let rows = frame.layout.blocks()[0].rows.len();
+    let issues = (rows * 3 / 4..rows - HORIZON).step_by(5);
+    issues.filter(|&row| frame.may_issue(row)).collect()
 }
 
 fn mean_square(frame: &Frame, issues: &[usize], forecasts: &Predictions, target: usize) -> f64 {
@@ -107,77 +103,127 @@ fn mean_square(frame: &Frame, issues: &[usize], forecasts: &Predictions, target:
     sum / (issues.len() * forecasts.horizon) as f64
 }
 
+/// Forecasts of the last quarter, without a correction and with one.
+fn both(model: &ModelParams, frame: &Frame, issues: &[usize]) -> [Predictions; 2] {
+    [&model.uncorrected(), model].map(|model| {
+        let forecaster = fitted(model, frame).forecaster;
+        forecaster.forecast(frame, issues).unwrap()
+    })
+}
+
 #[test]
 fn an_error_that_stays_is_taken_away() {
     let frame = shifted(2);
-    let model = model(12, "5d");
     let issues = test_issues(&frame);
-    let forecasts = |model: &ModelParams| {
-        let forecaster = fitted(model, &frame).forecaster;
-        forecaster.forecast(&frame, &issues).unwrap()
-    };
-    let (plain, corrected) = (forecasts(&model.uncorrected()), forecasts(&model));
-    let square = |forecasts, target| mean_square(&frame, &issues, forecasts, target);
-    assert!(square(&plain, 0) > 9.0);
-    assert!(square(&corrected, 0) < 0.05 * square(&plain, 0));
-    // The other target did not change its level, and has nothing to be corrected.
-    assert!(square(&corrected, 1) < 1.02 * square(&plain, 1));
+    // The last leads are known later than such a short memory reaches.
+    for half_life in ["5d", "2h"] {
+        let [plain, better] = both(&corrected(half_life), &frame, &issues);
+        let square = |forecasts, target| mean_square(&frame, &issues, forecasts, target);
+        assert!(square(&plain, 0) > 9.0);
+        assert!(square(&better, 0) < 0.05 * square(&plain, 0), "{half_life}");
+        // The other target did not change its level, and has nothing to be corrected.
+        assert!(square(&better, 1) < 1.1 * square(&plain, 1), "{half_life}");
+    }
 }
 
 #[test]
 fn quantiles_move_with_the_mean() {
     let frame = shifted(1);
-    let model = model(12, "5d");
     let issues = test_issues(&frame);
-    let forecasts = |model: &ModelParams| {
-        let forecaster = fitted(model, &frame).forecaster;
-        forecaster.forecast(&frame, &issues).unwrap()
-    };
-    let (plain, corrected) = (forecasts(&model.uncorrected()), forecasts(&model));
+    let [plain, better] = both(&corrected("5d"), &frame, &issues);
     for place in 0..issues.len() {
-        let means = plain
-            .mean_of(place, 0)
-            .iter()
-            .zip(corrected.mean_of(place, 0));
-        let quantiles = plain.quantiles_of(place, 0).chunks_exact(3);
-        let after = corrected.quantiles_of(place, 0).chunks_exact(3);
-        for ((before, after), (mean, moved)) in quantiles.zip(after).zip(means) {
+        let means = plain.mean_of(place, 0).iter().zip(better.mean_of(place, 0));
+        let before = plain.quantiles_of(place, 0).chunks_exact(3);
+        let after = better.quantiles_of(place, 0).chunks_exact(3);
+        for ((before, after), (mean, moved)) in before.zip(after).zip(means) {
             let by = moved - mean;
-            assert!(after.is_sorted());
-            assert!(
-                before
-                    .iter()
-                    .zip(after)
-                    .all(|(b, a)| (b + by - a).abs() < 1e-5)
-            );
+            assert!(by > 1.0 && after.is_sorted());
+            let together = |(b, a): (&f32, &f32)| (b + by - a).abs() < 1e-5;
+            assert!(before.iter().zip(after).all(together));
         }
     }
 }
 
-/// Alone or among others, in the whole frame or in the part of it that it remembers, loaded or not.
+/// Two series of different length with a gap, values that were filled, rows from which no forecast is
+/// issued, and forecasts from outside that sometimes come short.
+fn whatever_there_is() -> Frame {
+    let of_targets = shifted(2);
+    let rows = of_targets.rows();
+    let short = 24 * 40;
+    let mut values = Vec::new();
+    for row in (0..rows).chain(rows - short..rows) {
+        values.extend([
+            of_targets.at(row, 0),
+            of_targets.at(row, 1),
+            (row % 7) as f32,
+        ]);
+    }
+    let all = rows + short;
+    let is_in = |rows: Range<usize>| (0..all).map(move |row| rows.contains(&row)).collect();
+    let columns = ["t0", "t1", "f"].map(str::to_owned).into_iter();
+    let roles = [Role::Target, Role::Target, Role::Forecast];
+    let series = [("a".to_owned(), 0, rows), ("b".to_owned(), 7200, short)];
+    let reach = |row: usize| {
+        if row.is_multiple_of(50) {
+            3
+        } else {
+            HORIZON as u32
+        }
+    };
+    Frame {
+        layout: Layout::new(Step::HOUR, series),
+        columns: columns
+            .zip(roles)
+            .map(|(name, role)| column(name, role))
+            .collect(),
+        values,
+        held: is_in(rows - 200..rows - 190),
+        filled: BTreeMap::from([(1, is_in(rows - 200..rows - 190))]),
+        outlook: Outlook {
+            values: (0..all + HORIZON).map(|row| (row % 5) as f32).collect(),
+            bases: (0..all as i64).collect(),
+            reach: (0..all).map(reach).collect(),
+        },
+    }
+}
+
+/// Alone or among others, in the whole frame or in the part of it that counts, loaded or not.
 #[test]
 fn a_forecast_is_the_same_however_it_is_asked_for() {
-    let frame = shifted(2);
-    let model = model(12, "2d");
-    let fitted = fitted(&model, &frame);
-    let issues = test_issues(&frame);
+    let frame = whatever_there_is();
+    let ridge = ModelParams {
+        architecture: Architecture::Ridge(RidgeParams {
+            lags: 3,
+            penalty: 1e-3,
+        }),
+        ..corrected("2d")
+    };
+    let fitted = fitted(&ridge, &frame);
+    let [first, second] = [0, 1].map(|series| frame.layout.blocks()[series].rows.clone());
+    // Of the second series also rows before which there is less than it remembers.
+    let late = second.start + 30..second.end - HORIZON;
+    let usable = |row: &usize| frame.may_issue(*row) && !row.is_multiple_of(50);
+    let issues: Vec<usize> = (test_issues(&frame).into_iter().chain(late.step_by(17)))
+        .filter(usable)
+        .collect();
     let all = fitted.forecaster.forecast(&frame, &issues).unwrap();
-    let loaded = load(&model, &frame, &fitted.weights).unwrap();
+    let loaded = load(&ridge, &frame, &fitted.weights).unwrap();
     assert_eq!(loaded.forecast(&frame, &issues).unwrap(), all);
     let backwards: Vec<usize> = issues.iter().rev().copied().collect();
-    let again = loaded.forecast(&frame, &backwards).unwrap();
-    let back = model.lookback + loaded.memory();
+    let reversed = loaded.forecast(&frame, &backwards).unwrap();
     for (place, &issue) in issues.iter().enumerate() {
-        let window = frame.window(issue, back, model.horizon);
+        let start = if issue < first.end { 0 } else { second.start };
+        let back = (ridge.lookback + loaded.memory()).min(issue + 1 - start);
+        let window = frame.window(issue, back, HORIZON);
         let alone = loaded.forecast(&window, &[back - 1]).unwrap();
         for target in 0..2 {
-            assert_eq!(alone.mean_of(0, target), all.mean_of(place, target));
+            let mean = all.mean_of(place, target);
+            assert_eq!(alone.mean_of(0, target), mean, "{issue}");
             assert_eq!(
                 alone.quantiles_of(0, target),
                 all.quantiles_of(place, target)
             );
-            let reversed = again.mean_of(issues.len() - 1 - place, target);
-            assert_eq!(reversed, all.mean_of(place, target));
+            assert_eq!(reversed.mean_of(issues.len() - 1 - place, target), mean);
         }
     }
     assert!(loaded.forecast(&frame, &[]).unwrap().mean.is_empty());
@@ -186,7 +232,7 @@ fn a_forecast_is_the_same_however_it_is_asked_for() {
 #[test]
 fn what_comes_after_an_issue_row_is_not_read() {
     let frame = shifted(1);
-    let model = model(12, "2d");
+    let model = corrected("2d");
     let forecaster = fitted(&model, &frame).forecaster;
     let issue = frame.rows() - 40;
     let known = forecaster.forecast(&frame, &[issue]).unwrap();
@@ -201,7 +247,7 @@ fn what_comes_after_an_issue_row_is_not_read() {
 #[test]
 fn what_nobody_observed_does_not_count() {
     let mut frame = shifted(1);
-    let model = model(12, "2d");
+    let model = corrected("2d");
     let fitted = fitted(&model, &frame);
     let issue = frame.rows() - 40;
     let known = fitted.forecaster.forecast(&frame, &[issue]).unwrap();
@@ -232,14 +278,14 @@ fn fitted_without(model: &ModelParams, frame: &Frame) -> Predictions {
 #[test]
 fn series_do_not_hear_of_one_another() {
     let alone = shifted(1);
-    let model = model(12, "2d");
+    let model = corrected("2d");
     let forecaster = fitted(&model, &alone).forecaster;
     let rows = alone.rows();
     let mut both = alone.clone();
     both.values
         .extend(alone.values.iter().map(|value| value + 5.0));
     let series = [("a".to_owned(), 0, rows), ("b".to_owned(), 0, rows)];
-    both.layout = crate::data::Layout::new(Step::HOUR, series);
+    both.layout = Layout::new(Step::HOUR, series);
     let issues = [rows - 40, 2 * rows - 40, rows - 30];
     let found = forecaster.forecast(&both, &issues).unwrap();
     let expected = forecaster
@@ -250,27 +296,46 @@ fn series_do_not_hear_of_one_another() {
     assert!(found.mean_of(1, 0)[0] > expected.mean_of(0, 0)[0] + 1.0);
 }
 
+/// Where the step is finer than an hour; the same rows in a fit and in a forecast.
 #[test]
-fn where_the_step_is_fine_a_past_forecast_is_looked_at_once_an_hour() {
+fn one_past_forecast_an_hour_counts() {
     let mut frame = shifted(1);
-    let step: Step = "10min".parse().unwrap();
-    frame.layout = crate::data::Layout::single(1800, step, frame.rows());
-    let params = CorrectionParams {
-        half_life: "1d".parse().unwrap(),
+    for (step, minutes) in [("10min", 60), ("25min", 75), ("1h", 60), ("7h", 420)] {
+        let step: Step = step.parse().unwrap();
+        frame.layout = Layout::single(1800, step, frame.rows());
+        let params = CorrectionParams {
+            half_life: "1d".parse().unwrap(),
+        };
+        let memory = Memory::new(params, &corrected("1d"), step).unwrap();
+        let past = memory.earlier(&frame, &[2000]);
+        let apart = |pair: &[usize]| frame.time(pair[1]) - frame.time(pair[0]);
+        assert!(
+            past.windows(2).all(|pair| apart(pair) == minutes * 60),
+            "{step}"
+        );
+        assert!(past.iter().all(|&row| memory.counts(&frame, row)));
+        let (first, last) = (past[0], *past.last().unwrap());
+        assert!(last < 2000 && 2000 - first <= memory.rows());
+        assert!(2000 - first + memory.every > memory.rows());
+    }
+}
+
+#[test]
+fn a_half_life_goes_with_the_step() {
+    let frame = shifted(1);
+    let told = |half_life: &str| {
+        let error = fit(&corrected(half_life), &frame, &mut Silent).err();
+        error.expect(half_life).to_string()
     };
-    let memory = Memory::new(params, &model(12, "1d"), step);
-    assert_eq!(memory.rows(), 4 * 144);
-    let block = &frame.layout.blocks()[0];
-    let past = memory.earlier(&frame, block, &[2000]);
-    assert!(past.iter().all(|&row| frame.time(row) % 3600 == 0));
-    assert_eq!(past.len(), 4 * 24);
-    assert!(*past.last().unwrap() < 2000 && 2000 - past[0] <= memory.rows());
+    for half_life in ["30min", "20000d"] {
+        assert!(told(half_life).contains("expected 1 to 100000 steps of 1h"));
+    }
 }
 
 #[test]
 fn weights_of_another_shape_are_refused() {
     let frame = shifted(1);
-    let model = model(12, "2d");
+    let model = corrected("2d");
     let fitted = fitted(&model, &frame);
     for name in ["shares", "climatology"] {
         let mut weights = fitted.weights.clone();
@@ -302,7 +367,7 @@ impl Monitor for Hasty {
 
 #[test]
 fn a_fit_that_is_told_to_end_ends() {
-    let error = fit(&model(12, "2d"), &shifted(1), &mut Hasty)
+    let error = fit(&corrected("2d"), &shifted(1), &mut Hasty)
         .err()
         .expect("an error");
     assert!(error.is::<Interrupted>(), "{error}");
