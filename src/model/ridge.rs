@@ -14,10 +14,14 @@
 //! by ridge regression (A. E. Hoerl and R. W. Kennard, 1970): it minimises
 //! Σ (y − w·x)² + λ n |w|², where n is the number of windows and the constant is not penalised.
 //! All targets and leads share the features, hence one Gram matrix, one Cholesky factor, and one
-//! right-hand side for each lead of each target. Sums run in `f64` in the order of the windows, so
-//! that equal data give equal weights. This module must not know where a window may lie.
+//! right-hand side for each lead of each target. Where some of them were not observed in some windows,
+//! each has sums of its own, to which the windows without a gap are the common start. Sums run in `f64`
+//! in the order of the windows, so that equal data give equal weights. This module must not know where
+//! a window may lie.
 
-use anyhow::{Result, bail, ensure};
+use std::ops::Range;
+
+use anyhow::{Result, anyhow, bail, ensure};
 
 use super::residual::{self, Point};
 use super::{Array, Family, FitTask, Fitted, Forecaster, LoadTask, Monitor, Weights};
@@ -169,20 +173,7 @@ impl Family for RidgeFamily {
         residual::require_lookback(inputs.rows(), task.model)?;
 
         let cells = inputs.targets.len() * task.model.horizon;
-        let mut normal = Normal::new(inputs.count() + 1, cells);
-        add_windows(&mut normal, &inputs, task.frame, task.train);
-        ensure!(
-            normal.windows > 0,
-            "the training part has no complete window to fit a ridge model on"
-        );
-        let Some(solution) = normal.solve(params.penalty) else {
-            bail!(
-                "the columns are linearly dependent, so a ridge model needs a model.penalty above \
-                 {}",
-                params.penalty
-            );
-        };
-        let coefficients: Vec<f32> = solution.into_iter().map(|value| value as f32).collect();
+        let coefficients = solve(&inputs, task, cells, params.penalty)?;
         let array = Array {
             shape: vec![inputs.count() + 1, cells],
             values: coefficients.clone(),
@@ -215,34 +206,40 @@ impl Family for RidgeFamily {
     }
 }
 
-/// Adds every window without a missing value: its features, the constant, and the changes.
-fn add_windows(normal: &mut Normal, inputs: &Inputs, frame: &Frame, issues: &[usize]) {
-    let count = inputs.count();
-    let horizon = (normal.width - count - 1) / inputs.targets.len();
-    let mut block = vec![0.0; BLOCK * normal.width];
-    let mut filled = 0;
-    for &issue in issues {
-        let row = &mut block[filled * normal.width..(filled + 1) * normal.width];
-        inputs.write(frame, issue, &mut row[..count]);
-        row[count] = 1.0;
-        for (changes, &target) in row[count + 1..]
-            .chunks_exact_mut(horizon)
-            .zip(&inputs.targets)
-        {
-            let last = f64::from(frame.at(issue, target));
-            for (lead, change) in changes.iter_mut().enumerate() {
-                *change = f64::from(frame.at(issue + 1 + lead, target)) - last;
-            }
-        }
-        // A window with a gap stays in the block only until the next one takes its place.
-        filled += usize::from(row.iter().all(|value| value.is_finite()));
-        if filled == BLOCK {
-            normal.add(&block, filled);
-            filled = 0;
+/// The coefficients `[inputs.count() + 1, cells]`; cells are the leads of one target after the other.
+fn solve(inputs: &Inputs, task: &FitTask<'_>, cells: usize, penalty: f64) -> Result<Vec<f32>> {
+    let unknowns = inputs.count() + 1;
+    let mut normal = Normal::new(unknowns, cells);
+    let with_gaps = normal.add_windows(inputs, task, 0..cells, task.train);
+    let dependent = || {
+        anyhow!(
+            "the columns are linearly dependent, so a ridge model needs a model.penalty above {penalty}"
+        )
+    };
+    if with_gaps.is_empty() {
+        ensure!(
+            normal.windows > 0,
+            "the training part has no window to fit a ridge model on"
+        );
+        let solution = normal.solve(penalty).ok_or_else(dependent)?;
+        return Ok(solution.into_iter().map(|value| value as f32).collect());
+    }
+    let mut coefficients = vec![0.0; unknowns * cells];
+    for cell in 0..cells {
+        let mut normal = normal.of(cell);
+        normal.add_windows(inputs, task, cell..cell + 1, &with_gaps);
+        ensure!(
+            normal.windows > 0,
+            "the training part has no window to fit a ridge model on with a value of {} at lead {}",
+            task.frame.columns[inputs.targets[cell / task.model.horizon]].name,
+            cell % task.model.horizon + 1
+        );
+        let solution = normal.solve(penalty).ok_or_else(dependent)?;
+        for (row, value) in coefficients.chunks_exact_mut(cells).zip(solution) {
+            row[cell] = value as f32;
         }
     }
-    block[filled * normal.width..].fill(0.0);
-    normal.add(&block, filled);
+    Ok(coefficients)
 }
 
 /// The normal equations `XᵀX w = Xᵀy` of many right-hand sides, side by side: `[XᵀX | XᵀY]`, of
@@ -265,6 +262,57 @@ impl Normal {
             sums: vec![0.0; unknowns * width],
             windows: 0,
         }
+    }
+
+    /// The same windows with one of the right-hand sides.
+    fn of(&self, side: usize) -> Self {
+        let mut one = Self::new(self.unknowns, 1);
+        let rows = one.sums.chunks_exact_mut(one.width);
+        for (one, row) in rows.zip(self.sums.chunks_exact(self.width)) {
+            one[..self.unknowns].copy_from_slice(&row[..self.unknowns]);
+            one[self.unknowns] = row[self.unknowns + side];
+        }
+        one.windows = self.windows;
+        one
+    }
+
+    /// Adds every window in which some cells were observed, all of them: its features, the constant, and
+    /// the changes. Gives back those in which some were not.
+    fn add_windows(
+        &mut self,
+        inputs: &Inputs,
+        task: &FitTask<'_>,
+        cells: Range<usize>,
+        issues: &[usize],
+    ) -> Vec<usize> {
+        let (frame, horizon) = (task.frame, task.model.horizon);
+        let count = inputs.count();
+        let mut left_out = Vec::new();
+        let mut block = vec![0.0; BLOCK * self.width];
+        let mut filled = 0;
+        for &issue in issues {
+            let row = &mut block[filled * self.width..(filled + 1) * self.width];
+            inputs.write(frame, issue, &mut row[..count]);
+            row[count] = 1.0;
+            for (change, cell) in row[count + 1..].iter_mut().zip(cells.clone()) {
+                let target = inputs.targets[cell / horizon];
+                let truth = frame.truth(issue + 1 + cell % horizon, target);
+                *change = f64::from(truth) - f64::from(frame.at(issue, target));
+            }
+            // A window with a gap stays in the block only until the next one takes its place.
+            if row.iter().all(|value| value.is_finite()) {
+                filled += 1;
+            } else {
+                left_out.push(issue);
+            }
+            if filled == BLOCK {
+                self.add(&block, filled);
+                filled = 0;
+            }
+        }
+        block[filled * self.width..].fill(0.0);
+        self.add(&block, filled);
+        left_out
     }
 
     /// Adds `[BLOCK × width]` values, of which `filled` rows are windows and the rest is zero.
@@ -469,6 +517,54 @@ mod tests {
         }
     }
 
+    /// Each lead is solved on the windows in which it was observed, as if it were alone; what was filled
+    /// was not observed.
+    #[test]
+    fn a_gap_in_the_horizon_takes_away_its_lead_alone() {
+        let alternating = |row: usize| row % 3 == 1 && row < 300;
+        let mut gaps = frame(cycle(400), &[]);
+        let filled = (0..400).map(alternating).collect();
+        gaps.filled.insert(0, filled);
+        // Far off, so that whoever takes it for observed is seen.
+        for row in (0..400).filter(|&row| alternating(row)) {
+            gaps.values[row] += 0.5;
+        }
+        let together = forecast(&RidgeFamily, &ridge(6, 1e-5, 3, &[]), &gaps, &[350]);
+        for lead in 1..=3 {
+            let inputs = Inputs::of(&gaps.columns, 6, 3);
+            let issues = 5..297;
+            let observed = issues.filter(|issue| !alternating(issue + lead));
+            let mut normal = Normal::new(inputs.count() + 1, 1);
+            for issue in observed {
+                let mut block = vec![0.0; BLOCK * normal.width];
+                inputs.write(&gaps, issue, &mut block[..inputs.count()]);
+                block[inputs.count()] = 1.0;
+                let change = gaps.at(issue + lead, 0) - gaps.at(issue, 0);
+                block[inputs.count() + 1] = f64::from(change);
+                normal.add(&block, 1);
+            }
+            let solution = normal.solve(1e-5).expect("a solution");
+            let mut features = vec![1.0; inputs.count() + 1];
+            inputs.write(&gaps, 350, &mut features[..inputs.count()]);
+            let change: f64 = features.iter().zip(&solution).map(|(x, w)| x * w).sum();
+            let expected = f64::from(gaps.at(350, 0)) + change;
+            let found = f64::from(together.mean[lead - 1]);
+            assert!(
+                (found - expected).abs() < 1e-5,
+                "{lead}: {found} {expected}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_lead_that_was_never_observed_is_told() {
+        let mut gaps = frame(cycle(60), &[]);
+        // The last row of the training part, which is at lead 2 of its last window.
+        gaps.filled.insert(0, (0..60).map(|row| row < 44).collect());
+        let error = message(fit(&RidgeFamily, &ridge(4, 1e-5, 2, &[]), &gaps));
+        assert!(error.contains("a value of t at lead 1"), "{error}");
+    }
+
     #[test]
     fn without_windows_there_is_no_fit() {
         let model = ridge(4, 1e-5, 2, &[]);
@@ -478,7 +574,10 @@ mod tests {
             frame(vec![f32::NAN; 60], &[]),
         ] {
             let error = message(fit(&RidgeFamily, &model, &empty));
-            assert!(error.contains("no complete window"), "{error}");
+            assert!(
+                error.contains("no window to fit a ridge model on"),
+                "{error}"
+            );
         }
     }
 

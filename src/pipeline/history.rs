@@ -7,9 +7,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 
+use super::hold;
 use super::journal::JOURNAL;
 use crate::artifact::Digest;
 use crate::event::{Event, Outcome};
@@ -307,7 +308,7 @@ fn is_held(journal: &Path) -> bool {
     let Ok(file) = fs::open(journal) else {
         return false;
     };
-    flock(&file, FlockOperation::NonBlockingLockShared).is_err()
+    !hold::take(&file, FlockOperation::NonBlockingLockShared).is_ok_and(|free| free)
 }
 
 #[cfg(test)]

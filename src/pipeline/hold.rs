@@ -18,6 +18,14 @@ pub(super) const STORE: &str = "store";
 /// How long to wait before a lock is asked for again.
 const ASK_AGAIN: Duration = Duration::from_millis(50);
 
+/// Between fork and exec a child has a copy of every lock of its parent, so one that was let go is held
+/// for a moment more. How long to wait each time before that is believed.
+const MOMENTS: [Duration; 3] = [
+    Duration::from_millis(2),
+    Duration::from_millis(8),
+    Duration::from_millis(20),
+];
+
 /// Takes a kernel lock. It is asked for again and again rather than waited for, because a
 /// signal does not wake whoever waits. `busy` is told each time, and may give up.
 pub(super) fn hold(
@@ -41,10 +49,31 @@ pub(super) fn share(
 pub(super) fn try_hold(folder: &Path, name: &str) -> io::Result<Option<File>> {
     fs::create_dir_all(folder)?;
     let file = fs::open_lock(&folder.join(Digest::of(name.as_bytes()).to_string()))?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(Some(file)),
-        Err(Errno::WOULDBLOCK | Errno::INTR) => Ok(None),
-        Err(error) => Err(error.into()),
+    let got = take(&file, FlockOperation::NonBlockingLockExclusive)?;
+    Ok(got.then_some(file))
+}
+
+/// Whether a file could be locked; held for a moment only, it is.
+pub(super) fn take(file: &File, operation: FlockOperation) -> io::Result<bool> {
+    take_with(file, operation, std::thread::sleep)
+}
+
+fn take_with(
+    file: &File,
+    operation: FlockOperation,
+    mut wait: impl FnMut(Duration),
+) -> io::Result<bool> {
+    let mut moments = MOMENTS.into_iter();
+    loop {
+        match flock(file, operation) {
+            Ok(()) => return Ok(true),
+            Err(Errno::WOULDBLOCK | Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        match moments.next() {
+            Some(moment) => wait(moment),
+            None => return Ok(false),
+        }
     }
 }
 
@@ -57,14 +86,41 @@ fn ask(
     fs::create_dir_all(folder)?;
     let file = fs::open_lock(&folder.join(Digest::of(name.as_bytes()).to_string()))?;
     loop {
-        match flock(&file, operation) {
-            Ok(()) => return Ok(file),
-            Err(Errno::WOULDBLOCK | Errno::INTR) => busy()?,
-            Err(error) => return Err(io::Error::from(error).into()),
+        if take(&file, operation)? {
+            return Ok(file);
         }
+        busy()?;
         if let Some(signal) = process::interrupted() {
             return Err(CommandError::from(signal).into());
         }
         std::thread::sleep(ASK_AGAIN);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALONE: FlockOperation = FlockOperation::NonBlockingLockExclusive;
+
+    #[test]
+    fn a_lock_that_is_held_for_a_moment_is_taken_and_another_one_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = || fs::open_lock(&folder.path().join("lock")).unwrap();
+        let first = file();
+        assert!(take(&first, ALONE).unwrap());
+        // As a child has it that was forked and has not become its program yet.
+        let mut copy = Some(first.try_clone().unwrap());
+        drop(first);
+        let second = file();
+        let mut waited = 0;
+        let got = take_with(&second, ALONE, |_| {
+            waited += 1;
+            if waited == 2 {
+                copy = None;
+            }
+        });
+        assert!(got.unwrap() && waited == 2);
+        assert!(!take(&file(), ALONE).unwrap());
     }
 }
