@@ -53,34 +53,10 @@ pub(super) fn fit(
     let memory = Memory::new(params, task.model, frame.step())?;
     let fitted = family.fit(task, monitor)?;
     let usual = Climatologies::fit(frame, task.train_rows)?;
-
-    let issues = task.validation.iter().copied();
-    let issues: Vec<usize> = issues.filter(|&row| memory.counts(frame, row)).collect();
-    let mut evidence = vec![Evidence::none(memory.horizon); usual.each().len()];
-    let mut past: Option<Past<'_>> = None;
-    for some in issues.chunks(BATCH) {
-        if monitor.between(Moment::Step) == Wish::KeepAndEnd {
-            let epoch = fitted.history.len().max(1);
-            return Err(Interrupted { epoch }.into());
-        }
-        let made = fitted.forecaster.forecast(frame, some)?;
-        for (place, &issue) in some.iter().enumerate() {
-            let past = match &mut past {
-                Some(past) if past.is_of(issue) => past,
-                other => other.insert(Past::new(&memory, frame, &issues, issue, usual.each())),
-            };
-            past.add(frame, issue, &made, place);
-            for (target, evidence) in evidence.iter_mut().enumerate() {
-                let known = past.known(issue, target);
-                let mean = made.mean_of(place, target);
-                evidence.add(&known, mean, past.last_errors(target));
-            }
-        }
-    }
-    drop(past);
+    let evidence = evidence(&memory, &usual, &fitted, task, monitor)?;
     let shares = evidence
         .iter()
-        .map(|evidence| evidence.shares(memory.every));
+        .map(|of_target| of_target.shares(memory.every));
     let shares: Vec<Shares> = shares.collect();
     tell(&shares, frame, monitor);
 
@@ -98,11 +74,46 @@ pub(super) fn fit(
     })
 }
 
+/// What the forecasts of the validation part say of each target.
+fn evidence(
+    memory: &Memory,
+    usual: &Climatologies,
+    fitted: &Fitted,
+    task: &FitTask<'_>,
+    monitor: &mut dyn Monitor,
+) -> Result<Vec<Evidence>> {
+    let frame = task.frame;
+    let issues = task.validation.iter().copied();
+    let issues: Vec<usize> = issues.filter(|&row| memory.counts(frame, row)).collect();
+    let mut evidence = vec![Evidence::none(memory.horizon); usual.each().len()];
+    let mut past: Option<Past<'_>> = None;
+    for some in issues.chunks(BATCH) {
+        if monitor.between(Moment::Step) == Wish::KeepAndEnd {
+            let epoch = fitted.history.len().max(1);
+            return Err(Interrupted { epoch }.into());
+        }
+        let made = fitted.forecaster.forecast(frame, some)?;
+        for (place, &issue) in some.iter().enumerate() {
+            let past = match &mut past {
+                Some(past) if past.is_of(issue) => past,
+                other => other.insert(Past::new(memory, frame, &issues, issue, usual.each())),
+            };
+            past.add(frame, issue, &made, place);
+            for (target, evidence) in evidence.iter_mut().enumerate() {
+                let known = past.known(issue, target);
+                let mean = made.mean_of(place, target);
+                evidence.add(&known, mean, past.last_errors(target));
+            }
+        }
+    }
+    Ok(evidence)
+}
+
 fn tell(shares: &[Shares], frame: &Frame, monitor: &mut dyn Monitor) {
-    for (Shares(shares), column) in shares.iter().zip(frame.targets()) {
+    let targets = frame.targets();
+    for (Shares(shares), &column) in shares.iter().zip(&targets) {
         let [error, far_error, usual, far_usual] = shares.map(|share| 100.0 * share);
-        let several = frame.targets().len() > 1;
-        let name = Some(&frame.columns[column].name).filter(|_| several);
+        let name = Some(&frame.columns[column].name).filter(|_| targets.len() > 1);
         let of = name.map_or_else(String::new, |name| format!(" of {name}"));
         monitor.event(Event::note(format!(
             "correction{of}, at the first and the last lead: {error:.0} and {far_error:.0} % of the \

@@ -39,8 +39,11 @@ fn module_of(file: &Path) -> String {
         .to_owned()
 }
 
-/// A file's code without its tests and comments.
+/// A file's code without its tests and comments; nothing where it holds but tests.
 fn code(file: &Path) -> String {
+    if file.ends_with("tests.rs") {
+        return String::new();
+    }
     let text = fs::read_to_string(file).unwrap();
     let code = text.split("#[cfg(test)]").next().unwrap();
     code.lines()

@@ -1,0 +1,228 @@
+//! Likelihoods against the truth and paths against their distribution.
+
+use std::sync::Arc;
+
+use super::*;
+use krammerti::params::{Architecture as Wanted, Bounds, Distribution, ModelParams, PointLoss};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng;
+use tch::Device;
+
+use crate::net::Net;
+
+const LOOKBACK: usize = 7;
+const HORIZON: usize = 5;
+
+/// Columns known, past, target and foreign forecast.
+const COLUMNS: [Role; 4] = [Role::Future, Role::Past, Role::Target, Role::Forecast];
+/// The same with a second target, apart from the first.
+const TWO: [Role; 5] = [
+    Role::Target,
+    Role::Future,
+    Role::Past,
+    Role::Target,
+    Role::Forecast,
+];
+
+fn deepar(distribution: Distribution, season: usize) -> Deepar {
+    deepar_of(&COLUMNS, distribution, season)
+}
+
+fn deepar_of(roles: &[Role], distribution: Distribution, season: usize) -> Deepar {
+    let params = DeeparParams {
+        hidden: 4,
+        layers: 2,
+        dropout: 0.0,
+        distribution,
+        paths: 7,
+        season,
+        members: 3,
+    };
+    let model = ModelParams {
+        lookback: LOOKBACK,
+        horizon: HORIZON,
+        quantiles: vec![0.1, 0.5, 0.9],
+        bounds: Bounds {
+            lower: Some(-10.0),
+            upper: Some(10.0),
+        }
+        .into(),
+        correction: None,
+        architecture: Wanted::Deepar(params),
+    };
+    let column = |(place, &role): (usize, &Role)| FrameColumn {
+        name: format!("{role:?} {place}"),
+        role,
+    };
+    let columns: Vec<FrameColumn> = roles.iter().enumerate().map(column).collect();
+    let scalers = vec![Scaler::IDENTITY; columns_with(&columns, Role::Target).len()];
+    let shape = Shape::new(&model, &columns, 1, &scalers).unwrap();
+    Deepar::new(shape, &columns, &scalers, &params).unwrap()
+}
+
+fn net(deepar: Deepar) -> Net {
+    let mut rng = ChaCha8Rng::seed_from_u64(2);
+    Net::draw(Arc::new(deepar), vec![], Device::Cpu, &mut rng)
+}
+
+fn windows(count: i64) -> (Inputs, Tensor) {
+    windows_of(&COLUMNS, count)
+}
+
+/// Windows of unlike numbers, and what became of them.
+fn windows_of(roles: &[Role], count: i64) -> (Inputs, Tensor) {
+    let targets = roles.iter().filter(|role| **role == Role::Target).count();
+    let numbers = |shape: [i64; 3], from: f64| {
+        let length = shape.iter().product::<i64>();
+        let numbers = Tensor::arange(length, (Kind::Float, Device::Cpu)) * 0.7 + from;
+        numbers.sin().view(shape)
+    };
+    let inputs = Inputs {
+        past: numbers([count, LOOKBACK as i64, roles.len() as i64], 0.0),
+        future: numbers([count, HORIZON as i64, 2], 1.0),
+        series: None,
+        seeds: (0..count as u64).collect(),
+    };
+    let cells = (targets * HORIZON) as i64;
+    let truth = numbers([count, cells, 1], 2.0).squeeze_dim(2);
+    (inputs, truth)
+}
+
+/// A forecast reads of every row what the training reads of it: walked along the truth it gives
+/// the loss of the training.
+#[test]
+fn a_walk_along_the_truth_is_the_training() {
+    for distribution in [
+        Distribution::Gaussian,
+        Distribution::StudentT,
+        Distribution::NegativeBinomial,
+        Distribution::Beta,
+    ] {
+        for season in [1, 3, LOOKBACK] {
+            for roles in [&COLUMNS[..], &TWO] {
+                let deepar = deepar_of(roles, distribution, season);
+                walk_along_the_truth(&deepar, windows_of(roles, 6));
+            }
+        }
+    }
+}
+
+fn walk_along_the_truth(deepar: &Deepar, (inputs, truth): (Inputs, Tensor)) {
+    let net = net(deepar.clone());
+    let tensors = net.tensors(Pass::FORECAST);
+    let weights = Tensor::from_slice(&[2.0_f32, 0.0, 1.0, 0.5, 1.5, 1.0]);
+    let read = deepar.read(&inputs);
+    let cells = deepar.shape.cells();
+    let mut log = 0.0;
+    for taken in tensors.members() {
+        let mut leads = vec![0; deepar.emissions.len()];
+        let along = |target: usize, parameters: &[Tensor]| {
+            let cell = (target * HORIZON) as i64 + leads[target];
+            let value = truth.narrow(1, cell, 1).expand([6, 2], false);
+            let of_value = deepar.emissions[target].log_likelihood(parameters, &value);
+            let counted = of_value * weights.unsqueeze(1);
+            log += counted.mean(Kind::Double).double_value(&[]);
+            leads[target] += 1;
+            value
+        };
+        let member = Member::take(deepar, taken);
+        let paths = deepar.walk(&member, &read, 2, along, Pass::FORECAST);
+        assert_eq!(paths.size(), [6, 2, cells]);
+        assert_eq!(paths.select(1, 0), truth);
+    }
+    let base = deepar.base(&[], &inputs);
+    let batch = Batch {
+        inputs,
+        base,
+        truth,
+        weights: Some(weights.unsqueeze(1)),
+    };
+    let unused = Loss::new(PointLoss::Mse, &Tensor::from_slice(&[1.0_f32]), &[]);
+    let loss = deepar.loss(&tensors, &batch, &unused, Pass::FORECAST);
+    let walked = -log / (3 * cells) as f64;
+    let error = (loss.double_value(&[]) - walked).abs();
+    assert!(error < 1e-5, "{deepar:?}: {error}");
+}
+
+/// The columns that nobody knows ahead, by hand: those of the row before, and after the issue
+/// row those of the issue row.
+#[test]
+fn other_columns_are_of_the_row_before_and_grow_old() {
+    let deepar = deepar(Distribution::Gaussian, 5);
+    let (inputs, _) = windows(1);
+    let rows = Tensor::arange(7, (Kind::Float, Device::Cpu));
+    inputs.past.select(2, 1).copy_(&rows.view([1, 7]));
+    inputs.past.select(2, 3).copy_(&(rows.view([1, 7]) + 20.0));
+    let _ = inputs.future.select(2, 1).fill_(50.0);
+    let rest = deepar.read(&inputs).rest;
+    let column = |column: i64| Vec::<f32>::try_from(rest.select(2, column).reshape([-1])).unwrap();
+    // Usual, level, age, known, foreign forecast, other: of rows 5 to 11, of which 7 is the first
+    // lead.
+    assert_eq!(column(2), [0.0, 0.0, 0.0, 0.2, 0.4, 0.6, 0.8]);
+    assert_eq!(column(4), [25.0, 26.0, 50.0, 50.0, 50.0, 50.0, 50.0]);
+    assert_eq!(column(5), [4.0, 5.0, 6.0, 6.0, 6.0, 6.0, 6.0]);
+}
+
+/// Of a lookback of 7 rows: those of whole seasons at its end, in phase with the first lead.
+#[test]
+fn usual_values_by_hand() {
+    let rows = Tensor::from_slice(&[9.0_f32, 1.0, 2.0, 3.0, 5.0, 6.0, 7.0]).view([1, 7]);
+    let usual = |season: usize| {
+        let usual = deepar(Distribution::Gaussian, season).usual(&rows);
+        Vec::<f32>::try_from(usual.reshape([-1])).unwrap()
+    };
+    // From row 2 on, of which row 4 is the first of a season.
+    let expected = [4.0, 5.0, 3.0, 4.0, 5.0, 3.0, 4.0, 5.0, 3.0, 4.0];
+    assert_eq!(usual(3), expected);
+    assert_eq!(usual(7), [7.0, 9.0, 1.0, 2.0, 3.0, 5.0]);
+    assert_eq!(usual(5), [5.0, 6.0, 7.0, 2.0, 3.0, 5.0, 6.0, 7.0]);
+    assert_eq!(usual(1).len(), 12);
+    assert!(
+        usual(1)
+            .iter()
+            .all(|value| (value - 33.0 / 7.0).abs() < 1e-6)
+    );
+}
+
+fn all_paths(deepar: &Deepar, tensors: &Tensors<'_>, inputs: &Inputs) -> Tensor {
+    let parts: Vec<Tensor> = deepar.paths(tensors, inputs, Pass::FORECAST).collect();
+    Tensor::cat(&parts, 0)
+}
+
+#[test]
+fn members_share_the_paths() {
+    let deepar = deepar(Distribution::StudentT, 3);
+    let shares: Vec<i64> = (0..3).map(|member| deepar.paths_of(member)).collect();
+    assert_eq!(shares, [3, 2, 2]);
+    let net = net(deepar.clone());
+    let (inputs, _) = windows(4);
+    let paths = all_paths(&deepar, &net.tensors(Pass::FORECAST), &inputs);
+    assert_eq!(paths.size(), [4, 7, 5]);
+}
+
+#[test]
+fn paths_are_repeatable_and_of_their_window() {
+    for distribution in [
+        Distribution::Gaussian,
+        Distribution::StudentT,
+        Distribution::Beta,
+    ] {
+        let deepar = deepar(distribution, 3);
+        let net = net(deepar.clone());
+        let tensors = net.tensors(Pass::FORECAST);
+        let (mut inputs, _) = windows(9);
+        let paths = |inputs: &Inputs| all_paths(&deepar, &tensors, inputs);
+        let all = paths(&inputs);
+        assert_eq!(all, paths(&inputs));
+        let alone = Inputs {
+            past: inputs.past.narrow(0, 6, 1),
+            future: inputs.future.narrow(0, 6, 1),
+            series: None,
+            seeds: vec![6],
+        };
+        let apart = (paths(&alone) - all.narrow(0, 6, 1)).abs().max();
+        assert!(apart.double_value(&[]) < 1e-5, "{distribution:?}");
+        inputs.seeds[6] = 100;
+        assert_ne!(paths(&inputs), all);
+    }
+}
