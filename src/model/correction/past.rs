@@ -161,3 +161,59 @@ impl<'a> Past<'a> {
         if count > 0.0 { sum / count } else { 0.0 }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::{FrameColumn, Role};
+    use crate::params::{Architecture, Bounds, CorrectionParams, ModelParams};
+    use crate::time::Step;
+
+    /// With a half-life of a row what was known now counts 1, then 1/2, 1/4, 1/8 and no more; and no
+    /// error at all counts 1.
+    #[test]
+    fn what_is_known_at_a_row_by_hand() {
+        let model = ModelParams {
+            lookback: 1,
+            horizon: 2,
+            quantiles: Vec::new(),
+            bounds: Bounds::default().into(),
+            correction: None,
+            architecture: Architecture::Climatology,
+        };
+        let half_life = CorrectionParams {
+            half_life: Step::HOUR,
+        };
+        let memory = Memory::new(half_life, &model, Step::HOUR).unwrap();
+        let columns = vec![FrameColumn {
+            name: "t".into(),
+            role: Role::Target,
+        }];
+        let values = vec![9.0, 1.0, 2.0, 4.0, 8.0, 1e6, 1e6];
+        let frame = Frame::single(0, Step::HOUR, columns, values);
+        let usual = [Climatology::fit(Step::HOUR, [(0, 0.0)].into_iter())];
+        // Every forecast is of 0, so the errors are what was observed.
+        let predictions = Predictions {
+            targets: 1,
+            horizon: 2,
+            levels: Vec::new(),
+            mean: vec![0.0; 2],
+            quantiles: Vec::new(),
+        };
+        let mut past = Past::new(&memory, &frame, &[4], 4, &usual);
+        for issue in 0..4 {
+            past.add(&frame, issue, &predictions, 0);
+        }
+        let known = past.known(4, 0);
+        let last_four = 8.0 + 4.0 / 2.0 + 2.0 / 4.0 + 1.0 / 8.0;
+        let last_three = 8.0 + 4.0 / 2.0 + 2.0 / 4.0;
+        let expected = [last_four / (1.0 + 1.875), last_three / (1.0 + 1.75)];
+        for (found, expected) in known.error.iter().zip(expected) {
+            assert!((found - expected).abs() < 1e-12, "{found} {expected}");
+        }
+        for usual in known.usual {
+            assert!((usual - last_four / 1.875).abs() < 1e-12, "{usual}");
+        }
+        assert_eq!(past.last_errors(0), [8.0, 1e6]);
+    }
+}
