@@ -18,139 +18,38 @@
 //!
 //! This module must not know what is asked for.
 
+mod clock;
+mod credential;
+mod exchange;
+mod limits;
+mod link;
+mod packed;
+mod wait;
+mod words;
+
 use std::borrow::Cow;
-use std::io::Read;
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 
-use chrono::DateTime;
-use reqwest::blocking::Response;
-use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Method, Url};
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 
+use self::credential::header_of;
+use self::packed::{Packed, unpacked};
+use self::words::causes;
 use super::SourceError;
-use super::percent;
 use super::responses::{Meta, Responses};
-use super::secret::Secret;
-use crate::params::{RequestLimits, Token, TokenCarrier};
 use crate::time::Span;
 
-/// The one way of packing a body that is asked for.
-const GZIP: &str = "gzip";
-/// Redirects in a row before it counts as a loop.
-const REDIRECTS: usize = 5;
-/// How much of a body that is an error is told.
-const TOLD: usize = 200;
-/// How much of a body that is an error is read.
-const READ_OF_ERROR: u64 = 64 << 10;
+pub(super) use self::clock::{Clock, SystemClock};
+pub(super) use self::credential::Credential;
+pub(super) use self::limits::Limits;
+pub(super) use self::link::follow_link;
+pub(super) use self::words::start_of;
+
 /// For the way to a server; what answers at all answers by then.
 const CONNECT: Duration = Duration::from_secs(20);
-/// How long a wait goes on after another request has failed.
-const NAP: Duration = Duration::from_millis(50);
-
-/// How long and how often to try.
-#[derive(Clone, Debug)]
-pub(super) struct Limits {
-    /// For one request, its body included.
-    pub(super) request: Duration,
-    /// For everything together, waits included.
-    pub(super) total: Duration,
-    /// Tries for one request.
-    pub(super) attempts: u32,
-    /// The wait after the first failure; it doubles with each further one.
-    pub(super) first_wait: Duration,
-    /// The longest wait of our own choice.
-    pub(super) longest_wait: Duration,
-    /// The time between the starts of two requests.
-    pub(super) between: Duration,
-    /// Requests side by side.
-    pub(super) at_once: usize,
-    /// Bytes of a body, packed or not.
-    pub(super) body: u64,
-}
-
-impl From<&RequestLimits> for Limits {
-    fn from(params: &RequestLimits) -> Self {
-        Self {
-            request: params.timeout,
-            total: params.give_up_after,
-            attempts: params.attempts,
-            first_wait: params.first_wait,
-            longest_wait: params.first_wait.max(Duration::from_mins(1)),
-            between: params
-                .per_minute
-                .map_or(Duration::ZERO, |number| Duration::from_mins(1) / number),
-            at_once: params.at_once,
-            body: params.largest_body,
-        }
-    }
-}
-
-/// The time, which a test brings its own.
-pub(super) trait Clock: Sync {
-    /// Seconds since 1970 UTC.
-    fn now(&self) -> i64;
-    /// Since the fetch began.
-    fn elapsed(&self) -> Duration;
-    /// Waits.
-    fn sleep(&self, wait: Duration);
-    /// Waits, or not to the end where that has become of no use.
-    fn sleep_unless(&self, wait: Duration, _stopped: &AtomicBool) {
-        self.sleep(wait);
-    }
-    /// What makes the waits of two machines differ.
-    fn seed(&self) -> u64;
-}
-
-/// The time of this machine.
-pub(super) struct SystemClock(pub(super) Instant);
-
-impl Clock for SystemClock {
-    fn now(&self) -> i64 {
-        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        since.map_or(0, |since| since.as_secs() as i64)
-    }
-
-    fn elapsed(&self) -> Duration {
-        self.0.elapsed()
-    }
-
-    fn sleep(&self, wait: Duration) {
-        std::thread::sleep(wait);
-    }
-
-    fn sleep_unless(&self, wait: Duration, stopped: &AtomicBool) {
-        let end = Instant::now() + wait;
-        while !stopped.load(Ordering::Relaxed) {
-            match end.saturating_duration_since(Instant::now()) {
-                Duration::ZERO => return,
-                left => self.sleep(left.min(NAP)),
-            }
-        }
-    }
-
-    fn seed(&self) -> u64 {
-        u64::from(std::process::id()) ^ self.now() as u64
-    }
-}
-
-/// A token and what carries it.
-pub(super) struct Credential {
-    pub(super) carrier: TokenCarrier,
-    pub(super) secret: Secret,
-}
-
-impl Credential {
-    /// The token from where the parameters say it is.
-    pub(super) fn find(token: &Token, root: &Path) -> Result<Self, SourceError> {
-        Ok(Self {
-            carrier: token.carrier.clone(),
-            secret: Secret::find(token, root)?,
-        })
-    }
-}
 
 /// One thing to ask for.
 #[derive(Clone, Debug, Default)]
@@ -321,7 +220,7 @@ impl<'a> Client<'a> {
         let Some((meta, raw)) = self.responses.find(slot)? else {
             return Ok(None);
         };
-        match self.unpack(meta.encoding.as_deref(), &raw) {
+        match unpacked(meta.encoding.as_deref(), &raw, self.limits.body) {
             Ok(body) => {
                 let body = body.into_owned();
                 Ok(Some((meta, body)))
@@ -404,109 +303,6 @@ impl<'a> Client<'a> {
         self.pause(ask, wait)
     }
 
-    /// One try. None: the stored body is still the answer.
-    fn attempt(
-        &self,
-        ask: &Ask,
-        known: Option<&Meta>,
-        accept: Accept<'_>,
-    ) -> Result<Option<Vec<u8>>, Fault> {
-        let response = self.follow(ask, known)?;
-        let status = response.status().as_u16();
-        let headers = response.headers().clone();
-        let time = self.clock.now();
-        if let (304, Some(known)) = (status, known) {
-            self.responses.note(&Meta {
-                time,
-                ..known.clone()
-            })?;
-            return Ok(None);
-        }
-        let encoding = text_of(&headers, &header::CONTENT_ENCODING)
-            .and_then(|text| known_encoding(&self.redact(&text)));
-        if status != 200 {
-            let body = start_of_error(response, encoding.as_deref());
-            return Err(self.bad_status(ask, status, &headers, &body));
-        }
-        if let Some(other) = encoding.as_deref().filter(|encoding| *encoding != GZIP) {
-            let message = format!("expected a plain or gzip body, received one in `{other}`");
-            return Err(self.error(ask, message).into());
-        }
-        let raw = self.read(ask, response)?;
-        let body = match self.unpack(encoding.as_deref(), &raw) {
-            Ok(body) => body,
-            Err(Packed::TooLong) => return Err(self.too_long(ask).into()),
-            Err(Packed::Damaged(error)) => {
-                let message = format!("a damaged gzip body: {error}");
-                return Err(Fault::Passing(message, None));
-            }
-        };
-        accept(&body).map_err(|refused| {
-            let refused = self.without_token_in(refused, &body, accept);
-            if refused.may_pass {
-                Fault::Passing(refused.message, None)
-            } else {
-                Fault::Final(self.error(ask, refused.message))
-            }
-        })?;
-        let quiet = |text: &String| !self.tells_the_token(text.as_bytes());
-        let meta = Meta {
-            slot: self.redact(&ask.slot),
-            url: self.redact(&ask.url),
-            post: digest_of(ask.post.as_deref()),
-            time,
-            status,
-            encoding: encoding.clone(),
-            etag: text_of(&headers, &header::ETAG).filter(quiet),
-            last_modified: text_of(&headers, &header::LAST_MODIFIED).filter(quiet),
-            token_hidden: false,
-            body: String::new(),
-        };
-        if self.tells_the_token(&body) {
-            return Ok(Some(self.keep_hidden(meta, &body, accept)?));
-        }
-        self.responses.keep(meta, &raw)?;
-        let body = match body {
-            Cow::Owned(body) => body,
-            Cow::Borrowed(_) => raw,
-        };
-        Ok(Some(body))
-    }
-
-    /// Keeps a body that tells the token without it. Where nothing is left that can be read, because
-    /// the token happens to be one of the values, nothing is kept.
-    fn keep_hidden(
-        &self,
-        meta: Meta,
-        body: &[u8],
-        accept: Accept<'_>,
-    ) -> Result<Vec<u8>, SourceError> {
-        let hidden = self.without_token(body).into_owned();
-        if accept(&hidden).is_err() {
-            return Ok(body.to_vec());
-        }
-        let meta = Meta {
-            encoding: None,
-            token_hidden: true,
-            ..meta
-        };
-        self.responses.keep(meta, &hidden)?;
-        Ok(hidden)
-    }
-
-    /// A refusal whose message may have the start of a body: cut in the middle of the token, nobody
-    /// would know it again, so the token is taken out before.
-    fn without_token_in(&self, refused: Refused, body: &[u8], accept: Accept<'_>) -> Refused {
-        if !self.tells_the_token(body) {
-            return refused;
-        }
-        let message = match accept(&self.without_token(body)) {
-            Err(again) => again.message,
-            Ok(()) => "an answer that cannot be used".to_owned(),
-        };
-        Refused { message, ..refused }
-    }
-
     fn without_token<'b>(&self, body: &'b [u8]) -> Cow<'b, [u8]> {
         match &self.credential {
             Some(credential) if credential.secret.is_in(body) => {
@@ -519,108 +315,6 @@ impl<'a> Client<'a> {
     fn tells_the_token(&self, bytes: &[u8]) -> bool {
         let credential = self.credential.as_ref();
         credential.is_some_and(|credential| credential.secret.is_in(bytes))
-    }
-
-    /// Sends the request and follows redirects. The token goes only to the source's own origin.
-    fn follow(&self, ask: &Ask, known: Option<&Meta>) -> Result<Response, Fault> {
-        let broken = |error: &dyn std::fmt::Display| self.error(ask, format!("no URL: {error}"));
-        let parse = |text: &str| Url::parse(text).map_err(|error| broken(&error));
-        let home = parse(ask.home.as_ref().unwrap_or(&ask.url))?.origin();
-        let mut url = parse(&ask.url)?;
-        let mut post = ask.post.clone();
-        for _ in 0..=REDIRECTS {
-            self.wait_for_turn(ask)?;
-            let response = self.send(
-                ask,
-                url.clone(),
-                url.origin() == home,
-                post.as_deref(),
-                known,
-            )?;
-            let status = response.status().as_u16();
-            let to = text_of(response.headers(), &header::LOCATION);
-            let Some(to) = to.filter(|_| [301, 302, 303, 307, 308].contains(&status)) else {
-                return Ok(response);
-            };
-            let next = url.join(&to).map_err(|error| broken(&error))?;
-            url = self.redirected(ask, &url, next)?;
-            // As browsers do: only these two say that the request stays what it is.
-            if !matches!(status, 307 | 308) {
-                post = None;
-            }
-        }
-        Err(self
-            .error(ask, format!("more than {REDIRECTS} redirects in a row"))
-            .into())
-    }
-
-    /// Where a redirect may lead: never from https to http, and never with what only its home may
-    /// see.
-    fn redirected(&self, ask: &Ask, from: &Url, to: Url) -> Result<Url, SourceError> {
-        if !matches!(to.scheme(), "http" | "https")
-            || (from.scheme(), to.scheme()) == ("https", "http")
-        {
-            let message = format!("a redirect from {} to {}", from.scheme(), to.scheme());
-            return Err(self.error(ask, message));
-        }
-        let token = match self.credential.as_ref().map(|one| &one.carrier) {
-            Some(TokenCarrier::Query(name)) => Some(name.as_str()),
-            _ => None,
-        };
-        let to = cleaned(to, token);
-        if self.tells_the_token(to.as_str().as_bytes()) {
-            return Err(self.error(ask, "a redirect that tells the token"));
-        }
-        Ok(to)
-    }
-
-    fn send(
-        &self,
-        ask: &Ask,
-        mut url: Url,
-        is_home: bool,
-        post: Option<&str>,
-        known: Option<&Meta>,
-    ) -> Result<Response, Fault> {
-        let mut headers = HeaderMap::new();
-        if is_home {
-            headers.clone_from(&self.headers);
-            if let Some(credential) = &self.credential {
-                match header_of(credential)? {
-                    Some((name, value)) => {
-                        headers.insert(name, value);
-                    }
-                    None => add_to_query(&mut url, credential),
-                }
-            }
-        }
-        headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(GZIP));
-        for (name, value) in known.into_iter().flat_map(conditions) {
-            if let Ok(value) = HeaderValue::from_str(value) {
-                headers.insert(name, value);
-            }
-        }
-        let method = if post.is_some() {
-            Method::POST
-        } else {
-            Method::GET
-        };
-        let mut request = self.http.request(method, url).timeout(self.time_left(ask)?);
-        if let Some(json) = post {
-            headers
-                .entry(header::CONTENT_TYPE)
-                .or_insert(HeaderValue::from_static("application/json"));
-            request = request.body(json.to_owned());
-        }
-        request.headers(headers).send().map_err(|error| {
-            let message = causes(&error);
-            // Neither another certificate nor another URL comes with time.
-            if error.is_builder() || message.contains("certificate") {
-                self.error(ask, message).into()
-            } else {
-                Fault::Passing(message, None)
-            }
-        })
     }
 
     /// What one request may take of what is left of the whole.
@@ -667,23 +361,6 @@ impl<'a> Client<'a> {
         Ok(())
     }
 
-    fn read(&self, ask: &Ask, response: Response) -> Result<Vec<u8>, Fault> {
-        let told = response.content_length().unwrap_or(0);
-        if told > self.limits.body {
-            return Err(self.too_long(ask).into());
-        }
-        // A server may say any length; what it says is believed up to a size that does no harm.
-        let mut body = Vec::with_capacity(told.min(64 << 20) as usize);
-        response
-            .take(self.limits.body + 1)
-            .read_to_end(&mut body)
-            .map_err(|error| Fault::Passing(broke_off(&error), None))?;
-        if body.len() as u64 > self.limits.body {
-            return Err(self.too_long(ask).into());
-        }
-        Ok(body)
-    }
-
     fn too_long(&self, ask: &Ask) -> SourceError {
         self.error(ask, format!("the answer {}", self.longer()))
     }
@@ -693,57 +370,6 @@ impl<'a> Client<'a> {
             "is longer than {} bytes; a larger `requests.largest_body_mib` allows it",
             self.limits.body
         )
-    }
-
-    fn unpack<'b>(&self, encoding: Option<&str>, raw: &'b [u8]) -> Result<Cow<'b, [u8]>, Packed> {
-        if encoding != Some(GZIP) {
-            return Ok(Cow::Borrowed(raw));
-        }
-        let mut body = Vec::new();
-        flate2::read::MultiGzDecoder::new(raw)
-            .take(self.limits.body + 1)
-            .read_to_end(&mut body)
-            .map_err(Packed::Damaged)?;
-        if body.len() as u64 > self.limits.body {
-            return Err(Packed::TooLong);
-        }
-        Ok(Cow::Owned(body))
-    }
-
-    fn bad_status(&self, ask: &Ask, status: u16, headers: &HeaderMap, body: &[u8]) -> Fault {
-        let reason = self.reason(body);
-        let message = match reason.as_str() {
-            "" => format!("status {status}"),
-            reason => format!("status {status}: {reason}"),
-        };
-        // Request timeout, too early, too many requests: what other statuses of the client are not.
-        let passes = matches!(status, 408 | 425 | 429) || (500..600).contains(&status);
-        if !passes {
-            return self.error(ask, message).into();
-        }
-        let after = text_of(headers, &header::RETRY_AFTER);
-        let told = after.and_then(|text| retry_after(&text, self.clock.now()));
-        match told.map_or_else(|| wait_in_words(&reason, self.clock.now()), Wait::For) {
-            Wait::Unsaid => Fault::Passing(message, None),
-            Wait::For(wait) => Fault::Passing(message, Some(wait)),
-            Wait::Tomorrow => {
-                let message = format!("{message}; the limit of the day is used up, so it gives up");
-                self.error(ask, message).into()
-            }
-        }
-    }
-
-    /// What a server says is wrong: the `reason` of Open-Meteo, or the start of any text. The token is
-    /// taken out before it is cut.
-    fn reason(&self, body: &[u8]) -> String {
-        #[derive(serde::Deserialize)]
-        struct Said {
-            reason: String,
-        }
-        match serde_json::from_slice::<Said>(body) {
-            Ok(said) => start_of(self.redact(&said.reason).as_bytes()),
-            Err(_) => start_of(&self.without_token(body)),
-        }
     }
 
     /// Doubles with each try; the jitter takes away up to a half.
@@ -773,196 +399,6 @@ impl<'a> Client<'a> {
 
 fn digest_of(post: Option<&str>) -> Option<String> {
     post.map(|text| blake3::hash(text.as_bytes()).to_hex().to_string())
-}
-
-/// Why a packed body cannot be used.
-enum Packed {
-    TooLong,
-    Damaged(std::io::Error),
-}
-
-/// The header that carries a token; none where the query does.
-fn header_of(credential: &Credential) -> Result<Option<(HeaderName, HeaderValue)>, SourceError> {
-    let token = credential.secret.reveal();
-    let (name, text) = match &credential.carrier {
-        TokenCarrier::Bearer => ("authorization", format!("Bearer {token}")),
-        TokenCarrier::Header(name) => (name.as_str(), token.to_owned()),
-        TokenCarrier::Query(_) => return Ok(None),
-    };
-    let name = HeaderName::from_bytes(name.as_bytes());
-    let value = HeaderValue::from_str(&text);
-    match (name, value) {
-        (Ok(name), Ok(mut value)) => {
-            value.set_sensitive(true);
-            Ok(Some((name, value)))
-        }
-        _ => Err(SourceError::BadToken),
-    }
-}
-
-fn add_to_query(url: &mut Url, credential: &Credential) {
-    if let TokenCarrier::Query(name) = &credential.carrier {
-        *url = without_parameter(url, name);
-        // Written in a form that the secret knows again, whoever sends it back.
-        let token = percent::encode(credential.secret.reveal());
-        let pair = format!("{}={token}", percent::encode(name));
-        let query = match url.query() {
-            None | Some("") => pair,
-            Some(query) => format!("{query}&{pair}"),
-        };
-        url.set_query(Some(&query));
-    }
-}
-
-/// The same URL without a parameter of its query; the others stay as they are written.
-fn without_parameter(url: &Url, name: &str) -> Url {
-    let mut url = url.clone();
-    if url.query_pairs().any(|(key, _)| key == name) {
-        let parts = url.query().unwrap_or_default().split('&');
-        let other = |part: &&str| {
-            let key = part.split('=').next().unwrap_or_default();
-            percent::decode(key) != name.as_bytes()
-        };
-        let rest: Vec<&str> = parts.filter(other).collect();
-        let rest = (!rest.is_empty()).then(|| rest.join("&"));
-        url.set_query(rest.as_deref());
-    }
-    url
-}
-
-/// Where a link in the answer to a URL leads, without the parameter that carries the token.
-pub(super) fn follow_link(from: &str, link: &str, token: Option<&str>) -> Result<String, String> {
-    let broken = |error| format!("the link to the next page is no URL: {error}");
-    let from = Url::parse(from).map_err(broken)?;
-    let to = from.join(link).map_err(broken)?;
-    let (kind, was) = (to.scheme(), from.scheme());
-    if !matches!(kind, "http" | "https") || (was, kind) == ("https", "http") {
-        return Err(format!("a link to the next page from {was} to {kind}"));
-    }
-    Ok(cleaned(to, token).to_string())
-}
-
-/// A URL of somebody else's without what he must not tell us.
-fn cleaned(mut url: Url, token: Option<&str>) -> Url {
-    url.set_fragment(None);
-    // Neither fails for http and https.
-    let _ = (url.set_username(""), url.set_password(None));
-    match token {
-        Some(name) => without_parameter(&url, name),
-        None => url,
-    }
-}
-
-fn conditions(known: &Meta) -> impl Iterator<Item = (HeaderName, &String)> {
-    [
-        (header::IF_NONE_MATCH, &known.etag),
-        (header::IF_MODIFIED_SINCE, &known.last_modified),
-    ]
-    .into_iter()
-    .filter_map(|(name, value)| Some((name, value.as_ref()?)))
-}
-
-/// How a body is packed; none where it is not.
-fn known_encoding(text: &str) -> Option<String> {
-    match text.trim().to_ascii_lowercase().as_str() {
-        "" | "identity" => None,
-        "gzip" | "x-gzip" => Some(GZIP.to_owned()),
-        _ => Some(start_of(text.as_bytes())),
-    }
-}
-
-/// The beginning of what a server says is wrong. Whatever ends early or is damaged here was an error
-/// before.
-fn start_of_error(response: Response, encoding: Option<&str>) -> Vec<u8> {
-    let mut raw = Vec::new();
-    let _ = response.take(READ_OF_ERROR).read_to_end(&mut raw);
-    if encoding != Some(GZIP) {
-        return raw;
-    }
-    let mut body = Vec::new();
-    let unpacked = flate2::read::MultiGzDecoder::new(&*raw);
-    let _ = unpacked.take(READ_OF_ERROR).read_to_end(&mut body);
-    body
-}
-
-fn broke_off(error: &std::io::Error) -> String {
-    let cause = error
-        .get_ref()
-        .and_then(|e| e.downcast_ref::<reqwest::Error>());
-    match cause {
-        Some(error) if error.is_timeout() => "the answer did not end in time".to_owned(),
-        Some(error) => format!("the answer broke off: {}", causes(error)),
-        None if error.kind() == std::io::ErrorKind::TimedOut => {
-            "the answer did not end in time".to_owned()
-        }
-        None => format!("the answer broke off: {error}"),
-    }
-}
-
-fn text_of(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
-    let value = headers.get(name)?.to_str().ok()?;
-    Some(value.to_owned())
-}
-
-/// An error of reqwest with its causes; the URL is told by whoever asked.
-fn causes(error: &reqwest::Error) -> String {
-    let mut text = match () {
-        () if error.is_timeout() => return "no answer in time".to_owned(),
-        () if error.is_builder() => "no URL that can be asked".to_owned(),
-        () if error.is_connect() => "no connection".to_owned(),
-        () => "the connection broke".to_owned(),
-    };
-    let mut cause = std::error::Error::source(error);
-    while let Some(inner) = cause {
-        cause = inner.source();
-        // The innermost one says most: `Connection refused`, `invalid peer certificate`.
-        if cause.is_none() {
-            text = format!("{text}: {inner}");
-        }
-    }
-    text
-}
-
-/// The start of a body on one line, for an error.
-pub(super) fn start_of(body: &[u8]) -> String {
-    let text = String::from_utf8_lossy(&body[..body.len().min(4 * TOLD)]);
-    let words: Vec<&str> = text.split_whitespace().collect();
-    // What a terminal would take for a command is not for people.
-    let plain = words.join(" ").replace(char::is_control, "\u{fffd}");
-    plain.chars().take(TOLD).collect()
-}
-
-/// `Retry-After`: seconds, or a date.
-fn retry_after(text: &str, now: i64) -> Option<Duration> {
-    if let Ok(seconds) = text.trim().parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let date = DateTime::parse_from_rfc2822(text.trim()).ok()?;
-    Some(Duration::from_secs(
-        (date.timestamp() - now).max(0).unsigned_abs(),
-    ))
-}
-
-#[derive(Debug, PartialEq)]
-enum Wait {
-    Unsaid,
-    For(Duration),
-    Tomorrow,
-}
-
-/// How long to wait, by the words in which Open-Meteo refuses: "Please try again in one minute.",
-/// "… in the next hour.", "… tomorrow."
-fn wait_in_words(reason: &str, now: i64) -> Wait {
-    if reason.contains("tomorrow") {
-        Wait::Tomorrow
-    } else if reason.contains("next hour") {
-        let left = 3600 - now.rem_euclid(3600);
-        Wait::For(Duration::from_secs(left.unsigned_abs() + 1))
-    } else if reason.contains("one minute") {
-        Wait::For(Duration::from_secs(61))
-    } else {
-        Wait::Unsaid
-    }
 }
 
 #[cfg(test)]
