@@ -50,7 +50,7 @@ impl Changes {
     /// `[count]`: one over their units.
     pub(crate) fn scale(&self, windows: &Windows, train: &[usize]) -> Tensor {
         let _no_grad = tch::no_grad_guard();
-        let squares = train.chunks(CHUNK).map(|chunk| {
+        let squares = train.chunks(windows.at_once(CHUNK)).map(|chunk| {
             let changes = self.raw(&windows.inputs(&windows.issues(chunk)));
             let squares = changes.to_kind(Kind::Double).square();
             squares.sum_dim_intlist([0_i64].as_slice(), false, Kind::Double)

@@ -10,23 +10,28 @@ use std::sync::{Once, OnceLock};
 use krammerti::params::{Device as Wanted, Precision};
 use tch::{Device, Kind};
 
-/// `train.device` is `cuda`, and there is none.
+/// Why there is no CUDA.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NoCuda {
     /// This libtorch has no CUDA part, or the part cannot be opened.
-    #[error("`device: cuda` was asked for, but libtorch_cuda.so cannot be opened: {0}")]
+    #[error("libtorch_cuda.so cannot be opened: {0}")]
     Library(String),
     /// It was opened and found nothing to run on.
-    #[error(
-        "`device: cuda` was asked for, but libtorch finds no usable GPU (is the driver installed?)"
-    )]
+    #[error("libtorch finds no usable GPU (is the driver installed?)")]
     Gpu,
 }
 
+/// `train.device` is `cuda`, and there is none.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`device: cuda` was asked for, but {0}")]
+pub(crate) struct Unavailable(NoCuda);
+
 /// The device that parameters ask for, and where it is not the GPU that this host has, why.
-pub(crate) fn choose(wanted: Wanted) -> Result<(Device, Option<NoCuda>), NoCuda> {
+pub(crate) fn choose(wanted: Wanted) -> Result<(Device, Option<NoCuda>), Unavailable> {
     match wanted {
-        Wanted::Cuda => open_cuda().map(|device| (device, None)),
+        Wanted::Cuda => open_cuda()
+            .map(|device| (device, None))
+            .map_err(Unavailable),
         Wanted::Auto if has_nvidia_driver() => Ok(match open_cuda() {
             Ok(device) => (device, None),
             Err(reason) => (Device::Cpu, Some(reason)),
@@ -164,7 +169,8 @@ mod tests {
     #[test]
     fn an_absent_library_is_named() {
         let error = dlopen_globally("libkrammerti_no_such_thing.so").unwrap_err();
-        let message = error.to_string();
+        assert!(!error.to_string().contains("asked for"), "nobody did");
+        let message = Unavailable(error).to_string();
         assert!(
             message.contains("device: cuda") && message.contains("no_such_thing"),
             "{message}"

@@ -11,11 +11,12 @@ const EXTREME: f64 = 40.0;
 /// A loss that is not a finite number: the rate was too high, or the data hold something odd.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[error(
-    "the loss became {loss} in epoch {epoch}, {place}; {}",
+    "the {what} became {value} in epoch {epoch}, {place}; {}",
     advice(.columns, *.learning_rate)
 )]
 pub(crate) struct NotFinite {
-    pub(crate) loss: f64,
+    pub(crate) what: &'static str,
+    pub(crate) value: f64,
     pub(crate) epoch: usize,
     pub(crate) place: Place,
     pub(crate) learning_rate: f64,

@@ -93,6 +93,16 @@ fn built_on(machine: Machine<'_>) -> Event {
     }
 }
 
+/// One try of a fit.
+#[derive(Clone, Copy)]
+struct Attempt {
+    /// Of a step.
+    windows: usize,
+    /// Whether it goes on from a checkpoint.
+    resumes: bool,
+    halved: bool,
+}
+
 /// A fit that begins anew where a checkpoint does not fit, and where a GPU has too little memory, does
 /// without recorded steps, and then without the half of each step's windows.
 fn fit_in_memory(
@@ -100,38 +110,73 @@ fn fit_in_memory(
     machine: Machine<'_>,
     monitor: &mut dyn Monitor,
 ) -> Result<Fitted> {
-    let anew = FitTask {
-        resume: None,
-        ..*task
-    };
     // A training that went on with halved steps was halved before it was interrupted.
     let kept = task.resume.map(Progress::unpack).and_then(Result::ok);
-    let windows = kept.map_or(task.train_params.batch, |kept| kept.windows);
-    let error = match fit_once(task, machine, windows, monitor) {
-        Err(error) if error.is::<Unfit>() => {
-            monitor.event(Event::warning(error.to_string()));
-            return fit_in_memory(&anew, machine, monitor);
-        }
-        Err(error) => too_large(error, machine.device, windows),
-        fitted => return fitted,
+    let mut attempt = Attempt {
+        windows: kept.map_or(task.train_params.batch, |kept| kept.windows),
+        resumes: task.resume.is_some(),
+        halved: false,
     };
-    if error.is::<OutOfMemory>() && machine.recording.give_up() {
-        let wanted =
-            "trying again with steps that are not recorded, which take less memory and longer";
-        monitor.event(Event::warning(format!("{error}; {wanted}")));
-        return fit_in_memory(task, machine, monitor);
+    loop {
+        let tried = FitTask {
+            resume: task.resume.filter(|_| attempt.resumes),
+            ..*task
+        };
+        let error = match fit_once(&tried, machine, attempt.windows, monitor) {
+            Ok(fitted) => return Ok(fitted),
+            Err(error) => too_large(error, machine.device, attempt.windows.min(task.train.len())),
+        };
+        match attempt.after(&error, task, machine) {
+            Some((next, told)) => {
+                monitor.event(Event::warning(told));
+                attempt = next;
+            }
+            None => return Err(error),
+        }
     }
-    // One that has come further is not thrown away: what fills the memory may be gone at the next try.
-    let halvable = error.is::<OutOfMemory>() && task.resume.is_none() && windows > 1;
-    if !halvable || machine.device == Device::Cpu {
-        return Err(error);
+}
+
+impl Attempt {
+    /// What to try after an error, and what to say of it.
+    fn after(
+        self,
+        error: &anyhow::Error,
+        task: &FitTask<'_>,
+        machine: Machine<'_>,
+    ) -> Option<(Self, String)> {
+        if self.resumes && error.is::<Unfit>() {
+            let anew = Self {
+                windows: task.train_params.batch,
+                resumes: false,
+                ..self
+            };
+            return Some((anew, error.to_string()));
+        }
+        if machine.device == Device::Cpu || !error.is::<OutOfMemory>() {
+            return None;
+        }
+        if machine.recording.give_up() {
+            let wanted =
+                "trying again with steps that are not recorded, which take less memory and longer";
+            return Some((self, format!("{error}; {wanted}")));
+        }
+        // A step has no more than all of them.
+        let windows = self.windows.min(task.train.len());
+        // One that has come further is not thrown away: what fills the memory may be gone at the next try.
+        if self.halved || self.resumes || windows <= 1 {
+            return None;
+        }
+        let halved = Self {
+            windows: windows.div_ceil(2),
+            halved: true,
+            ..self
+        };
+        let told = format!(
+            "{error}; trying once with steps of {} windows, which makes another model",
+            halved.windows
+        );
+        Some((halved, told))
     }
-    let halved = windows.div_ceil(2);
-    monitor.event(Event::warning(format!(
-        "{error}; trying once with steps of {halved} windows, which makes another model"
-    )));
-    fit_once(&anew, machine, halved, monitor)
-        .map_err(|error| too_large(error, machine.device, halved))
 }
 
 fn too_large(error: anyhow::Error, device: Device, windows: usize) -> anyhow::Error {
@@ -172,7 +217,7 @@ fn fit_once(
         let weights = weights::save(&net)?;
         Ok(Fitted {
             // Rebuilt, so that it is what anyone who loads these weights will have.
-            forecaster: Box::new(NetForecaster::load(&load, &weights)?),
+            forecaster: Box::new(NetForecaster::load(&load, &weights)?.on_threads(machine.threads)),
             weights,
             history,
         })

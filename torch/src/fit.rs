@@ -150,7 +150,8 @@ fn all_bases(team: &Team<Replica>, task: &FitTask<'_>) -> Tensor {
     let cells = own.net.architecture.shape().cells();
     let device = own.net.parameters.flat().device();
     let bases = Tensor::zeros([task.frame.rows() as i64, cells], (Kind::Float, device));
-    let chunks = [task.train, task.validation].map(|issues| issues.chunks(BASED));
+    let chunks =
+        [task.train, task.validation].map(|issues| issues.chunks(own.windows.at_once(BASED)));
     let chunks: Vec<&[usize]> = chunks.into_iter().flatten().collect();
     // A few at a time: all results at once would be the bases once more.
     for chunks in chunks.chunks(16) {
@@ -352,7 +353,8 @@ impl<'a> Trainer<'a> {
             if !loss.is_finite() {
                 let batch = first + place;
                 return Err(diagnosis::NotFinite {
-                    loss,
+                    what: "loss",
+                    value: loss,
                     epoch: self.progress.epoch,
                     place: diagnosis::Place::Batch {
                         batch: batch + 1,
@@ -529,9 +531,11 @@ impl<'a> Trainer<'a> {
                 squares += square;
                 seen += windows;
             }
-            if !loss.is_finite() || !squares.is_finite() {
+            let odd = [("loss", loss), ("squared error", squares)];
+            if let Some((what, sum)) = odd.into_iter().find(|(_, sum)| !sum.is_finite()) {
                 return Err(diagnosis::NotFinite {
-                    loss: loss / seen,
+                    what,
+                    value: sum / seen,
                     epoch: self.progress.epoch,
                     place: diagnosis::Place::Validation,
                     learning_rate: self.params.learning_rate,

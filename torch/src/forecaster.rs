@@ -25,6 +25,8 @@ pub(crate) struct NetForecaster {
     device: Device,
     /// The series that it tells from one another; empty where it does not.
     series: Vec<String>,
+    /// Of the CPU, where there is a limit other than its cores.
+    threads: Option<usize>,
 }
 
 impl NetForecaster {
@@ -44,7 +46,16 @@ impl NetForecaster {
             net,
             device,
             series,
+            threads: None,
         })
+    }
+
+    /// The same on at most so many threads, as the training was.
+    pub(crate) fn on_threads(self, threads: usize) -> Self {
+        Self {
+            threads: Some(threads),
+            ..self
+        }
     }
 
     fn forecast_all(&self, frame: &Frame, issues: &[usize]) -> Result<Predictions> {
@@ -59,7 +70,8 @@ impl NetForecaster {
             Device::Cpu => BATCH,
             _ => BATCH_CUDA,
         };
-        let threads = device::useful_threads(self.device, None).min(issues.len().div_ceil(batch));
+        let threads = device::useful_threads(self.device, self.threads);
+        let threads = threads.min(issues.len().div_ceil(batch));
         let others: Vec<Forecasting> = (1..threads).map(|_| own.share()).collect();
         let team = Team::new(own, others)?;
 

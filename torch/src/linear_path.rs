@@ -76,10 +76,16 @@ impl LinearPath {
                  in the {part} part; look at them with `krammerti check`"
             );
         }
+        // A column that is not scaled may be so large that the smaller penalties are nothing beside it.
         let solutions: Vec<Tensor> = PENALTIES
             .iter()
-            .map(|penalty| normal.solve(penalty * normal.windows))
+            .filter_map(|penalty| normal.solve(penalty * normal.windows))
             .collect();
+        ensure!(
+            !solutions.is_empty(),
+            "the columns are too much alike, or too large for one another, for a linear path; scale them alike \
+             (prepare.scaling)"
+        );
         let errors: Vec<Tensor> = solutions
             .iter()
             .map(|weight| judge.errors(weight))
@@ -124,12 +130,13 @@ impl Normal {
         Ok(finite(&self.gram)? && finite(&self.moment)? && finite(&self.square)?)
     }
 
-    /// The weights with the least squares plus a penalty on their own squares.
-    fn solve(&self, penalty: f64) -> Tensor {
+    /// The weights with the least squares plus a penalty on their own squares; none where rounding
+    /// leaves no such.
+    fn solve(&self, penalty: f64) -> Option<Tensor> {
         let size = self.gram.size()[0];
         let ridge = Tensor::eye(size, (Kind::Double, self.gram.device())) * penalty;
-        let factor = (&self.gram + ridge).linalg_cholesky(false);
-        self.moment.cholesky_solve(&factor, false)
+        let (factor, failed) = (&self.gram + ridge).linalg_cholesky_ex(false, false);
+        (failed.int64_value(&[]) == 0).then(|| self.moment.cholesky_solve(&factor, false))
     }
 
     /// `[cells]`: the squares that weights leave, |y - Xw|² = y'y - 2 w'X'y + w'X'Xw.
@@ -145,7 +152,7 @@ impl Normal {
         issues: &[usize],
         counts: impl Fn(&Windows, &Tensor) -> Option<Tensor>,
     ) -> Self {
-        let mut parts = issues.chunks(CHUNK).map(|chunk| {
+        let mut parts = issues.chunks(windows.at_once(CHUNK)).map(|chunk| {
             let issues = windows.issues(chunk);
             let inputs = windows.inputs(&issues);
             let x = features(path, &inputs).to_kind(Kind::Double);
@@ -346,7 +353,7 @@ mod tests {
         let y = Tensor::from_slice(&[1.0_f64, 2.0, 3.0]).view([3, 1]);
         let normal = Normal::of(&x, &y, 3.0);
         let left = |penalty: f64| {
-            let weight = normal.solve(penalty);
+            let weight = normal.solve(penalty).unwrap();
             let direct = (&y - x.matmul(&weight))
                 .square()
                 .sum(Kind::Double)
@@ -356,5 +363,41 @@ mod tests {
             told
         };
         assert!(left(0.0) < left(0.1) && left(0.1) < left(10.0));
+    }
+
+    /// Watts beside degrees: sin² + cos² times the one column is that column again, and what a small
+    /// penalty adds is less than rounding takes away.
+    #[test]
+    fn a_column_that_is_not_scaled_leaves_the_larger_penalties() {
+        let column = |name: &str, role| FrameColumn {
+            name: name.to_owned(),
+            role,
+        };
+        let columns = vec![
+            column("t", Role::Target),
+            column("power", Role::Past),
+            column("sin", Role::Future),
+            column("cos", Role::Future),
+        ];
+        let row = |row: usize| {
+            let (sin, cos) = (row as f32 * std::f32::consts::TAU / 24.0).sin_cos();
+            let noise = ((row * 7919) % 1009) as f32 / 1009.0;
+            [sin + noise, 1e7 * (2.0 + noise), sin, cos]
+        };
+        let frame = Frame::single(0, Step::HOUR, columns, (0..900).flat_map(row).collect());
+        let shape = Shape {
+            columns: 4,
+            future: 2,
+            ..checks::shape(4, 2)
+        };
+        let windows = Windows::new(&frame, 4, 2, &[], Device::Cpu);
+        let (train, validation): (Vec<usize>, Vec<usize>) =
+            ((3..700).collect(), (700..890).collect());
+        let path = LinearPath::new(&shape, 3);
+        let normal = Normal::over(&path, &windows, &train, Windows::counts);
+        assert!(normal.solve(PENALTIES[0] * normal.windows).is_none());
+        let solved = path.solve(&windows, &train, &validation).unwrap();
+        let spread = Vec::<f32>::try_from(solved.spread).unwrap();
+        assert!(spread.iter().all(|spread| *spread < 0.5), "{spread:?}");
     }
 }

@@ -68,9 +68,13 @@ impl Recording {
         }
     }
 
-    /// Whether a step had been recorded; from now on none is.
+    /// Whether a step had been recorded; then from now on none is.
     pub(crate) fn give_up(&self) -> bool {
-        self.0.replace(Wish::Unwanted) == Wish::Done
+        let was_done = self.0.get() == Wish::Done;
+        if was_done {
+            self.0.set(Wish::Unwanted);
+        }
+        was_done
     }
 }
 

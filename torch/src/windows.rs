@@ -9,6 +9,8 @@ use tch::{Device, Kind, Tensor};
 
 /// Windows in memory at once where their truth is looked at.
 const CHUNK: usize = 4096;
+/// Numbers of the lookbacks of windows that are looked at together: 64 MiB.
+const NUMBERS: i64 = 1 << 24;
 
 /// A scaled series on the device.
 pub(crate) struct Windows {
@@ -116,6 +118,12 @@ impl Windows {
     pub(crate) fn issues(&self, issues: &[usize]) -> Tensor {
         let rows: Vec<i64> = issues.iter().map(|&issue| issue as i64).collect();
         Tensor::from_slice(&rows).to(self.series.device())
+    }
+
+    /// How many windows may be looked at together: `most`, fewer where a lookback is long.
+    pub(crate) fn at_once(&self, most: usize) -> usize {
+        let numbers = self.lookback * self.series.size()[1];
+        most.min((NUMBERS / numbers.max(1)) as usize).max(1)
     }
 
     /// What a net may see at some issue rows.
@@ -228,7 +236,8 @@ impl Truth {
 /// The place of each row's series among the known ones, where some are; 0 for one that is not known,
 /// which is never asked for.
 fn places(frame: &Frame, known: &[String]) -> Option<Vec<i64>> {
-    if known.is_empty() {
+    // One series need not be told apart from others.
+    if known.len() < 2 {
         return None;
     }
     let mut places = vec![0; frame.rows()];
