@@ -92,7 +92,7 @@ fn checked(table: Table) -> Assessment {
     let setting = Setting {
         params: &params,
         step: Step::from_seconds(60).unwrap(),
-        train_share: 0.7,
+        train_until: table.times()[0] + ROWS as i64 * 60 / 10 * 7,
         required: &[],
         now: None,
     };

@@ -58,9 +58,17 @@ pub use train::{PointLoss, Precision, SampleWeights, Schedule, TrainParams};
 /// Names that no column of a source can have, because the rows themselves are told by them.
 const RESERVED_COLUMNS: [&str; 3] = ["time", "series", "issue_time"];
 
-/// Parameters that decide how a training goes on and not a bit of what comes of it: they are part of
-/// no key.
-const OF_NO_EFFECT: [&str; 2] = ["train.threads", "train.checkpoint_minutes"];
+/// Parameters that decide not a bit of what any stage makes: how a training goes on, and how old data may
+/// be that `check` looks at. They are part of no key.
+const OF_NO_EFFECT: [&str; 4] = [
+    "train.threads",
+    "train.checkpoint_minutes",
+    "prepare.quality.timeliness",
+    "prepare.quality.limits.oldest",
+];
+
+/// What stands for the file where an error is that of an override.
+const SET: &str = "--set";
 
 /// A parameter that does not hold.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -190,7 +198,7 @@ impl ParamsFile {
             file: path.to_owned(),
             message,
         };
-        let mut value: Value = match yaml::parse(text) {
+        let mut value: Value = match yaml::parse_finite(text) {
             Ok(Value::Null) => Value::Object(serde_json::Map::new()),
             Ok(value) => value,
             Err(message) => return Err(syntax(message)),
@@ -206,26 +214,26 @@ impl ParamsFile {
         for assignment in overrides {
             assign(&mut value, assignment)?;
         }
-        // From the text where it is the whole truth: only there errors have a line.
-        let raw = if subtree.is_none() && overrides.is_empty() {
-            serde_yaml::from_str::<Option<raw::Params>>(text)
-                .map(Option::unwrap_or_default)
-                .map_err(|error| error.to_string())
-        } else {
-            read_raw(&value)
+        let file = Self {
+            path: path.to_owned(),
+            value,
         };
-        let raw = raw.map_err(syntax)?;
-        let params = check::check(raw).map_err(|invalid| ParamsError::Range {
-            file: path.to_owned(),
-            invalid,
-        })?;
-        Ok((
-            Self {
-                path: path.to_owned(),
-                value,
-            },
-            params,
-        ))
+        // From the text where it is the whole truth: only there errors have a line.
+        let of_text = || checked(path, read_text(text));
+        let params = match (subtree, overrides) {
+            (None, []) => of_text()?,
+            (None, _) => file.typed().map_err(|error| match of_text() {
+                Ok(_) => error.of_override(),
+                Err(of_text) => error.with_line_of(of_text),
+            })?,
+            (Some(_), _) => file.typed()?,
+        };
+        Ok((file, params))
+    }
+
+    /// The values as parameters.
+    fn typed(&self) -> Result<Params, ParamsError> {
+        checked(&self.path, read_raw(&self.value))
     }
 
     /// The same parameters with some values changed, by dotted path: a trial of a search.
@@ -237,14 +245,7 @@ impl ParamsFile {
                 message,
             })?;
         }
-        let raw = read_raw(&value).map_err(|message| ParamsError::Syntax {
-            file: self.path.clone(),
-            message,
-        })?;
-        check::check(raw).map_err(|invalid| ParamsError::Range {
-            file: self.path.clone(),
-            invalid,
-        })
+        checked(&self.path, read_raw(&value))
     }
 
     /// The leaves below a section that decide what a command makes, by dotted path, each as canonical
@@ -264,18 +265,60 @@ impl ParamsFile {
     }
 }
 
+impl ParamsError {
+    /// The same of an override, since the file by itself is right.
+    fn of_override(self) -> Self {
+        let file = PathBuf::from(SET);
+        match self {
+            Self::Syntax { message, .. } => Self::Syntax { file, message },
+            Self::Range { invalid, .. } => Self::Range { file, invalid },
+            other => other,
+        }
+    }
+
+    /// What is wrong with the text of a file says more of the same mistake: its line.
+    fn with_line_of(self, of_text: Self) -> Self {
+        match (&self, &of_text) {
+            (
+                Self::Syntax { message, .. },
+                Self::Syntax {
+                    message: longer, ..
+                },
+            ) if longer.starts_with(message.as_str()) => of_text,
+            _ => self,
+        }
+    }
+}
+
+/// Values that were read from a file, checked.
+fn checked(file: &Path, raw: Result<raw::Params, String>) -> Result<Params, ParamsError> {
+    let file = || file.to_owned();
+    let raw = raw.map_err(|message| ParamsError::Syntax {
+        file: file(),
+        message,
+    })?;
+    check::check(raw).map_err(|invalid| ParamsError::Range {
+        file: file(),
+        invalid,
+    })
+}
+
+/// Types the text of a file.
+fn read_text(text: &str) -> Result<raw::Params, String> {
+    serde_yaml::from_str::<Option<raw::Params>>(text)
+        .map(Option::unwrap_or_default)
+        .map_err(|error| yaml::plain(&error.to_string()))
+}
+
 /// Types a changed tree of values. By way of text, because only then errors name the key; the line
 /// would be one that nobody wrote.
 fn read_raw(value: &Value) -> Result<raw::Params, String> {
     serde_yaml::to_string(value)
         .and_then(|text| serde_yaml::from_str(&text))
         .map_err(|error| {
-            error
-                .to_string()
-                .split(" at line ")
-                .next()
-                .unwrap_or_default()
-                .to_owned()
+            let message = yaml::plain(&error.to_string());
+            let what = message.split(" at line ").next();
+            what.unwrap_or_default().to_owned()
         })
 }
 
@@ -305,7 +348,7 @@ fn assign(value: &mut Value, assignment: &str) -> Result<(), ParamsError> {
     let (path, text) = assignment
         .split_once('=')
         .ok_or_else(|| wrong("expected KEY=VALUE, such as train.epochs=5".to_owned()))?;
-    let new: Value = yaml::parse(text).map_err(wrong)?;
+    let new: Value = yaml::parse_finite(text).map_err(wrong)?;
     set(value, path.trim(), new).map_err(wrong)
 }
 
@@ -359,7 +402,10 @@ mod tests {
             message("train: {epochs: 0}", &[]),
             "params.yaml: train.epochs: expected between 1 and 100000, found 0"
         );
-        assert!(message("train: {learning_rate: .nan}", &[]).contains("train.learning_rate"));
+        assert_eq!(
+            message("train: {learning_rate: .nan}", &[]),
+            "params.yaml: train.learning_rate: expected a finite number, found .nan"
+        );
         assert!(
             message(
                 "prepare: {target: t, step: 1h, split: {train: 0.7, validation: 0.2, test: 0.2}}",
@@ -380,7 +426,29 @@ mod tests {
         assert!(message("train: {epochs: 3}", &["train.epochs=zero"]).contains("epochs"));
         assert!(message("train: {epochs: 3}", &["train.epochs"]).contains("KEY=VALUE"));
         assert!(message("train: {epochs: 3}", &["train.epochs.x=1"]).contains("not a section"));
+        // A value of JSON it would be none, and the default.
+        assert_eq!(
+            message("train: {epochs: 3}", &["train.clip=-.inf"]),
+            "--set train.clip=-.inf: expected a finite number, found -.inf"
+        );
         Ok(())
+    }
+
+    #[test]
+    fn a_mistake_is_told_of_where_it_stands() {
+        let misspelt = "train:\n  epochs: 3\n  learning_rat: 0.1\n";
+        for overrides in [&[][..], &["train.epochs=5"]] {
+            let message = message(misspelt, overrides);
+            assert!(
+                message.starts_with("params.yaml: train: unknown field"),
+                "{message}"
+            );
+            assert!(message.ends_with("at line 3 column 3"), "{message}");
+        }
+        let sound = "train: {epochs: 3}";
+        assert!(message(sound, &["train.epochs=0"]).starts_with("--set: train.epochs: expected"));
+        assert!(message(sound, &["train.epoch=1"]).starts_with("--set: train: unknown field"));
+        assert!(message("train: {epochs: 0}", &["train.batch=8"]).starts_with("params.yaml: "));
     }
 
     #[test]

@@ -129,8 +129,12 @@ pub fn relative_humidity(temperature_c: f64, dew_point_c: f64) -> f64 {
 }
 
 /// The vector (u, v) of a wind, in the unit of its speed: u blows to the east, v to the north,
-/// while `direction_deg` says where the wind comes from. u = −s·sin(dir), v = −s·cos(dir).
+/// while `direction_deg` says where the wind comes from. u = −s·sin(dir), v = −s·cos(dir). A calm has no
+/// direction and needs none.
 pub fn wind_vector(speed: f64, direction_deg: f64) -> (f64, f64) {
+    if speed == 0.0 {
+        return (0.0, 0.0);
+    }
     let (sin, cos) = direction_deg.to_radians().sin_cos();
     (-speed * sin, -speed * cos)
 }
@@ -292,6 +296,7 @@ mod tests {
             near(wind_vector(2.0, 90.0), (-2.0, 0.0)),
             "from the east to the west"
         );
+        assert!(near(wind_vector(0.0, f64::NAN), (0.0, 0.0)), "a calm");
         // MetPy, test_wind_comps_scalar.
         let eight = wind_vector(8.0, 150.0);
         assert!((eight.0 + 4.0).abs() < 1e-3 && (eight.1 - 6.9282).abs() < 1e-3);

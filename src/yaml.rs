@@ -25,7 +25,89 @@ pub fn parse<T: DeserializeOwned>(text: &str) -> Result<T, String> {
                 .map_or_else(String::new, |error| error.to_string()));
         }
     }
-    serde_yaml::from_str(text).map_err(|error| error.to_string())
+    serde_yaml::from_str(text).map_err(|error| plain(&error.to_string()))
+}
+
+/// What serde says of a value, in words of those who write it: its types are Rust's.
+pub fn plain(message: &str) -> String {
+    let (what, place) = match message.rfind(" at line ") {
+        Some(at) => message.split_at(at),
+        None => (message, ""),
+    };
+    let told = mistyped(what).or_else(|| misspelt(what));
+    told.unwrap_or_else(|| what.to_owned()) + place
+}
+
+/// `KEY: invalid type: FOUND, expected WANTED`, the other way round.
+fn mistyped(message: &str) -> Option<String> {
+    let (key, rest) = ["invalid type: ", "invalid value: "]
+        .iter()
+        .find_map(|kind| message.split_once(kind))?;
+    let (found, wanted) = rest.rsplit_once(", expected ")?;
+    let wanted = match wanted {
+        "usize" | "u8" | "u16" | "u32" | "u64" => "a whole number from 0 up",
+        "isize" | "i8" | "i16" | "i32" | "i64" => "a whole number",
+        "f32" | "f64" => "a number",
+        "a sequence" => "a list",
+        rust if rust.contains("enum ") || rust.contains("struct ") => "a section",
+        other => other,
+    };
+    let found = match found {
+        "unit value" => "nothing".to_owned(),
+        "sequence" => "a list".to_owned(),
+        "map" => "a section".to_owned(),
+        number => number.replace("floating point ", "number "),
+    };
+    Some(format!("{key}expected {wanted}, found {found}"))
+}
+
+/// A key that nothing has, with the one that it is most like.
+fn misspelt(message: &str) -> Option<String> {
+    let (before, rest) = message.split_once("unknown field `")?;
+    let (key, expected) = rest.split_once("`, expected ")?;
+    let names = expected.split('`').skip(1).step_by(2);
+    let alike = |name: &&str| strsim::damerau_levenshtein(key, name);
+    let meant = names.min_by_key(alike).filter(|name| alike(name) <= 2)?;
+    Some(format!(
+        "{before}unknown field `{key}`, did you mean `{meant}`? Expected {expected}"
+    ))
+}
+
+/// Reads a text into values of JSON, which has no numbers that are not finite: they would become
+/// nothing at all.
+pub fn parse_finite(text: &str) -> Result<serde_json::Value, String> {
+    if text.contains(".n") || text.contains(".N") || text.contains(".i") || text.contains(".I") {
+        require_finite(&parse(text)?, &mut Vec::new())?;
+    }
+    parse(text)
+}
+
+fn require_finite(value: &serde_yaml::Value, path: &mut Vec<String>) -> Result<(), String> {
+    let mut within = |key: String, value: &serde_yaml::Value| {
+        path.push(key);
+        let result = require_finite(value, path);
+        path.pop();
+        result
+    };
+    match value {
+        serde_yaml::Value::Number(number) if !number.is_finite() => {
+            let place = if path.is_empty() {
+                String::new()
+            } else {
+                format!("{}: ", path.join("."))
+            };
+            Err(format!("{place}expected a finite number, found {number}"))
+        }
+        serde_yaml::Value::Sequence(items) => {
+            (items.iter().enumerate()).try_for_each(|(index, item)| within(index.to_string(), item))
+        }
+        serde_yaml::Value::Mapping(entries) => entries.iter().try_for_each(|(key, value)| {
+            let key = serde_yaml::to_string(key).unwrap_or_default();
+            within(key.trim().to_owned(), value)
+        }),
+        serde_yaml::Value::Tagged(tagged) => require_finite(&tagged.value, path),
+        _ => Ok(()),
+    }
 }
 
 /// Goes through values and keeps none.
@@ -150,5 +232,38 @@ mod tests {
         );
         let error = parse::<Value>(&text).unwrap_err();
         assert!(error.contains("2000000 values"), "{error}");
+    }
+
+    #[test]
+    fn mistakes_are_told_in_plain_words() {
+        for (said, told) in [
+            (
+                "a.b: invalid type: string \"x\", expected a sequence at line 5 column 9",
+                "a.b: expected a list, found string \"x\" at line 5 column 9",
+            ),
+            (
+                "hidden: invalid type: floating point `1.5`, expected usize",
+                "hidden: expected a whole number from 0 up, found number `1.5`",
+            ),
+            (
+                "loss: invalid type: unit value, expected f64",
+                "loss: expected a number, found nothing",
+            ),
+            (
+                "schedule: invalid type: string \"cosine\", expected internally tagged enum Schedule",
+                "schedule: expected a section, found string \"cosine\"",
+            ),
+            (
+                "model: unknown field `hiden`, expected one of `kind`, `hidden` at line 2 column 3",
+                "model: unknown field `hiden`, did you mean `hidden`? Expected one of `kind`, `hidden` at line 2 column 3",
+            ),
+            (
+                "unknown field `x`, expected `kind` or `hidden`",
+                "unknown field `x`, expected `kind` or `hidden`",
+            ),
+            ("something else", "something else"),
+        ] {
+            assert_eq!(plain(said), told);
+        }
     }
 }

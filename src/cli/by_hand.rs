@@ -19,15 +19,18 @@ use crate::pipeline::{BODY, Declared, Pipeline, ProjectPath, Stage, params_diges
 pub(super) fn run(request: &Request, global: &Global, ui: &mut Ui) -> Result<()> {
     let project = Project::find()?;
     let request = request.clone().map_paths(|path| project.place(path))?;
-    let declared = Subcommands::new(&project.root).declare_request(&request)?;
+    let subcommands = Subcommands::new(&project.root);
+    let declared = subcommands.declare_request(&request)?;
     let (pipeline, seen) = project.read()?;
     let known = pipeline
         .stages()
         .iter()
         .find(|stage| stage.command.words == declared.words);
-    let stage = match known {
-        Some(stage) => stage.clone(),
-        None => ad_hoc(&request, declared, &pipeline)?,
+    let stage = if let Some(stage) = known {
+        stage.clone()
+    } else {
+        let sources = subcommands.source_files(&request)?;
+        ad_hoc(&request, declared, &pipeline, sources)?
     };
     if stage.policy.frozen {
         let remark = "is frozen in pipeline.yaml: its outputs are taken as they lie";
@@ -79,33 +82,41 @@ pub(super) struct Overlap {
 }
 
 /// A command that is no stage. It may write where a stage writes (a try with other parameters), but
-/// not above or below that, nor over what it reads.
-fn ad_hoc(request: &Request, declared: Declared, pipeline: &Pipeline) -> Result<Stage> {
+/// not above or below that, nor over what it or a source reads.
+fn ad_hoc(
+    request: &Request,
+    declared: Declared,
+    pipeline: &Pipeline,
+    sources: Vec<(String, String)>,
+) -> Result<Stage> {
     let stage = Stage::from_declared(request.verb.name(), declared, true)?;
     let reads = stage
         .inputs
         .iter()
-        .map(|path| (path, "it reads".to_owned()));
+        .map(|path| (path.clone(), "it reads".to_owned()));
+    // What lies outside the project no output can reach.
+    let sources = sources.into_iter().filter_map(|(name, path)| {
+        let path = ProjectPath::new(&path).ok()?;
+        Some((path, format!("source `{name}` reads")))
+    });
     let writes = pipeline.stages().iter().flat_map(|other| {
         let who = format!("stage `{}` writes", other.name);
-        other.outputs.iter().map(move |path| (path, who.clone()))
+        let others = other
+            .outputs
+            .iter()
+            .filter(|path| !stage.outputs.contains(path));
+        others.map(move |path| (path.clone(), who.clone()))
     });
-    let clash = reads
-        .chain(writes.filter(|(path, _)| !stage.outputs.contains(path)))
-        .find_map(|(path, who)| {
-            Some((
-                stage.outputs.iter().find(|out| out.overlaps(path))?,
-                path,
-                who,
-            ))
-        });
-    match clash {
-        Some((out, other, who)) => Err(Overlap {
+    let clash = reads.chain(sources).chain(writes).find_map(|(other, who)| {
+        let out = stage.outputs.iter().find(|out| out.overlaps(&other))?;
+        Some(Overlap {
             out: out.clone(),
-            other: other.clone(),
+            other,
             who,
-        }
-        .into()),
+        })
+    });
+    match clash {
+        Some(clash) => Err(clash.into()),
         None => Ok(stage),
     }
 }

@@ -102,6 +102,21 @@ impl Subcommands {
         Ok(loaded)
     }
 
+    /// The files of the project that sources read, each with the name of its source.
+    pub(super) fn source_files(&self, request: &Request) -> Result<Vec<(String, String)>> {
+        let loaded = self.load(&request.common.params, &request.common.set)?;
+        let mut files = Vec::new();
+        for (name, params) in &loaded.params.sources {
+            let source = source::source(params);
+            let mut paths = source.inputs();
+            for pattern in source.patterns() {
+                paths.extend(self.glob(&pattern)?);
+            }
+            files.extend(paths.into_iter().map(|path| (name.clone(), path)));
+        }
+        Ok(files)
+    }
+
     /// What a request reads and writes.
     pub(super) fn declare_request(&self, request: &Request) -> Result<Declared> {
         let loaded = self.load(&request.common.params, &request.common.set)?;

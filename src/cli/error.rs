@@ -64,10 +64,15 @@ impl Report {
             || cause.is::<NoParamsFile>()
             || cause.is::<NoFolder>()
             || cause.is::<PathError>()
-            || cause.is::<Overlap>()
-            || matches!(cause.downcast_ref(), Some(SeriesError::NoColumn { .. }))
+            || matches!(
+                cause.downcast_ref(),
+                Some(SeriesError::NoColumn { .. } | SeriesError::LooksAhead { .. })
+            )
         {
             self.code = USAGE;
+        } else if cause.is::<Overlap>() {
+            self.code = USAGE;
+            self.hint = Some("name another path with --out".to_owned());
         } else if let Some(error) = cause.downcast_ref::<NoSection>() {
             self.code = USAGE;
             self.hint = Some(format!(
@@ -251,6 +256,11 @@ impl Report {
             std::io::ErrorKind::PermissionDenied => {
                 Some("check owner and permissions of that path".to_owned())
             }
+            std::io::ErrorKind::ReadOnlyFilesystem => Some(
+                "krammerti keeps locks, runs and results below .krammerti/ of the project: it needs a place where \
+                 it may write"
+                    .to_owned(),
+            ),
             std::io::ErrorKind::StorageFull => Some("free some space on that disk".to_owned()),
             _ => self.hint.take(),
         };

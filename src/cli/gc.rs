@@ -49,6 +49,7 @@ fn as_json(garbage: &Garbage, deleted: bool) -> String {
         "failed": garbage.failed.len(),
         "checkpoints": garbage.checkpoints.len(),
         "leftovers": garbage.leftovers.len(),
+        "replaced": garbage.replaced.len(),
         "kept_objects": garbage.kept_objects,
         "kept_bytes": garbage.kept_bytes,
     });
@@ -56,15 +57,23 @@ fn as_json(garbage: &Garbage, deleted: bool) -> String {
 }
 
 fn told(garbage: &Garbage, deleted: bool) -> String {
-    let kept = format!(
+    let size = |files: &[(std::path::PathBuf, u64)]| files.iter().map(|&(_, b)| b).sum::<u64>();
+    let mut kept = format!(
         "kept: {} objects, {}\n",
         garbage.kept_objects,
         bytes(garbage.kept_bytes)
     );
+    if !garbage.replaced.is_empty() {
+        let count = garbage.replaced.len();
+        let size = bytes(size(&garbage.replaced));
+        kept += &format!(
+            "kept: {count} times own work that a stage replaced, {size}, below .krammerti/failed/*/*/replaced; \
+             nothing else has it, so remove it by hand\n"
+        );
+    }
     if garbage.is_empty() {
         return format!("nothing to remove\n{kept}");
     }
-    let size = |files: &[(std::path::PathBuf, u64)]| files.iter().map(|&(_, b)| b).sum::<u64>();
     let objects: u64 = garbage.objects.iter().map(|&(_, bytes)| bytes).sum();
     let rows = [
         ("objects of the store", garbage.objects.len(), Some(objects)),

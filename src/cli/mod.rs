@@ -146,7 +146,7 @@ pub fn main(args: &[OsString], registry: &Registry, place: Place) -> u8 {
     // A runner started us for the body of a stage: work, and report as events.
     let body = std::env::var_os(BODY).is_some();
     let mut ui = Ui::new(&cli.global, body);
-    match run(cli, registry, body, &mut ui) {
+    match run(cli, registry, body, &mut ui).and_then(|()| ui.require_written()) {
         Ok(()) => 0,
         Err(error) if place == Place::Binary && error.is::<NeedsBackend>() => {
             match backend::enter(args) {

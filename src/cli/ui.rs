@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, IsTerminal, Read, Write};
 use std::time::Duration;
 
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use super::Global;
 use super::error::Report;
@@ -52,12 +52,16 @@ pub(super) struct Ui {
     off: Vec<String>,
     /// Warnings, and what stages are built on: once is enough, however many of them it is about.
     told: BTreeSet<String>,
+    /// Why something that belongs to stdout was not written.
+    unwritten: Option<io::Error>,
 }
 
 /// A stage whose command runs.
 struct Running {
     since: std::time::Instant,
     bar: Option<ProgressBar>,
+    /// The last thing that it said where only the bar was to be seen.
+    unsaid: Option<String>,
 }
 
 #[derive(Clone, Copy)]
@@ -95,6 +99,7 @@ impl Ui {
             column: *COLUMN.start(),
             off: Vec::new(),
             told: BTreeSet::new(),
+            unwritten: None,
         }
     }
 
@@ -110,14 +115,31 @@ impl Ui {
         }
     }
 
-    /// Writes a result to stdout. Whoever closed the pipe has seen enough.
+    /// Writes a result to stdout. Whoever closed the pipe has seen enough; what else keeps it from being
+    /// written is told at the end.
     pub(super) fn print(&mut self, text: &str) {
+        let mut written = Ok(());
         self.beside_bars(|| {
             let mut stdout = std::io::stdout().lock();
-            let _ = stdout
+            written = stdout
                 .write_all(text.as_bytes())
                 .and_then(|()| stdout.flush());
         });
+        if let Err(error) = written
+            && error.kind() != io::ErrorKind::BrokenPipe
+        {
+            self.unwritten.get_or_insert(error);
+        }
+    }
+
+    /// An error where a result could not be written.
+    pub(super) fn require_written(&mut self) -> anyhow::Result<()> {
+        match self.unwritten.take() {
+            Some(error) => Err(anyhow::anyhow!(
+                "cannot write to the standard output: {error}"
+            )),
+            None => Ok(()),
+        }
     }
 
     /// Copies a result to stdout, byte by byte as it is.
@@ -249,6 +271,7 @@ impl Ui {
             Running {
                 since: std::time::Instant::now(),
                 bar: None,
+                unsaid: None,
             },
         );
     }
@@ -259,12 +282,17 @@ impl Ui {
     }
 
     fn stage_finished(&mut self, stage: &str, outcome: Outcome, seconds: f64, error: Option<&str>) {
-        if let Some(bar) = self.running.remove(stage).and_then(|stage| stage.bar) {
+        let running = self.running.remove(stage);
+        let (bar, unsaid) = running.map_or((None, None), |stage| (stage.bar, stage.unsaid));
+        if let Some(bar) = bar {
             bar.finish_and_clear();
             self.bars.remove(&bar);
         }
         let (colour, word, more) = match outcome {
-            Outcome::Ran => (Colour::Green, "ran", told(seconds)),
+            Outcome::Ran => {
+                let last = unsaid.map_or_else(String::new, |last| format!(": {last}"));
+                (Colour::Green, "ran", told(seconds) + &last)
+            }
             Outcome::Restored => (Colour::Green, "restored", "from the store".to_owned()),
             Outcome::Failed => {
                 let error = error.unwrap_or_default();
@@ -273,7 +301,8 @@ impl Ui {
             // Said once, at the end.
             Outcome::Fresh | Outcome::Skipped => return,
         };
-        self.stage_line(stage, colour, word, &more, false);
+        let cut = outcome == Outcome::Ran && self.terminal;
+        self.stage_line(stage, colour, word, &more, cut);
     }
 
     /// A stage, what became of it, and more of that, which may be cut where `why` or the log has it
@@ -344,10 +373,15 @@ impl Ui {
         }
     }
 
-    /// What a stage says of its work: a line in a log, nothing beside a bar.
+    /// What a stage says of its work: a line in a log; beside a bar the last one, when it is done.
     fn note(&mut self, stage: &str, message: &str) {
-        let beside_a_bar = self.terminal && self.running.contains_key(stage);
-        if self.quiet || (beside_a_bar && !self.verbose) {
+        if self.quiet {
+            return;
+        }
+        if let Some(running) = self.running.get_mut(stage).filter(|_| self.terminal)
+            && !self.verbose
+        {
+            running.unsaid = Some(message.to_owned());
             return;
         }
         let column = self.column;
@@ -468,9 +502,16 @@ pub(super) fn told(seconds: f64) -> String {
 fn new_bar(stage: &str, column: usize) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
     let stage = shortened(stage, column);
-    let template = format!("{stage:<column$} [{{bar:12}}] {{wide_msg}}  {{eta}} left");
+    let template = format!("{stage:<column$} [{{bar:12}}] {{wide_msg}}{{left}}");
     if let Ok(style) = ProgressStyle::with_template(&template) {
-        bar.set_style(style.progress_chars("=> "));
+        // Before anything is done nobody knows.
+        let left = |state: &ProgressState, to: &mut dyn std::fmt::Write| {
+            if state.pos() > 0 {
+                let left = Duration::from_secs(state.eta().as_secs());
+                let _ = write!(to, "  {} left", Span::from(left));
+            }
+        };
+        bar.set_style(style.with_key("left", left).progress_chars("=> "));
     }
     bar
 }

@@ -51,8 +51,14 @@ impl Bins {
     /// The bins of one series. Its times are in order; they need not lie on any step. `phase` moves
     /// the ends of all bins by so many seconds: 6 h with a step of 1 d means days that end at 06:00.
     ///
-    /// The step may be finer than that of the data too; a bin without a row is missing.
-    pub fn new(times: &[i64], step: Step, phase: i64) -> Result<Self, SeriesError> {
+    /// The step may be finer than that of the data too; a bin without a row is missing. `raw_step` is
+    /// the time between two rows where that is known; otherwise they tell it.
+    pub fn new(
+        times: &[i64],
+        step: Step,
+        phase: i64,
+        raw_step: Option<Step>,
+    ) -> Result<Self, SeriesError> {
         debug_assert!(times.is_sorted(), "times are in order");
         let seconds = step.seconds();
         let (Some(&first), Some(&last)) = (times.first(), times.last()) else {
@@ -63,7 +69,10 @@ impl Bins {
                 borders: vec![0],
             });
         };
-        let gap = usual_gap(times).unwrap_or(seconds);
+        let gap = match raw_step {
+            Some(raw_step) => raw_step.seconds(),
+            None => usual_gap(times).unwrap_or(seconds),
+        };
         let mut start = end_of_bin(first, seconds, phase);
         if first.saturating_sub(gap) > start.saturating_sub(seconds) {
             start = start.saturating_add(seconds);
@@ -111,8 +120,7 @@ impl Bins {
         self.borders.len() - 1
     }
 
-    /// How many rows a bin holds where none is missing, at least 1: told by the usual time between
-    /// two rows.
+    /// How many rows a bin holds where none is missing, at least 1.
     pub fn expected(&self) -> usize {
         self.expected
     }
@@ -163,13 +171,7 @@ impl Bins {
     ///
     /// A calm has no direction, and counts as the vector (0, 0).
     pub fn wind_means(&self, speed: &[f64], direction: &[f64], minimum: f64) -> WindMeans {
-        let vector = |(&speed, &direction): (&f64, &f64)| {
-            if speed == 0.0 {
-                (0.0, 0.0)
-            } else {
-                physics::wind_vector(speed, direction)
-            }
-        };
+        let vector = |(&speed, &direction): (&f64, &f64)| physics::wind_vector(speed, direction);
         let (u, v) = self.vectors(minimum, |rows| {
             speed[rows.clone()].iter().zip(&direction[rows]).map(vector)
         });
@@ -372,7 +374,7 @@ mod tests {
     ];
 
     fn bins(times: &[i64], step: Step) -> Bins {
-        Bins::new(times, step, 0).unwrap()
+        Bins::new(times, step, 0, None).unwrap()
     }
 
     /// Equal, a missing value to a missing value.
@@ -474,9 +476,9 @@ mod tests {
     #[test]
     fn a_phase_moves_the_ends() {
         let times: Vec<i64> = (1..=48).map(|hour| hour * HOUR).collect();
-        let days = Bins::new(&times, Step::DAY, 6 * HOUR).unwrap();
+        let days = Bins::new(&times, Step::DAY, 6 * HOUR, None).unwrap();
         assert_eq!((days.start(), days.rows()), (30 * HOUR, 1));
-        let early = Bins::new(&[-HOUR], Step::DAY, 0).unwrap();
+        let early = Bins::new(&[-HOUR], Step::DAY, 0, None).unwrap();
         assert_eq!((early.start(), early.rows()), (0, 1));
     }
 
@@ -501,7 +503,7 @@ mod tests {
         assert_eq!((one.start(), one.rows()), (2 * HOUR, 1));
         assert_same(&one.apply(&[7.0], Aggregate::Median, 0.5), &[7.0]);
         assert!(matches!(
-            Bins::new(&[0, 1 << 40], Step::HOUR, 0),
+            Bins::new(&[0, 1 << 40], Step::HOUR, 0, None),
             Err(SeriesError::Sparse { .. })
         ));
     }
@@ -595,7 +597,7 @@ mod tests {
             minimum in 0.0..=1.0_f64,
         ) {
             let step = Step::from_seconds(step).unwrap();
-            let Ok(bins) = Bins::new(&times, step, phase) else { return Ok(()) };
+            let Ok(bins) = Bins::new(&times, step, phase, None) else { return Ok(()) };
             prop_assert_eq!((bins.start() - phase).rem_euclid(step.seconds()), 0);
             let counts = bins.counts(&values);
             let results = ALL.map(|how| bins.apply(&values, how, minimum));

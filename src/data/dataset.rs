@@ -11,10 +11,10 @@ use serde::{Deserialize, Serialize};
 
 use super::features::{self, ColumnSource};
 use super::{
-    Column, Frame, FrameColumn, Layout, Outlook, Panel, Part, Role, Runs, Scaler, SeriesError,
-    Split, Table,
+    Column, EmptyPart, Frame, FrameColumn, Layout, Outlook, Panel, Part, Role, Runs, Scaler,
+    SeriesError, Split, Table,
 };
-use crate::params::{FillMethod, Targets};
+use crate::params::{FillMethod, QualityParams, Targets};
 use crate::time::{Step, format_utc, parse_time};
 
 /// The version of `dataset.json`.
@@ -147,12 +147,15 @@ pub enum DatasetError {
     /// The table breaks a rule.
     #[error(transparent)]
     Series(#[from] SeriesError),
-    /// Too few rows for three parts.
-    #[error("{rows} rows are too few to split into train, validation and test")]
-    TooShort {
-        /// Rows there are.
-        rows: usize,
-    },
+    /// No row for one of the three parts.
+    #[error(transparent)]
+    EmptyPart(#[from] EmptyPart),
+    /// Values of a column are so large that their mean or deviation is none.
+    #[error(
+        "column {0} has values in the training part that are too large to be scaled; \
+         `prepare.quality.range: mask` takes out what cannot be"
+    )]
+    TooLarge(String),
     /// The column to forecast has no value in the training part.
     #[error("column {0}, which is to be forecast, has no value in the training part")]
     NoTarget(String),
@@ -241,7 +244,12 @@ impl Dataset {
         };
         let panel = Panel::new(layout, table.into_columns())?;
         let runs = match (&meta.forecasts, forecasts) {
-            (Some(_), Some(table)) => Some(Runs::new(table, meta.step, panel.layout().phase())?),
+            (Some(_), Some(table)) => Some(Runs::new(
+                table,
+                meta.step,
+                panel.layout().phase(),
+                &QualityParams::default(),
+            )?),
             (None, _) => None,
             (Some(_), None) => {
                 return mismatch("dataset.json speaks of forecasts that are not there".to_owned());

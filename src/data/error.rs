@@ -76,6 +76,17 @@ pub enum SeriesError {
     /// There are forecasts from outside, and none of a series.
     #[error("no forecast from outside speaks of the series `{0}`")]
     NoForecast(String),
+    /// A feature speaks of later rows, and its column is not known ahead.
+    #[error(
+        "column {feature} looks ahead, which only a column may that is known in the future; {column} is not: \
+         if it is, say so in prepare.known"
+    )]
+    LooksAhead {
+        /// The feature.
+        feature: String,
+        /// The column that it is made from.
+        column: String,
+    },
     /// A column was asked for that is not there.
     #[error("no column {name}; there are {}", .there.join(", "))]
     NoColumn {

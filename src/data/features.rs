@@ -177,6 +177,15 @@ impl ColumnSource {
         }
     }
 
+    /// Whether it speaks of rows after its own.
+    pub(super) fn looks_ahead(&self) -> bool {
+        match self {
+            Self::Lag { rows, .. } => *rows < 0,
+            Self::Rolling { ahead, .. } => *ahead > 0,
+            _ => false,
+        }
+    }
+
     /// Whether it needs scaling: sines and shares do not.
     pub(super) fn is_scaled_by_construction(&self) -> bool {
         match self {

@@ -1,6 +1,7 @@
 //! What a model sees: scaled columns on one step, flat `f32`.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
@@ -20,6 +21,17 @@ pub enum Role {
     Future,
     /// Forecast by somebody else: for times after the issue time, what was known of it then.
     Forecast,
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Target => "target",
+            Self::Past => "past",
+            Self::Future => "future",
+            Self::Forecast => "forecast",
+        })
+    }
 }
 
 /// A column of a frame.

@@ -39,5 +39,5 @@ pub use parquet::{
     refused_to_parquet, to_parquet, write_parquet,
 };
 pub use scaler::Scaler;
-pub use split::{Part, Split, Window, issues_within};
+pub use split::{EmptyPart, NoWindow, Part, Split, Window, issues_within};
 pub use table::{Column, RESERVED, RowSeries, Table};

@@ -13,7 +13,7 @@ use std::ops::Range;
 
 use super::panel::rows_by_series;
 use super::{Block, Column, Layout, RowSeries, SeriesError, Table, quality};
-use crate::params::Quantity;
+use crate::params::{QualityParams, Quantity};
 use crate::time::Step;
 
 /// The base of a row at which no run is known.
@@ -43,8 +43,14 @@ pub struct Runs {
 impl Runs {
     /// Puts forecasts on a grid: `phase` plus multiples of `step`, in seconds. Between two valid
     /// times of a run, values lie on a straight line, which draws on that run alone; times off the
-    /// grid are only seen through their neighbours.
-    pub fn new(table: &Table, on: Step, phase: i64) -> Result<Self, SeriesError> {
+    /// grid are only seen through their neighbours. Between two directions lies none: `quality` may say which
+    /// columns are directions.
+    pub fn new(
+        table: &Table,
+        on: Step,
+        phase: i64,
+        quality: &QualityParams,
+    ) -> Result<Self, SeriesError> {
         let step = on.seconds();
         let mut columns: Vec<Column> = table
             .columns()
@@ -72,7 +78,7 @@ impl Runs {
                     });
                 }
                 for (column, raw) in columns.iter_mut().zip(table.columns()) {
-                    let between = between(raw);
+                    let between = between(raw, quality);
                     let grid = (0..count).map(|row| first + row as i64 * step);
                     let raw = &raw.values[run.clone()];
                     column
@@ -282,8 +288,8 @@ enum Between {
     Step,
 }
 
-fn between(column: &Column) -> Between {
-    match quality::quantity(column) {
+fn between(column: &Column, params: &QualityParams) -> Between {
+    match quality::quantity_of(column, params) {
         Quantity::Direction => Between::Step,
         _ => Between::Line,
     }
@@ -332,7 +338,7 @@ mod tests {
         let table = Table::new(rows.iter().map(|row| row.1 * HOUR).collect(), vec![column])
             .and_then(|table| table.with_issues(rows.iter().map(|row| row.0 * HOUR).collect()))
             .unwrap();
-        Runs::new(&table, Step::HOUR, 0).unwrap()
+        Runs::new(&table, Step::HOUR, 0, &QualityParams::default()).unwrap()
     }
 
     #[test]
@@ -390,6 +396,9 @@ mod tests {
     fn runs_read_as_they_were_written() {
         let one = runs(&[0, 12], 24);
         let table = one.clone().into_table().unwrap();
-        assert_eq!(Runs::new(&table, Step::HOUR, 0).unwrap(), one);
+        assert_eq!(
+            Runs::new(&table, Step::HOUR, 0, &QualityParams::default()).unwrap(),
+            one
+        );
     }
 }

@@ -89,8 +89,7 @@ impl Draft {
 
     fn finish(self, params: &PrepareParams, rows: RowCounts) -> Result<Dataset, DatasetError> {
         let rows_out = self.layout.rows();
-        let split = Split::new(&self.layout, &params.split)
-            .ok_or(DatasetError::TooShort { rows: rows_out })?;
+        let split = Split::new(&self.layout, &params.split)?;
         let train = split.ranges(Part::Train, &self.layout);
         let mut of_runs = self.runs.iter().flat_map(Runs::columns);
         let with_runs = self.columns.iter().map(|made| match made.role {
@@ -180,6 +179,10 @@ fn meta_of(made: &Made, train: &[f64], params: &PrepareParams) -> Result<ColumnM
             smallest,
         }
     })?;
+    let (center, scale, _) = scaler.parts();
+    if !center.is_finite() || !scale.is_finite() {
+        return Err(DatasetError::TooLarge(column.name.clone()));
+    }
     let (min, max, missing) = dataset::extent(column);
     Ok(ColumnMeta {
         name: column.name.clone(),

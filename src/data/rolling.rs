@@ -13,6 +13,8 @@ pub use crate::params::Statistic;
 /// A statistic of the last `rows` rows up to `ahead` rows after each row. With `ahead` 0 a window
 /// ends at its row and knows the past only; with half of `rows` it has the row in its middle.
 ///
+/// A sum over a window that lacks values is scaled by expected/found: it keeps the mean rate.
+///
 /// The result is missing where less than the share `minimum` of the rows of a window is there, and
 /// always where none is (for a standard deviation, fewer than two).
 pub fn rolling(
@@ -33,7 +35,7 @@ pub fn rolling(
             enough(total.found, total.sum / total.found as f64)
         }),
         Statistic::Sum => windows.sweep(values, Total::of, Total::join, |total| {
-            enough(total.found, total.sum)
+            enough(total.found, total.sum * (rows as f64 / total.found as f64))
         }),
         Statistic::Min => windows.sweep(values, Extreme::of, Extreme::smaller, |extreme| {
             enough(extreme.found, extreme.value)
@@ -259,7 +261,7 @@ mod tests {
         assert_same(&of(Statistic::Mean), &[1.0, 3.0, 4.0, 3.0, 7.0, 7.0, N]);
         assert_same(&of(Statistic::Min), &[1.0, 1.0, 3.0, 3.0, 7.0, 7.0, N]);
         assert_same(&of(Statistic::Max), &[1.0, 5.0, 5.0, 3.0, 7.0, 7.0, N]);
-        assert_same(&of(Statistic::Sum), &[1.0, 6.0, 8.0, 3.0, 7.0, 7.0, N]);
+        assert_same(&of(Statistic::Sum), &[2.0, 6.0, 8.0, 6.0, 14.0, 14.0, N]);
         let std = rolling(&values, 3, 0, Statistic::Std, 1.0);
         assert_same(&std, &[N, N, 2.0, N, N, N, N]);
         let whole = rolling(&values, 2, 0, Statistic::Mean, 1.0);
@@ -294,8 +296,8 @@ mod tests {
             assert_same(&rolling(&[1.0], usize::MAX, 0, statistic, 1.0), &[N]);
             assert_same(&rolling(&[1.0], 3, usize::MAX, statistic, 0.0), &[N]);
         }
-        let all = rolling(&[1.0, 3.0], usize::MAX, usize::MAX - 1, Statistic::Sum, 0.0);
-        assert_same(&all, &[4.0, 3.0]);
+        let all = rolling(&[1.0, 3.0], usize::MAX, usize::MAX - 1, Statistic::Max, 0.0);
+        assert_same(&all, &[3.0, 3.0]);
         assert_same(
             &rolling(&[5.0; 4], 2, 0, Statistic::Std, 1.0),
             &[N, 0.0, 0.0, 0.0],
@@ -361,7 +363,12 @@ mod tests {
                         values[start..end].iter().copied().filter(|v| !v.is_nan()).collect();
                     let enough = !window.is_empty()
                         && window.len() as f64 >= minimum * rows as f64 - 1e-9;
-                    let expected = if enough { by_definition(&window, statistic) } else { N };
+                    let whole = rows as f64 / window.len() as f64;
+                    let expected = match statistic {
+                        _ if !enough => N,
+                        Statistic::Sum => by_definition(&window, statistic) * whole,
+                        _ => by_definition(&window, statistic),
+                    };
                     prop_assert_eq!(found.is_nan(), expected.is_nan());
                     prop_assert!(expected.is_nan() || (found - expected).abs() < 1e-9);
                 }

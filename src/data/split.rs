@@ -8,6 +8,7 @@
 //! the same for every series: a model that is trained on one station must not have seen the future
 //! of another one.
 
+use std::fmt;
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
@@ -65,16 +66,58 @@ pub enum Part {
     Test,
 }
 
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Train => "train",
+            Self::Validation => "validation",
+            Self::Test => "test",
+        })
+    }
+}
+
+/// A part of a split without a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "prepare.split leaves the {part} part without a row: it is from {} up to {}, the data are from {} up to {}",
+    format_utc(*.from), format_utc(*.until), format_utc(*.first), format_utc(*.end)
+)]
+pub struct EmptyPart {
+    part: Part,
+    from: i64,
+    until: i64,
+    first: i64,
+    end: i64,
+}
+
+/// A part without a window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the {part} part has no window, {} complete rows with an observation in the {} after them{}: it has {rows} \
+     rows; try a shorter model.lookback, a larger share in prepare.split, prepare.split.history, or \
+     prepare.fill for gaps",
+    .window.lookback, .window.horizon,
+    if *.forecasts { " and forecasts from outside for all of these" } else { "" }
+)]
+pub struct NoWindow {
+    part: Part,
+    window: Window,
+    rows: usize,
+    /// Whether a window needs forecasts from outside.
+    forecasts: bool,
+}
+
 impl Split {
     /// All parts.
     pub const PARTS: [Part; 3] = [Part::Train, Part::Validation, Part::Test];
 
-    /// Cuts the time of all series. `None` where a part would be empty.
-    pub fn new(layout: &Layout, params: &SplitParams) -> Option<Self> {
+    /// Cuts the time of all series.
+    pub fn new(layout: &Layout, params: &SplitParams) -> Result<Self, EmptyPart> {
         let step = layout.step().seconds();
-        let first = layout.blocks().iter().map(|block| block.start).min()?;
+        let first = layout.blocks().iter().map(|block| block.start).min();
         let end = |block: &Block| block.time(block.rows.end, layout.step());
-        let end = layout.blocks().iter().map(end).max()?;
+        let end = layout.blocks().iter().map(end).max();
+        let (first, end) = (first.unwrap_or_default(), end.unwrap_or_default());
         let (validation, test) = match params.borders {
             Borders::Shares(shares) => {
                 let rows = ((end - first) / step) as usize;
@@ -93,8 +136,20 @@ impl Split {
             test: Span::new(test, end),
             history: params.history,
         };
-        let filled = |part| split.count(part, layout) > 0;
-        Self::PARTS.into_iter().all(filled).then_some(split)
+        let is_empty = |part: &Part| split.count(*part, layout) == 0;
+        match Self::PARTS.into_iter().find(is_empty) {
+            None => Ok(split),
+            Some(part) => {
+                let Span { from, until } = split.span(part);
+                Err(EmptyPart {
+                    part,
+                    from,
+                    until,
+                    first,
+                    end,
+                })
+            }
+        }
     }
 
     fn span(&self, part: Part) -> Span {
@@ -131,6 +186,35 @@ impl Split {
     /// The first time that is not part of the training part any more.
     pub fn train_until(&self) -> i64 {
         self.train.until
+    }
+
+    /// The first time that no model sees which is fitted to the parts before the test part.
+    pub fn validation_until(&self) -> i64 {
+        self.validation.until
+    }
+
+    /// Where the test part begins.
+    pub fn test_from(&self) -> i64 {
+        self.test.from
+    }
+
+    /// [`Self::issues`], at least one.
+    pub fn some_issues(
+        &self,
+        part: Part,
+        frame: &Frame,
+        window: Window,
+    ) -> Result<Vec<usize>, NoWindow> {
+        let issues = self.issues(part, frame, window);
+        if issues.is_empty() {
+            return Err(NoWindow {
+                part,
+                window,
+                rows: self.count(part, &frame.layout),
+                forecasts: !frame.columns_with(Role::Forecast).is_empty(),
+            });
+        }
+        Ok(issues)
     }
 
     /// The issue rows of all windows of a part whose lookback is complete in every column and
@@ -366,8 +450,23 @@ mod tests {
         let window = Window::new(4, 2, 1).expect("not zero");
         let frame = frame(vec![0.0; 10]);
         assert!(split.issues(Part::Validation, &frame, window).is_empty());
-        assert_eq!(Split::new(&layout(2), &shares(0)), None);
-        assert_eq!(Split::new(&layout(0), &shares(0)), None);
+        let told = split
+            .some_issues(Part::Validation, &frame, window)
+            .expect_err("too short")
+            .to_string();
+        assert!(
+            told.starts_with("the validation part has no window, 4 complete rows"),
+            "{told}"
+        );
+        let told = Split::new(&layout(2), &shares(0))
+            .expect_err("too short")
+            .to_string();
+        assert_eq!(
+            told,
+            "prepare.split leaves the validation part without a row: it is from 1970-01-01T01:00:00Z up to \
+             1970-01-01T01:00:00Z, the data are from 1970-01-01T00:00:00Z up to 1970-01-01T02:00:00Z"
+        );
+        assert!(Split::new(&layout(0), &shares(0)).is_err());
         assert_eq!(Window::new(0, 1, 1), None);
     }
 
@@ -377,7 +476,7 @@ mod tests {
         let split = Split::new(&layout, &shares(5 * 3600)).expect("three parts");
         let ranges = Split::PARTS.map(|part| split.ranges(part, &layout).remove(0));
         assert_eq!(ranges, [0..65, 70..75, 80..100]);
-        assert_eq!(Split::new(&layout, &shares(10 * 3600)), None);
+        assert!(Split::new(&layout, &shares(10 * 3600)).is_err());
         let dates = SplitParams {
             borders: Borders::Dates {
                 validation_from: 3600 * 50 - 1,
@@ -447,7 +546,7 @@ mod tests {
         fn no_window_crosses_a_border(rows in 3..400_usize, more in 1..90_usize, purge in 0..9_i64, lookback in 1..40_usize, horizon in 1..20_usize) {
             let series = [("a".to_owned(), 0, rows), ("b".to_owned(), 36_000, more)];
             let layout = Layout::new(Step::HOUR, series);
-            let Some(split) = Split::new(&layout, &shares(purge * 3600)) else { return Ok(()) };
+            let Ok(split) = Split::new(&layout, &shares(purge * 3600)) else { return Ok(()) };
             let window = Window::new(lookback, horizon, 1).expect("not zero");
             let mut frame = frame(vec![0.0; rows + more]);
             frame.layout = layout.clone();

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::{Array, Checkpoint, Epoch, Weights};
 use crate::data::{Dataset, FrameColumn, Role, Scaler};
 use crate::params::{ModelParams, Targets};
-use crate::time::Step;
+use crate::time::{Step, format_utc, parse_time};
 
 /// The version of `model.json`.
 const FORMAT: u32 = 2;
@@ -33,6 +33,9 @@ pub struct ModelFile {
     /// The series it was trained on, in their order; empty where there is one without a name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub series: Vec<String>,
+    /// The end of the rows that it was fitted to: those of the training and the validation part.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen_until: Option<String>,
     /// The epoch whose weights were kept, and how it did; absent for a model that is solved at once.
     pub best: Option<BestEpoch>,
 }
@@ -123,6 +126,7 @@ impl ModelFile {
                 })
                 .collect(),
             series: dataset.panel().layout().names(),
+            seen_until: Some(format_utc(meta.split.validation_until())),
             best: best.map(|epoch| BestEpoch {
                 epoch: epoch.epoch,
                 validation_loss: epoch.validation_loss,
@@ -159,11 +163,11 @@ impl ModelFile {
         let ours = self
             .columns
             .iter()
-            .map(|c| format!("{} ({:?}, {})", c.name, c.role, c.unit));
+            .map(|c| format!("{} ({}, {})", c.name, c.role, c.unit));
         let theirs = meta
             .columns
             .iter()
-            .map(|c| format!("{} ({:?}, {})", c.name, c.role, c.unit));
+            .map(|c| format!("{} ({}, {})", c.name, c.role, c.unit));
         let mut theirs = theirs.fuse();
         for expected in ours {
             let found = theirs.next().unwrap_or_else(|| "no such column".to_owned());
@@ -178,6 +182,20 @@ impl ModelFile {
             }),
             None => Ok(()),
         }
+    }
+
+    /// What is to be said where the test part of a data set has rows that this model was fitted to.
+    pub fn seen_of(&self, dataset: &Dataset) -> Option<String> {
+        let until = self.seen_until.as_ref()?;
+        let test_from = dataset.meta().split.test_from();
+        let seen = parse_time(until, None, 0).is_some_and(|until| until > test_from);
+        seen.then(|| {
+            format!(
+                "the model was fitted to rows up to {until}, the test part begins at {}: what it has seen \
+                 says nothing of how it will do",
+                format_utc(test_from)
+            )
+        })
     }
 
     /// The columns as a frame has them.

@@ -69,7 +69,7 @@ impl Climatologies {
     pub(super) fn fit(frame: &Frame, rows: &[Range<usize>]) -> Result<Self> {
         let of_target = |target: usize| {
             let rows = rows.iter().cloned().flatten();
-            let values = rows.map(|row| (frame.time(row), frame.at(row, target)));
+            let values = rows.map(|row| (frame.time(row), frame.truth(row, target)));
             ensure!(
                 values.clone().any(|(_, value)| !value.is_nan()),
                 "{} has no value in the training part, so it has no climatology",
@@ -281,6 +281,15 @@ mod tests {
         assert!(fitted(Step::HOUR, &[]).value(0).is_nan());
         assert!(fitted(Step::HOUR, &[f32::NAN]).value(0).is_nan());
         assert_eq!(fitted(Step::HOUR, &[2.5]).value(1_600_000_000), 2.5);
+    }
+
+    #[test]
+    fn what_was_filled_is_not_what_is_usual() {
+        let mut frame = frame(vec![2.0, 2.0, 9.0, 2.0], &[]);
+        frame.filled.insert(0, vec![false, false, true, false]);
+        let rows = 0..frame.rows();
+        let fitted = Climatologies::fit(&frame, &[rows]).unwrap();
+        assert_eq!(fitted.each()[0].value(frame.time(2)), 2.0);
     }
 
     #[test]

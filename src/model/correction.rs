@@ -11,7 +11,8 @@
 //!   was observed of late departs from it, since a forecast of what can hardly be foreseen does better
 //!   to say little.
 //!
-//! How large the shares are the validation part decides. All quantiles move with the mean.
+//! How large the shares are the validation part decides. All quantiles move with the mean, and then by as
+//! much as the validation part says that they lie too high or too low ([`spread`]).
 //!
 //! A past forecast is made again from the rows that were there at its issue time. So a model needs no
 //! archive of forecasts, and is told nothing but what was observed by the issue time. This module
@@ -20,12 +21,14 @@
 mod memory;
 mod past;
 mod shares;
+mod spread;
 
 use anyhow::Result;
 
 use self::memory::Memory;
 use self::past::Past;
 use self::shares::{Evidence, Shares, TERMS};
+use self::spread::Sample;
 use super::climatology::Climatologies;
 use super::{
     Array, Family, FitTask, Fitted, Forecaster, Interrupted, LoadTask, Moment, Monitor,
@@ -39,6 +42,8 @@ use crate::params::CorrectionParams;
 const PREFIX: &str = "correction.";
 /// The weight that holds the shares of all targets, `[targets, 4]`.
 const SHARES: &str = "shares";
+/// The weight that holds what is added to the quantiles, `[targets × horizon, levels]`.
+const SPREAD: &str = "spread";
 /// Forecasts that are made at a time in a fit; between them it asks whether to go on.
 const BATCH: usize = 1024;
 
@@ -53,39 +58,44 @@ pub(super) fn fit(
     let memory = Memory::new(params, task.model, frame.step())?;
     let fitted = family.fit(task, monitor)?;
     let usual = Climatologies::fit(frame, task.train_rows)?;
-    let evidence = evidence(&memory, &usual, &fitted, task, monitor)?;
+    let (evidence, sample) = evidence(&memory, &usual, &fitted, task, monitor)?;
     let shares = evidence
         .iter()
         .map(|of_target| of_target.shares(memory.every));
     let shares: Vec<Shares> = shares.collect();
     tell(&shares, frame, monitor);
 
+    let corrected = Corrected {
+        spread: sample.spread(memory.horizon, &shares),
+        inner: fitted.forecaster,
+        memory,
+        usual,
+        shares,
+    };
     let mut weights = fitted.weights;
-    weights.extend(to_weights(&usual, &shares));
+    weights.extend(corrected.to_weights(task.model.quantiles.len()));
     Ok(Fitted {
         weights,
         history: fitted.history,
-        forecaster: Box::new(Corrected {
-            inner: fitted.forecaster,
-            memory,
-            usual,
-            shares,
-        }),
+        forecaster: Box::new(corrected),
     })
 }
 
-/// What the forecasts of the validation part say of each target.
+/// What the forecasts of the validation part say of each target, and some of them.
 fn evidence(
     memory: &Memory,
     usual: &Climatologies,
     fitted: &Fitted,
     task: &FitTask<'_>,
     monitor: &mut dyn Monitor,
-) -> Result<Vec<Evidence>> {
+) -> Result<(Vec<Evidence>, Sample)> {
     let frame = task.frame;
     let issues = task.validation.iter().copied();
     let issues: Vec<usize> = issues.filter(|&row| memory.counts(frame, row)).collect();
-    let mut evidence = vec![Evidence::none(memory.horizon); usual.each().len()];
+    let targets = usual.each().len();
+    let mut evidence = vec![Evidence::none(memory.horizon); targets];
+    let levels = &task.model.quantiles;
+    let mut sample = Sample::of(issues.len(), targets, memory.horizon, levels);
     let mut past: Option<Past<'_>> = None;
     for some in issues.chunks(BATCH) {
         if monitor.between(Moment::Step) == Wish::KeepAndEnd {
@@ -99,14 +109,24 @@ fn evidence(
                 other => other.insert(Past::new(memory, frame, &issues, issue, usual.each())),
             };
             past.add(frame, issue, &made, place);
+            let is_sampled = sample.wants_next();
             for (target, evidence) in evidence.iter_mut().enumerate() {
-                let known = past.known(issue, target);
+                let (known, errors) = (past.known(issue, target), past.last_errors(target));
                 let mean = made.mean_of(place, target);
-                evidence.add(&known, mean, past.last_errors(target));
+                evidence.add(&known, mean, errors);
+                if is_sampled {
+                    sample.add(
+                        target,
+                        known,
+                        mean,
+                        made.quantiles_of(place, target),
+                        errors,
+                    );
+                }
             }
         }
     }
-    Ok(evidence)
+    Ok((evidence, sample))
 }
 
 fn tell(shares: &[Shares], frame: &Frame, monitor: &mut dyn Monitor) {
@@ -134,10 +154,16 @@ pub(super) fn load(
     let usual = Climatologies::from_weights(&ours, targets)?;
     let shares = residual::weight(&ours, SHARES, &[targets, TERMS])?;
     let (shares, _) = shares.as_chunks();
+    let levels = task.model.quantiles.len();
+    let spread = match levels {
+        0 => &[],
+        _ => residual::weight(&ours, SPREAD, &[targets * task.model.horizon, levels])?,
+    };
     Ok(Box::new(Corrected {
         inner: family.load(task, &uncorrected(weights.clone()))?,
         memory: Memory::new(params, task.model, task.step)?,
         shares: shares.iter().copied().map(Shares).collect(),
+        spread: spread.to_vec(),
         usual,
     }))
 }
@@ -157,17 +183,6 @@ fn correcting(weights: &Weights) -> Weights {
     ours.collect()
 }
 
-fn to_weights(usual: &Climatologies, shares: &[Shares]) -> Weights {
-    let shares = Array {
-        shape: vec![shares.len(), TERMS],
-        values: shares.iter().flat_map(|shares| shares.0).collect(),
-    };
-    let mut weights = usual.to_weights();
-    weights.insert(SHARES.to_owned(), shares);
-    let prefixed = |(name, array)| (format!("{PREFIX}{name}"), array);
-    weights.into_iter().map(prefixed).collect()
-}
-
 /// A model whose forecasts are corrected.
 struct Corrected {
     inner: Box<dyn Forecaster>,
@@ -175,6 +190,53 @@ struct Corrected {
     usual: Climatologies,
     /// By target.
     shares: Vec<Shares>,
+    /// `[targets × horizon × levels]`.
+    spread: Vec<f32>,
+}
+
+impl Corrected {
+    /// Its own weights, without those of the model that it corrects.
+    fn to_weights(&self, levels: usize) -> Weights {
+        let targets = self.shares.len();
+        let mut weights = self.usual.to_weights();
+        let shares = Array {
+            shape: vec![targets, TERMS],
+            values: self.shares.iter().flat_map(|shares| shares.0).collect(),
+        };
+        weights.insert(SHARES.to_owned(), shares);
+        if levels > 0 {
+            let spread = Array {
+                shape: vec![targets * self.memory.horizon, levels],
+                values: self.spread.clone(),
+            };
+            weights.insert(SPREAD.to_owned(), spread);
+        }
+        let prefixed = |(name, array)| (format!("{PREFIX}{name}"), array);
+        weights.into_iter().map(prefixed).collect()
+    }
+
+    /// The quantiles of a forecast of one target, whose leads are moved by so much.
+    fn moved(&self, target: usize, quantiles: &[f32], moves: &[f32]) -> Vec<f32> {
+        let cells = self.spread.len() / self.shares.len();
+        let spread = &self.spread[target * cells..(target + 1) * cells];
+        let levels = (cells / self.memory.horizon).max(1);
+        let mut moved = Vec::with_capacity(quantiles.len());
+        let leads = quantiles
+            .chunks_exact(levels)
+            .zip(spread.chunks_exact(levels));
+        for ((quantiles, spread), by) in leads.zip(moves) {
+            let first = moved.len();
+            moved.extend(
+                quantiles
+                    .iter()
+                    .zip(spread)
+                    .map(|(value, far)| value + by + far),
+            );
+            // Each level was moved by itself.
+            moved[first..].sort_unstable_by(f32::total_cmp);
+        }
+        moved
+    }
 }
 
 impl Forecaster for Corrected {
@@ -215,13 +277,11 @@ impl Forecaster for Corrected {
                 let mean = made.mean_of(place(issue), target);
                 let quantiles = made.quantiles_of(place(issue), target);
                 let moves = shares.moves(&past.known(issue, target), mean);
+                corrected
+                    .quantiles
+                    .extend(self.moved(target, quantiles, &moves));
                 let moved = mean.iter().zip(&moves).map(|(value, by)| value + by);
                 corrected.mean.extend(moved);
-                let levels = made.levels.len().max(1);
-                for (quantiles, by) in quantiles.chunks_exact(levels).zip(&moves) {
-                    let moved = quantiles.iter().map(|value| value + by);
-                    corrected.quantiles.extend(moved);
-                }
             }
         }
         Ok(corrected)

@@ -59,6 +59,12 @@ impl Predictions {
         self.part(&self.quantiles, issue, target, size)
     }
 
+    /// Whether all of it are numbers.
+    pub fn are_finite(&self) -> bool {
+        let mut all = self.mean.iter().chain(&self.quantiles);
+        all.all(|value| value.is_finite())
+    }
+
     fn part<'a>(&self, of: &'a [f32], issue: usize, target: usize, size: usize) -> &'a [f32] {
         let first = (issue * self.targets + target) * size;
         &of[first..first + size]

@@ -196,7 +196,7 @@ impl<P: Point> Dressed<P> {
 
 /// The quantile of sorted values by linear interpolation between order statistics: definition 7 of
 /// R. J. Hyndman and Y. Fan, "Sample quantiles in statistical packages", 1996.
-fn quantile(sorted: &[f32], level: f64) -> f32 {
+pub(super) fn quantile(sorted: &[f32], level: f64) -> f32 {
     let position = level * (sorted.len() - 1) as f64;
     let below = position.floor() as usize;
     let above = (below + 1).min(sorted.len() - 1);

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 
-use super::quality::{columns_in_use, raw_step, tell, train_share};
+use super::quality::{columns_in_use, raw_step, tell, train_until};
 use super::{QualityFailed, dataset};
 use crate::data::Table;
 use crate::data::quality::{self, Setting};
@@ -34,7 +34,7 @@ pub fn check(
     let setting = Setting {
         params: &checks,
         step,
-        train_share: prepare.map_or(0.7, |prepare| train_share(&prepare.split, table.times())),
+        train_until: train_until(prepare.map(|prepare| &prepare.split), table.times()),
         required: &required,
         now: Some(now),
     };

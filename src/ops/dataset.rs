@@ -48,6 +48,7 @@ pub(super) fn write_table(path: &Path, table: &Table) -> Result<()> {
 
 pub(super) fn read_dataset(folder: &Path) -> Result<Dataset> {
     let json = folder.join("dataset.json");
+    super::require_folder_with(folder, "dataset.json", "data set", "prepare")?;
     let meta = serde_json::from_str(&fs::read_to_string(&json)?)
         .with_context(|| json.display().to_string())?;
     let table = read_table(&folder.join(SERIES))?;

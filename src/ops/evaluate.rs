@@ -3,8 +3,9 @@
 use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 
 use super::plot_name::plot_name;
 use super::{Context, dataset, model, to_json, train};
@@ -55,6 +56,12 @@ pub fn evaluate(mut context: Context<'_>) -> Result<()> {
     let task = Scoring::new(&dataset, &loaded.file, params.stride)
         .with_context(|| data.display().to_string())?;
 
+    if let Some(seen) = loaded.file.seen_of(&dataset) {
+        context.warn(seen);
+    }
+    if let Some(without) = task.without_windows() {
+        context.warn(without);
+    }
     let windows = task.issues.len() as u64;
     let mut told = |done: usize| {
         context.observer.event(Event::Progress {
@@ -197,13 +204,8 @@ impl<'a> Scoring<'a> {
         let Some(window) = Window::new(lookback, horizon, stride) else {
             bail!("lookback, horizon and stride must not be 0");
         };
-        let issues = dataset.meta().split.issues(Part::Test, &frame, window);
-        if issues.is_empty() {
-            bail!(
-                "the test part has no window: {lookback} complete rows with an observation in the \
-                 {horizon} after them"
-            );
-        }
+        let split = dataset.meta().split;
+        let issues = split.some_issues(Part::Test, &frame, window)?;
         let observed = dataset.observed_targets().into_iter();
         let targets = observed
             .zip(file.target_columns())
@@ -220,6 +222,23 @@ impl<'a> Scoring<'a> {
         })
     }
 
+    /// What is to be said of series that none of the windows is of.
+    fn without_windows(&self) -> Option<String> {
+        let has_some = |rows: &Range<usize>| {
+            let first = self.issues.partition_point(|&issue| issue < rows.start);
+            self.issues
+                .get(first)
+                .is_some_and(|&issue| issue < rows.end)
+        };
+        let blocks = self.frame.layout.blocks().iter();
+        let without: Vec<&str> = blocks
+            .filter(|block| !has_some(&block.rows))
+            .map(|block| block.name.as_str())
+            .collect();
+        let names = without.join(", ");
+        (!without.is_empty()).then(|| format!("the test part has no window of the series {names}"))
+    }
+
     /// One entry a target. Tells after each batch how many windows are done.
     fn score(
         &self,
@@ -230,6 +249,10 @@ impl<'a> Scoring<'a> {
         let mut done = 0;
         for issues in self.issues.chunks(BATCH) {
             let predictions = forecaster.forecast(&self.frame, issues)?;
+            ensure!(
+                predictions.are_finite(),
+                "a forecast of the test part is no number; look at the data with `krammerti check`"
+            );
             sums.resize_with(self.targets.len(), || {
                 Sums::new(self.horizon, &predictions.levels)
             });

@@ -24,9 +24,10 @@ mod train;
 mod training_log;
 mod tune;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::event::{Event, Observer};
+use crate::fs;
 use crate::model::Registry;
 use crate::params::{Params, ParamsFile};
 
@@ -65,6 +66,24 @@ pub struct Context<'a> {
     pub out: PathBuf,
     /// Who hears of it.
     pub observer: &'a mut dyn Observer,
+}
+
+/// Refuses what is no folder of some kind, which has a file of this name, in words of what it may be.
+fn require_folder_with(folder: &Path, file: &str, what: &str, command: &str) -> anyhow::Result<()> {
+    if fs::exists(&folder.join(file)) || !fs::exists(folder) {
+        return Ok(());
+    }
+    let others = [("dataset.json", "a data set"), ("model.json", "a model")];
+    let has = |(name, _): &&(&str, &str)| fs::exists(&folder.join(name));
+    let found = match others.iter().find(has) {
+        Some((_, other)) => other,
+        None if folder.is_dir() => "another folder",
+        None => "a file",
+    };
+    anyhow::bail!(
+        "{}: expected a {what}, a folder with {file} that `krammerti {command}` writes, found {found}",
+        folder.display()
+    )
 }
 
 impl Context<'_> {

@@ -2,13 +2,14 @@
 
 use std::path::Path;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 
 use super::to_json;
 use crate::data::Dataset;
 use crate::fs::{self, StagedFolder};
 use crate::model::{
-    Epoch, Forecaster, LoadTask, ModelFile, Registry, Weights, decode_weights, encode_weights,
+    Array, Epoch, Forecaster, LoadTask, ModelFile, Registry, Weights, decode_weights,
+    encode_weights,
 };
 use crate::params::Device;
 use crate::report;
@@ -44,12 +45,24 @@ pub(super) fn read_model(
 
 pub(super) fn read_file(folder: &Path) -> Result<ModelFile> {
     let json = folder.join("model.json");
+    super::require_folder_with(folder, "model.json", "model", "train")?;
     serde_json::from_str(&fs::read_to_string(&json)?).with_context(|| json.display().to_string())
 }
 
 pub(super) fn read_weights(folder: &Path) -> Result<Weights> {
     let path = folder.join("weights.safetensors");
-    decode_weights(&fs::read(&path)?).with_context(|| path.display().to_string())
+    let weights = decode_weights(&fs::read(&path)?).with_context(|| {
+        let path = path.display();
+        format!("{path} is damaged, or no file of weights; train the model again")
+    })?;
+    let is_odd = |array: &&Array| array.values.iter().any(|value| !value.is_finite());
+    if let Some((name, _)) = weights.iter().find(|(_, array)| is_odd(array)) {
+        bail!(
+            "{}: weight `{name}` holds what is no number; train the model again",
+            path.display()
+        );
+    }
+    Ok(weights)
 }
 
 impl LoadedModel {

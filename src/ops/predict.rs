@@ -1,16 +1,18 @@
 //! `krammerti predict`: the newest data to a forecast.
 
+mod newest;
+
 use std::collections::BTreeSet;
-use std::path::Path;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 
+use self::newest::{Newest, newest};
 use super::plot_name::plot_name;
 use super::{Context, dataset, model, to_json};
-use crate::data::{Block, Dataset, Frame, Part, Role};
+use crate::data::{Dataset, Part};
 use crate::forecast::{self, Forecast};
 use crate::fs::StagedFolder;
-use crate::model::{Climatology, ModelFile};
+use crate::model::Climatology;
 use crate::params::{Device, Fallback, FeelsLike};
 use crate::physics;
 use crate::report::{self, ForecastPlot};
@@ -29,8 +31,8 @@ pub fn predict(mut context: Context<'_>) -> Result<()> {
 
     let frame = dataset.frame(&loaded.file.scalers(), loaded.file.model.horizon)?;
     let (mut forecasts, mut plots, mut used) = (Vec::new(), Vec::new(), BTreeSet::new());
-    for series in newest(&dataset, &frame) {
-        if let Err(error) = require_complete(&frame, &series, &loaded.file, &data) {
+    for series in newest(&dataset, &frame, &loaded.file) {
+        if let Err(error) = series.require_complete(&frame, &loaded.file, &data) {
             // One station that fails must not take the forecasts of all others.
             if frame.layout.blocks().len() == 1 {
                 return Err(error);
@@ -38,13 +40,8 @@ pub fn predict(mut context: Context<'_>) -> Result<()> {
             context.warn(format!("no forecast: {error:#}"));
             continue;
         }
-        if let Some(target) = series.held_back_by {
-            context.warn(format!(
-                "the forecast{} is issued at {}: {} has no value after it, other targets have",
-                of_series(&series),
-                format_short(frame.time(series.issue)),
-                dataset.meta().targets.names()[target]
-            ));
+        if let Some(late) = series.lateness(&frame) {
+            context.warn(late);
         }
         // Of a series in a frame of its own: another one beside it changes not a bit.
         let (lookback, horizon) = (loaded.file.model.lookback, loaded.file.model.horizon);
@@ -56,13 +53,19 @@ pub fn predict(mut context: Context<'_>) -> Result<()> {
             context.warn(format!(
                 "the forecast{} is corrected by {earlier} rows before its lookback, it would be better for \
                  {memory}: {} reaches back no further",
-                of_series(&series),
+                series.of_series(),
                 data.display()
             ));
         }
         let back = lookback + memory.min(earlier);
         let window = frame.window(series.issue, back, horizon);
         let predictions = loaded.forecaster.forecast(&window, &[back - 1])?;
+        ensure!(
+            predictions.are_finite(),
+            "{} forecasts what is no number{}: look at the data of the lookback with `krammerti check`",
+            folder.display(),
+            series.of_series()
+        );
         let targets = loaded.file.target_columns().enumerate();
         let mut made: Vec<Forecast> = targets
             .map(|(place, target)| {
@@ -123,99 +126,6 @@ pub fn predict(mut context: Context<'_>) -> Result<()> {
 struct Plot {
     name: String,
     svg: String,
-}
-
-/// A series and the row of a frame from which it is forecast.
-struct Newest {
-    /// Its rows in the data set.
-    observed: Block,
-    /// The first of its rows in the frame.
-    first: usize,
-    /// The row of the frame that the forecast is issued from: the last one at which every target was
-    /// observed. What is known in the future may reach beyond, and so may what was filled.
-    issue: usize,
-    /// A target that has nothing after it, where another one has.
-    held_back_by: Option<usize>,
-}
-
-fn newest(dataset: &Dataset, frame: &Frame) -> Vec<Newest> {
-    let blocks = dataset.panel().layout().blocks().iter();
-    let targets = dataset.observed_targets();
-    blocks
-        .zip(frame.layout.blocks())
-        .map(|(observed, longer)| {
-            let first = longer.rows.start;
-            let rows = first..first + observed.rows.len();
-            let last = rows.end - 1;
-            let is_known = |target: usize, row: usize| {
-                let row = observed.rows.start + (row - first);
-                !targets[target][row].is_nan()
-            };
-            let all = |row: &usize| (0..targets.len()).all(|target| is_known(target, *row));
-            let issue = rows.rev().find(all).unwrap_or(last);
-            let goes_on = |target: &usize| (issue + 1..=last).any(|row| is_known(*target, row));
-            let (on, ended): (Vec<usize>, Vec<usize>) = (0..targets.len()).partition(goes_on);
-            Newest {
-                observed: observed.clone(),
-                first,
-                issue,
-                held_back_by: ended.first().copied().filter(|_| !on.is_empty()),
-            }
-        })
-        .collect()
-}
-
-/// ` of NAME`, where it has a name.
-fn of_series(series: &Newest) -> String {
-    match series.observed.name.as_str() {
-        "" => String::new(),
-        name => format!(" of {name}"),
-    }
-}
-
-fn require_complete(frame: &Frame, series: &Newest, file: &ModelFile, data: &Path) -> Result<()> {
-    let (issue, lookback) = (series.issue, file.model.lookback);
-    let of = of_series(series);
-    if issue + 1 < series.first + lookback {
-        bail!(
-            "{} has {} rows{of}, the model looks back over {lookback}",
-            data.display(),
-            issue + 1 - series.first
-        );
-    }
-    for row in (issue + 1 - lookback..=issue).rev() {
-        if let Some(c) = frame.row(row).iter().position(|value| value.is_nan()) {
-            bail!(
-                "{} has no {}{of} at {}, within the {lookback} rows that the model looks back over",
-                data.display(),
-                frame.columns[c].name,
-                format_short(frame.time(row))
-            );
-        }
-    }
-    let future = frame.columns_with(Role::Future);
-    for row in issue + 1..=issue + file.model.horizon {
-        let missing = |c: &&usize| row >= frame.rows() || frame.at(row, **c).is_nan();
-        if let Some(&c) = future.iter().find(missing) {
-            bail!(
-                "{}{of} is not known at {}",
-                frame.columns[c].name,
-                format_short(frame.time(row))
-            );
-        }
-    }
-    if !frame.columns_with(Role::Forecast).is_empty() {
-        let reach = frame.outlook.reach[issue] as usize;
-        if reach < file.model.horizon {
-            bail!(
-                "the newest forecast{of} that was known at {} reaches {reach} steps ahead, the model \
-                 needs {}",
-                format_short(frame.time(issue)),
-                file.model.horizon
-            );
-        }
-    }
-    Ok(())
 }
 
 /// The feels-like temperature of the mean, of the first target in °C. Where wind and humidity are not

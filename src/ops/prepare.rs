@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
-use super::quality::{columns_in_use, raw_step, tell, train_share, write};
+use super::quality::{columns_in_use, raw_step, tell, train_until, write};
 use super::{Context, QualityFailed, dataset};
 use crate::data::quality::{self, Setting};
 use crate::data::{Dataset, RowCounts, Split, Table};
@@ -29,18 +29,18 @@ pub fn prepare(mut context: Context<'_>) -> Result<()> {
             params.targets
         )
     })?;
-    let setting = |params, step, train_share| Setting {
+    let setting = |params, step, train_until| Setting {
         params,
         step,
-        train_share,
+        train_until,
         required: &[],
         now: None,
     };
-    let (step, share) = rayon::join(
+    let (step, until) = rayon::join(
         || raw_step(params, &observed),
-        || train_share(&params.split, observed.times()),
+        || train_until(Some(&params.split), observed.times()),
     );
-    let assessed = quality::assess(observed, &setting(&params.quality, step, share));
+    let assessed = quality::assess(observed, &setting(&params.quality, step, until));
     // Of forecasts nobody asks for the columns that observations must have.
     let of_forecasts = QualityParams {
         required: Vec::new(),
@@ -48,7 +48,7 @@ pub fn prepare(mut context: Context<'_>) -> Result<()> {
     };
     let forecasts = forecasts.map(|table| {
         let step = quality::usual_step_of(&table).unwrap_or(params.step);
-        quality::assess(table, &setting(&of_forecasts, step, share))
+        quality::assess(table, &setting(&of_forecasts, step, until))
     });
     let staged = StagedFolder::new(&context.out)?;
     let mut failed = Ok(());

@@ -1,5 +1,6 @@
 //! `krammerti train`: a data set to a model.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -16,7 +17,7 @@ use crate::model::{
     Checkpoint, Epoch, FitTask, Fitted, ModelFile, Moment, Monitor, Registry, Weights, Wish,
     uncorrected, unit_of_errors,
 };
-use crate::params::{ModelParams, SampleWeights, TrainParams};
+use crate::params::{Distribution, ModelParams, SampleWeights, TrainParams};
 use crate::pipeline::interrupted;
 
 /// Epochs that take less do not each end with a checkpoint: of a large net it is 50 MB.
@@ -33,6 +34,9 @@ pub fn train(mut context: Context<'_>) -> Result<()> {
     let dataset = dataset::read_dataset(&path)?;
     let (spread, unit) = unit_of_errors(&dataset);
     check_bounds(&params, &dataset)?;
+    for odd in beyond_the_model(&params, &dataset) {
+        context.warn(odd);
+    }
     let frame = dataset.frame(&dataset.scalers(), 0)?;
     let of_training = || format!("training on {}", path.display());
     let warm_start = context.warm_start.clone();
@@ -97,6 +101,46 @@ pub(super) fn check_bounds(model: &ModelParams, dataset: &Dataset) -> Result<()>
     }
 }
 
+/// What is to be said where the training part has values that no forecast can be: beyond the bounds, or
+/// no counts.
+fn beyond_the_model(model: &ModelParams, dataset: &Dataset) -> Vec<String> {
+    let panel = dataset.panel();
+    let train = dataset.meta().split.ranges(Part::Train, panel.layout());
+    let counts = model.architecture.distribution() == Some(Distribution::NegativeBinomial);
+    let mut told = Vec::new();
+    for target in dataset.targets() {
+        let Ok(column) = panel.column(&target.name) else {
+            continue;
+        };
+        let of_train = train.iter().flat_map(|rows| &column.values[rows.clone()]);
+        let values: Vec<f64> = of_train.copied().filter(|value| !value.is_nan()).collect();
+        let bounds = model.bounds.of(&target.name);
+        let (lower, upper) = (
+            bounds.lower.unwrap_or(f64::NEG_INFINITY),
+            bounds.upper.unwrap_or(f64::INFINITY),
+        );
+        let mut tell = |odd: usize, how: String| {
+            if odd > 0 {
+                let (name, all) = (&target.name, values.len());
+                told.push(format!(
+                    "{odd} of {all} values of {name} in the training part {how}"
+                ));
+            }
+        };
+        let outside = values
+            .iter()
+            .filter(|value| !(lower..=upper).contains(value));
+        let how = format!("lie beyond model.bounds ({lower} to {upper}), which no forecast will");
+        tell(outside.count(), how);
+        if counts {
+            let broken = values.iter().filter(|value| value.fract() != 0.0);
+            let how = "are no whole numbers, of which distribution negative_binomial is";
+            tell(broken.count(), how.to_owned());
+        }
+    }
+    told
+}
+
 /// The weights to begin with; an error where they are of another shape.
 fn warm_weights(
     folder: &Path,
@@ -112,10 +156,11 @@ fn warm_weights(
     }
     let file = model::read_file(folder)?;
     if file.model.uncorrected() != params.uncorrected() {
+        let (ours, theirs) = (params.uncorrected(), file.model.uncorrected());
         bail!(
-            "--warm-start: {} has other parameters under `model` than are asked for; \
-             both must be equal",
-            folder.display()
+            "--warm-start: {} has other parameters under `model` than are asked for ({}); both must be equal",
+            folder.display(),
+            differences(&theirs, &ours)?.join(", ")
         );
     }
     file.check(dataset)
@@ -133,6 +178,40 @@ fn warm_weights(
         );
     }
     Ok(uncorrected(model::read_weights(folder)?))
+}
+
+/// The parameters of a model that differ from those of another one, as `KEY FOUND instead of WANTED`.
+fn differences(found: &ModelParams, wanted: &ModelParams) -> Result<Vec<String>> {
+    let leaves = |params: &ModelParams| -> Result<BTreeMap<String, String>> {
+        let mut leaves = BTreeMap::new();
+        collect(&serde_json::to_value(params)?, "", &mut leaves);
+        Ok(leaves)
+    };
+    let (found, wanted) = (leaves(found)?, leaves(wanted)?);
+    let keys: BTreeSet<&String> = found.keys().chain(wanted.keys()).collect();
+    let told = |leaf: Option<&String>| leaf.map_or("none", String::as_str).to_owned();
+    let differing = keys
+        .into_iter()
+        .filter(|key| found.get(*key) != wanted.get(*key));
+    let one = |key: &String| {
+        let (found, wanted) = (told(found.get(key)), told(wanted.get(key)));
+        format!("{key} {found} instead of {wanted}")
+    };
+    Ok(differing.map(one).collect())
+}
+
+/// The plain values below a value of JSON, by the last key of each.
+fn collect(value: &serde_json::Value, key: &str, leaves: &mut BTreeMap<String, String>) {
+    match value {
+        serde_json::Value::Object(map) => {
+            for (key, value) in map {
+                collect(value, key, leaves);
+            }
+        }
+        leaf => {
+            leaves.insert(key.to_owned(), leaf.to_string());
+        }
+    }
 }
 
 /// Fits a model to the training part of a data set, scaled as a frame has it.
@@ -175,18 +254,7 @@ impl<'a> Task<'a> {
             let Some(window) = Window::new(model.lookback, model.horizon, stride) else {
                 bail!("lookback, horizon and stride must not be 0");
             };
-            let issues = split.issues(part, frame, window);
-            if issues.is_empty() {
-                bail!(
-                    "the {part:?} part has no window, {} complete rows with an observation in the {} \
-                     after them: it has {} rows; try a shorter model.lookback, a larger share in prepare.split, \
-                     prepare.split.history, or prepare.fill for gaps",
-                    model.lookback,
-                    model.horizon,
-                    dataset.count(part)
-                );
-            }
-            Ok(issues)
+            Ok(split.some_issues(part, frame, window)?)
         };
         let train = issues(Part::Train, train_params.stride)?;
         let wanted = &train_params.sample_weights;

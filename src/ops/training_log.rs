@@ -68,6 +68,15 @@ impl TrainingLog {
 
     /// Adds an epoch. What it wrote survives the end of this process, not that of the machine.
     pub(super) fn epoch(&mut self, epoch: &Epoch, measured: &Measured) -> Result<()> {
+        if self
+            .history
+            .last()
+            .is_some_and(|last| epoch.epoch <= last.epoch)
+        {
+            // It began anew, with steps that the memory of a GPU suffices for.
+            self.history.retain(|past| past.epoch < epoch.epoch);
+            self.files = None;
+        }
         let files = match &mut self.files {
             Some(files) => files,
             none @ None => none.insert(Files::open(&self.folder, &self.history)?),

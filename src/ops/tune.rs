@@ -5,11 +5,13 @@
 //! trials, goes on where it stopped, and one with another space is another study. The output folder
 //! gets the finished study.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
 use rustix::fs::{FlockOperation, flock};
+use serde_json::Value;
 
 use super::{Context, dataset, to_json, train};
 use crate::artifact::{Digest, StatCache};
@@ -17,8 +19,8 @@ use crate::data::Dataset;
 use crate::event::{Event, Observer};
 use crate::fs::{self, StagedFolder};
 use crate::model::{Epoch, Monitor, NeedsBackend};
-use crate::params::TuneParams;
-use crate::tune::{self, Outcome, Study, Trial};
+use crate::params::{Dimension, ParamsError, TuneParams};
+use crate::tune::{self, Outcome, State, Study, Trial};
 
 /// What stands before the names of parameters that no trial heeds.
 const CORRECTION: &str = "model.correction";
@@ -35,18 +37,27 @@ pub fn tune(mut context: Context<'_>) -> Result<()> {
     // A fault that no trial could mend.
     let model = context.section("model", context.params.model.as_ref())?;
     train::check_bounds(model, &dataset)?;
+    check_space(&context, &params)?;
     let mut journal = Journal::open(&context, &params, &path)?;
     let had = journal.study.trials().len();
     if had > 0 {
         context.note(format!("going on after {had} finished trials"));
     }
+    let mut reason = None;
     while journal.study.trials().len() < params.trials {
         let trial = journal.study.ask();
-        let outcome = attempt(&mut context, &dataset, &mut journal.study, &trial)?;
+        let outcome = match attempt(&mut context, &dataset, &mut journal.study, &trial)? {
+            Ok(outcome) => outcome,
+            Err(why) => {
+                context.note(format!("trial {}: {why}", trial.number));
+                reason.get_or_insert(why);
+                Outcome::Failed
+            }
+        };
         journal.tell(&trial, outcome)?;
         tell_progress(&mut context, &journal.study, &trial, params.trials);
     }
-    write_study(context, &journal)
+    write_study(context, &journal, reason)
 }
 
 /// A study and the file that remembers it.
@@ -90,6 +101,35 @@ impl Journal {
     }
 }
 
+/// Refuses a space with a value that is no value of its parameter: every trial would fail by it. What does
+/// not fit other values of a point is for the trials to find out.
+fn check_space(context: &Context<'_>, params: &TuneParams) -> Result<()> {
+    for (key, dimension) in &params.space {
+        let values = match dimension {
+            Dimension::Choice(values) => values.clone(),
+            Dimension::Interval {
+                low, high, integer, ..
+            } => [*low, *high]
+                .map(|end| {
+                    if *integer {
+                        Value::from(end as i64)
+                    } else {
+                        Value::from(end)
+                    }
+                })
+                .to_vec(),
+        };
+        for value in values {
+            let point = BTreeMap::from([(key.clone(), value)]);
+            let read = context.params_file.with_values(&point);
+            if let Err(error @ (ParamsError::Syntax { .. } | ParamsError::Override { .. })) = read {
+                return Err(error).with_context(|| format!("tune.space: {key}"));
+            }
+        }
+    }
+    Ok(())
+}
+
 /// A digest of all that decides the value of a trial besides its point.
 fn objective(context: &Context<'_>, data: &std::path::Path) -> Result<Digest> {
     let artifact = StatCache::default().artifact(data)?;
@@ -118,19 +158,17 @@ fn objective(context: &Context<'_>, data: &std::path::Path) -> Result<Digest> {
     ))?))
 }
 
+/// What came of a trial, or why nothing did.
 fn attempt(
     context: &mut Context<'_>,
     dataset: &Dataset,
     study: &mut Study,
     trial: &Trial,
-) -> Result<Outcome> {
+) -> Result<Result<Outcome, String>> {
     let params = match context.params_file.with_values(&trial.point) {
         Ok(params) => params,
         // A point may be impossible, such as a segment that does not divide the lookback.
-        Err(error) => {
-            context.note(format!("trial {}: {error}", trial.number));
-            return Ok(Outcome::Failed);
-        }
+        Err(error) => return Ok(Err(error.to_string())),
     };
     let model = context.section("model", params.model.as_ref())?;
     let mut watch = Watch {
@@ -154,18 +192,13 @@ fn attempt(
     let (best, pruned) = (watch.best, watch.pruned);
     match fitted {
         Err(error) if error.is::<NeedsBackend>() => Err(error),
-        Err(error) => {
-            context.note(format!("trial {}: {error:#}", trial.number));
-            Ok(Outcome::Failed)
-        }
-        Ok(_) if pruned => Ok(Outcome::Pruned),
-        Ok(fitted) if fitted.history.is_empty() => {
-            bail!(
-                "model.kind {} is solved at once and leaves nothing to tune",
-                model.kind()
-            )
-        }
-        Ok(_) => Ok(Outcome::Complete(best)),
+        Err(error) => Ok(Err(format!("{error:#}"))),
+        Ok(_) if pruned => Ok(Ok(Outcome::Pruned)),
+        Ok(fitted) if fitted.history.is_empty() => Ok(Err(format!(
+            "model.kind {} is solved at once and leaves nothing to tune",
+            model.kind()
+        ))),
+        Ok(_) => Ok(Ok(Outcome::Complete(best))),
     }
 }
 
@@ -190,6 +223,10 @@ impl Observer for Watch<'_> {
 
 impl Monitor for Watch<'_> {
     fn epoch(&mut self, epoch: &Epoch, _: usize) -> bool {
+        // A GPU whose memory does not suffice begins anew, and what it came to before is thrown away.
+        if epoch.epoch == 1 {
+            self.least_loss = f64::INFINITY;
+        }
         // The weights that are kept are those of the least loss.
         if epoch.validation_loss < self.least_loss {
             self.least_loss = epoch.validation_loss;
@@ -230,9 +267,21 @@ fn tell_progress(context: &mut Context<'_>, study: &Study, trial: &Trial, of: us
     });
 }
 
-fn write_study(mut context: Context<'_>, journal: &Journal) -> Result<()> {
+fn write_study(mut context: Context<'_>, journal: &Journal, reason: Option<String>) -> Result<()> {
+    let trials = journal.study.trials();
+    let failed = trials.filter(|trial| trial.state == State::Failed).count();
     let Some(best) = journal.study.best() else {
-        bail!("no trial was completed; the reasons stand in the log");
+        let path = journal.path.display();
+        match reason {
+            Some(reason) => bail!("no trial was completed; the first one failed: {reason}"),
+            None => bail!(
+                "no trial of this study was completed before; to try them again, remove {path}"
+            ),
+        }
+    };
+    let failed = match failed {
+        0 => String::new(),
+        some => format!(" ({some} failed)"),
     };
     let staged = StagedFolder::new(&context.out)?;
     staged.write("study.jsonl", &fs::read(&journal.path)?)?;
@@ -245,7 +294,7 @@ fn write_study(mut context: Context<'_>, journal: &Journal) -> Result<()> {
         .map(|(name, value)| format!("  --set {name}={value}\n"))
         .collect();
     let text = format!(
-        "Best of {} trials: number {}, validation RMSE {:.4} (scaled)\n{}",
+        "Best of {} trials{failed}: number {}, validation RMSE {:.4} (scaled)\n{}",
         journal.study.trials().len(),
         best.number,
         best.value.unwrap_or(f64::NAN),

@@ -90,6 +90,10 @@ fn check_dimension(name: &str, range: raw::Range) -> Result<Dimension, Invalid> 
             name,
         ));
     }
+    if name == "model.horizon" {
+        let expected = "a parameter that leaves alone what is forecast: the nearer leads err less by themselves";
+        return Err(invalid(key, expected, name));
+    }
     if name.starts_with("model.correction") {
         let expected = "a parameter of the net: trials are not corrected";
         return Err(invalid(key, expected, name));

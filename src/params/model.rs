@@ -520,7 +520,8 @@ fn check_deepar(raw: &Raw) -> Result<DeeparParams, Invalid> {
 }
 
 impl Architecture {
-    fn distribution(&self) -> Option<Distribution> {
+    /// The distribution of one value, where it has one.
+    pub fn distribution(&self) -> Option<Distribution> {
         match self {
             Self::Deepar(deepar) => Some(deepar.distribution),
             _ => None,
@@ -564,6 +565,14 @@ impl ModelParams {
     /// Whether it is a net, whose weights are trained step by step.
     pub fn is_net(&self) -> bool {
         NETS.contains(&self.kind())
+    }
+
+    /// Whether it reads other columns than the targets.
+    pub fn reads_covariates(&self) -> bool {
+        !matches!(
+            self.architecture,
+            Architecture::Persistence | Architecture::Seasonal { .. } | Architecture::Climatology
+        )
     }
 
     /// Whether it tells one series from another, and so knows only those that it was trained on.

@@ -261,16 +261,13 @@ pub enum Scaling {
 }
 
 impl SplitParams {
-    /// The share of the time from `first` to `last` that models are trained on.
-    pub fn train_share(&self, first: i64, last: i64) -> f64 {
+    /// Until when models are trained on data from `first` to `last`.
+    pub fn train_until(&self, first: i64, last: i64) -> i64 {
         match self.borders {
-            Borders::Shares(shares) => shares.train,
+            Borders::Shares(shares) => first + ((last - first) as f64 * shares.train) as i64,
             Borders::Dates {
                 validation_from, ..
-            } => {
-                let share = (validation_from - first) as f64 / (last - first).max(1) as f64;
-                share.clamp(0.0, 1.0)
-            }
+            } => validation_from,
         }
     }
 }
@@ -687,14 +684,7 @@ mod tests {
             (validation_from, params.split.purge_s),
             (1_704_067_200, 172_800)
         );
-        assert!(
-            (params
-                .split
-                .train_share(validation_from - 30, validation_from + 10)
-                - 0.75)
-                .abs()
-                < 1e-12
-        );
+        assert_eq!(params.split.train_until(0, 100), validation_from);
         assert_eq!(params.forecasts.delay_s, 0);
         assert!(params.forecasts.lead);
     }

@@ -156,14 +156,22 @@ impl Aside {
         Ok(())
     }
 
-    /// The new outputs are recorded: the old ones go, but for those that are nowhere else.
-    pub(super) fn forget_but_keep_unknown(self, replaced: &Path) -> io::Result<()> {
+    /// The new outputs are recorded: the old ones go, but for those that are nowhere else. Gives the
+    /// paths of these, and where they are now.
+    pub(super) fn forget_but_keep_unknown(
+        self,
+        replaced: &Path,
+    ) -> io::Result<Vec<(String, PathBuf)>> {
+        let mut moved = Vec::new();
         for (kept, old, _) in self.places() {
             if !kept.stored && fs::exists(&old) {
-                fs::rename(&old, &fs::free_name(&replaced.join(&kept.path)))?;
+                let place = fs::free_name(&replaced.join(&kept.path));
+                fs::rename(&old, &place)?;
+                moved.push((kept.path.clone(), place));
             }
         }
-        self.forget()
+        self.forget()?;
+        Ok(moved)
     }
 
     /// The run that put them here.

@@ -23,7 +23,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::aside::Aside;
@@ -152,7 +152,7 @@ impl Workspace {
             State::Fresh | State::Frozen => return self.leave(stage, &assessment),
             State::Stale { reasons } => reasons.clone(),
             State::Restorable { reasons, record } => {
-                match self.restore(stage, &assessment, record) {
+                match self.restore(stage, &assessment, record, observer) {
                     Ok(()) => return Ok(built(Outcome::Restored)),
                     Err(error) if stage.policy.frozen => return Err(error),
                     // What cannot be brought back can still be built.
@@ -198,6 +198,7 @@ impl Workspace {
         stage: &Stage,
         assessment: &Assessment,
         record: &Record,
+        observer: &mut dyn Observer,
     ) -> Result<(), ExecuteError> {
         for (path, &artifact) in &record.outputs {
             let (old, place) = (assessment.present.get(path), self.root.join(path));
@@ -206,8 +207,9 @@ impl Workspace {
             }
             if old.is_some_and(|&old| !self.store.has(old)) {
                 // Somebody's own work, and nowhere else.
-                let kept = self.replaced(stage).join(path);
-                fs::rename(&place, &fs::free_name(&kept))?;
+                let kept = fs::free_name(&self.replaced(stage).join(path));
+                fs::rename(&place, &kept)?;
+                self.tell_replaced(path, &kept, observer);
             }
             self.store.restore(artifact, &place)?;
         }
@@ -249,7 +251,9 @@ impl Workspace {
         match self.make(stage, basis, &aside, runner, observer) {
             Ok(outputs) => {
                 // The record stands, so from here on even a kill loses nothing.
-                aside.forget_but_keep_unknown(&self.replaced(stage))?;
+                for (path, kept) in aside.forget_but_keep_unknown(&self.replaced(stage))? {
+                    self.tell_replaced(&path, &kept, observer);
+                }
                 if stage.recorded {
                     let entry = Entry::new(&assessment.parts, outputs);
                     self.note(stage, Some(entry))?;
@@ -272,6 +276,14 @@ impl Workspace {
                 Err(error)
             }
         }
+    }
+
+    /// That somebody's own work stood in the place of an output, and where it is now.
+    fn tell_replaced(&self, path: &str, kept: &Path, observer: &mut dyn Observer) {
+        let place = kept.strip_prefix(&self.root).unwrap_or(kept).display();
+        observer.event(Event::warning(format!(
+            "{path} was replaced; what stood there, which no run had made, is kept as {place}"
+        )));
     }
 
     /// Runs the command; stores and records what it made.

@@ -8,9 +8,10 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::lock::Entry;
+use super::workspace::REPLACED;
 use super::{ExecuteError, PastRuns, ProjectPath, Workspace, hold};
 use crate::artifact::{Artifact, Digest, Kind};
 use crate::fs;
@@ -28,12 +29,14 @@ pub struct Garbage {
     pub records: Vec<Digest>,
     /// Journals and logs of older runs, with their bytes.
     pub runs: Vec<(PathBuf, u64)>,
-    /// What failed tries of older runs wrote, and own work that stages replaced then.
+    /// What failed tries of older runs wrote.
     pub failed: Vec<(PathBuf, u64)>,
     /// Checkpoints of trainings that nobody took up again in the runs that are kept.
     pub checkpoints: Vec<(PathBuf, u64)>,
     /// What killed processes left half written.
     pub leftovers: Vec<(PathBuf, u64)>,
+    /// A person's own work that stages of older runs replaced. It is nowhere else, so it stays.
+    pub replaced: Vec<(PathBuf, u64)>,
     /// How many objects stay.
     pub kept_objects: usize,
     /// Their bytes.
@@ -50,6 +53,32 @@ impl Garbage {
     /// Whether there is nothing.
     pub fn is_empty(&self) -> bool {
         self.objects.len() + self.records.len() + self.files().count() == 0
+    }
+
+    /// Adds what the stages of a run wrote in vain, and tells it from what they replaced.
+    fn add_tries(&mut self, run: &Path) -> io::Result<()> {
+        let sized = |path: PathBuf| fs::disk_usage(&path).map(|bytes| (path, bytes));
+        let within = |folder: &Path| -> io::Result<Vec<PathBuf>> {
+            let names = fs::list(folder)?.into_iter();
+            Ok(names.map(|name| folder.join(name)).collect())
+        };
+        let stages = within(run)?;
+        if !stages.iter().any(|stage| fs::exists(&stage.join(REPLACED))) {
+            self.failed.push(sized(run.to_owned())?);
+            return Ok(());
+        }
+        for stage in stages {
+            let own = stage.join(REPLACED);
+            if !fs::exists(&own) {
+                self.failed.push(sized(stage)?);
+                continue;
+            }
+            for part in within(&stage)?.into_iter().filter(|part| *part != own) {
+                self.failed.push(sized(part)?);
+            }
+            self.replaced.push(sized(own)?);
+        }
+        Ok(())
     }
 
     /// What lies outside the store's objects and records.
@@ -106,7 +135,9 @@ impl Workspace {
         let records = self.store.records()?.into_iter().map(|(key, _)| key);
         garbage.records = records.filter(|key| !keys.contains(key)).collect();
         garbage.runs = self.older("runs", &kept_runs)?;
-        garbage.failed = self.older("failed", &kept_runs)?;
+        for (run, _) in self.older("failed", &kept_runs)? {
+            garbage.add_tries(&run)?;
+        }
         // As long as there are fewer runs than are to be kept, all are.
         if runs.len() >= keep_runs {
             let oldest = runs.last().map(|run| run.started.as_str());

@@ -18,6 +18,7 @@ mod history;
 mod hostile;
 mod open_meteo;
 mod pipeline;
+mod predict;
 mod quality;
 mod readers;
 mod sandbox;

@@ -166,7 +166,14 @@ fn an_output_that_is_nowhere_else_is_never_deleted() {
     let sandbox = Sandbox::new();
     sandbox.write("notes/mine.txt", "by hand");
     sandbox.run(&["run", "prepare"]).ok();
-    sandbox.run(&["train", "data", "--out", "notes"]).ok();
+    let told = sandbox.run(&["train", "data", "--out", "notes"]).ok();
+    assert!(
+        told.stderr.contains("notes was replaced; what stood there"),
+        "{told}"
+    );
+    // Not even when that run is no longer kept.
+    let gc = sandbox.run(&["gc", "--keep-runs", "0", "--delete"]).ok();
+    assert!(gc.stdout.contains("1 times own work"), "{gc}");
     let kept = sandbox.finish(
         std::process::Command::new("find")
             .arg(".krammerti/failed")

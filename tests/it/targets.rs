@@ -127,7 +127,7 @@ fn a_target_that_ended_holds_the_forecast_back_and_is_told() {
     }
     sandbox.write("station.csv", &(lines.join("\n") + "\n"));
     let ran = sandbox.run(&["run"]).ok();
-    let told = "wind_speed_10m has no value after it, other targets have";
+    let told = "there is no wind_speed_10m after it";
     assert!(ran.stderr.contains(told), "{ran}");
     assert!(!of_two_targets().run(&["run"]).ok().stderr.contains(told));
 }
@@ -218,7 +218,7 @@ fn a_model_refuses_data_with_other_targets() {
     let both = ["predict", "model", "--data", "both", "--out", "forecast"];
     sandbox
         .run(&both)
-        .fails(1, &["model does not fit both", "(Target, m/s)"]);
+        .fails(1, &["model does not fit both", "(target, m/s)"]);
 }
 
 #[test]

@@ -181,6 +181,16 @@ fn a_search_goes_on_where_it_stopped() {
     let space =
         "tune: {trials: 2, space: {train.learning_rate: {low: 0.001, high: 0.01, log: true}}}\n";
     sandbox.write("params.yaml", &(sandbox.read("params.yaml") + space));
+    for (key, told) in [
+        ("model.hiden", "unknown field `hiden`"),
+        ("train.batch", "batch: expected a whole number"),
+    ] {
+        let space = format!("tune.space={{{key}: {{low: 1.5, high: 9.5}}}}");
+        let told = [&format!("tune.space: {key}"), told];
+        sandbox
+            .run(&["tune", "data", "--out", "study", "--set", &space])
+            .fails(2, &told);
+    }
     let first = sandbox.run(&["tune", "data", "--out", "study"]).ok();
     assert!(first.stdout.contains("Best of 2 trials"), "{first}");
     let journal = sandbox.read("study/study.jsonl");

@@ -83,7 +83,7 @@ impl<'a> Builder<'a> {
             let mut mask = vec![0.0; rows];
             let mut params = params;
             if params.method == FillMethod::Linear
-                && quality::quantity(&made.column) == Quantity::Direction
+                && quality::quantity_of(&made.column, &self.params.quality) == Quantity::Direction
             {
                 // Between 350° and 10° lies no 180°.
                 params.method = FillMethod::Last;
@@ -235,6 +235,16 @@ impl<'a> Builder<'a> {
         };
         let role_of = |name: &str| find(name).map_or(Role::Past, |made| made.role);
         let role = source.role(role_of);
+        if let (true, false, [column, ..]) = (
+            source.looks_ahead(),
+            role == Role::Future,
+            &source.columns()[..],
+        ) {
+            return Err(SeriesError::LooksAhead {
+                feature: name,
+                column: (*column).to_owned(),
+            });
+        }
         let unit = match (unit, source.columns().first()) {
             ("", Some(column)) => find(column)?.column.unit.clone(),
             (unit, _) => unit.to_owned(),
@@ -293,7 +303,7 @@ impl<'a> Builder<'a> {
             let message = "forecasts from outside are on a finer step than `prepare.step`";
             return Err(DatasetError::Kind(message));
         }
-        let mut runs = Runs::new(&table, step, phase)?;
+        let mut runs = Runs::new(&table, step, phase, &self.params.quality)?;
         let spoken_of = |block: &&crate::data::Block| !runs.speaking_of(block).is_empty();
         if let Some(block) = self.layout.blocks().iter().find(|block| !spoken_of(block)) {
             return Err(SeriesError::NoForecast(block.name.clone()).into());

@@ -37,7 +37,7 @@ impl<'a> Steps<'a> {
             if let Some(&time) = times.iter().find(off).filter(|_| !finer) {
                 return Err(SeriesError::OffStep { time, start, step }.into());
             }
-            series.push((name, rows, Bins::new(times, step, phase)?));
+            series.push((name, rows, Bins::new(times, step, phase, params.raw_step)?));
         }
         if series.iter().all(|(_, _, bins)| bins.rows() == 0) {
             return Err(SeriesError::Empty.into());
@@ -79,9 +79,7 @@ impl<'a> Steps<'a> {
     pub(super) fn observed(&self, name: &str, params: &PrepareParams) -> Result<Made, SeriesError> {
         let raw = self.table.column(name)?;
         let asked = params.aggregate.get(name).copied();
-        let quantity = (params.quality.columns.get(name))
-            .and_then(|own| own.quantity)
-            .unwrap_or_else(|| quality::quantity(raw));
+        let quantity = quality::quantity_of(raw, &params.quality);
         let how = asked.or_else(|| default_for(quantity));
         let values = match how {
             Some(how) => self.each(|bins, rows| bins.apply(&raw.values[rows], how, self.minimum)),

@@ -280,15 +280,17 @@ fn features_that_look_ahead_are_refused() {
     let refused = |change: &str| {
         let error = prepare(&table(400), change).unwrap_err();
         assert!(
-            matches!(error, DatasetError::Leak { .. }),
+            matches!(error, DatasetError::Series(SeriesError::LooksAhead { .. })),
             "{change}: {error}"
         );
         error.to_string()
     };
     let told = refused("  lags: {t: [-1h]}\n");
-    assert!(told.starts_with("column t_lag_-1h at "), "{told}");
+    assert!(told.starts_with("column t_lag_-1h looks ahead"), "{told}");
     refused("  rolling: [{column: t, over: 3h, ahead: 1h, stat: mean}]\n");
     refused("  rolling: [{column: speed, over: 1h, ahead: 24h, stat: std}]\n");
+    // No other value of a row ahead would show in it.
+    refused("  rolling: [{column: t, over: 7d, ahead: 6h, stat: min}]\n");
     for fine in [
         "  lags: {hour_of_day_sin: [-3h]}\n  calendar: [hour_of_day]\n",
         "  known: [speed]\n  lags: {speed: [-3h]}\n",
@@ -338,6 +340,46 @@ fn directions_are_not_filled_with_what_lies_between() {
         values(&dataset, "wind_direction")[..3],
         [350.0, 350.0, 10.0]
     );
+    // A name that tells nothing, and parameters that do.
+    let columns = vec![
+        table.columns()[0].clone(),
+        Column {
+            name: "heading".into(),
+            ..table.columns()[1].clone()
+        },
+    ];
+    let table = Table::new(table.times().to_vec(), columns).unwrap();
+    let said = "  fill: {up_to: 2h}\n  quality: {columns: {heading: {quantity: direction}}}\n";
+    let dataset = prepare(&table, said).unwrap();
+    assert_eq!(values(&dataset, "heading")[..3], [350.0, 350.0, 10.0]);
+}
+
+/// Every twenty minutes, where every ten were to be.
+#[test]
+fn a_step_that_is_told_is_what_a_bin_is_held_against() {
+    let times = (1..=600).map(|row| row * 1200).collect();
+    let columns = vec![column("t", "°C", (0..600).map(|row| noise(row, 0)))];
+    let table = Table::new(times, columns).unwrap();
+    let missing = |change: &str| {
+        let dataset = prepare(&table, change).unwrap();
+        values(&dataset, "t").iter().filter(|v| v.is_nan()).count()
+    };
+    assert_eq!(missing("  minimum_share: 0.75\n"), 0);
+    let told = prepare(&table, "  raw_step: 10min\n  minimum_share: 0.75\n").unwrap_err();
+    assert!(matches!(told, DatasetError::NoTarget(_)), "{told}");
+    assert_eq!(missing("  raw_step: 10min\n  minimum_share: 0.5\n"), 0);
+}
+
+#[test]
+fn values_that_no_scale_holds_are_told() {
+    let mut huge = table(400);
+    let values = (0..400).map(|row| noise(row, 0) + if row == 9 { 1e300 } else { 0.0 });
+    huge = huge.with_columns(vec![column("t", "°C", values)]).unwrap();
+    let told = prepare(&huge, "").unwrap_err().to_string();
+    assert!(
+        told.contains("column t has values") && told.contains("range: mask"),
+        "{told}"
+    );
 }
 
 #[test]
@@ -358,7 +400,7 @@ fn names_that_nothing_has_are_told() {
 #[test]
 fn what_cannot_become_a_data_set_is_told() {
     let told = |table: &Table, change: &str| prepare(table, change).unwrap_err().to_string();
-    assert!(told(&table(2), "").contains("2 rows"));
+    assert!(told(&table(2), "").contains("leaves the validation part without a row"));
     assert!(told(&table(60), "  lags: {x: [1h]}\n").contains("no column x; there are t, speed"));
     let logarithm = told(
         &table(60),

@@ -126,7 +126,7 @@ impl ColumnRule {
             .get(&column.name)
             .cloned()
             .unwrap_or_default();
-        let quantity = own.quantity.unwrap_or_else(|| quantity::quantity(column));
+        let quantity = quantity::quantity_of(column, params);
         let physics = quantity::limits(quantity, &column.unit);
         let on_sentinels = own.sentinels.unwrap_or(params.sentinels);
         let (min, max) = (

@@ -76,8 +76,8 @@ fn index(
 ) -> Option<(f64, usize)> {
     let params = setting.params;
     let (first, last) = (*times.first()?, *times.last()?);
-    let span = last - first;
-    let border = first + (span as f64 * setting.train_share) as i64;
+    // The same for every series: of one that begins later there may be nothing before it.
+    let border = setting.train_until;
     if (border - first).min(last - border) < params.drift_span.seconds() {
         return None;
     }

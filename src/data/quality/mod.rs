@@ -41,7 +41,7 @@ use crate::params::{Action, QualityParams};
 use crate::time::Step;
 
 pub use columns::SENTINELS;
-pub use quantity::quantity;
+pub use quantity::quantity_of;
 pub use report::{Check, Example, Finding, QualityReport, RowTotals};
 pub use sieve::Refused;
 
@@ -56,8 +56,8 @@ pub struct Setting<'a> {
     pub params: &'a QualityParams,
     /// The step that the rows should lie on.
     pub step: Step,
-    /// The share of the rows that a model is trained on, for drift.
-    pub train_share: f64,
+    /// Until when models are trained on the rows, for drift.
+    pub train_until: i64,
     /// Columns that must be there besides those of the parameters.
     pub required: &'a [String],
     /// The present, in seconds since 1970, for the age of the last row. Never where the report

@@ -7,7 +7,7 @@
 //! an hour are set well above what fronts and downbursts bring, since a false alarm costs trust.
 
 use super::super::Column;
-use crate::params::Quantity;
+use crate::params::{QualityParams, Quantity};
 
 /// The limits of a quantity, in the unit of its column.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -92,8 +92,15 @@ pub(super) fn limits(quantity: Quantity, unit: &str) -> Limits {
     }
 }
 
+/// What a column measures: what the parameters say, otherwise as far as its unit and name tell.
+pub fn quantity_of(column: &Column, params: &QualityParams) -> Quantity {
+    let own = params.columns.get(&column.name);
+    let said = own.and_then(|own| own.quantity);
+    said.unwrap_or_else(|| quantity(column))
+}
+
 /// What a column measures, as far as its unit and name tell.
-pub fn quantity(column: &Column) -> Quantity {
+pub(super) fn quantity(column: &Column) -> Quantity {
     let name = column.name.to_lowercase();
     let has = |part: &str| name.contains(part);
     let word = |word: &str| {
@@ -114,6 +121,8 @@ pub fn quantity(column: &Column) -> Quantity {
             () => Quantity::WindComponent,
         },
         "°" | "deg" | "degrees" if has("dir") || word("wd") || word("dd") => Quantity::Direction,
+        // That of water vapour, or what it lacks of saturation, is far below that of the air.
+        "hpa" | "mbar" | "mb" if has("vap") || has("vpd") || has("defic") => Quantity::Unknown,
         "hpa" | "mbar" | "mb" if has("pres") || word("p") || word("slp") => Quantity::Pressure,
         "ppm" if has("co2") => Quantity::Co2,
         "mm" if has("rain") || has("precip") => Quantity::Precipitation,

@@ -35,7 +35,7 @@ fn setting(params: &QualityParams) -> Setting<'_> {
     Setting {
         params,
         step: Step::HOUR,
-        train_share: 0.7,
+        train_until: i64::MAX,
         required: &[],
         now: None,
     }
@@ -44,7 +44,14 @@ fn setting(params: &QualityParams) -> Setting<'_> {
 fn assessed(table: Table, change: impl FnOnce(&mut QualityParams)) -> Assessment {
     let mut params = QualityParams::default();
     change(&mut params);
-    assess(table, &setting(&params))
+    let times = table.times().iter().copied();
+    let (first, last) = (times.clone().min(), times.max());
+    let span = first.zip(last).map(|(first, last)| (first, last - first));
+    let setting = Setting {
+        train_until: span.map_or(0, |(first, span)| first + span / 10 * 7),
+        ..setting(&params)
+    };
+    assess(table, &setting)
 }
 
 fn found(assessed: &Assessment, check: Check) -> &Finding {

@@ -20,13 +20,13 @@ fn what_is_wrong_in_the_file_is_told_by_stage_and_key() {
         ),
         (
             a_stage("{sh: [x], outs: [o]}"),
-            &["one.sh", "sequence", "expected a string"],
+            &["one.sh", "a list", "expected a string"],
         ),
         (with("sh: y"), &["`one`", "both `cmd` and `sh`"]),
         (with("desc: [x]"), &["one.desc", "expected a string"]),
         (
             with("deps: x"),
-            &["one.deps", "\"x\"", "expected a sequence", "line 5"],
+            &["one.deps", "\"x\"", "expected a list", "line 5"],
         ),
         (with("deps: ['']"), &["`one`", "deps", "empty"]),
         (with("deps: [.]"), &["`one`", "deps", "whole project"]),
@@ -52,7 +52,7 @@ fn what_is_wrong_in_the_file_is_told_by_stage_and_key() {
         ),
         (
             with("params: [{params.yaml: x}]"),
-            &["one.params[0]", "\"x\"", "sequence"],
+            &["one.params[0]", "\"x\"", "a list"],
         ),
         (
             with("env: [A=b]"),
@@ -147,7 +147,7 @@ fn what_is_wrong_in_the_file_is_told_by_stage_and_key() {
         ),
         (
             with("on_failure: {sh: x}"),
-            &["one.on_failure", "map", "one line of text"],
+            &["one.on_failure", "a section", "one line of text"],
         ),
         (
             with("on_failure: 'x \"'"),

@@ -1,0 +1,137 @@
+//! Forecasts of data that come late or not at all, and of models that are damaged.
+
+use crate::sandbox::Sandbox;
+
+/// A sandbox that has been run, whose column has no value in the last rows of its source.
+fn without_the_last(column: &str, rows: usize) -> Sandbox {
+    let sandbox = Sandbox::new();
+    sandbox.run(&["run"]).ok();
+    let text = sandbox.read("station.csv");
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    let place = lines[0].split(',').position(|name| name == column).unwrap();
+    let kept = lines.len() - rows;
+    for line in &mut lines[kept..] {
+        let mut values: Vec<&str> = line.split(',').collect();
+        values[place] = "";
+        *line = values.join(",");
+    }
+    sandbox.write("station.csv", &(lines.join("\n") + "\n"));
+    sandbox.run(&["run", "prepare"]).ok();
+    sandbox
+}
+
+const PREDICT: [&str; 6] = ["predict", "model", "--data", "data", "--out", "next"];
+
+#[test]
+fn a_forecast_from_before_the_end_of_the_data_is_told() {
+    for (column, rows) in [("temperature_2m", 5), ("wind_speed_10m", 2)] {
+        let sandbox = without_the_last(column, rows);
+        let ran = sandbox.run(&PREDICT).ok();
+        let told = format!("{rows} h before the end of the data: there is no {column} after it");
+        assert!(ran.stderr.contains(&told), "{told}\n{ran}");
+    }
+    let sandbox = Sandbox::new();
+    let ran = sandbox.run(&["run"]).ok();
+    assert!(!ran.stderr.contains("end of the data"), "{ran}");
+}
+
+#[test]
+fn a_forecast_of_what_is_past_is_none() {
+    let sandbox = without_the_last("wind_speed_10m", 6);
+    let told =
+        "6 h before the end of the data: there is no wind_speed_10m after it; all it could say";
+    sandbox.run(&PREDICT).fails(1, &[told]);
+}
+
+#[test]
+fn a_model_of_the_target_alone_needs_no_other_column() {
+    let sandbox = without_the_last("wind_speed_10m", 2);
+    let kind = [
+        "--set",
+        "model={kind: persistence, lookback: 24, horizon: 6}",
+    ];
+    let train = ["train", "data", "--out", "last"];
+    sandbox.run(&[&train[..], &kind].concat()).ok();
+    let ran = sandbox
+        .run(&[
+            "predict",
+            "last",
+            "--data",
+            "data",
+            "--out",
+            "next",
+            "--set",
+            "predict={}",
+        ])
+        .ok();
+    assert!(!ran.stderr.contains("end of the data"), "{ran}");
+}
+
+#[test]
+fn a_damaged_model_is_told_and_forecasts_nothing() {
+    let sandbox = Sandbox::new();
+    sandbox.run(&["run"]).ok();
+    let path = sandbox.path("model/weights.safetensors");
+    let bytes = std::fs::read(&path).unwrap();
+    let broken = |bytes: &[u8]| {
+        // It may be a link into the store, which is not to be damaged.
+        std::fs::remove_file(&path).unwrap();
+        std::fs::write(&path, bytes).unwrap();
+        sandbox.run(&PREDICT)
+    };
+    let mut odd = bytes.clone();
+    let end = odd.len();
+    odd[end - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
+    broken(&odd).fails(1, &["weight `", "no number; train the model again"]);
+    broken(&bytes[..20]).fails(
+        1,
+        &["weights.safetensors is damaged", "train the model again"],
+    );
+    assert!(!sandbox.has("next"));
+}
+
+#[test]
+fn what_is_no_model_or_no_data_is_told() {
+    let sandbox = Sandbox::new();
+    sandbox.run(&["run"]).ok();
+    for (words, told) in [
+        (
+            ["predict", "data", "--data", "data"],
+            "data: expected a model, a folder with model.json",
+        ),
+        (
+            ["predict", "model", "--data", "raw.parquet"],
+            "raw.parquet: expected a data set",
+        ),
+        (
+            ["predict", "model", "--data", "model"],
+            "that `krammerti prepare` writes, found a model",
+        ),
+    ] {
+        let words = [&words[..], &["--out", "next"]].concat();
+        sandbox.run(&words).fails(1, &[told]);
+    }
+}
+
+#[test]
+fn scores_of_rows_that_the_model_has_seen_are_told() {
+    let sandbox = Sandbox::new();
+    sandbox.run(&["run"]).ok();
+    let split = [
+        "--set",
+        "prepare.split={train: 0.4, validation: 0.1, test: 0.5}",
+    ];
+    let prepare = ["prepare", "raw.parquet", "--out", "other"];
+    sandbox.run(&[&prepare[..], &split].concat()).ok();
+    let ran = sandbox
+        .run(&["evaluate", "model", "--data", "other", "--out", "seen"])
+        .ok();
+    assert!(
+        ran.stderr.contains("the model was fitted to rows up to"),
+        "{ran}"
+    );
+    let ran = sandbox
+        .run(&["evaluate", "model", "--data", "data", "--out", "unseen"])
+        .ok();
+    assert!(!ran.stderr.contains("the model was fitted"), "{ran}");
+}
