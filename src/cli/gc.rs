@@ -67,8 +67,8 @@ fn told(garbage: &Garbage, deleted: bool) -> String {
         let count = garbage.replaced.len();
         let size = bytes(size(&garbage.replaced));
         kept += &format!(
-            "kept: {count} times own work that a stage replaced, {size}, below .krammerti/failed/*/*/replaced; \
-             nothing else has it, so remove it by hand\n"
+            "kept: what stages replaced that no run had made, {count} times, {size}; it is nowhere\n      \
+             else: .krammerti/failed/*/*/replaced\n"
         );
     }
     if garbage.is_empty() {
