@@ -25,6 +25,11 @@ use crate::tune::{self, Outcome, State, Study, Trial};
 /// What stands before the names of parameters that no trial heeds.
 const CORRECTION: &str = "model.correction";
 
+/// A kind of model that has no epochs to be compared by.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("model.kind {0} is solved at once and leaves nothing to tune")]
+struct SolvedAtOnce(&'static str);
+
 /// Runs the trials that a study still lacks, and writes it out.
 pub fn tune(mut context: Context<'_>) -> Result<()> {
     let params = context
@@ -37,6 +42,9 @@ pub fn tune(mut context: Context<'_>) -> Result<()> {
     // A fault that no trial could mend.
     let model = context.section("model", context.params.model.as_ref())?;
     train::check_bounds(model, &dataset)?;
+    if !model.is_net() && !params.space.contains_key("model.kind") {
+        bail!(SolvedAtOnce(model.kind()));
+    }
     check_space(&context, &params)?;
     let mut journal = Journal::open(&context, &params, &path)?;
     let had = journal.study.trials().len();
@@ -194,10 +202,7 @@ fn attempt(
         Err(error) if error.is::<NeedsBackend>() => Err(error),
         Err(error) => Ok(Err(format!("{error:#}"))),
         Ok(_) if pruned => Ok(Ok(Outcome::Pruned)),
-        Ok(fitted) if fitted.history.is_empty() => Ok(Err(format!(
-            "model.kind {} is solved at once and leaves nothing to tune",
-            model.kind()
-        ))),
+        Ok(fitted) if fitted.history.is_empty() => Ok(Err(SolvedAtOnce(model.kind()).to_string())),
         Ok(_) => Ok(Ok(Outcome::Complete(best))),
     }
 }

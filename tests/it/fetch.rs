@@ -1,6 +1,7 @@
 //! `krammerti fetch` from a server of our own.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -282,13 +283,20 @@ fn a_fetch_that_was_ended_goes_on_with_what_it_has() {
         let begun = Instant::now();
         let stored = || {
             let names = std::fs::read_dir(sandbox.path(".krammerti/responses"));
-            let names = names
+            let paths = names
                 .into_iter()
                 .flatten()
-                .map(|entry| entry.unwrap().file_name().into_string().unwrap());
+                .map(|entry| entry.unwrap().path());
             // What is half written has another name in front.
-            names
-                .filter(|name| name.ends_with(".json") && !name.starts_with('.'))
+            let is_whole = |path: &Path| {
+                !path
+                    .file_name()
+                    .unwrap()
+                    .as_encoded_bytes()
+                    .starts_with(b".")
+            };
+            paths
+                .filter(|path| path.extension().is_some_and(|e| e == "json") && is_whole(path))
                 .count()
         };
         while server.asked().len() < 2 || stored() < 1 {
