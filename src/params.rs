@@ -19,6 +19,7 @@ mod train;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
 use serde_json::Value;
 
 use crate::yaml;
@@ -134,7 +135,7 @@ pub enum ParamsError {
     },
 }
 
-/// Any YAML or JSON file, as values by dotted path: parameters that krammerti itself does not know.
+/// Values by dotted path: any YAML or JSON file, parameters that krammerti itself does not know.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Values(Value);
 
@@ -148,6 +149,11 @@ impl Values {
                 message,
             }),
         }
+    }
+
+    /// What a checked section says, as it would be written.
+    pub fn of<T: Serialize>(section: &T) -> Result<Self, serde_json::Error> {
+        serde_json::to_value(section).map(Self)
     }
 
     /// What stands at a dotted path.

@@ -502,12 +502,12 @@ pub(super) fn told(seconds: f64) -> String {
 fn new_bar(stage: &str, column: usize) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
     let stage = shortened(stage, column);
-    let template = format!("{stage:<column$} [{{bar:12}}] {{wide_msg}}{{left}}");
+    let template = format!("{stage:<column$} [{{bar:8}}] {{wide_msg}}{{left}}");
     if let Ok(style) = ProgressStyle::with_template(&template) {
-        // Before anything is done nobody knows.
+        // Before anything is done nobody knows, and the last second is none to wait for.
         let left = |state: &ProgressState, to: &mut dyn std::fmt::Write| {
-            if state.pos() > 0 {
-                let left = Duration::from_secs(state.eta().as_secs());
+            let left = Duration::from_secs(state.eta().as_secs());
+            if state.pos() > 0 && !left.is_zero() {
                 let _ = write!(to, "  {} left", Span::from(left));
             }
         };

@@ -20,6 +20,7 @@ mod panel;
 mod parquet;
 mod prepare;
 pub mod quality;
+mod quantile;
 pub mod rolling;
 mod scaler;
 mod split;
@@ -38,6 +39,7 @@ pub use parquet::{
     ParquetError, from_parquet, parquet_columns, parquet_is_forecast, read_parquet,
     refused_to_parquet, to_parquet, write_parquet,
 };
+pub use quantile::quantile;
 pub use scaler::Scaler;
 pub use split::{EmptyPart, NoWindow, Part, Split, Window, issues_within};
 pub use table::{Column, RESERVED, RowSeries, Table};

@@ -115,6 +115,15 @@ impl Report {
         }
     }
 
+    /// What a baseline is called beside the model, which may be of its kind.
+    pub fn label(&self, baseline: &str) -> String {
+        if baseline == self.model {
+            format!("{baseline}, baseline")
+        } else {
+            baseline.to_owned()
+        }
+    }
+
     /// The baseline that is hardest to beat, and the skill against it: what a quality gate asks
     /// for.
     pub fn least_skill(&self) -> Option<(&str, f64)> {
@@ -168,7 +177,7 @@ fn cells(report: &Report, leads: &[f64]) -> Vec<Vec<String>> {
     let mut rows = vec![header, own];
     for (name, baseline) in &report.baselines {
         let mut row = numbers(&baseline.overall, &baseline.by_lead, leads, digits);
-        row.insert(0, name.clone());
+        row.insert(0, report.label(name));
         let skill = report.skill.get(name);
         row.push(skill.map_or_else(
             || "-".to_owned(),
@@ -365,6 +374,18 @@ mod tests {
             "{}",
             table(&empty)
         );
+    }
+
+    #[test]
+    fn a_baseline_of_the_kind_of_the_model_is_told_from_it() {
+        let mut report = report(3, Step::HOUR);
+        report.model = "climatology".into();
+        let text = table(&report);
+        let begins = |line: &str, with: &str| line.starts_with(&format!("{with}  "));
+        let names = ["climatology", "climatology, baseline", "persistence"];
+        for (line, name) in text.lines().skip(2).zip(names) {
+            assert!(begins(line, name), "{text}");
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! in every year; its mean takes in the days around it, the nearer the more. [`Climatology`] knows
 //! nothing of windows and serves any series of values, such as the wind of a feels-like forecast.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use anyhow::{Context, Result, ensure};
@@ -11,7 +12,7 @@ use chrono::{DateTime, Datelike, Timelike};
 
 use super::residual::{self, Point};
 use super::{Array, Family, FitTask, Fitted, Forecaster, LoadTask, Monitor, Weights};
-use crate::data::{Frame, Role, columns_with};
+use crate::data::{Block, Frame, Role, columns_with};
 use crate::time::Step;
 
 /// Days of a leap year.
@@ -23,7 +24,8 @@ const DAY_SECONDS: usize = 86_400;
 const REACH: usize = 15;
 /// Finer steps than a minute share the slot of their hour, lest the table outgrow the data.
 const MOST_SLOTS: usize = 1440;
-/// The weight that holds the tables of all targets, `[targets × 366, slots a day]`.
+/// The weight that holds the tables of all targets, first those of each series by name where there are
+/// several, `[(series + 1) × targets × 366, slots a day]`.
 const TABLE: &str = "climatology";
 
 /// The mean of a series for each slot of the day and day of the year.
@@ -61,60 +63,96 @@ impl Climatology {
     }
 }
 
-/// The climatologies of some targets, in their order.
-pub(super) struct Climatologies(Vec<Climatology>);
+/// The climatologies of some targets: of each series, and of all series together for one that is not
+/// known. A series that has no value of a target has that of all of them.
+pub(super) struct Climatologies {
+    /// By target.
+    together: Vec<Climatology>,
+    /// By series and target; empty where there is one series.
+    own: BTreeMap<String, Vec<Climatology>>,
+}
 
 impl Climatologies {
-    /// Of the targets of a frame on some rows of it.
+    /// Of the targets of a frame on some rows of it, each range of which lies in one series.
     pub(super) fn fit(frame: &Frame, rows: &[Range<usize>]) -> Result<Self> {
-        let of_target = |target: usize| {
-            let rows = rows.iter().cloned().flatten();
-            let values = rows.map(|row| (frame.time(row), frame.truth(row, target)));
-            ensure!(
-                values.clone().any(|(_, value)| !value.is_nan()),
-                "{} has no value in the training part, so it has no climatology",
-                frame.columns[target].name
-            );
-            Ok(Climatology::fit(frame.step(), values))
+        let together = frame.targets().into_iter().map(|target| {
+            let name = &frame.columns[target].name;
+            Self::of(frame, target, rows).with_context(|| {
+                format!("{name} has no value in the training part, so it has no climatology")
+            })
+        });
+        let together: Vec<Climatology> = together.collect::<Result<_>>()?;
+        let of_block = |block: &Block| {
+            let rows = rows.iter().filter(|rows| block.rows.contains(&rows.start));
+            let rows: Vec<Range<usize>> = rows.cloned().collect();
+            let each = frame.targets().into_iter().zip(&together);
+            let own = each.map(|(target, together)| {
+                Self::of(frame, target, &rows).unwrap_or_else(|| together.clone())
+            });
+            (block.name.clone(), own.collect())
         };
-        let targets = frame.targets().into_iter();
-        Ok(Self(targets.map(of_target).collect::<Result<_>>()?))
+        let own = match frame.layout.blocks() {
+            [] | [_] => BTreeMap::new(),
+            blocks => blocks.iter().map(of_block).collect(),
+        };
+        Ok(Self { together, own })
     }
 
-    /// Of each target, in their order.
-    pub(super) fn each(&self) -> &[Climatology] {
-        &self.0
+    /// Of one target on some rows; `None` where none of them has a value.
+    fn of(frame: &Frame, target: usize, rows: &[Range<usize>]) -> Option<Climatology> {
+        let rows = rows.iter().cloned().flatten();
+        let values = rows.map(|row| (frame.time(row), frame.truth(row, target)));
+        let is_any = values.clone().any(|(_, value)| !value.is_nan());
+        is_any.then(|| Climatology::fit(frame.step(), values))
+    }
+
+    /// Of each target, in their order, for the series that a row is of.
+    pub(super) fn at(&self, frame: &Frame, row: usize) -> &[Climatology] {
+        let block = frame.layout.block_of(row);
+        let own = block.and_then(|block| self.own.get(&block.name));
+        own.unwrap_or(&self.together)
     }
 
     pub(super) fn to_weights(&self) -> Weights {
-        let slots = self.0.first().map_or(0, |first| first.slots);
-        let tables = self
-            .0
-            .iter()
-            .map(|climatology| climatology.table.as_slice());
-        let values = tables.collect::<Vec<_>>().concat();
-        let shape = vec![self.0.len() * DAYS, slots];
+        let all = || self.own.values().chain([&self.together]).flatten();
+        let tables: Vec<&[f32]> = all().map(|one| one.table.as_slice()).collect();
+        let slots = self.together.first().map_or(0, |first| first.slots);
+        let shape = vec![tables.len() * DAYS, slots];
+        let values = tables.concat();
         Weights::from([(TABLE.to_owned(), Array { shape, values })])
     }
 
-    pub(super) fn from_weights(weights: &Weights, targets: usize) -> Result<Self> {
+    /// What [`Self::to_weights`] gave, of the model that is rebuilt.
+    pub(super) fn from_weights(weights: &Weights, task: &LoadTask<'_>) -> Result<Self> {
         let array = weights
             .get(TABLE)
             .with_context(|| format!("the weights lack `{TABLE}`"))?;
         let slots = array.shape.get(1).copied().unwrap_or(0);
+        let targets = columns_with(task.columns, Role::Target).len();
+        let mut names: Vec<&String> = task.series.iter().collect();
+        names.sort_unstable();
+        if names.len() == 1 {
+            names.clear();
+        }
+        let days = (names.len() + 1) * targets * DAYS;
         ensure!(
             slots > 0 && DAY_SECONDS.is_multiple_of(slots),
-            "weight `{TABLE}` has shape {:?}, expected [{}, slots a day]",
+            "weight `{TABLE}` has shape {:?}, expected [{days}, slots a day]",
             array.shape,
-            targets * DAYS
         );
-        let tables = residual::weight(weights, TABLE, &[targets * DAYS, slots])?;
-        let tables = tables.chunks_exact(DAYS * slots);
-        let each = tables.map(|table| Climatology {
+        let tables = residual::weight(weights, TABLE, &[days, slots])?;
+        let mut tables = tables.chunks_exact(DAYS * slots).map(|table| Climatology {
             slots,
             table: table.to_vec(),
         });
-        Ok(Self(each.collect()))
+        let own = names.into_iter().map(|name| {
+            let of_it = tables.by_ref().take(targets).collect();
+            (name.clone(), of_it)
+        });
+        Ok(Self {
+            own: own.collect(),
+            together: tables.collect(),
+        })
     }
 }
 
@@ -188,7 +226,8 @@ impl Point for Climatologies {
 
     fn point(&self, frame: &Frame, issue: usize, targets: &[usize], forecast: &mut [f32]) {
         let horizon = forecast.len() / targets.len();
-        for (leads, climatology) in forecast.chunks_exact_mut(horizon).zip(&self.0) {
+        let leads = forecast.chunks_exact_mut(horizon);
+        for (leads, climatology) in leads.zip(self.at(frame, issue)) {
             for (lead, value) in leads.iter_mut().enumerate() {
                 *value = climatology.value(frame.time(issue + 1 + lead));
             }
@@ -196,7 +235,7 @@ impl Point for Climatologies {
     }
 }
 
-/// Makes a [`Climatology`] of each target on the training rows.
+/// Makes a [`Climatology`] of each target of each series on the training rows.
 pub(super) struct ClimatologyFamily;
 
 impl Family for ClimatologyFamily {
@@ -211,8 +250,7 @@ impl Family for ClimatologyFamily {
     }
 
     fn load(&self, task: &LoadTask<'_>, weights: &Weights) -> Result<Box<dyn Forecaster>> {
-        let targets = columns_with(task.columns, Role::Target).len();
-        let climatologies = Climatologies::from_weights(weights, targets)?;
+        let climatologies = Climatologies::from_weights(weights, task)?;
         residual::restore(climatologies, task, weights)
     }
 }
@@ -224,6 +262,7 @@ mod tests {
 
     use super::super::residual::testing::{fit, forecast, frame, loading, message, model};
     use super::*;
+    use crate::data::Layout;
     use crate::params::Architecture;
 
     /// Of values from 1970 on.
@@ -289,7 +328,47 @@ mod tests {
         frame.filled.insert(0, vec![false, false, true, false]);
         let rows = 0..frame.rows();
         let fitted = Climatologies::fit(&frame, &[rows]).unwrap();
-        assert_eq!(fitted.each()[0].value(frame.time(2)), 2.0);
+        assert_eq!(fitted.at(&frame, 2)[0].value(frame.time(2)), 2.0);
+    }
+
+    /// Series of 2, of 7 and of nothing in the training part.
+    fn three_series() -> (Frame, Vec<Range<usize>>) {
+        let (rows, later) = (100, 20);
+        let mut values = vec![2.0; rows];
+        values.extend(vec![7.0; rows]);
+        values.extend(vec![30.0; later]);
+        let mut frame = frame(values, &[]);
+        let series = [("b", rows), ("a", rows), ("late", later)];
+        let series = series.map(|(name, rows)| (name.to_owned(), 0, rows));
+        frame.layout = Layout::new(Step::HOUR, series);
+        (frame, vec![0..90, 100..190])
+    }
+
+    #[test]
+    fn each_series_has_its_own() {
+        let (frame, rows) = three_series();
+        let fitted = Climatologies::fit(&frame, &rows).unwrap();
+        let model = model(Architecture::Climatology, 1, 1, &[]);
+        let names = frame.layout.names();
+        let task = LoadTask {
+            series: &names,
+            ..loading(&model, &frame.columns)
+        };
+        let loaded = Climatologies::from_weights(&fitted.to_weights(), &task).unwrap();
+        let (first, second, late) = (50, 150, 205);
+        for climatologies in [&fitted, &loaded] {
+            let usual = |row: usize| climatologies.at(&frame, row)[0].value(0);
+            assert_eq!([first, second, late].map(usual), [2.0, 7.0, 4.5]);
+            // Of a series that it does not know, what all have.
+            let stranger = Frame::single(0, Step::HOUR, frame.columns.clone(), vec![0.0]);
+            assert_eq!(climatologies.at(&stranger, 0)[0].value(0), 4.5);
+        }
+        let one_less = LoadTask {
+            series: &names[1..],
+            ..task
+        };
+        let error = message(Climatologies::from_weights(&fitted.to_weights(), &one_less));
+        assert!(error.contains("climatology"), "{error}");
     }
 
     #[test]

@@ -31,7 +31,7 @@ use self::shares::{Evidence, Shares, TERMS};
 use self::spread::Sample;
 use super::climatology::Climatologies;
 use super::{
-    Array, Family, FitTask, Fitted, Forecaster, Interrupted, LoadTask, Moment, Monitor,
+    Array, Family, FitTask, Fitted, Forecaster, Interrupted, Issuer, LoadTask, Moment, Monitor,
     Predictions, Weights, Wish, residual,
 };
 use crate::data::{Frame, Role, columns_with};
@@ -92,21 +92,28 @@ fn evidence(
     let frame = task.frame;
     let issues = task.validation.iter().copied();
     let issues: Vec<usize> = issues.filter(|&row| memory.counts(frame, row)).collect();
-    let targets = usual.each().len();
+    let targets = frame.targets().len();
     let mut evidence = vec![Evidence::none(memory.horizon); targets];
     let levels = &task.model.quantiles;
     let mut sample = Sample::of(issues.len(), targets, memory.horizon, levels);
     let mut past: Option<Past<'_>> = None;
+    let issuer = fitted.forecaster.over(frame)?;
     for some in issues.chunks(BATCH) {
         if monitor.between(Moment::Step) == Wish::KeepAndEnd {
             let epoch = fitted.history.len().max(1);
             return Err(Interrupted { epoch }.into());
         }
-        let made = fitted.forecaster.forecast(frame, some)?;
+        let made = issuer.forecast(some)?;
         for (place, &issue) in some.iter().enumerate() {
             let past = match &mut past {
                 Some(past) if past.is_of(issue) => past,
-                other => other.insert(Past::new(memory, frame, &issues, issue, usual.each())),
+                other => other.insert(Past::new(
+                    memory,
+                    frame,
+                    &issues,
+                    issue,
+                    usual.at(frame, issue),
+                )),
             };
             past.add(frame, issue, &made, place);
             let is_sampled = sample.wants_next();
@@ -151,7 +158,7 @@ pub(super) fn load(
 ) -> Result<Box<dyn Forecaster>> {
     let ours = correcting(weights);
     let targets = columns_with(task.columns, Role::Target).len();
-    let usual = Climatologies::from_weights(&ours, targets)?;
+    let usual = Climatologies::from_weights(&ours, task)?;
     let shares = residual::weight(&ours, SHARES, &[targets, TERMS])?;
     let (shares, _) = shares.as_chunks();
     let levels = task.model.quantiles.len();
@@ -240,7 +247,29 @@ impl Corrected {
 }
 
 impl Forecaster for Corrected {
-    fn forecast(&self, frame: &Frame, issues: &[usize]) -> Result<Predictions> {
+    fn over<'a>(&'a self, frame: &'a Frame) -> Result<Box<dyn Issuer + 'a>> {
+        Ok(Box::new(Over {
+            model: self,
+            inner: self.inner.over(frame)?,
+            frame,
+        }))
+    }
+
+    fn memory(&self) -> usize {
+        self.memory.rows()
+    }
+}
+
+/// A corrected model that has a frame before it.
+struct Over<'a> {
+    model: &'a Corrected,
+    inner: Box<dyn Issuer + 'a>,
+    frame: &'a Frame,
+}
+
+impl Issuer for Over<'_> {
+    fn forecast(&self, issues: &[usize]) -> Result<Predictions> {
+        let &Self { model, frame, .. } = self;
         let mut sorted = issues.to_vec();
         sorted.sort_unstable();
         sorted.dedup();
@@ -248,47 +277,44 @@ impl Forecaster for Corrected {
             |a: &usize, b: &usize| frame.layout.start_of(*a) == frame.layout.start_of(*b);
         let series: Vec<&[usize]> = sorted.chunk_by(same_series).collect();
         let earlier: Vec<Vec<usize>> = (series.iter())
-            .map(|issues| self.memory.earlier(frame, issues))
+            .map(|issues| model.memory.earlier(frame, issues))
             .collect();
-        // All at once: whoever forecasts has work to do for each frame.
+        // All at once, so that a batch of the model is a whole one.
         let mut all = [earlier.concat(), sorted.clone()].concat();
         all.sort_unstable();
         all.dedup();
-        let made = self.inner.forecast(frame, &all)?;
+        let made = self.inner.forecast(&all)?;
         let place = |issue: usize| all.partition_point(|&row| row < issue);
 
         let mut pasts = Vec::with_capacity(series.len());
         for (issues, earlier) in series.iter().zip(earlier) {
-            let mut past = Past::new(&self.memory, frame, issues, issues[0], self.usual.each());
+            let usual = model.usual.at(frame, issues[0]);
+            let mut past = Past::new(&model.memory, frame, issues, issues[0], usual);
             for issue in earlier {
                 past.add(frame, issue, &made, place(issue));
             }
             pasts.push(past);
         }
         let mut corrected = Predictions {
-            mean: Vec::with_capacity(issues.len() * self.shares.len() * made.horizon),
+            mean: Vec::with_capacity(issues.len() * model.shares.len() * made.horizon),
             quantiles: Vec::new(),
             levels: made.levels.clone(),
             ..made
         };
         for &issue in issues {
             let past = &pasts[pasts.partition_point(|past| past.is_before(issue))];
-            for (target, shares) in self.shares.iter().enumerate() {
+            for (target, shares) in model.shares.iter().enumerate() {
                 let mean = made.mean_of(place(issue), target);
                 let quantiles = made.quantiles_of(place(issue), target);
                 let moves = shares.moves(&past.known(issue, target), mean);
                 corrected
                     .quantiles
-                    .extend(self.moved(target, quantiles, &moves));
+                    .extend(model.moved(target, quantiles, &moves));
                 let moved = mean.iter().zip(&moves).map(|(value, by)| value + by);
                 corrected.mean.extend(moved);
             }
         }
         Ok(corrected)
-    }
-
-    fn memory(&self) -> usize {
-        self.memory.rows()
     }
 }
 

@@ -73,16 +73,28 @@ impl Predictions {
 
 /// A fitted model.
 pub trait Forecaster {
-    /// Forecasts from each issue row. Rows up to an issue row are observed; after it only the
-    /// columns known in the future may be read.
-    ///
-    /// Every issue row has `lookback` rows up to and including itself, and `horizon` rows after it.
-    fn forecast(&self, frame: &Frame, issues: &[usize]) -> Result<Predictions>;
+    /// Has a frame before it, to forecast from rows of it. What the model needs to copy of the frame, it
+    /// copies here, once for all forecasts.
+    fn over<'a>(&'a self, frame: &'a Frame) -> Result<Box<dyn Issuer + 'a>>;
 
     /// How many rows before its lookback a forecast is the better for, where they are there.
     fn memory(&self) -> usize {
         0
     }
+
+    /// Forecasts from rows of a frame that nothing more is asked of.
+    fn forecast(&self, frame: &Frame, issues: &[usize]) -> Result<Predictions> {
+        self.over(frame)?.forecast(issues)
+    }
+}
+
+/// A fitted model that has a frame before it.
+pub trait Issuer {
+    /// Forecasts from each issue row. Rows up to an issue row are observed; after it only the
+    /// columns known in the future may be read.
+    ///
+    /// Every issue row has `lookback` rows up to and including itself, and `horizon` rows after it.
+    fn forecast(&self, issues: &[usize]) -> Result<Predictions>;
 }
 
 /// What a fit works on.

@@ -10,8 +10,8 @@
 
 use anyhow::{Context, Result, ensure};
 
-use super::{Array, FitTask, Fitted, Forecaster, LoadTask, Predictions, Weights};
-use crate::data::{Frame, Role, columns_with};
+use super::{Array, FitTask, Fitted, Forecaster, Issuer, LoadTask, Predictions, Weights};
+use crate::data::{Frame, Role, columns_with, quantile};
 use crate::params::ModelParams;
 
 /// The weight that holds the quantiles of the errors, `[targets × horizon, levels]`, in scaled
@@ -118,7 +118,26 @@ struct Dressed<P> {
 }
 
 impl<P: Point> Forecaster for Dressed<P> {
-    fn forecast(&self, frame: &Frame, issues: &[usize]) -> Result<Predictions> {
+    fn over<'a>(&'a self, frame: &'a Frame) -> Result<Box<dyn Issuer + 'a>> {
+        Ok(Box::new(Over { model: self, frame }))
+    }
+}
+
+/// The same with a frame before it.
+struct Over<'a, P> {
+    model: &'a Dressed<P>,
+    frame: &'a Frame,
+}
+
+impl<P: Point> Issuer for Over<'_, P> {
+    fn forecast(&self, issues: &[usize]) -> Result<Predictions> {
+        self.model.dressed(self.frame, issues)
+    }
+}
+
+impl<P: Point> Dressed<P> {
+    /// Mean and quantiles from some issue rows.
+    fn dressed(&self, frame: &Frame, issues: &[usize]) -> Result<Predictions> {
         let mean = self.mean(frame, issues)?;
         let width = self.levels.len();
         let mut quantiles = Vec::with_capacity(mean.len() * width);
@@ -137,9 +156,7 @@ impl<P: Point> Forecaster for Dressed<P> {
             quantiles,
         })
     }
-}
 
-impl<P: Point> Dressed<P> {
     /// Values of a forecast.
     fn cells(&self) -> usize {
         self.targets * self.horizon
@@ -188,20 +205,11 @@ impl<P: Point> Dressed<P> {
                 frame.columns[target].name
             );
             errors.sort_unstable_by(f32::total_cmp);
-            quantiles.extend(self.levels.iter().map(|&level| quantile(&errors, level)));
+            let of_errors = |&level: &f64| quantile(&errors, level) as f32;
+            quantiles.extend(self.levels.iter().map(of_errors));
         }
         Ok(quantiles)
     }
-}
-
-/// The quantile of sorted values by linear interpolation between order statistics: definition 7 of
-/// R. J. Hyndman and Y. Fan, "Sample quantiles in statistical packages", 1996.
-pub(super) fn quantile(sorted: &[f32], level: f64) -> f32 {
-    let position = level * (sorted.len() - 1) as f64;
-    let below = position.floor() as usize;
-    let above = (below + 1).min(sorted.len() - 1);
-    let (low, high) = (f64::from(sorted[below]), f64::from(sorted[above]));
-    (low + (high - low) * (position - below as f64)) as f32
 }
 
 /// What the tests of all models here need.
@@ -334,7 +342,6 @@ pub(super) mod testing {
 }
 
 #[cfg(test)]
-#[expect(clippy::float_cmp, reason = "these values are exact by construction")]
 mod tests {
     use proptest::prelude::*;
 
@@ -345,16 +352,6 @@ mod tests {
     use super::*;
     use crate::params::Architecture;
     use crate::time::Step;
-
-    #[test]
-    fn sample_quantiles_interpolate() {
-        // numpy.quantile([1, 2, 4, 8], [0.1, 0.5, 0.9])
-        let sorted = [1.0, 2.0, 4.0, 8.0];
-        assert!((quantile(&sorted, 0.1) - 1.3).abs() < 1e-6);
-        assert!((quantile(&sorted, 0.5) - 3.0).abs() < 1e-6);
-        assert!((quantile(&sorted, 0.9) - 6.8).abs() < 1e-6);
-        assert_eq!(quantile(&[5.0], 0.9), 5.0);
-    }
 
     /// The same model of each target alone, and of both, which stand apart.
     #[test]

@@ -247,8 +247,9 @@ impl<'a> Scoring<'a> {
     ) -> Result<Vec<Scored>> {
         let mut sums: Vec<Sums> = Vec::new();
         let mut done = 0;
+        let issuer = forecaster.over(&self.frame)?;
         for issues in self.issues.chunks(BATCH) {
-            let predictions = forecaster.forecast(&self.frame, issues)?;
+            let predictions = issuer.forecast(issues)?;
             ensure!(
                 predictions.are_finite(),
                 "a forecast of the test part is no number; look at the data with `krammerti check`"
@@ -327,7 +328,8 @@ fn skill_plot(report: &Report, target: &str) -> String {
     };
     let mut curves = vec![curve(&report.model, &report.by_lead, false)];
     let baselines = report.baselines.iter();
-    curves.extend(baselines.map(|(name, scores)| curve(name, &scores.by_lead, true)));
+    curves
+        .extend(baselines.map(|(name, scores)| curve(&report.label(name), &scores.by_lead, true)));
     let leads: Vec<f64> = report.by_lead.iter().map(|lead| lead.lead_h).collect();
     let title = format!("{target}: RMSE by lead on the test part");
     report::skill_plot(&title, &report.unit, &leads, &curves)
@@ -343,5 +345,69 @@ impl Observer for Silent {
 impl Monitor for Silent {
     fn epoch(&mut self, _: &Epoch, _: usize) -> bool {
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+    use crate::data::{FrameColumn, Role};
+    use crate::model::Issuer;
+    use crate::time::Step;
+
+    /// Forecasts 0, and counts how often it was given a frame.
+    #[derive(Default)]
+    struct Counting {
+        frames: Cell<usize>,
+    }
+
+    struct Zero;
+
+    impl Forecaster for Counting {
+        fn over<'a>(&'a self, _: &'a Frame) -> Result<Box<dyn Issuer + 'a>> {
+            self.frames.set(self.frames.get() + 1);
+            Ok(Box::new(Zero))
+        }
+    }
+
+    impl Issuer for Zero {
+        fn forecast(&self, issues: &[usize]) -> Result<Predictions> {
+            Ok(Predictions {
+                targets: 1,
+                horizon: 1,
+                levels: Vec::new(),
+                mean: vec![0.0; issues.len()],
+                quantiles: Vec::new(),
+            })
+        }
+    }
+
+    #[test]
+    fn a_model_is_given_the_series_once_however_many_windows_there_are() {
+        let rows = 3 * BATCH;
+        let columns = vec![FrameColumn {
+            name: "t".into(),
+            role: Role::Target,
+        }];
+        let scoring = Scoring {
+            targets: vec![Target {
+                name: "t".into(),
+                observed: vec![2.0; rows].into(),
+                scaler: Scaler::IDENTITY,
+            }],
+            frame: Frame::single(0, Step::HOUR, columns, vec![2.0; rows]),
+            horizon: 1,
+            issues: (0..rows - 1).collect(),
+        };
+        let model = Counting::default();
+        let mut told = Vec::new();
+        let scored = scoring
+            .score(&model, &mut |done| told.push(done))
+            .expect("scores");
+        assert_eq!(told, [BATCH, 2 * BATCH, rows - 1]);
+        assert!((scored[0].scores.overall.rmse - 2.0).abs() < 1e-12);
+        assert_eq!(model.frames.get(), 1);
     }
 }

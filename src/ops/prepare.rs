@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
-use super::quality::{columns_in_use, raw_step, tell, train_until, write};
+use super::quality::{columns_in_use, raw_step, require_named, tell, train_until, write};
 use super::{Context, QualityFailed, dataset};
 use crate::data::quality::{self, Setting};
 use crate::data::{Dataset, RowCounts, Split, Table};
@@ -121,6 +121,13 @@ const FORECASTS: &str = "-forecasts";
 
 /// The observations and the forecasts among the inputs.
 fn read(context: &Context<'_>, params: &PrepareParams) -> Result<(Option<Table>, Option<Table>)> {
+    let mut there = Vec::new();
+    for path in &context.inputs {
+        let columns = dataset::columns_of(path)?;
+        let more = columns.iter().filter(|name| !there.contains(*name));
+        there.extend(more.cloned().collect::<Vec<_>>());
+    }
+    require_named(&params.quality, &there)?;
     let (mut observed, mut forecasts) = (None, None);
     for path in &context.inputs {
         let (more, slot): (Table, &mut Option<Table>) = if dataset::is_forecast(path)? {

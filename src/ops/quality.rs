@@ -1,13 +1,13 @@
 //! What `prepare` and `check` do with what the checks found: tell it, write it, and end on it.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use super::to_json;
 use crate::data::quality::{Assessment, Check, Example, QualityReport, usual_step_of};
-use crate::data::{Table, refused_to_parquet};
+use crate::data::{SeriesError, Table, refused_to_parquet};
 use crate::event::{Event, Observer};
 use crate::fs::StagedFolder;
-use crate::params::{PrepareParams, SplitParams};
+use crate::params::{PrepareParams, QualityParams, SplitParams};
 use crate::time::Step;
 
 /// A check with the action `fail` found something.
@@ -125,6 +125,22 @@ pub(super) fn columns_in_use(prepare: &PrepareParams, there: &[String]) -> Optio
         }
     }
     Some(names)
+}
+
+/// Refuses names under `prepare.quality` that are of no column: what was to be checked would not be, and
+/// nobody would hear of it.
+pub(super) fn require_named(quality: &QualityParams, there: &[String]) -> Result<()> {
+    let pairs = quality.pairs.iter().flatten();
+    let of_pairs = pairs.flat_map(|pair| [("pairs", &pair.low), ("pairs", &pair.high)]);
+    let of_columns = quality.columns.keys().map(|name| ("columns", name));
+    for (key, name) in of_columns.chain(of_pairs) {
+        if !there.contains(name) {
+            let (name, there) = (name.clone(), there.to_vec());
+            let error = SeriesError::NoColumn { name, there };
+            return Err(error).with_context(|| format!("prepare.quality.{key}"));
+        }
+    }
+    Ok(())
 }
 
 /// The report as a result, for a person and for a program.

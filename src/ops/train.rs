@@ -1,6 +1,5 @@
 //! `krammerti train`: a data set to a model.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -17,8 +16,8 @@ use crate::model::{
     Checkpoint, Epoch, FitTask, Fitted, ModelFile, Moment, Monitor, Registry, Weights, Wish,
     uncorrected, unit_of_errors,
 };
-use crate::params::{Distribution, ModelParams, SampleWeights, TrainParams};
-use crate::pipeline::interrupted;
+use crate::params::{Distribution, ModelParams, SampleWeights, TrainParams, Values};
+use crate::pipeline::{differences, interrupted};
 
 /// Epochs that take less do not each end with a checkpoint: of a large net it is 50 MB.
 const EPOCHS_EVERY: Duration = Duration::from_secs(2);
@@ -160,7 +159,7 @@ fn warm_weights(
         bail!(
             "--warm-start: {} has other parameters under `model` than are asked for ({}); both must be equal",
             folder.display(),
-            differences(&theirs, &ours)?.join(", ")
+            unlike(&theirs, &ours)?.join(", ")
         );
     }
     file.check(dataset)
@@ -180,38 +179,18 @@ fn warm_weights(
     Ok(uncorrected(model::read_weights(folder)?))
 }
 
-/// The parameters of a model that differ from those of another one, as `KEY FOUND instead of WANTED`.
-fn differences(found: &ModelParams, wanted: &ModelParams) -> Result<Vec<String>> {
-    let leaves = |params: &ModelParams| -> Result<BTreeMap<String, String>> {
-        let mut leaves = BTreeMap::new();
-        collect(&serde_json::to_value(params)?, "", &mut leaves);
-        Ok(leaves)
-    };
-    let (found, wanted) = (leaves(found)?, leaves(wanted)?);
-    let keys: BTreeSet<&String> = found.keys().chain(wanted.keys()).collect();
-    let told = |leaf: Option<&String>| leaf.map_or("none", String::as_str).to_owned();
-    let differing = keys
-        .into_iter()
-        .filter(|key| found.get(*key) != wanted.get(*key));
-    let one = |key: &String| {
-        let (found, wanted) = (told(found.get(key)), told(wanted.get(key)));
+/// The parameters of a model that are not as wanted, as `KEY FOUND instead of WANTED`.
+fn unlike(found: &ModelParams, wanted: &ModelParams) -> Result<Vec<String>> {
+    let leaves = |params| anyhow::Ok(Values::of(params)?.leaves(None));
+    let or_none = |value: Option<String>| value.unwrap_or_else(|| "none".to_owned());
+    let differing = differences(&leaves(found)?, &leaves(wanted)?);
+    let told = differing.into_iter().map(|(key, found, wanted)| {
+        let (found, wanted) = (or_none(found), or_none(wanted));
+        // params.yaml has all of them side by side.
+        let key = key.strip_prefix("architecture.").unwrap_or(&key);
         format!("{key} {found} instead of {wanted}")
-    };
-    Ok(differing.map(one).collect())
-}
-
-/// The plain values below a value of JSON, by the last key of each.
-fn collect(value: &serde_json::Value, key: &str, leaves: &mut BTreeMap<String, String>) {
-    match value {
-        serde_json::Value::Object(map) => {
-            for (key, value) in map {
-                collect(value, key, leaves);
-            }
-        }
-        leaf => {
-            leaves.insert(key.to_owned(), leaf.to_string());
-        }
-    }
+    });
+    Ok(told.collect())
 }
 
 /// Fits a model to the training part of a data set, scaled as a frame has it.

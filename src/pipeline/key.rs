@@ -277,7 +277,8 @@ impl StaleReason {
     }
 }
 
-pub(super) fn differences<V: Clone + PartialEq>(
+/// What two maps do not have in common: the name, and what each has under it.
+pub fn differences<V: Clone + PartialEq>(
     old: &BTreeMap<String, V>,
     new: &BTreeMap<String, V>,
 ) -> Vec<(String, Option<V>, Option<V>)> {

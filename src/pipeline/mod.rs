@@ -42,7 +42,7 @@ pub use gone::Gone;
 pub use graph::GraphError;
 pub use history::{PastOutcome, PastRun, PastRuns, PastStage, RunNameError};
 pub use journal::{Journal, run_name};
-pub use key::{KeyParts, StaleReason, params_digest};
+pub use key::{KeyParts, StaleReason, differences, params_digest};
 pub use lineage::{Lineage, LineageEdge, LineageError, LineageNode, LineageStage, LineageState};
 pub use lock::{Lock, LockError};
 pub use path::{PathError, ProjectPath};

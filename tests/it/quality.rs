@@ -287,6 +287,27 @@ fn check_reads_series_and_forecasts_and_only_the_columns_it_needs() {
     assert!(found(&report).iter().all(|(check, ..)| check != "order"));
 }
 
+#[test]
+fn checks_of_what_is_no_column_are_refused() {
+    for (quality, told) in [
+        (
+            "columns: {temprature_2m: {max: 40}}",
+            "prepare.quality.columns: no column temprature_2m; there are",
+        ),
+        (
+            "pairs: [{low: dew_point_2m, high: temperature_2m, tolerance: 0}]",
+            "prepare.quality.pairs: no column dew_point_2m; there are",
+        ),
+    ] {
+        let sandbox = Sandbox::new();
+        sandbox.run(&["run", "fetch"]).ok();
+        let quality = format!("  quality: {{{quality}}}\n  calendar:");
+        sandbox.edit("params.yaml", "  calendar:", &quality);
+        sandbox.run(&["run"]).fails(2, &[told]);
+        assert!(!sandbox.has("data"));
+    }
+}
+
 /// A project around one CSV file: its columns as `name: {unit: …, from: …}` and its target.
 fn project(csv: &str, time: &str, step: &str, columns: &[&str], target: &str) -> Sandbox {
     let sandbox = Sandbox::empty();

@@ -313,7 +313,7 @@ fn a_training_can_begin_with_the_weights_of_a_model() {
     sandbox.edit("params.yaml", "hidden: 8", "hidden: 6");
     sandbox
         .run(&warm)
-        .fails(1, &["models/net has other parameters under `model`"]);
+        .fails(1, &["models/net has other parameters under `model` than are asked for (hidden 8 instead of 6)"]);
     sandbox.edit("params.yaml", "kind: lstm, hidden: 6", "kind: ridge");
     sandbox
         .run(&warm)

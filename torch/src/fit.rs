@@ -304,7 +304,8 @@ impl<'a> Trainer<'a> {
             self.recorder = Some(recorder);
         }
         let mut since = Losses::default();
-        let mut reported = Instant::now();
+        let (first, began) = (self.progress.batch, Instant::now());
+        let mut reported = began;
         for batch in self.progress.batch..batches.len() {
             let issues = &batches[batch];
             since.push(self.step(batch, issues), issues.size()[0] as usize);
@@ -315,7 +316,9 @@ impl<'a> Trainer<'a> {
             if report {
                 reported = Instant::now();
                 self.take_in(&mut since, &batches)?;
-                monitor.event(self.told(batches.len(), count));
+                let seen = (self.progress.batch - first) * self.progress.windows;
+                let rate = seen as f64 / began.elapsed().as_secs_f64();
+                monitor.event(self.told(batches.len(), count, rate));
             }
             // The end of an epoch is a moment of its own, after its validation.
             let wish = if last {
@@ -396,8 +399,9 @@ impl<'a> Trainer<'a> {
         .into())
     }
 
-    /// Steps of the whole training, so that the time left is that of the whole training too.
-    fn told(&self, batches: usize, count: usize) -> Event {
+    /// Steps of the whole training, so that the time left is that of the whole training too; and at how
+    /// many windows a second it goes.
+    fn told(&self, batches: usize, count: usize, rate: f64) -> Event {
         let epochs = self.params.epochs;
         let Progress {
             epoch,
@@ -410,6 +414,8 @@ impl<'a> Trainer<'a> {
         if let Some(last) = self.history.last() {
             message.push_str(&format!("  val {:.3}", last.validation_loss));
         }
+        // Short, so that it stands on a line of 80 columns with the time left.
+        message.push_str(&format!("  {rate:.0} win/s"));
         Event::Progress {
             stage: None,
             what: "step".to_owned(),

@@ -5,7 +5,7 @@
 
 use anyhow::{Result, ensure};
 use krammerti::data::Frame;
-use krammerti::model::{Forecaster, LoadTask, Predictions, Weights};
+use krammerti::model::{Forecaster, Issuer, LoadTask, Predictions, Weights};
 use tch::{Device, Tensor};
 
 use crate::family::architecture;
@@ -57,28 +57,33 @@ impl NetForecaster {
             ..self
         }
     }
+}
 
-    fn forecast_all(&self, frame: &Frame, issues: &[usize]) -> Result<Predictions> {
-        let shape = self.net.architecture.shape();
-        let (lookback, horizon) = (shape.lookback, shape.horizon);
-        check_series(frame, issues, &self.series)?;
-        let own = Forecasting {
-            windows: Windows::new(frame, lookback, horizon, &self.series, self.device),
-            net: self.net.share(),
-        };
-        let batch = match self.device {
+/// A net that has a frame before it, on the device.
+struct Over<'a> {
+    model: &'a NetForecaster,
+    frame: &'a Frame,
+    own: Forecasting,
+}
+
+impl Over<'_> {
+    fn forecast_all(&self, issues: &[usize]) -> Result<Predictions> {
+        let &Self { model, frame, .. } = self;
+        check_series(frame, issues, &model.series)?;
+        let batch = match model.device {
             Device::Cpu => BATCH,
             _ => BATCH_CUDA,
         };
-        let threads = device::useful_threads(self.device, self.threads);
+        let threads = device::useful_threads(model.device, model.threads);
         let threads = threads.min(issues.len().div_ceil(batch));
-        let others: Vec<Forecasting> = (1..threads).map(|_| own.share()).collect();
-        let team = Team::new(own, others)?;
+        let others: Vec<Forecasting> = (1..threads).map(|_| self.own.share()).collect();
+        let team = Team::new(self.own.share(), others)?;
 
+        let shape = model.net.architecture.shape();
         let cells = issues.len() * shape.cells() as usize;
         let mut predictions = Predictions {
             targets: shape.targets.len(),
-            horizon: horizon as usize,
+            horizon: shape.horizon as usize,
             levels: shape.levels.clone(),
             mean: Vec::with_capacity(cells),
             quantiles: Vec::with_capacity(cells * shape.levels.len()),
@@ -93,6 +98,12 @@ impl NetForecaster {
             predictions.quantiles.extend(quantiles);
         }
         Ok(predictions)
+    }
+}
+
+impl Issuer for Over<'_> {
+    fn forecast(&self, issues: &[usize]) -> Result<Predictions> {
+        guarded("forecast", || self.forecast_all(issues))
     }
 }
 
@@ -131,14 +142,26 @@ impl Forecasting {
 }
 
 impl Forecaster for NetForecaster {
-    fn forecast(&self, frame: &Frame, issues: &[usize]) -> Result<Predictions> {
-        let columns = self.net.architecture.shape().columns as usize;
+    fn over<'a>(&'a self, frame: &'a Frame) -> Result<Box<dyn Issuer + 'a>> {
+        let shape = self.net.architecture.shape();
         ensure!(
-            frame.width() == columns,
-            "the model was fitted on {columns} columns, this data set has {}",
+            frame.width() == shape.columns as usize,
+            "the model was fitted on {} columns, this data set has {}",
+            shape.columns,
             frame.width()
         );
-        guarded("forecast", || self.forecast_all(frame, issues))
+        let (lookback, horizon) = (shape.lookback, shape.horizon);
+        let own = guarded("forecast", || {
+            Ok(Forecasting {
+                windows: Windows::new(frame, lookback, horizon, &self.series, self.device),
+                net: self.net.share(),
+            })
+        })?;
+        Ok(Box::new(Over {
+            model: self,
+            frame,
+            own,
+        }))
     }
 }
 

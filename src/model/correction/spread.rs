@@ -8,7 +8,7 @@
 
 use super::past::Known;
 use super::shares::Shares;
-use crate::model::residual::quantile;
+use crate::data::quantile;
 
 /// Windows that are looked at; more say hardly more.
 const WINDOWS: usize = 8192;
@@ -89,7 +89,7 @@ impl Sample {
                     let mut beyond: Vec<f32> = beyond.filter(|far| !far.is_nan()).collect();
                     beyond.sort_unstable_by(f32::total_cmp);
                     // Where nobody observed a lead nothing is known against its quantiles.
-                    let shift = (!beyond.is_empty()).then(|| quantile(&beyond, level));
+                    let shift = (!beyond.is_empty()).then(|| quantile(&beyond, level) as f32);
                     spread.push(shift.unwrap_or(0.0));
                 }
             }

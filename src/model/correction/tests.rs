@@ -75,7 +75,7 @@ fn load(model: &ModelParams, frame: &Frame, weights: &Weights) -> Result<Box<dyn
         model,
         step: frame.step(),
         columns: &frame.columns,
-        series: &[],
+        series: &frame.layout.names(),
         targets: &scalers,
         device: Device::Cpu,
     };

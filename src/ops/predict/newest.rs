@@ -1,5 +1,7 @@
 //! The row of each series that a forecast is issued from, and what keeps it from being a good one.
 
+use std::borrow::Cow;
+use std::ops::Range;
 use std::path::Path;
 
 use anyhow::{Result, bail};
@@ -29,72 +31,113 @@ pub(super) struct Newest {
 
 /// Of each series of a data set, in a frame of it for this model.
 pub(super) fn newest(dataset: &Dataset, frame: &Frame, file: &ModelFile) -> Vec<Newest> {
-    let targets = dataset.observed_targets();
-    let columns = &dataset.meta().columns;
-    // What is known of the future says nothing of how new the data are.
-    let read: Vec<usize> = (0..columns.len())
-        .filter(|&c| columns[c].role == Role::Past && file.model.reads_covariates())
-        .collect();
-    let observed: Vec<usize> = (0..columns.len())
-        .filter(|&c| {
-            let source = &columns[c].source;
-            let of_data = matches!(
-                source,
-                ColumnSource::Observed { .. } | ColumnSource::Wind { .. }
-            );
-            of_data && columns[c].role != Role::Future
-        })
-        .collect();
+    let seen = Seen::of(dataset, frame, file);
     let blocks = dataset.panel().layout().blocks().iter();
     let pairs = blocks.zip(frame.layout.blocks());
-    let mut all: Vec<Newest> = pairs
-        .map(|(block, longer)| {
-            let first = longer.rows.start;
-            let rows = first..first + block.rows.len();
-            let of_target = |target: usize, row: usize| {
-                let row = block.rows.start + (row - first);
-                !targets[target][row].is_nan()
-            };
-            let is_complete = |row: &usize| {
-                (0..targets.len()).all(|target| of_target(target, *row))
-                    && read.iter().all(|&c| !frame.at(*row, c).is_nan())
-            };
-            let issue = rows.clone().rev().find(is_complete);
-            let issue = issue.unwrap_or(rows.end - 1);
-            let has_data = |row: &usize| observed.iter().any(|&c| !frame.at(*row, c).is_nan());
-            let end = rows.clone().rev().find(has_data).unwrap_or(issue);
-            let mut missing = Vec::new();
-            if issue < end {
-                let names = dataset.meta().targets.names().iter().enumerate();
-                let absent = names.filter(|(target, _)| !of_target(*target, issue + 1));
-                missing.extend(absent.map(|(_, name)| name.clone()));
-                let is_measured =
-                    |c: usize| matches!(columns[c].source, ColumnSource::Observed { .. });
-                let absent = read.iter().filter(|&&c| frame.at(issue + 1, c).is_nan());
-                // What is made from others lacks what they lack.
-                let (measured, made): (Vec<usize>, Vec<usize>) =
-                    absent.partition(|&&c| is_measured(c));
-                let told = if missing.is_empty() && measured.is_empty() {
-                    made
-                } else {
-                    measured
-                };
-                missing.extend(told.iter().map(|&c| frame.columns[c].name.clone()));
-            }
-            Newest {
-                observed: block.clone(),
-                first,
-                issue,
-                data_end: frame.time(end),
-                missing,
-            }
-        })
-        .collect();
+    let of_block = |(block, longer): (&Block, &Block)| {
+        let first = longer.rows.start;
+        let series = SeriesRows {
+            rows: first..first + block.rows.len(),
+            observed: block.rows.start,
+        };
+        let (issue, end) = seen.issue_and_end(&series);
+        Newest {
+            observed: block.clone(),
+            first,
+            issue,
+            data_end: frame.time(end),
+            missing: if issue < end {
+                seen.missing_at(&series, issue + 1)
+            } else {
+                Vec::new()
+            },
+        }
+    };
+    let mut all: Vec<Newest> = pairs.map(of_block).collect();
     let data_end = all.iter().map(|series| series.data_end).max();
     for series in &mut all {
         series.data_end = data_end.unwrap_or(series.data_end);
     }
     all
+}
+
+/// The observed rows of a series: in a frame, and where they begin in the data set.
+struct SeriesRows {
+    rows: Range<usize>,
+    observed: usize,
+}
+
+/// What a model reads of a row, and what there is.
+struct Seen<'a> {
+    dataset: &'a Dataset,
+    frame: &'a Frame,
+    /// The values of each target as they were observed, by row of the data set.
+    targets: Vec<Cow<'a, [f64]>>,
+    /// The columns beside the targets without which there is no forecast. What is known of the future
+    /// says nothing of how new the data are.
+    read: Vec<usize>,
+    /// The columns that come from the data, not made from others.
+    of_data: Vec<usize>,
+}
+
+impl<'a> Seen<'a> {
+    fn of(dataset: &'a Dataset, frame: &'a Frame, file: &ModelFile) -> Self {
+        let columns = &dataset.meta().columns;
+        let is_read = |&c: &usize| columns[c].role == Role::Past && file.model.reads_covariates();
+        let is_of_data = |&c: &usize| {
+            use ColumnSource::{Observed, Wind};
+            let of_data = matches!(columns[c].source, Observed { .. } | Wind { .. });
+            of_data && columns[c].role != Role::Future
+        };
+        Self {
+            dataset,
+            frame,
+            targets: dataset.observed_targets(),
+            read: (0..columns.len()).filter(is_read).collect(),
+            of_data: (0..columns.len()).filter(is_of_data).collect(),
+        }
+    }
+
+    fn is_observed(&self, series: &SeriesRows, target: usize, row: usize) -> bool {
+        let row = series.observed + row - series.rows.start;
+        !self.targets[target][row].is_nan()
+    }
+
+    fn has(&self, row: usize, column: usize) -> bool {
+        !self.frame.at(row, column).is_nan()
+    }
+
+    /// The row that a series is forecast from, and the last one that anything was observed in.
+    fn issue_and_end(&self, series: &SeriesRows) -> (usize, usize) {
+        let is_complete = |&row: &usize| {
+            (0..self.targets.len()).all(|target| self.is_observed(series, target, row))
+                && self.read.iter().all(|&column| self.has(row, column))
+        };
+        let has_data = |&row: &usize| self.of_data.iter().any(|&column| self.has(row, column));
+        let mut latest_first = series.rows.clone().rev();
+        let issue = latest_first.clone().find(is_complete);
+        let issue = issue.unwrap_or(series.rows.end - 1);
+        (issue, latest_first.find(has_data).unwrap_or(issue))
+    }
+
+    /// The names of what a row lacks. What is made from others lacks what they lack, so it is named only
+    /// where it is alone.
+    fn missing_at(&self, series: &SeriesRows, row: usize) -> Vec<String> {
+        let columns = &self.dataset.meta().columns;
+        let names = self.dataset.meta().targets.names().iter().enumerate();
+        let targets = names.filter(|(target, _)| !self.is_observed(series, *target, row));
+        let mut missing: Vec<String> = targets.map(|(_, name)| name.clone()).collect();
+        let is_measured = |c: usize| matches!(columns[c].source, ColumnSource::Observed { .. });
+        let absent = self.read.iter().filter(|&&column| !self.has(row, column));
+        let (measured, made): (Vec<usize>, Vec<usize>) = absent.partition(|&&c| is_measured(c));
+        let told = if missing.is_empty() && measured.is_empty() {
+            made
+        } else {
+            measured
+        };
+        missing.extend(told.iter().map(|&c| self.frame.columns[c].name.clone()));
+        missing
+    }
 }
 
 impl Newest {
