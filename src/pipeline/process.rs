@@ -5,124 +5,31 @@
 //! gets TERM, a grace time, then KILL. A subcommand of krammerti tells its progress as events on its
 //! stdout; everything else that a command says goes to its log.
 
-use std::io::{self, BufRead, BufReader, Write};
+mod child;
+mod error;
+mod marks;
+mod signals;
+
+use std::io;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock, mpsc};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use rustix::process::{
-    Pid, Signal, WaitOptions, getpid, getppid, kill_process, kill_process_group,
-    set_parent_process_death_signal, test_kill_process_group, waitpid,
-};
+pub use self::error::{CommandError, Failed};
+pub(super) use self::marks::{in_a_stage, kill_stage};
+pub use self::signals::{Interrupted, interrupted};
 
+use self::child::{die_with_parent, run_to_its_end};
+use self::marks::{RUN, STAGE};
 use super::confine::{self, Confined};
 use super::{Attempt, ProjectPath, Stage, params_digest};
-use crate::event::{Event, Observer, on_one_line};
+use crate::event::{Event, Observer};
 use crate::fs;
-use crate::time::Span;
 
 /// Set for a subcommand that is to do its work and report as events: the digest of the parameters
 /// that its key was formed with.
 pub const BODY: &str = "KRAMMERTI_BODY";
-
-/// Names the run in the environment of all its processes.
-const RUN: &str = "KRAMMERTI_RUN";
-
-/// Names the stage in the same way.
-const STAGE: &str = "KRAMMERTI_STAGE";
-
-/// How long a child may take to end after TERM.
-const GRACE: Duration = Duration::from_secs(5);
-
-/// Why a command gave no result.
-#[derive(Debug, thiserror::Error)]
-pub enum CommandError {
-    /// The program could not be started.
-    #[error("cannot start `{program}`: {source}")]
-    Start {
-        /// The program.
-        program: String,
-        /// Why.
-        source: io::Error,
-    },
-    /// It ended with a code other than 0, or by a signal.
-    #[error(transparent)]
-    Failed(#[from] Box<Failed>),
-    /// It ran longer than it may.
-    #[error("it ran longer than its timeout of {}", Span::from(*.limit))]
-    TimedOut {
-        /// How long it may run.
-        limit: Duration,
-    },
-    /// A signal told us to stop.
-    #[error(transparent)]
-    Interrupted(#[from] Interrupted),
-    /// Parameters that it reads were edited while it ran.
-    #[error("{} changed while the stage ran, so its result is not kept", .names.join(", "))]
-    ParamsChanged {
-        /// Their names.
-        names: Vec<String>,
-    },
-    /// Its log could not be written.
-    #[error(transparent)]
-    Io(#[from] io::Error),
-}
-
-/// A command that ended with a code other than 0, or by a signal.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{}", .message.clone().unwrap_or_else(|| format!("`{program}` ended with {status}")))]
-pub struct Failed {
-    /// The program.
-    pub program: String,
-    /// How it ended.
-    pub status: String,
-    /// Its exit code, unless a signal ended it.
-    pub code: Option<i32>,
-    /// What a subcommand of krammerti said went wrong.
-    pub message: Option<String>,
-    /// What it said to do about it.
-    pub hint: Option<String>,
-    /// The end of its log.
-    pub log_tail: String,
-    /// The whole log.
-    pub log: PathBuf,
-    /// Whether another try may end better.
-    pub may_pass: bool,
-    /// Of a stage that ran confined, the outputs that it never wrote.
-    pub strict: Option<Vec<String>>,
-}
-
-/// SIGINT, SIGTERM or SIGHUP came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("interrupted by {}", match .signal { 2 => "Ctrl-C".to_owned(), 15 => "SIGTERM".to_owned(), other => format!("signal {other}") })]
-pub struct Interrupted {
-    /// Its number.
-    pub signal: i32,
-}
-
-/// The last signal that told us to stop. Installed at the first call; from then on these signals
-/// are no longer deadly, so only whoever watches the result may call it.
-pub fn interrupted() -> Option<Interrupted> {
-    static SIGNAL: OnceLock<Arc<AtomicUsize>> = OnceLock::new();
-    let flag = SIGNAL.get_or_init(|| {
-        use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-        let flag = Arc::new(AtomicUsize::new(0));
-        for signal in [SIGINT, SIGTERM, SIGHUP] {
-            // It fails only for signals that cannot be caught, which these can.
-            let _ = signal_hook::flag::register_usize(signal, Arc::clone(&flag), signal as usize);
-        }
-        flag
-    });
-    match flag.load(Ordering::Relaxed) {
-        0 => None,
-        signal => Some(Interrupted {
-            signal: signal as i32,
-        }),
-    }
-}
 
 /// Starts commands and waits for them.
 #[derive(Clone, Debug)]
@@ -137,18 +44,6 @@ pub struct Processes {
     pub krammerti: PathBuf,
     /// Variables that tell subcommands of krammerti how to work, whatever the result.
     pub settings: Vec<(&'static str, &'static str)>,
-}
-
-/// What a subcommand of krammerti said went wrong, and what is to be done.
-type Said = Option<(String, Option<String>)>;
-
-/// How a child ended, and what it said.
-type Ended = (io::Result<ExitStatus>, Said);
-
-/// What a child does while we wait.
-enum Message {
-    Event(Box<Event>),
-    Ended(io::Result<ExitStatus>),
 }
 
 impl Processes {
@@ -316,7 +211,7 @@ impl Processes {
 
     /// Ends what a command that was told to end has left in process groups of their own.
     fn end_leftovers(&self, stage: &Stage) -> io::Result<()> {
-        kill_marked(&[(RUN, &self.run), (STAGE, &stage.name)])
+        kill_stage(&self.run, &stage.name)
     }
 
     /// Where a confined command keeps its temporary files.
@@ -380,42 +275,6 @@ impl Processes {
     }
 }
 
-/// Starts a command and waits for its end.
-fn run_to_its_end(
-    mut command: Command,
-    program: &str,
-    log: &Path,
-    limit: Option<Duration>,
-    observer: &mut dyn Observer,
-) -> Result<(ExitStatus, Said), CommandError> {
-    let event_log = fs::append(log)?;
-    let mut child = command.spawn().map_err(|source| CommandError::Start {
-        program: program.to_owned(),
-        source,
-    })?;
-    // It holds the log, which is to end with the child.
-    drop(command);
-    let group = Pid::from_child(&child);
-    let (sender, messages) = mpsc::channel();
-    let events = child.stdout.take();
-    // The thread only reads and waits: the child must be started by a thread that lives at least as
-    // long as it, or the parent-death signal would come early.
-    let reader = std::thread::Builder::new().spawn(move || {
-        if let Some(events) = events {
-            forward_events(BufReader::new(events), event_log, &sender);
-        }
-        let _ = sender.send(Message::Ended(child.wait()));
-    });
-    if let Err(error) = reader {
-        // No thread is to be had: then nobody would see the command end.
-        let _ = kill_process_group(group, Signal::KILL);
-        let _ = waitpid(Some(group), WaitOptions::empty());
-        return Err(error.into());
-    }
-    let (status, failure) = watch(&messages, group, limit, observer)?;
-    Ok((status?, failure))
-}
-
 /// What a person calls a command: its first words, or the line that a shell runs.
 fn program(words: &[String]) -> String {
     const LONG: usize = 60;
@@ -428,177 +287,6 @@ fn program(words: &[String]) -> String {
         first.chars().take(LONG).chain(['…']).collect()
     } else {
         first.to_owned()
-    }
-}
-
-/// SIGKILL for the child when we end, however we end.
-#[expect(
-    unsafe_code,
-    reason = "pre_exec has no safe form; the closure makes two system calls"
-)]
-fn die_with_parent(command: &mut Command) {
-    let parent = getpid();
-    // SAFETY: prctl(PR_SET_PDEATHSIG) and getppid are async-signal-safe, and nothing else happens.
-    unsafe {
-        command.pre_exec(move || {
-            set_parent_process_death_signal(Some(Signal::KILL))?;
-            // We may have ended before the signal was asked for.
-            if getppid() == Some(parent) {
-                Ok(())
-            } else {
-                Err(io::ErrorKind::Interrupted.into())
-            }
-        });
-    }
-}
-
-/// SIGKILL for every process that a stage of a killed run has left: the death signal reaches only its direct
-/// children, and what those started would go on to write.
-pub(super) fn kill_stage(run: &str, stage: &str) -> io::Result<()> {
-    // A note of an earlier version does not name the stage.
-    if stage.is_empty() {
-        return kill_marked(&[(RUN, run)]);
-    }
-    kill_marked(&[(RUN, run), (STAGE, stage)])
-}
-
-/// Whether this process was started by a stage.
-pub(super) fn in_a_stage() -> bool {
-    std::env::var_os(RUN).is_some()
-}
-
-/// SIGKILL for every process that has these variables in its environment, until there are none: one
-/// that starts another while we look may hide it once, and to end takes a moment.
-fn kill_marked(marks: &[(&str, &str)]) -> io::Result<()> {
-    const LOOKS: usize = 200;
-    const PAUSE: Duration = Duration::from_millis(5);
-    for _ in 0..LOOKS {
-        if kill_seen(marks)? == 0 {
-            break;
-        }
-        std::thread::sleep(PAUSE);
-    }
-    Ok(())
-}
-
-/// Kills those that can be seen now, and tells how many they were.
-fn kill_seen(marks: &[(&str, &str)]) -> io::Result<usize> {
-    let mut seen = 0;
-    let ours = |environment: &[u8]| {
-        marks.iter().all(|(name, value)| {
-            let mark = format!("{name}={value}");
-            let mut variables = environment.split(|byte| *byte == 0);
-            variables.any(|variable| variable == mark.as_bytes())
-        })
-    };
-    for name in fs::list(Path::new("/proc"))? {
-        let pid = name
-            .to_str()
-            .and_then(|name| name.parse().ok())
-            .and_then(Pid::from_raw);
-        let Some(pid) = pid.filter(|&pid| pid != getpid()) else {
-            continue;
-        };
-        // Processes of others, and those that end meanwhile, are not readable.
-        let environment = fs::read(&Path::new("/proc").join(&name).join("environ"));
-        if environment.is_ok_and(|environment| ours(&environment)) {
-            seen += 1;
-            let _ = kill_process(pid, Signal::KILL);
-        }
-    }
-    Ok(seen)
-}
-
-fn forward_events(reader: impl BufRead, mut log: std::fs::File, sender: &mpsc::Sender<Message>) {
-    for line in reader.lines().map_while(Result::ok) {
-        match serde_json::from_str::<Event>(&line) {
-            Ok(event) => {
-                if let Some(text) = for_the_log(&event) {
-                    let _ = writeln!(log, "{text}");
-                }
-                let _ = sender.send(Message::Event(Box::new(event)));
-            }
-            Err(_) => {
-                let _ = writeln!(log, "{line}");
-            }
-        }
-    }
-}
-
-/// What a person who reads the log of a subcommand wants to find there.
-fn for_the_log(event: &Event) -> Option<String> {
-    match event {
-        Event::Note { message, .. } | Event::Warning { message, .. } => Some(message.clone()),
-        Event::BuiltOn { facts, .. } => Some(on_one_line(facts)),
-        Event::Result { text, .. } => Some(text.trim_end().to_owned()),
-        Event::Failure { message, hint } => {
-            let hint = hint.iter().map(|hint| format!("\nhint: {hint}"));
-            Some(format!("error: {message}{}", hint.collect::<String>()))
-        }
-        _ => None,
-    }
-}
-
-/// Passes events on until the child has ended. A signal ends it early. Gives back what a subcommand
-/// said went wrong.
-fn watch(
-    messages: &mpsc::Receiver<Message>,
-    group: Pid,
-    limit: Option<Duration>,
-    observer: &mut dyn Observer,
-) -> Result<Ended, CommandError> {
-    let begun = Instant::now();
-    let too_long = || limit.filter(|&limit| begun.elapsed() >= limit);
-    let mut timed_out = None;
-    let mut failure = None;
-    let mut asked_to_end: Option<Instant> = None;
-    loop {
-        match messages.recv_timeout(Duration::from_millis(20)) {
-            Ok(Message::Event(event)) => match *event {
-                Event::Failure { message, hint } => failure = Some((message, hint)),
-                event => observer.event(event),
-            },
-            Ok(Message::Ended(status)) => {
-                // What the child started and left behind ends with it; with a grace where it is told
-                // to end from outside.
-                if interrupted().is_some() || timed_out.is_some() {
-                    end_group(group, asked_to_end);
-                }
-                let _ = kill_process_group(group, Signal::KILL);
-                return match (interrupted(), timed_out) {
-                    (Some(signal), _) => Err(signal.into()),
-                    (None, Some(limit)) => Err(CommandError::TimedOut { limit }),
-                    (None, None) => Ok((status, failure)),
-                };
-            }
-            Err(mpsc::RecvTimeoutError::Disconnected) => {
-                return Ok((Err(io::Error::other("lost sight of the command")), failure));
-            }
-            Err(mpsc::RecvTimeoutError::Timeout) => {}
-        }
-        match asked_to_end {
-            None if interrupted().is_some() || too_long().is_some() => {
-                timed_out = too_long();
-                let _ = kill_process_group(group, Signal::TERM);
-                asked_to_end = Some(Instant::now());
-            }
-            Some(since) if since.elapsed() > GRACE => {
-                let _ = kill_process_group(group, Signal::KILL);
-            }
-            _ => {}
-        }
-    }
-}
-
-/// Asks what is left of a group to end, unless it was asked before, and waits as long as it may take.
-fn end_group(group: Pid, asked: Option<Instant>) {
-    const LOOK: Duration = Duration::from_millis(10);
-    let since = asked.unwrap_or_else(|| {
-        let _ = kill_process_group(group, Signal::TERM);
-        Instant::now()
-    });
-    while since.elapsed() < GRACE && test_kill_process_group(group).is_ok() {
-        std::thread::sleep(LOOK);
     }
 }
 
@@ -680,32 +368,6 @@ mod tests {
     fn stdin_is_empty_and_the_stage_knows_its_name_and_try() {
         let line = "! read line && test \"$KRAMMERTI_STAGE.$KRAMMERTI_ATTEMPT\" = s.3";
         run(&["sh", "-c", line]).unwrap();
-    }
-
-    #[test]
-    fn the_log_of_a_subcommand_has_what_it_said() {
-        let folder = tempfile::tempdir().unwrap();
-        let log = folder.path().join("log");
-        let events = [
-            Event::note("noted"),
-            Event::Result {
-                stage: None,
-                text: "a table\n\n".into(),
-                data: serde_json::Value::Null,
-            },
-            Event::Failure {
-                message: "no".into(),
-                hint: Some("try".into()),
-            },
-        ];
-        let lines = events.map(|event| serde_json::to_string(&event).unwrap());
-        let said = format!("plain\n{}\n", lines.join("\n"));
-        let (sender, messages) = mpsc::channel();
-        forward_events(said.as_bytes(), fs::append(&log).unwrap(), &sender);
-        drop(sender);
-        assert_eq!(messages.iter().count(), 3);
-        let text = fs::read_to_string(&log).unwrap();
-        assert_eq!(text, "plain\nnoted\na table\nerror: no\nhint: try\n");
     }
 
     #[test]

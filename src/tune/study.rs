@@ -175,6 +175,8 @@ impl Study {
         let Some(running) = self.running.get_mut(&number) else {
             return false;
         };
+        // A trial that begins anew has nothing of its epochs of before.
+        running.intermediate.retain(|&(past, _)| past < epoch);
         running.intermediate.push((epoch, value));
         let best = running
             .intermediate
@@ -480,6 +482,14 @@ mod tests {
         assert_eq!((trial.state, trial.value), (State::Pruned, Some(9.0)));
         assert_eq!(trial.intermediate, [(1, 3.0), (2, 1.6), (3, 9.0)]);
         assert_eq!(study.best().map(|trial| trial.number), Some(0));
+    }
+
+    #[test]
+    fn a_trial_that_begins_anew_is_judged_by_its_new_epochs() {
+        let mut study = study_with_five();
+        let number = study.ask().number;
+        assert!(!study.should_prune(number, 1, 0.5));
+        assert!(study.should_prune(number, 1, 3.1));
     }
 
     #[test]

@@ -3,8 +3,11 @@
 use std::sync::Arc;
 
 use anyhow::{Result, bail, ensure};
-use krammerti::event::Event;
-use krammerti::model::{Family, FitTask, Fitted, Forecaster, LoadTask, Monitor, Weights};
+use krammerti::event::{Event, Observer};
+use krammerti::model::{
+    Checkpoint, Epoch, Family, FitTask, Fitted, Forecaster, LoadTask, Moment, Monitor, Weights,
+    Wish,
+};
 use krammerti::params::Architecture as Wanted;
 use tch::Device;
 
@@ -122,17 +125,52 @@ fn fit_in_memory(
             resume: task.resume.filter(|_| attempt.resumes),
             ..*task
         };
-        let error = match fit_once(&tried, machine, attempt.windows, monitor) {
+        let mut counted = Counted { monitor, epochs: 0 };
+        let error = match fit_once(&tried, machine, attempt.windows, &mut counted) {
             Ok(fitted) => return Ok(fitted),
             Err(error) => too_large(error, machine.device, attempt.windows.min(task.train.len())),
         };
-        match attempt.after(&error, task, machine) {
+        // What has come further is not thrown away: its checkpoint is kept, and what fills the memory may be
+        // gone at the next try.
+        let next = if counted.epochs > 0 {
+            None
+        } else {
+            attempt.after(&error, task, machine)
+        };
+        match next {
             Some((next, told)) => {
                 monitor.event(Event::warning(told));
                 attempt = next;
             }
             None => return Err(error),
         }
+    }
+}
+
+/// Counts the epochs that have ended.
+struct Counted<'m> {
+    monitor: &'m mut dyn Monitor,
+    epochs: usize,
+}
+
+impl Observer for Counted<'_> {
+    fn event(&mut self, event: Event) {
+        self.monitor.event(event);
+    }
+}
+
+impl Monitor for Counted<'_> {
+    fn epoch(&mut self, epoch: &Epoch, of: usize) -> bool {
+        self.epochs += 1;
+        self.monitor.epoch(epoch, of)
+    }
+
+    fn between(&mut self, moment: Moment) -> Wish {
+        self.monitor.between(moment)
+    }
+
+    fn keep(&mut self, checkpoint: Checkpoint) -> Result<()> {
+        self.monitor.keep(checkpoint)
     }
 }
 
@@ -162,7 +200,7 @@ impl Attempt {
         }
         // A step has no more than all of them.
         let windows = self.windows.min(task.train.len());
-        // One that has come further is not thrown away: what fills the memory may be gone at the next try.
+        // With halved steps nothing goes on from a checkpoint.
         if self.halved || self.resumes || windows <= 1 {
             return None;
         }
@@ -214,10 +252,11 @@ fn fit_once(
             &[]
         };
         let (net, history) = fit::fit(task, architecture, known, machine, windows, monitor)?;
+        let on_cpu = device::useful_threads(Device::Cpu, task.train_params.threads);
         let weights = weights::save(&net)?;
         Ok(Fitted {
             // Rebuilt, so that it is what anyone who loads these weights will have.
-            forecaster: Box::new(NetForecaster::load(&load, &weights)?.on_threads(machine.threads)),
+            forecaster: Box::new(NetForecaster::load(&load, &weights)?.on_threads(on_cpu)),
             weights,
             history,
         })

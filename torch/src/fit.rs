@@ -97,7 +97,7 @@ struct Trainer<'a> {
     team: Team<Replica>,
     optimizer: AdamW,
     /// On a GPU.
-    recorder: Option<Recorder>,
+    recorder: Option<Recorder<'a>>,
     schedule: Schedule,
     average: Tensor,
     best: Tensor,
@@ -193,8 +193,11 @@ impl<'a> Trainer<'a> {
             params,
             machine,
             optimizer: AdamW::new(flat),
-            recorder: (machine.device != Device::Cpu)
-                .then(|| Recorder::new(batch, flat.device(), machine.recording.is_wanted())),
+            // A step has no more windows than there are.
+            recorder: (machine.device != Device::Cpu).then(|| {
+                let windows = batch.min(task.train.len());
+                Recorder::new(windows, flat.device(), machine.recording)
+            }),
             schedule: Schedule::new(
                 params.schedule,
                 params.learning_rate,
@@ -339,7 +342,6 @@ impl<'a> Trainer<'a> {
         let Some(recorder) = &mut self.recorder else {
             return;
         };
-        self.machine.recording.tell(recorder.has_recorded());
         if let Some(reason) = recorder.failure() {
             monitor.event(Event::note(format!("{NOT_RECORDED}: {reason}")));
         }
@@ -454,7 +456,12 @@ impl<'a> Trainer<'a> {
     }
 
     /// A step on a GPU: like all others of so many windows, but for what lies in the recorder's memory.
-    fn step_on_gpu(&mut self, recorder: &mut Recorder, batch: usize, issues: &Tensor) -> Tensor {
+    fn step_on_gpu(
+        &mut self,
+        recorder: &mut Recorder<'_>,
+        batch: usize,
+        issues: &Tensor,
+    ) -> Tensor {
         let randomness = self.machine.randomness;
         let (seed, step) = (self.params.seed, self.progress.steps);
         let generator = randomness.part(seed, step, 0);

@@ -14,6 +14,9 @@ use tch::Tensor;
 const SOFTNESS: f64 = 0.1;
 /// The same where both bounds are close to each other, as a share of what lies between.
 const SOFTNESS_SHARE: f64 = 0.05;
+/// Farther away, in standard deviations, a bound only cuts: nothing comes near it, and to take it away and
+/// add it again would round every value to the last place of the bound.
+const FAR: f64 = 1000.0;
 
 /// From all numbers to those between two bounds, in scaled units.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -73,11 +76,12 @@ impl Link {
     /// not keep their order.
     pub(crate) fn apply(&self, x: Tensor) -> Tensor {
         let softness = self.softness;
+        let near = |bound: &f64| bound.abs() < FAR;
         let mut x = x;
-        if let Some(lower) = self.lower {
+        if let Some(lower) = self.lower.filter(near) {
             x = ((x - lower) / softness).softplus() * softness + lower;
         }
-        if let Some(upper) = self.upper {
+        if let Some(upper) = self.upper.filter(near) {
             x = ((x - upper) / -softness).softplus() * -softness + upper;
         }
         // The second bound, and rounding, can move a value beyond the first by a trifle.
@@ -162,6 +166,21 @@ mod tests {
         };
         let values = [-2.0, 0.5_f32];
         assert_eq!(applied(&Link::new(bounds, scaler), &values), values);
+    }
+
+    #[test]
+    fn a_bound_that_is_far_away_moves_nothing() {
+        let values = [-1.3, -0.2, 0.4, 1.7_f32];
+        for far in [1e3, 1e6, 1e9] {
+            assert_eq!(applied(&link(Some(-far), Some(far)), &values), values);
+        }
+        for (moved, value) in applied(&link(Some(-999.0), Some(999.0)), &values)
+            .iter()
+            .zip(values)
+        {
+            assert!((moved - value).abs() < 2e-4, "{moved} {value}");
+        }
+        assert_eq!(applied(&link(None, Some(2e3)), &[3e3]), [2e3]);
     }
 
     #[test]

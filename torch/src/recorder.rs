@@ -20,7 +20,8 @@ const FIRST: usize = 3;
 const WIDTH: usize = 4;
 
 /// See the module.
-pub(crate) struct Recorder {
+pub(crate) struct Recorder<'a> {
+    recording: &'a Recording,
     /// `[windows]`.
     issues: Tensor,
     /// `[steps of an epoch, WIDTH]`, and a row of it: that of the step at hand.
@@ -57,15 +58,13 @@ impl Recording {
         Self(Cell::new(Wish::Wanted))
     }
 
-    pub(crate) fn is_wanted(&self) -> bool {
+    fn is_wanted(&self) -> bool {
         self.0.get() != Wish::Unwanted
     }
 
-    /// Takes note of whether a step is recorded now.
-    pub(crate) fn tell(&self, recorded: bool) {
-        if recorded {
-            self.0.set(Wish::Done);
-        }
+    /// Takes note that a step is recorded.
+    fn done(&self) {
+        self.0.set(Wish::Done);
     }
 
     /// Whether a step had been recorded; then from now on none is.
@@ -78,14 +77,15 @@ impl Recording {
     }
 }
 
-impl Recorder {
+impl<'a> Recorder<'a> {
     /// For steps of so many windows.
-    pub(crate) fn new(windows: usize, device: Device, recording: bool) -> Self {
+    pub(crate) fn new(windows: usize, device: Device, recording: &'a Recording) -> Self {
         Self {
+            recording,
             issues: Tensor::zeros([windows as i64], (Kind::Int64, device)),
             table: Tensor::zeros([0, WIDTH as i64], (Kind::Float, device)),
             row: Tensor::zeros([WIDTH as i64], (Kind::Float, device)),
-            state: if recording {
+            state: if recording.is_wanted() {
                 State::Before(FIRST)
             } else {
                 State::Never
@@ -138,7 +138,11 @@ impl Recorder {
         }
         if matches!(self.state, State::Before(_)) {
             self.state = match Graph::record(&mut work) {
-                Ok((graph, loss)) => State::Recorded { graph, loss },
+                Ok((graph, loss)) => {
+                    // Before it is replayed, for which the memory may not suffice.
+                    self.recording.done();
+                    State::Recorded { graph, loss }
+                }
                 Err(error) => {
                     self.failure = Some(error);
                     State::Never
@@ -152,10 +156,6 @@ impl Recorder {
             }
             _ => work(),
         }
-    }
-
-    pub(crate) fn has_recorded(&self) -> bool {
-        matches!(self.state, State::Recorded { .. })
     }
 
     /// Why no step was recorded, once.
@@ -174,7 +174,8 @@ mod tests {
 
     #[test]
     fn a_step_reads_its_own_factors_and_windows() {
-        let mut recorder = Recorder::new(3, Device::Cpu, true);
+        let recording = Recording::wanted();
+        let mut recorder = Recorder::new(3, Device::Cpu, &recording);
         recorder.begin((1..=4).map(|step| by(step, 0.5)));
         let whole = Tensor::from_slice(&[5_i64, 6, 7]);
         let laid = recorder.lay(2, &whole);
@@ -203,7 +204,8 @@ mod tests {
     /// There is no GPU for it in a test: the training goes on step by step, and says once why.
     #[test]
     fn a_training_goes_on_where_nothing_can_be_recorded() {
-        let mut recorder = Recorder::new(2, Device::Cpu, true);
+        let recording = Recording::wanted();
+        let mut recorder = Recorder::new(2, Device::Cpu, &recording);
         let windows = Tensor::from_slice(&[0_i64, 1]);
         let mut done = 0;
         for step in 1..=6 {
@@ -224,14 +226,13 @@ mod tests {
         // Before any was, there is nothing to give up.
         assert!(!recording.give_up());
         let recording = Recording::wanted();
-        recording.tell(true);
-        recording.tell(false);
+        recording.done();
         assert!(recording.give_up() && !recording.is_wanted() && !recording.give_up());
-        let mut recorder = Recorder::new(1, Device::Cpu, recording.is_wanted());
+        let mut recorder = Recorder::new(1, Device::Cpu, &recording);
         let windows = Tensor::from_slice(&[0_i64]);
         for _ in 0..=FIRST {
             let _ = recorder.step(&windows, || Tensor::from(1.0));
         }
-        assert!(recorder.failure().is_none() && !recorder.has_recorded());
+        assert!(recorder.failure().is_none() && matches!(recorder.state, State::Never));
     }
 }

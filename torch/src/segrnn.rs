@@ -10,7 +10,7 @@
 //! are further targets; the paper has none, and a data set of one column gives the net of the paper.
 
 use krammerti::params::SegrnnParams;
-use tch::Tensor;
+use tch::{Device, Kind, Tensor};
 
 use crate::layers::{Cell, Dense, Layers};
 use crate::net::{Architecture, Forecast, Pass, Shape, Taken, Tensors, pick};
@@ -92,7 +92,7 @@ impl Segrnn {
         let half = [issues, ahead, hidden / 2];
         let position = position.unsqueeze(0).expand(half, false);
         let series = match &read.series {
-            Some(places) => series.index_select(0, places).unsqueeze(1),
+            Some(places) => rows_of(series, places).unsqueeze(1),
             None => series.unsqueeze(0),
         };
         let mut steps = Tensor::cat(&[position, series.expand(half, false)], 2);
@@ -174,6 +174,22 @@ impl Architecture for Segrnn {
         let raw = tensors.each(|taken| self.member(taken, &read, pass));
         self.shape.forecast(&raw, base, None)
     }
+}
+
+/// Some rows of a table, by their places.
+fn rows_of(table: &Tensor, places: &Tensor) -> Tensor {
+    if table.device() == Device::Cpu && table.kind() == Kind::Float {
+        return table.index_select(0, places);
+    }
+    by_product(table, places)
+}
+
+/// The same where a gradient is not to be added up row by row: on a GPU that is done in no fixed order,
+/// and in the kind of the table, in which many small numbers come to nothing.
+fn by_product(table: &Tensor, places: &Tensor) -> Tensor {
+    let all = Tensor::arange(table.size()[0], (Kind::Int64, table.device()));
+    let chosen = places.unsqueeze(1).eq_tensor(&all);
+    chosen.to_kind(table.kind()).matmul(table)
 }
 
 #[cfg(test)]

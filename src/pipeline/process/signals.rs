@@ -1,0 +1,33 @@
+//! The signals that tell this process to stop.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+
+/// SIGINT, SIGTERM or SIGHUP came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("interrupted by {}", match .signal { 2 => "Ctrl-C".to_owned(), 15 => "SIGTERM".to_owned(), other => format!("signal {other}") })]
+pub struct Interrupted {
+    /// Its number.
+    pub signal: i32,
+}
+
+/// The last signal that told us to stop. Installed at the first call; from then on these signals
+/// are no longer deadly, so only whoever watches the result may call it.
+pub fn interrupted() -> Option<Interrupted> {
+    static SIGNAL: OnceLock<Arc<AtomicUsize>> = OnceLock::new();
+    let flag = SIGNAL.get_or_init(|| {
+        use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+        let flag = Arc::new(AtomicUsize::new(0));
+        for signal in [SIGINT, SIGTERM, SIGHUP] {
+            // It fails only for signals that cannot be caught, which these can.
+            let _ = signal_hook::flag::register_usize(signal, Arc::clone(&flag), signal as usize);
+        }
+        flag
+    });
+    match flag.load(Ordering::Relaxed) {
+        0 => None,
+        signal => Some(Interrupted {
+            signal: signal as i32,
+        }),
+    }
+}
