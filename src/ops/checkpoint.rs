@@ -7,7 +7,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 use super::Context;
 use crate::artifact::{Digest, StatCache};
@@ -16,6 +16,8 @@ use crate::model::{Checkpoint, decode_checkpoint, encode_checkpoint};
 
 /// Where checkpoints lie within a project.
 const FOLDER: &str = ".krammerti/checkpoints";
+/// Letters of the digest at its end, by which one that was damaged since is known.
+const DIGEST: usize = 64;
 
 /// The checkpoint of one training.
 pub(super) struct Kept {
@@ -41,7 +43,7 @@ impl Kept {
         let task = Digest::of(&serde_json::to_vec(&(artifacts, params, version))?);
         let folder = Path::new(FOLDER).join(task.to_string());
         Ok(Self {
-            path: folder.join("checkpoint.safetensors"),
+            path: folder.join("checkpoint"),
         })
     }
 
@@ -50,7 +52,7 @@ impl Kept {
         if !fs::exists(&self.path) {
             return None;
         }
-        let read = || -> Result<Checkpoint> { decode_checkpoint(&fs::read(&self.path)?) };
+        let read = || -> Result<Checkpoint> { decode_checkpoint(whole(&fs::read(&self.path)?)?) };
         match read() {
             Ok(checkpoint) => Some(checkpoint),
             Err(error) => {
@@ -67,10 +69,10 @@ impl Kept {
     pub(super) fn write(&self, checkpoint: &Checkpoint) -> Result<()> {
         let write = || -> Result<()> {
             fs::create_dir_all(fs::parent(&self.path))?;
-            Ok(fs::write_atomic(
-                &self.path,
-                &encode_checkpoint(checkpoint)?,
-            )?)
+            let mut bytes = encode_checkpoint(checkpoint)?;
+            let digest = Digest::of(&bytes).to_string();
+            bytes.extend(digest.as_bytes());
+            Ok(fs::write_atomic(&self.path, &bytes)?)
         };
         write().context("the checkpoint of the training cannot be kept")
     }
@@ -83,5 +85,35 @@ impl Kept {
             fs::remove(folder)?;
         }
         Ok(())
+    }
+}
+
+/// The bytes before the digest, which are those that were written.
+fn whole(bytes: &[u8]) -> Result<&[u8]> {
+    let (whole, digest) = bytes.split_at(bytes.len().saturating_sub(DIGEST));
+    ensure!(
+        Digest::of(whole).to_string().as_bytes() == digest,
+        "it is damaged"
+    );
+    Ok(whole)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_changed_byte_is_seen() {
+        let mut bytes = b"what was kept".to_vec();
+        let digest = Digest::of(&bytes).to_string();
+        assert_eq!(digest.len(), DIGEST);
+        bytes.extend(digest.as_bytes());
+        assert_eq!(whole(&bytes).unwrap(), b"what was kept");
+        for place in 0..bytes.len() {
+            let mut damaged = bytes.clone();
+            damaged[place] ^= 1;
+            assert!(whole(&damaged).is_err(), "{place}");
+            assert!(whole(&bytes[..place]).is_err(), "{place}");
+        }
     }
 }

@@ -114,6 +114,12 @@ pub fn evaluate(mut context: Context<'_>) -> Result<()> {
         })
         .collect();
 
+    for (target, report) in &reports {
+        if let Some(unscored) = unscored_leads(report, task.horizon, target) {
+            context.warn(unscored);
+        }
+    }
+
     let staged = StagedFolder::new(&context.out)?;
     let (mut texts, mut used) = (Vec::new(), BTreeSet::new());
     for (target, report) in &reports {
@@ -132,6 +138,18 @@ pub fn evaluate(mut context: Context<'_>) -> Result<()> {
         Some(minimum) => hold_gate(&reports, minimum),
         None => Ok(()),
     }
+}
+
+/// What is to be said where nothing was observed at some leads, which the report then has not.
+fn unscored_leads(report: &Report, horizon: usize, target: &str) -> Option<String> {
+    let scored = report.by_lead.len();
+    (scored < horizon).then(|| {
+        format!(
+            "{target} was nowhere observed at {} of the {horizon} leads of these windows, so they have no \
+             score; another evaluate.stride may meet them",
+            horizon - scored
+        )
+    })
 }
 
 /// Every baseline must be beaten by so much, of every target. Told is where it is worst.

@@ -56,13 +56,33 @@ fn by_age(times: &[i64], half_life: Span) -> impl Iterator<Item = f64> {
     times.iter().map(move |time| (-age(time)).exp2())
 }
 
-/// The means over the rows after each issue row.
+/// The means over the rows after each issue row, of what is there; where nothing is, 0.
 fn by_column(values: &[f64], issues: &[usize], horizon: usize) -> impl Iterator<Item = f64> {
-    let rows = move |issue: &usize| &values[issue + 1..=issue + horizon];
-    issues.iter().map(move |issue| mean(rows(issue)))
+    let there = move |issue: &usize| -> Vec<f64> {
+        let rows = &values[issue + 1..=issue + horizon];
+        rows.iter()
+            .copied()
+            .filter(|value| !value.is_nan())
+            .collect()
+    };
+    issues.iter().map(move |issue| match there(issue) {
+        there if there.is_empty() => 0.0,
+        there => mean(&there),
+    })
 }
 
-/// A column in its own unit, of which no value is below 0 or missing.
+/// As how many windows of equal weight they are: the effective sample size of L. Kish, "Survey Sampling",
+/// 1965.
+pub(super) fn effective(weights: &[f32]) -> f64 {
+    let sum: f64 = weights.iter().copied().map(f64::from).sum();
+    let squares: f64 = weights
+        .iter()
+        .map(|&weight| f64::from(weight).powi(2))
+        .sum();
+    sum * sum / squares
+}
+
+/// A column in its own unit, of which no value is below 0.
 fn column<'d>(dataset: &'d Dataset, name: &str) -> Result<&'d [f64]> {
     let columns = &dataset.meta().columns;
     let Some(place) = columns.iter().position(|column| column.name == name) else {
@@ -76,7 +96,7 @@ fn column<'d>(dataset: &'d Dataset, name: &str) -> Result<&'d [f64]> {
     let values = panel.columns()[place].values.as_slice();
     if let Some(row) = values
         .iter()
-        .position(|value| !(0.0..=f64::MAX).contains(value))
+        .position(|value| !value.is_nan() && !(0.0..=f64::MAX).contains(value))
     {
         bail!(
             "train.sample_weights.column: expected numbers from 0 up, found {} in {name} at {}",
@@ -105,5 +125,14 @@ mod tests {
         let column = [9.0, 1.0, 3.0, 0.0, 9.0];
         let weights: Vec<f64> = by_column(&column, &[0, 1, 2], 2).collect();
         assert_eq!(weights, [2.0, 1.5, 4.5]);
+        let gaps = [9.0, f64::NAN, 3.0, f64::NAN, f64::NAN];
+        let weights: Vec<f64> = by_column(&gaps, &[0, 1, 2], 2).collect();
+        assert_eq!(weights, [3.0, 3.0, 0.0]);
+    }
+
+    #[test]
+    fn equal_weights_are_as_many_as_they_are() {
+        assert!((effective(&[0.5; 7]) - 7.0).abs() < 1e-9);
+        assert!((effective(&[4.0, 0.0, 0.0]) - 1.0).abs() < 1e-9);
     }
 }

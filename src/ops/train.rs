@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 
 use super::checkpoint::Kept;
-use super::sample_weights::sample_weights;
+use super::sample_weights::{effective, sample_weights};
 use super::training_log::{Measured, TrainingLog};
 use super::{Context, dataset, model};
 use crate::data::{Dataset, Frame, Part, Scaler, Window};
@@ -22,6 +22,9 @@ use crate::pipeline::{differences, interrupted};
 /// Epochs that take less do not each end with a checkpoint: of a large net it is 50 MB.
 const EPOCHS_EVERY: Duration = Duration::from_secs(2);
 
+/// Windows that are too few to decide anything well.
+const FEW: usize = 50;
+
 /// Trains the model of the section `model` as the section `train` says.
 pub fn train(mut context: Context<'_>) -> Result<()> {
     let params = context
@@ -32,6 +35,13 @@ pub fn train(mut context: Context<'_>) -> Result<()> {
     let path = context.input()?.clone();
     let dataset = dataset::read_dataset(&path)?;
     let (spread, unit) = unit_of_errors(&dataset);
+    // As a person writes it: a share has none.
+    let unit = if unit == "1" {
+        String::new()
+    } else {
+        format!(" {unit}")
+    };
+    let unit = unit.as_str();
     check_bounds(&params, &dataset)?;
     for odd in beyond_the_model(&params, &dataset) {
         context.warn(odd);
@@ -52,6 +62,9 @@ pub fn train(mut context: Context<'_>) -> Result<()> {
         warm_start: warm.as_ref(),
         ..Task::new(&dataset, &frame, &params, train).with_context(of_training)?
     };
+    for odd in task.few_windows() {
+        context.warn(odd);
+    }
     let past = checkpoint.as_ref().map_or(&[][..], |kept| &kept.history);
     let log = TrainingLog::begin(&context.out, past);
     let mut monitor = Told::new(context.observer, log, task.train.len(), spread, unit);
@@ -71,7 +84,7 @@ pub fn train(mut context: Context<'_>) -> Result<()> {
     }
     if let Some(best) = file.best {
         context.note(format!(
-            "kept epoch {} of {}, validation RMSE {:.3} {unit}",
+            "kept epoch {} of {}, validation RMSE {:.3}{unit}",
             best.epoch,
             fitted.history.len(),
             best.validation_rmse
@@ -258,6 +271,28 @@ impl<'a> Task<'a> {
         })
     }
 
+    /// What is to be said where hardly anything decides a part of the model.
+    fn few_windows(&self) -> Vec<String> {
+        let mut told = Vec::new();
+        if let Some(weights) = &self.sample_weights {
+            let (effective, all) = (effective(weights), weights.len());
+            if effective < FEW as f64 && effective < 0.5 * all as f64 {
+                told.push(format!(
+                    "train.sample_weights leave as much as {effective:.0} of {all} windows of the training \
+                     part: a longer half_life counts more"
+                ));
+            }
+        }
+        let validation = self.validation.len();
+        if !self.model.quantiles.is_empty() && !self.model.is_net() && validation < FEW {
+            told.push(format!(
+                "the quantiles come from the errors of {validation} windows of the validation part, which \
+                 say little: a longer validation part makes them better"
+            ));
+        }
+        told
+    }
+
     fn fit(&self, registry: &Registry, monitor: &mut dyn Monitor) -> Result<Fitted> {
         let task = FitTask {
             frame: self.frame,
@@ -343,7 +378,7 @@ impl Monitor for Told<'_> {
             windows_per_second: self.windows as f64 / seconds.max(1e-9),
         };
         let message = format!(
-            "epoch {}/{of}  loss {:.4}  val {:.4}  RMSE {:.3} {}  {:.0} windows/s",
+            "epoch {}/{of}  loss {:.4}  val {:.4}  RMSE {:.3}{}  {:.0} windows/s",
             epoch.epoch,
             epoch.train_loss,
             epoch.validation_loss,
@@ -402,7 +437,7 @@ mod tests {
         let mut events = Vec::new();
         let mut observer = |event| events.push(event);
         let log = Err(anyhow::anyhow!("the disk is full"));
-        let mut told = Told::new(&mut observer, log, 100, 4.0, "°C");
+        let mut told = Told::new(&mut observer, log, 100, 4.0, " °C");
         assert!(told.epoch(&epoch, 2) && told.epoch(&epoch, 2));
         let warned = |event: &&Event| matches!(event, Event::Warning { .. });
         assert_eq!(events.iter().filter(warned).count(), 1);

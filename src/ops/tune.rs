@@ -27,7 +27,9 @@ const CORRECTION: &str = "model.correction";
 
 /// A kind of model that has no epochs to be compared by.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("model.kind {0} is solved at once and leaves nothing to tune")]
+#[error(
+    "`tune` is for nets, whose epochs it judges; a model of kind `{0}` is solved at once: train it with some values by --set, and compare"
+)]
 struct SolvedAtOnce(&'static str);
 
 /// Runs the trials that a study still lacks, and writes it out.

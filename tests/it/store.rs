@@ -48,10 +48,7 @@ fn gc_takes_checkpoints_that_are_older_than_the_runs_it_keeps() {
     let sandbox = project();
     let folder = |name: &str| sandbox.path(&format!(".krammerti/checkpoints/{name}"));
     for (name, written) in [("older", UNIX_EPOCH), ("newer", SystemTime::now())] {
-        sandbox.write(
-            &format!(".krammerti/checkpoints/{name}/checkpoint.safetensors"),
-            "{}",
-        );
+        sandbox.write(&format!(".krammerti/checkpoints/{name}/checkpoint"), "{}");
         File::open(folder(name))
             .unwrap()
             .set_modified(written)

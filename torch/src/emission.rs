@@ -16,12 +16,20 @@ use crate::distribution::Distribution;
 use crate::draws::Draws;
 use crate::link::Link;
 
-/// How near to 0 and 1 a share before is taken to be, and how near to 0 a count before, as a share
-/// of what is typical. A net must be able to leave them.
+/// How near to 0 and 1 a share before is taken to be. A net must be able to leave them.
 const NEAR: f64 = 0.02;
+
+/// How near to 0 a count is expected to be by what came before it, as a share of what is typical. The usual
+/// value comes of few hours, which may all have been 0 by chance. Were it believed, the first larger count
+/// would be a wonder, and all means be pushed up by such.
+const LEAST_COUNT: f64 = 0.25;
 
 /// What a net of zeros keeps of the distance from the usual value is the sigmoid of this: 0.88.
 const KEPT: f64 = 2.0;
+
+/// The same of counts: a half. Most of how far a count lies from the usual one is its own noise, and what
+/// is kept of it cannot go below 0, so that paths of a net that keeps too much drift upward.
+const KEPT_OF_COUNTS: f64 = 0.0;
 
 /// A distribution and its unit.
 #[derive(Clone, Debug, PartialEq)]
@@ -117,26 +125,47 @@ impl Emission {
         typical: &Tensor,
     ) -> Vec<Tensor> {
         let parameters = self.distribution.parameters();
-        let origin = |value| self.origin(value, typical);
-        let kept = (raw.select(-1, parameters) + KEPT).sigmoid();
-        let apart = origin(near.before) - origin(near.usual_before);
-        let mean = raw.select(-1, 0) + origin(near.usual) + kept * apart;
+        let kept = (raw.select(-1, parameters) + self.kept()).sigmoid();
+        let mean = self.moved(raw.select(-1, 0), near, &kept, typical);
         let others = raw.narrow(-1, 1, parameters - 1);
         let raw = Tensor::cat(&[mean.unsqueeze(-1), others], -1);
         let mut parameters = self.distribution.link(&raw);
         if let Unit::Count { .. } = self.unit {
+            // The excess of the variance is of counts of any size alike.
             parameters[0] = &parameters[0] * typical;
-            parameters[1] = &parameters[1] / typical.sqrt();
         }
         parameters
     }
 
-    /// The number of a net of which the mean is this value.
-    fn origin(&self, value: &Tensor, typical: &Tensor) -> Tensor {
+    fn kept(&self) -> f64 {
         match self.unit {
-            Unit::Scaled => value.shallow_clone(),
-            Unit::Share { .. } => self.own(value).logit(NEAR),
-            Unit::Count { .. } => softplus_of(&(self.own(value) / typical).clamp_min(NEAR)),
+            Unit::Scaled | Unit::Share { .. } => KEPT,
+            Unit::Count { .. } => KEPT_OF_COUNTS,
+        }
+    }
+
+    /// The number that decides the mean: that of a net, from where the mean is the usual value and what is
+    /// kept of how far the one before lay from its own.
+    fn moved(&self, raw: Tensor, near: &Near<'_>, kept: &Tensor, typical: &Tensor) -> Tensor {
+        let expected = |of: fn(&Self, &Tensor) -> Tensor| {
+            let apart = of(self, near.before) - of(self, near.usual_before);
+            (of(self, near.usual), kept * apart)
+        };
+        match self.unit {
+            Unit::Scaled => {
+                let (usual, apart) = expected(|_, value| value.shallow_clone());
+                raw + usual + apart
+            }
+            Unit::Share { .. } => {
+                let (usual, apart) = expected(|unit, value| unit.own(value).logit(NEAR));
+                raw + usual + apart
+            }
+            // The noise of counts is about as large as they are: what a curved function made of it would
+            // lean to one side, and add up from lead to lead.
+            Unit::Count { .. } => {
+                let (usual, apart) = expected(Self::own);
+                raw + softplus_of(&((usual + apart) / typical).clamp_min(LEAST_COUNT))
+            }
         }
     }
 
@@ -235,7 +264,7 @@ mod tests {
                 let mean = mean_of_zeros(&emission, &before);
                 // Near 0 counts a net of zeros says a bit more.
                 let lowest = match distribution {
-                    Wanted::NegativeBinomial => NEAR * 17.0,
+                    Wanted::NegativeBinomial => LEAST_COUNT * 17.0,
                     _ => 0.0,
                 };
                 let expected = counts.map(|count| scaler.transform(count.max(lowest)));
@@ -281,6 +310,45 @@ mod tests {
             let parameters = emission.parameters(&raw, &near, &of(1.0));
             close(&emission.mean(&parameters), &[20.5 + 3.0 * kept]);
         }
+    }
+
+    /// A thousand times as many are as far from what is usual, as a share of it.
+    #[test]
+    fn counts_of_any_size_are_alike() {
+        let of = |value: f32| Tensor::from_slice(&[value]).view([1, 1]);
+        let raw = Tensor::from_slice(&[0.3_f32, -0.4, 0.7]).view([1, 1, 3]);
+        let by_size = [20.0_f32, 20_000.0].map(|size| {
+            let counts = emission(
+                Wanted::NegativeBinomial,
+                Bounds::default(),
+                Scaler::IDENTITY,
+            );
+            let near = Near {
+                before: &of(1.4 * size),
+                usual_before: &of(0.9 * size),
+                usual: &of(1.1 * size),
+            };
+            let parameters = counts.parameters(&raw, &near, &of(size));
+            let [mean, excess] = [0, 1].map(|at| parameters[at].double_value(&[0, 0]));
+            [mean / f64::from(size), excess]
+        });
+        for (few, many) in by_size[0].iter().zip(by_size[1]) {
+            assert!((few - many).abs() < 1e-4, "{by_size:?}");
+        }
+        // And without a net's own number its mean is what is kept.
+        let counts = emission(
+            Wanted::NegativeBinomial,
+            Bounds::default(),
+            Scaler::IDENTITY,
+        );
+        let near = Near {
+            before: &of(14.0),
+            usual_before: &of(9.0),
+            usual: &of(11.0),
+        };
+        let zeros = Tensor::zeros([1, 1, 3], (Kind::Float, tch::Device::Cpu));
+        let parameters = counts.parameters(&zeros, &near, &of(10.0));
+        close(&parameters[0], &[11.0 + 5.0 * 0.5]);
     }
 
     #[test]
