@@ -121,19 +121,19 @@ const FORECASTS: &str = "-forecasts";
 
 /// The observations and the forecasts among the inputs.
 fn read(context: &Context<'_>, params: &PrepareParams) -> Result<(Option<Table>, Option<Table>)> {
-    let mut there = Vec::new();
-    for path in &context.inputs {
-        let columns = dataset::columns_of(path)?;
-        let more = columns.iter().filter(|name| !there.contains(*name));
-        there.extend(more.cloned().collect::<Vec<_>>());
-    }
+    let inputs = context.inputs.iter();
+    let columns = inputs.clone().map(|path| dataset::columns_of(path));
+    let columns = columns.collect::<Result<Vec<_>>>()?;
+    let mut there = columns.concat();
+    there.sort_unstable();
+    there.dedup();
     require_named(&params.quality, &there)?;
     let (mut observed, mut forecasts) = (None, None);
-    for path in &context.inputs {
+    for (path, columns) in inputs.zip(&columns) {
         let (more, slot): (Table, &mut Option<Table>) = if dataset::is_forecast(path)? {
             (dataset::read_table(path)?, &mut forecasts)
         } else {
-            let columns = columns_in_use(params, &dataset::columns_of(path)?);
+            let columns = columns_in_use(params, columns);
             (
                 dataset::read_columns(path, columns.as_deref())?,
                 &mut observed,
