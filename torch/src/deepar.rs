@@ -11,9 +11,10 @@
 //!
 //! In training the values before are the true ones, so lookback and horizon are one sequence and
 //! one call. A forecast walks through the lookback in the same way and then draws sample paths, each
-//! value of which is the next one's value before; mean and quantiles are those of the paths. A path
-//! is a possible course of the target, which no other kind gives; the price is a step after the
-//! other, and errors that pile up, since in training no value before was ever wrong.
+//! value of which is the next one's value before. Quantiles are those of the paths; the mean is that of
+//! the distributions along them. A path is a possible course of the target, which no other kind gives;
+//! the price is a step after the other, and errors that pile up, since in training no value before was
+//! ever wrong.
 //!
 //! Several targets have a distribution each, independent of one another but for the state that all
 //! of them have been read into; so their paths belong together.
@@ -135,13 +136,13 @@ impl Deepar {
         self.shape.lookback - self.season
     }
 
-    /// Paths `[issues, paths, cells]` of all members, of a few windows at a time.
+    /// Paths of all members, of a few windows at a time.
     fn paths(
         &self,
         tensors: &Tensors<'_>,
         inputs: &Inputs,
         pass: Pass<'_>,
-    ) -> impl Iterator<Item = Tensor> {
+    ) -> impl Iterator<Item = Paths> {
         let read = self.read(inputs);
         let issues = inputs.past.size()[0];
         let most = if inputs.past.device().is_cuda() {
@@ -162,12 +163,17 @@ impl Deepar {
                 let paths = self.paths_of(member);
                 self.walk(&Member::take(self, taken), &read, paths, sample, pass)
             });
-            Tensor::cat(&members.collect::<Vec<Tensor>>(), 1)
+            let (values, expected): (Vec<_>, Vec<_>) =
+                members.map(|paths| (paths.values, paths.expected)).unzip();
+            Paths {
+                values: Tensor::cat(&values, 1),
+                expected: Tensor::cat(&expected, 1),
+            }
         })
     }
 
-    /// Paths `[issues, paths, cells]` of one member; `choose` gives a value for each distribution of a
-    /// target, which is known by its place.
+    /// Paths of one member; `choose` gives a value for each distribution of a target, which is known by
+    /// its place.
     fn walk(
         &self,
         member: &Member<'_>,
@@ -175,7 +181,7 @@ impl Deepar {
         paths: i64,
         mut choose: impl FnMut(usize, &[Tensor]) -> Tensor,
         pass: Pass<'_>,
-    ) -> Tensor {
+    ) -> Paths {
         let (lookback, horizon) = (self.shape.lookback, self.shape.horizon);
         let issues = read.rest.size()[0];
         let mut state = (self.conditioning() > 0).then(|| {
@@ -185,8 +191,9 @@ impl Deepar {
             let of_path = |part: &Tensor| part.repeat_interleave_self_int(paths, 1, None);
             state.iter().map(of_path).collect::<Vec<Tensor>>()
         });
-        // Of each target a value for each lead that was walked.
+        // Of each target a value for each lead that was walked, and what was expected there.
         let mut drawn: Vec<Vec<Tensor>> = read.targets.iter().map(|_| Vec::new()).collect();
+        let mut expected: Vec<Vec<Tensor>> = read.targets.iter().map(|_| Vec::new()).collect();
         for lead in 0..horizon {
             let row = self.conditioning() + lead;
             let value = |target: usize, row: i64| {
@@ -223,10 +230,30 @@ impl Deepar {
                 };
                 let parameters = self.emissions[target].parameters(raw, &near, &of.typical);
                 drawn[target].push(choose(target, &parameters));
+                expected[target].push(self.emissions[target].expected(&parameters));
             }
         }
-        let cells: Vec<Tensor> = drawn.into_iter().flatten().collect();
-        Tensor::stack(&cells, 2)
+        let cells = |of: Vec<Vec<Tensor>>| {
+            let cells: Vec<Tensor> = of.into_iter().flatten().collect();
+            Tensor::stack(&cells, 2)
+        };
+        Paths {
+            values: cells(drawn),
+            expected: cells(expected),
+        }
+    }
+
+    /// The mean `[issues, cells]` of what is expected on each path: that of the paths themselves without
+    /// the noise of their last draws, and where they are cut at a bound without leaning away from it.
+    fn mean_of(&self, paths: &Paths) -> Tensor {
+        let mean = paths
+            .expected
+            .mean_dim([1_i64].as_slice(), false, Kind::Float);
+        let of_targets = mean.chunk(self.shape.count(), 1).into_iter();
+        let scaled: Vec<Tensor> = (of_targets.zip(&self.emissions))
+            .map(|(own, emission)| emission.scaled(&own))
+            .collect();
+        Tensor::cat(&scaled, 1)
     }
 
     /// What is read of each row whatever the targets become.
@@ -314,6 +341,14 @@ fn mean(losses: &[Tensor]) -> Tensor {
         [one] => one.shallow_clone(),
         several => Tensor::stack(several, 0).mean(Kind::Float),
     }
+}
+
+/// Sample paths, both `[issues, paths, cells]`.
+struct Paths {
+    /// In scaled units, within the bounds.
+    values: Tensor,
+    /// The mean of the distribution that each value was drawn from, in its unit.
+    expected: Tensor,
 }
 
 /// What all members read.
@@ -404,7 +439,7 @@ impl Architecture for Deepar {
         Ok(Vec::new())
     }
 
-    /// Mean and quantiles of sample paths, of all members together.
+    /// By sample paths, of all members together.
     fn forward(
         &self,
         tensors: &Tensors<'_>,
@@ -415,7 +450,10 @@ impl Architecture for Deepar {
         let levels = &self.shape.levels;
         let paths = self.paths(tensors, inputs, pass);
         let (means, quantiles): (Vec<Tensor>, Vec<Tensor>) = paths
-            .map(|paths| quantiles_of_paths(&paths, levels))
+            .map(|paths| {
+                let quantiles = quantiles_of_paths(&paths.values, levels);
+                (self.mean_of(&paths), quantiles)
+            })
             .unzip();
         let all = |parts: &[Tensor]| Tensor::cat(parts, 0).unsqueeze(0);
         Forecast {
@@ -435,8 +473,10 @@ impl Architecture for Deepar {
     ) -> Forecast {
         let read = self.read(inputs);
         let mean = |target: usize, parameters: &[Tensor]| self.emissions[target].mean(parameters);
-        let members =
-            tensors.each(|taken| self.walk(&Member::take(self, taken), &read, 1, mean, pass));
+        let members = tensors.each(|taken| {
+            let paths = self.walk(&Member::take(self, taken), &read, 1, mean, pass);
+            paths.values
+        });
         Forecast {
             mean: Tensor::cat(&members, 1).transpose(0, 1),
             quantiles: None,

@@ -92,11 +92,9 @@ impl TryRng for ValueRng {
     }
 }
 
-/// Mean `[windows, cells]` and quantiles `[windows, cells, levels]` of paths
-/// `[windows, paths, cells]`. A quantile lies between the two paths nearest to its level, on a
+/// Quantiles `[windows, cells, levels]` of paths `[windows, paths, cells]`. A quantile lies between the two paths nearest to its level, on a
 /// straight line (type 7 of Hyndman and Fan 1996); with levels in order quantiles are in order.
-pub(crate) fn quantiles_of_paths(paths: &Tensor, levels: &[f64]) -> (Tensor, Tensor) {
-    let mean = paths.mean_dim([1_i64].as_slice(), false, paths.kind());
+pub(crate) fn quantiles_of_paths(paths: &Tensor, levels: &[f64]) -> Tensor {
     let (sorted, _) = paths.sort(1, false);
     let last = paths.size()[1] - 1;
     let positions: Vec<f64> = levels.iter().map(|level| level * last as f64).collect();
@@ -114,7 +112,7 @@ pub(crate) fn quantiles_of_paths(paths: &Tensor, levels: &[f64]) -> (Tensor, Ten
     let (below, above) = (rank(0), rank(1));
     // Rounding may carry the sum a bit beyond the path above, where the next level starts.
     let quantiles = (&below + (&above - &below) * share.unsqueeze(1)).minimum(&above);
-    (mean, quantiles.permute([0, 2, 1]))
+    quantiles.permute([0, 2, 1])
 }
 
 #[cfg(test)]
@@ -187,9 +185,7 @@ mod tests {
     #[test]
     fn quantiles_by_hand() {
         let paths = Tensor::from_slice(&[4.0_f32, -1.0, 1.0, -1.0, 8.0, -1.0, 2.0, -1.0]);
-        let (mean, quantiles) =
-            quantiles_of_paths(&paths.view([1, 4, 2]), &[0.0, 0.1, 0.5, 0.9, 1.0]);
-        assert_eq!(values(&mean), [3.75, -1.0]);
+        let quantiles = quantiles_of_paths(&paths.view([1, 4, 2]), &[0.0, 0.1, 0.5, 0.9, 1.0]);
         assert_eq!(quantiles.size(), [1, 2, 5]);
         let expected = [1.0, 1.3, 3.0, 6.8, 8.0];
         for (quantile, expected) in values(&quantiles.get(0).get(0)).iter().zip(expected) {
@@ -205,7 +201,7 @@ mod tests {
         // Of very unequal size, so that sums are rounded.
         let paths = generator.normal(&ones) * generator.normal(&ones).exp2() * 1e4;
         let levels: Vec<f64> = (0..=1000).map(|level| f64::from(level) / 1000.0).collect();
-        let (_, quantiles) = quantiles_of_paths(&paths, &levels);
+        let quantiles = quantiles_of_paths(&paths, &levels);
         let step = quantiles.narrow(2, 1, 1000) - quantiles.narrow(2, 0, 1000);
         assert!(step.min().double_value(&[]) >= 0.0);
     }
@@ -213,9 +209,8 @@ mod tests {
     #[test]
     fn one_path_and_no_level() {
         let paths = Tensor::from_slice(&[3.0_f32, 5.0]).view([1, 1, 2]);
-        let (mean, quantiles) = quantiles_of_paths(&paths, &[0.1, 0.9]);
-        assert_eq!(values(&mean), [3.0, 5.0]);
+        let quantiles = quantiles_of_paths(&paths, &[0.1, 0.9]);
         assert_eq!(values(&quantiles), [3.0, 3.0, 5.0, 5.0]);
-        assert_eq!(quantiles_of_paths(&paths, &[]).1.size(), [1, 2, 0]);
+        assert_eq!(quantiles_of_paths(&paths, &[]).size(), [1, 2, 0]);
     }
 }

@@ -177,7 +177,12 @@ impl Emission {
 
     /// In scaled units, within the bounds.
     pub(crate) fn mean(&self, parameters: &[Tensor]) -> Tensor {
-        self.scaled(&self.distribution.mean(parameters))
+        self.scaled(&self.expected(parameters))
+    }
+
+    /// In the distribution's unit, in which means of several may be taken.
+    pub(crate) fn expected(&self, parameters: &[Tensor]) -> Tensor {
+        self.distribution.mean(parameters)
     }
 
     /// In scaled units, within the bounds.
@@ -199,8 +204,8 @@ impl Emission {
         }
     }
 
-    /// From the distribution's unit to scaled ones.
-    fn scaled(&self, own: &Tensor) -> Tensor {
+    /// From the distribution's unit to scaled ones, within the bounds.
+    pub(crate) fn scaled(&self, own: &Tensor) -> Tensor {
         let scaled = match self.unit {
             Unit::Scaled => own.shallow_clone(),
             Unit::Share { lower, width } => own * width + lower,

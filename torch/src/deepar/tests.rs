@@ -29,6 +29,19 @@ fn deepar(distribution: Distribution, season: usize) -> Deepar {
 }
 
 fn deepar_of(roles: &[Role], distribution: Distribution, season: usize) -> Deepar {
+    let bounds = Bounds {
+        lower: Some(-10.0),
+        upper: Some(10.0),
+    };
+    deepar_within(bounds, roles, distribution, season)
+}
+
+fn deepar_within(
+    bounds: Bounds,
+    roles: &[Role],
+    distribution: Distribution,
+    season: usize,
+) -> Deepar {
     let params = DeeparParams {
         hidden: 4,
         layers: 2,
@@ -42,11 +55,7 @@ fn deepar_of(roles: &[Role], distribution: Distribution, season: usize) -> Deepa
         lookback: LOOKBACK,
         horizon: HORIZON,
         quantiles: vec![0.1, 0.5, 0.9],
-        bounds: Bounds {
-            lower: Some(-10.0),
-            upper: Some(10.0),
-        }
-        .into(),
+        bounds: bounds.into(),
         correction: None,
         architecture: Wanted::Deepar(params),
     };
@@ -127,8 +136,8 @@ fn walk_along_the_truth(deepar: &Deepar, (inputs, truth): (Inputs, Tensor)) {
         };
         let member = Member::take(deepar, taken);
         let paths = deepar.walk(&member, &read, 2, along, Pass::FORECAST);
-        assert_eq!(paths.size(), [6, 2, cells]);
-        assert_eq!(paths.select(1, 0), truth);
+        assert_eq!(paths.values.size(), [6, 2, cells]);
+        assert_eq!(paths.values.select(1, 0), truth);
     }
     let base = deepar.base(&[], &inputs);
     let batch = Batch {
@@ -185,8 +194,39 @@ fn usual_values_by_hand() {
 }
 
 fn all_paths(deepar: &Deepar, tensors: &Tensors<'_>, inputs: &Inputs) -> Tensor {
-    let parts: Vec<Tensor> = deepar.paths(tensors, inputs, Pass::FORECAST).collect();
+    let parts = deepar.paths(tensors, inputs, Pass::FORECAST);
+    let parts: Vec<Tensor> = parts.map(|paths| paths.values).collect();
     Tensor::cat(&parts, 0)
+}
+
+/// Draws beyond a bound are cut at it, and the mean of what is cut on one side lies on the other.
+#[test]
+fn a_mean_does_not_lean_away_from_a_bound() {
+    for distribution in [Distribution::Gaussian, Distribution::StudentT] {
+        let lower = Bounds {
+            lower: Some(0.0),
+            upper: None,
+        };
+        let deepar = Deepar {
+            members: 1,
+            paths: 500,
+            ..deepar_within(lower, &COLUMNS, distribution, 3)
+        };
+        let net = net(deepar.clone());
+        let tensors = net.tensors(Pass::FORECAST);
+        let (inputs, _) = windows(4);
+        let base = deepar.base(&[], &inputs);
+        let first = |of: &Tensor| of.select(-1, 0).reshape([-1]);
+        let told = deepar.forward(&tensors, &inputs, &base, Pass::FORECAST);
+        let exact = deepar.sketch(&tensors, &inputs, &base, Pass::FORECAST);
+        let of_paths = all_paths(&deepar, &tensors, &inputs);
+        let of_paths = of_paths.mean_dim([1_i64].as_slice(), false, Kind::Float);
+        let apart = |of: &Tensor| first(of) - first(&exact.mean);
+        // All paths are the same before the first draw.
+        assert!(apart(&told.mean).abs().max().double_value(&[]) < 1e-5);
+        assert!(apart(&of_paths).max().double_value(&[]) > 0.1);
+        assert!(told.mean.min().double_value(&[]) >= 0.0);
+    }
 }
 
 #[test]
