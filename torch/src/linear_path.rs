@@ -53,8 +53,7 @@ impl LinearPath {
     pub(crate) fn shapes(&self) -> [Vec<i64>; 2] {
         let shape = &self.shape;
         let products = shape.columns * Products::of(shape).count(shape.future);
-        let relative = shape.count() * (self.lags - 1);
-        let features = relative + 1 + shape.columns + products + self.changes().count();
+        let features = self.constant() + 1 + shape.columns + products + self.changes().count();
         [vec![features, shape.cells()], vec![shape.cells()]]
     }
 
@@ -79,7 +78,7 @@ impl LinearPath {
         // A column that is not scaled may be so large that the smaller penalties are nothing beside it.
         let solutions: Vec<Tensor> = PENALTIES
             .iter()
-            .filter_map(|penalty| normal.solve(penalty * normal.windows))
+            .filter_map(|penalty| normal.solve(penalty * normal.windows, self.constant()))
             .collect();
         ensure!(
             !solutions.is_empty(),
@@ -110,6 +109,11 @@ impl LinearPath {
         features(self, inputs).matmul(weight)
     }
 
+    /// The place of the feature that is always 1.
+    fn constant(&self) -> i64 {
+        self.shape.count() * (self.lags - 1)
+    }
+
     fn changes(&self) -> Changes {
         Changes::over(self.shape.lookback, self.shape.columns, &CHANGES)
     }
@@ -130,11 +134,13 @@ impl Normal {
         Ok(finite(&self.gram)? && finite(&self.moment)? && finite(&self.square)?)
     }
 
-    /// The weights with the least squares plus a penalty on their own squares; none where rounding
-    /// leaves no such.
-    fn solve(&self, penalty: f64) -> Option<Tensor> {
-        let size = self.gram.size()[0];
-        let ridge = Tensor::eye(size, (Kind::Double, self.gram.device())) * penalty;
+    /// The weights with the least squares plus a penalty on their own squares, but for that of the
+    /// constant, by its place; none where rounding leaves no such.
+    fn solve(&self, penalty: f64, constant: i64) -> Option<Tensor> {
+        let options = (Kind::Double, self.gram.device());
+        let ridge = Tensor::full([self.gram.size()[0]], penalty, options);
+        let _ = ridge.get(constant).zero_();
+        let ridge = ridge.diag_embed(0, 0, 1);
         let (factor, failed) = (&self.gram + ridge).linalg_cholesky_ex(false, false);
         (failed.int64_value(&[]) == 0).then(|| self.moment.cholesky_solve(&factor, false))
     }
@@ -353,7 +359,7 @@ mod tests {
         let y = Tensor::from_slice(&[1.0_f64, 2.0, 3.0]).view([3, 1]);
         let normal = Normal::of(&x, &y, 3.0);
         let left = |penalty: f64| {
-            let weight = normal.solve(penalty).unwrap();
+            let weight = normal.solve(penalty, 1).unwrap();
             let direct = (&y - x.matmul(&weight))
                 .square()
                 .sum(Kind::Double)
@@ -363,6 +369,19 @@ mod tests {
             told
         };
         assert!(left(0.0) < left(0.1) && left(0.1) < left(10.0));
+    }
+
+    /// A target that rises by 5 whatever the columns say: no penalty takes anything of that.
+    #[test]
+    fn the_constant_is_not_penalised() {
+        let x = Tensor::from_slice(&[1.0_f64, 1.0, 1.0, -1.0, 1.0, 0.0]).view([3, 2]);
+        let y = Tensor::full([3, 1], 5.0, (Kind::Double, Device::Cpu));
+        let weight = Normal::of(&x, &y, 3.0).solve(30.0, 0).unwrap();
+        let weight = Vec::<f64>::try_from(weight.squeeze_dim(1)).unwrap();
+        assert!(
+            (weight[0] - 5.0).abs() < 1e-12 && weight[1].abs() < 1e-12,
+            "{weight:?}"
+        );
     }
 
     /// Watts beside degrees: sin² + cos² times the one column is that column again, and what a small
@@ -395,7 +414,8 @@ mod tests {
             ((3..700).collect(), (700..890).collect());
         let path = LinearPath::new(&shape, 3);
         let normal = Normal::over(&path, &windows, &train, Windows::counts);
-        assert!(normal.solve(PENALTIES[0] * normal.windows).is_none());
+        let solved = normal.solve(PENALTIES[0] * normal.windows, path.constant());
+        assert!(solved.is_none());
         let solved = path.solve(&windows, &train, &validation).unwrap();
         let spread = Vec::<f32>::try_from(solved.spread).unwrap();
         assert!(spread.iter().all(|spread| *spread < 0.5), "{spread:?}");

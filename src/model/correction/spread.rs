@@ -6,6 +6,9 @@
 //! regression: Y. Romano, E. Patterson and E. Candès, Advances in Neural Information Processing Systems
 //! 32, 2019). Nets whose quantiles are too narrow on what they never saw get wider by it.
 
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
 use super::past::Known;
 use super::shares::Shares;
 use crate::data::quantile;
@@ -19,9 +22,9 @@ const NUMBERS: usize = 1 << 25;
 pub(super) struct Sample {
     /// The model's levels.
     levels: Vec<f64>,
-    /// Every so many forecasts one is kept.
-    every: usize,
-    seen: usize,
+    /// The share of forecasts that is kept.
+    kept: f64,
+    seen: u64,
     /// By target.
     windows: Vec<Vec<Window>>,
 }
@@ -43,7 +46,7 @@ impl Sample {
         let most = (NUMBERS / numbers.max(1)).clamp(1, WINDOWS);
         Self {
             levels: levels.to_vec(),
-            every: forecasts.div_ceil(most).max(1),
+            kept: most as f64 / forecasts.max(1) as f64,
             seen: 0,
             windows: (0..targets).map(|_| Vec::new()).collect(),
         }
@@ -52,7 +55,9 @@ impl Sample {
     /// Whether the next forecast is one of them; to be asked once for each.
     pub(super) fn wants_next(&mut self) -> bool {
         self.seen += 1;
-        !self.levels.is_empty() && (self.seen - 1).is_multiple_of(self.every)
+        // By chance: every so many-th of them might always be of the same hours of the day.
+        let drawn = ChaCha8Rng::seed_from_u64(self.seen).random::<f64>();
+        !self.levels.is_empty() && drawn < self.kept
     }
 
     /// Adds a forecast of a target.
@@ -135,10 +140,19 @@ mod tests {
     }
 
     #[test]
-    fn of_many_forecasts_every_so_many_th_is_kept() {
-        let mut many = Sample::of(4 * WINDOWS, 1, 1, &[0.5]);
-        let wanted: Vec<bool> = (0..8).map(|_| many.wants_next()).collect();
-        assert_eq!(wanted, [true, false, false, false].repeat(2));
+    fn of_many_forecasts_some_of_every_hour_are_kept() {
+        let all = 24 * WINDOWS;
+        let mut many = Sample::of(all, 1, 1, &[0.5]);
+        let mut of_hour = [0; 24];
+        for hour in (0..24).cycle().take(all) {
+            of_hour[hour] += usize::from(many.wants_next());
+        }
+        let expected = WINDOWS / 24;
+        let near = |count: &usize| count.abs_diff(expected) < expected / 5;
+        assert!(of_hour.iter().all(near), "{of_hour:?}");
+
+        let mut few = Sample::of(WINDOWS, 1, 1, &[0.5]);
+        assert!((0..WINDOWS).all(|_| few.wants_next()));
         assert!(!Sample::of(1, 1, 1, &[]).wants_next());
     }
 }
