@@ -1,22 +1,24 @@
 //! A forecast: when it was made, the times it speaks of, mean and quantiles in the target's unit.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+use crate::decimals::{decimals, rounded};
 use crate::model::{ModelColumn, Predictions};
 use crate::time::{Step, format_short, format_utc};
 
 /// One forecast. Valid times come after the issue time, quantiles are in order.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Forecast {
     /// The series that it is of; empty where there is only one, which has no name.
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub series: String,
     /// The column it speaks of.
     pub target: String,
     /// The unit of every value.
     pub unit: String,
-    /// When it was made: the time of the last observation it could see.
-    pub issue_time: String,
+    /// When it was made: the time of the last observation it could see, in seconds since 1970 UTC.
+    #[serde(with = "utc")]
+    pub issue_time: i64,
     /// The quantile levels.
     pub quantile_levels: Vec<f64>,
     /// What was derived from it, and how.
@@ -24,17 +26,16 @@ pub struct Forecast {
     pub feels_like_method: Option<String>,
     /// One entry a lead.
     pub leads: Vec<Lead>,
-    #[serde(skip)]
-    issue: i64,
 }
 
 /// What a forecast says of one time.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Lead {
     /// Hours after the issue time.
     pub lead_h: f64,
-    /// The time it speaks of.
-    pub valid_time: String,
+    /// The time it speaks of, in seconds since 1970 UTC.
+    #[serde(with = "utc")]
+    pub valid_time: i64,
     /// The expected value.
     pub mean: f64,
     /// One value a level.
@@ -42,9 +43,25 @@ pub struct Lead {
     /// The feels-like temperature of the mean, in °C.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub feels_like: Option<f64>,
-    /// Its seconds since 1970 UTC.
-    #[serde(skip)]
-    pub time: i64,
+}
+
+/// Times as they stand in JSON.
+mod utc {
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use crate::time::{format_utc, parse_time};
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+    pub(super) fn serialize<S: Serializer>(seconds: &i64, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&format_utc(*seconds))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<i64, D::Error> {
+        let text = String::deserialize(from)?;
+        let parsed = parse_time(&text, None, 0);
+        parsed.ok_or_else(|| D::Error::custom(format!("expected a time in UTC, found {text}")))
+    }
 }
 
 /// Some forecasts as one CSV file: one row for each lead of a series, whose forecasts stand together
@@ -63,10 +80,12 @@ pub fn to_csv(forecasts: &[Forecast]) -> anyhow::Result<Vec<u8>> {
             header.extend(of_series.iter().flat_map(|f| f.csv_header(several)));
             writer.write_record(&header)?;
         }
+        let digits: Vec<usize> = of_series.iter().map(Forecast::csv_digits).collect();
         for (h, lead) in first.leads.iter().enumerate() {
             let mut row: Vec<String> = series.into_iter().cloned().collect();
-            row.extend([lead.valid_time.clone(), hours(lead.lead_h)]);
-            row.extend(of_series.iter().flat_map(|f| f.csv_values(&f.leads[h])));
+            row.extend([format_utc(lead.valid_time), hours(lead.lead_h)]);
+            let values = of_series.iter().zip(&digits);
+            row.extend(values.flat_map(|(f, &digits)| f.csv_values(&f.leads[h], digits)));
             writer.write_record(&row)?;
         }
     }
@@ -81,7 +100,7 @@ impl Forecast {
     pub fn new(
         target: &ModelColumn,
         place: usize,
-        issue: i64,
+        issue_time: i64,
         step: Step,
         predictions: &Predictions,
     ) -> Self {
@@ -90,30 +109,25 @@ impl Forecast {
         let mean = predictions.mean_of(0, place);
         let quantiles = predictions.quantiles_of(0, place);
         let leads = (0..predictions.horizon)
-            .map(|h| {
-                let time = issue + (h as i64 + 1) * step.seconds();
-                Lead {
-                    lead_h: (h + 1) as f64 * step.hours(),
-                    valid_time: format_utc(time),
-                    mean: value(&mean[h]),
-                    quantiles: quantiles[h * levels..(h + 1) * levels]
-                        .iter()
-                        .map(value)
-                        .collect(),
-                    feels_like: None,
-                    time,
-                }
+            .map(|h| Lead {
+                lead_h: (h + 1) as f64 * step.hours(),
+                valid_time: issue_time + (h as i64 + 1) * step.seconds(),
+                mean: value(&mean[h]),
+                quantiles: quantiles[h * levels..(h + 1) * levels]
+                    .iter()
+                    .map(value)
+                    .collect(),
+                feels_like: None,
             })
             .collect();
         Self {
             series: String::new(),
             target: target.name.clone(),
             unit: target.unit.clone(),
-            issue_time: format_utc(issue),
+            issue_time,
             quantile_levels: predictions.levels.clone(),
             feels_like_method: None,
             leads,
-            issue,
         }
     }
 
@@ -125,9 +139,13 @@ impl Forecast {
         }
     }
 
-    /// A value for a person: shares, such as those of a capacity, in thousandths.
-    fn told(&self, value: f64) -> String {
-        rounded(value, if self.unit == "1" { 3 } else { 1 })
+    /// How many decimals leave so many digits of the largest value.
+    fn digits(&self, significant: usize) -> usize {
+        let values = self.leads.iter().flat_map(|lead| {
+            let quantiles = lead.quantiles.iter();
+            quantiles.chain([&lead.mean]).map(|value| value.abs())
+        });
+        decimals(values.fold(0.0, f64::max), significant)
     }
 
     /// ` at NAME`, where the series has a name.
@@ -138,9 +156,12 @@ impl Forecast {
         }
     }
 
-    /// The issue time in seconds since 1970 UTC.
-    pub fn issue(&self) -> i64 {
-        self.issue
+    /// Thousandths, and of small values, such as shares of a capacity, more.
+    fn csv_digits(&self) -> usize {
+        match self.digits(1) {
+            0 => 3,
+            _ => self.digits(5),
+        }
     }
 
     /// The names of its columns, behind that of its target where there are `several`.
@@ -161,24 +182,38 @@ impl Forecast {
     }
 
     /// A lead in these columns.
-    fn csv_values(&self, lead: &Lead) -> Vec<String> {
-        let mut values = vec![rounded(lead.mean, 3)];
-        values.extend(lead.quantiles.iter().map(|value| rounded(*value, 3)));
+    fn csv_values(&self, lead: &Lead, digits: usize) -> Vec<String> {
+        let mut values = vec![rounded(lead.mean, digits)];
+        values.extend(lead.quantiles.iter().map(|value| rounded(*value, digits)));
         if self.feels_like_method.is_some() {
-            let told = lead.feels_like.map(|value| rounded(value, 3));
+            let told = lead.feels_like.map(|value| rounded(value, digits));
             values.push(told.unwrap_or_default());
         }
         values
     }
 
-    /// A table for a terminal: every `every`-th lead and the last one.
-    pub fn table(&self, every: usize) -> String {
+    /// A table for a terminal: of leads that are closer, one for each three hours, and the last one.
+    pub fn table(&self) -> String {
+        // Small values, such as shares of a capacity, have more decimals than temperatures.
+        let digits = match self.digits(3) {
+            0..=2 => 1,
+            small => small,
+        };
+        let step = self.leads.first().map_or(1.0, |lead| lead.lead_h);
+        let every = (3.0 / step).round().max(1.0) as usize;
+        let told_lead = |lead: f64| {
+            if step % 24.0 == 0.0 {
+                format!("{} d", lead / 24.0)
+            } else {
+                format!("{} h", hours(lead))
+            }
+        };
         let mut text = format!(
             "Forecast of {}{}{}, issued {}\n\n",
             self.target,
             self.of_series(),
             self.in_unit(),
-            format_short(self.issue)
+            format_short(self.issue_time)
         );
         let mut header = format!("{:<16} {:>6} {:>7}", "valid time (UTC)", "lead", "mean");
         for level in &self.quantile_levels {
@@ -190,19 +225,19 @@ impl Forecast {
         text.push_str(&header);
         text.push('\n');
         let last = self.leads.len();
-        let shown = |i: usize| (i + 1).is_multiple_of(every.max(1)) || i + 1 == last;
+        let shown = |i: usize| (i + 1).is_multiple_of(every) || i + 1 == last;
         for (_, lead) in self.leads.iter().enumerate().filter(|(i, _)| shown(*i)) {
             text.push_str(&format!(
-                "{:<16} {:>4} h {:>7}",
-                format_short(lead.time),
-                hours(lead.lead_h),
-                self.told(lead.mean)
+                "{:<16} {:>6} {:>7}",
+                format_short(lead.valid_time),
+                told_lead(lead.lead_h),
+                rounded(lead.mean, digits)
             ));
             for &value in &lead.quantiles {
-                text.push_str(&format!(" {:>7}", self.told(value)));
+                text.push_str(&format!(" {:>7}", rounded(value, digits)));
             }
             if let Some(value) = lead.feels_like {
-                text.push_str(&format!(" {:>11}", self.told(value)));
+                text.push_str(&format!(" {:>11}", rounded(value, digits)));
             }
             text.push('\n');
         }
@@ -210,15 +245,6 @@ impl Forecast {
             text.push_str(&format!("\nFeels like: {method}.\n"));
         }
         text
-    }
-}
-
-/// What rounds to nothing has no sign.
-fn rounded(value: f64, digits: usize) -> String {
-    let text = format!("{value:.digits$}");
-    match text.strip_prefix('-') {
-        Some(rest) if rest.chars().all(|c| c == '0' || c == '.') => rest.to_owned(),
-        _ => text,
     }
 }
 
@@ -271,7 +297,7 @@ mod tests {
             (10.0, 12.0)
         );
         assert_eq!(forecast.leads[1].quantiles, [10.0, 12.0, 14.0]);
-        assert_eq!(forecast.leads[1].valid_time, "1970-01-01T02:00:00Z");
+        assert_eq!(forecast.leads[1].valid_time, 7200);
         let csv = String::from_utf8(to_csv(&[forecast]).unwrap()).unwrap();
         assert_eq!(
             csv.lines().next(),
@@ -324,7 +350,7 @@ mod tests {
             .leads
             .iter_mut()
             .for_each(|lead| lead.feels_like = Some(lead.mean - 3.0));
-        let table = forecast.table(1);
+        let table = forecast.table();
         assert!(
             table.lines().all(|line| line.chars().count() <= 80),
             "{table}"
@@ -333,16 +359,37 @@ mod tests {
             table.contains("1970-01-01 02:00    2 h    12.0    10.0    12.0    14.0         9.0"),
             "{table}"
         );
+        for (place, lead) in forecast.leads.iter_mut().enumerate() {
+            lead.lead_h = (place + 1) as f64 * 168.0;
+        }
+        let weekly = forecast.table();
+        assert!(weekly.contains("   7 d    10.0"), "{weekly}");
+    }
+
+    #[test]
+    fn small_values_keep_their_digits() {
+        let mut forecast = forecast();
+        for lead in &mut forecast.leads {
+            lead.mean *= 1e-6;
+            lead.quantiles.iter_mut().for_each(|value| *value *= 1e-6);
+        }
+        let csv = String::from_utf8(to_csv(std::slice::from_ref(&forecast)).unwrap()).unwrap();
+        assert!(
+            csv.ends_with("0.000012000,0.000010000,0.000012000,0.000014000\n"),
+            "{csv}"
+        );
+        assert!(
+            forecast.table().contains(" 0.0000120 "),
+            "{}",
+            forecast.table()
+        );
     }
 
     #[test]
     fn what_rounds_to_nothing_has_no_sign() {
-        let rounded = |value| rounded(value, 1);
-        let told = [-0.04, -0.0, 0.04, -0.06, -10.04].map(rounded);
-        assert_eq!(told, ["0.0", "0.0", "0.0", "-0.1", "-10.0"]);
         let mut forecast = forecast();
         forecast.feels_like_method = Some("wind chill".into());
-        forecast.leads[0].feels_like = Some(-0.03);
-        assert!(!forecast.table(1).contains("-0.0"));
+        forecast.leads[1].feels_like = Some(-0.03);
+        assert!(forecast.table().contains(" 0.0\n"));
     }
 }

@@ -16,7 +16,7 @@
 //!
 //! Imports go one way, and a test holds them:
 //! `cli → ops → (pipeline, source, data, model, tune, eval, forecast, report) → (artifact, params,
-//! physics) → (fs, event, time, yaml)`. The neural models live in the package `krammerti-torch`, which is
+//! physics) → (fs, event, time, yaml, decimals)`. The neural models live in the package `krammerti-torch`, which is
 //! this same command line with more models registered.
 
 pub mod cli;
@@ -36,6 +36,7 @@ pub mod artifact;
 pub mod params;
 pub mod physics;
 
+pub mod decimals;
 pub mod event;
 pub mod fs;
 pub mod time;

@@ -68,6 +68,9 @@ const OF_NO_EFFECT: [&str; 4] = [
     "prepare.quality.limits.oldest",
 ];
 
+/// The kinds of models that need no training by the user.
+pub const BASELINES: [&str; 4] = ["persistence", "seasonal", "climatology", "ridge"];
+
 /// What stands for the file where an error is that of an override.
 const SET: &str = "--set";
 
@@ -358,10 +361,13 @@ fn assign(value: &mut Value, assignment: &str) -> Result<(), ParamsError> {
     set(value, path.trim(), new).map_err(wrong)
 }
 
+/// Gives a value to the parameter of a dotted path, or takes it away where the new one is nothing: then
+/// the default holds, by whatever key.
 fn set(value: &mut Value, path: &str, new: Value) -> Result<(), String> {
     let mut at = value;
     let mut walked = Vec::new();
-    for key in path.split('.') {
+    let mut keys = path.split('.').peekable();
+    while let Some(key) = keys.next() {
         if key.is_empty() {
             return Err(format!("`{path}` has an empty part"));
         }
@@ -369,11 +375,20 @@ fn set(value: &mut Value, path: &str, new: Value) -> Result<(), String> {
             return Err(format!("`{}` is a value, not a section", walked.join(".")));
         };
         walked.push(key);
+        if keys.peek().is_none() {
+            match new {
+                Value::Null => map.remove(key),
+                new => map.insert(key.to_owned(), new),
+            };
+            return Ok(());
+        }
+        if new.is_null() && !map.contains_key(key) {
+            return Ok(());
+        }
         at = map
             .entry(key)
             .or_insert_with(|| Value::Object(serde_json::Map::new()));
     }
-    *at = new;
     Ok(())
 }
 
@@ -441,6 +456,24 @@ mod tests {
     }
 
     #[test]
+    fn nothing_takes_a_parameter_away() -> Result<(), ParamsError> {
+        let (without, _) = parse("train: {epochs: 3}", &[])?;
+        let text =
+            "train: {epochs: 3, schedule: {kind: constant}, sample_weights: {half_life: 1d}}";
+        let (file, params) = parse(
+            text,
+            &[
+                "train.schedule=null",
+                "train.sample_weights=",
+                "model.bounds.lower=~",
+            ],
+        )?;
+        assert_eq!(params.train.schedule, Schedule::Cosine);
+        assert_eq!(file, without);
+        Ok(())
+    }
+
+    #[test]
     fn a_mistake_is_told_of_where_it_stands() {
         let misspelt = "train:\n  epochs: 3\n  learning_rat: 0.1\n";
         for overrides in [&[][..], &["train.epochs=5"]] {
@@ -450,6 +483,27 @@ mod tests {
                 "{message}"
             );
             assert!(message.ends_with("at line 3 column 3"), "{message}");
+        }
+        for (text, told) in [
+            (
+                "sources: {a: {kind: file}}",
+                "sources.a: missing field `path`",
+            ),
+            (
+                "sources: {a: {kind: fil}}",
+                "sources.a.kind: unknown variant `fil`",
+            ),
+            (
+                "sources: {a: }",
+                "sources.a: expected a section with its `kind`, found nothing",
+            ),
+            (
+                "train: {schedule: {kind: step, after: 1}}",
+                "train.schedule: missing field `factor`",
+            ),
+        ] {
+            let message = message(text, &[]);
+            assert!(message.contains(told), "{message}");
         }
         let sound = "train: {epochs: 3}";
         assert!(message(sound, &["train.epochs=0"]).starts_with("--set: train.epochs: expected"));

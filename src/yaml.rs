@@ -6,7 +6,10 @@
 use std::cell::Cell;
 use std::fmt;
 
-use serde::de::{DeserializeOwned, DeserializeSeed, Error, MapAccess, SeqAccess, Visitor};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{
+    DeserializeOwned, DeserializeSeed, Error, MapAccess, SeqAccess, Unexpected, Visitor,
+};
 use serde::{Deserialize, Deserializer};
 
 /// How many values a text may stand for: far more than any pipeline has, and soon counted.
@@ -45,8 +48,9 @@ fn mistyped(message: &str) -> Option<String> {
         .find_map(|kind| message.split_once(kind))?;
     let (found, wanted) = rest.rsplit_once(", expected ")?;
     let wanted = match wanted {
-        "usize" | "u8" | "u16" | "u32" | "u64" => "a whole number from 0 up",
-        "isize" | "i8" | "i16" | "i32" | "i64" => "a whole number",
+        "usize" | "u8" | "u16" | "u32" | "u64" | "isize" | "i8" | "i16" | "i32" | "i64" => {
+            "a whole number"
+        }
         "f32" | "f64" => "a number",
         "a sequence" => "a list",
         rust if rust.contains("enum ") || rust.contains("struct ") => "a section",
@@ -107,6 +111,46 @@ fn require_finite(value: &serde_yaml::Value, path: &mut Vec<String>) -> Result<(
         }),
         serde_yaml::Value::Tagged(tagged) => require_finite(&tagged.value, path),
         _ => Ok(()),
+    }
+}
+
+/// Reads a section whose `kind` says what else belongs to it; none at all is its default. An error names
+/// the section: serde reads such a one aside, and would name what it stands in.
+pub fn kind_or_default<'de, T, D>(deserializer: D) -> Result<T, D::Error>
+where
+    T: Deserialize<'de> + Default,
+    D: Deserializer<'de>,
+{
+    deserializer.deserialize_any(KindVisitor(Some(T::default())))
+}
+
+/// A section whose `kind` says what else belongs to it, as a value of a map.
+#[derive(Debug)]
+pub struct OfKind<T>(pub T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for OfKind<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(KindVisitor(None)).map(Self)
+    }
+}
+
+/// With what stands for nothing at all.
+struct KindVisitor<T>(Option<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for KindVisitor<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a section with its `kind`")
+    }
+
+    fn visit_unit<E: Error>(mut self) -> Result<T, E> {
+        let nothing = self.0.take();
+        nothing.ok_or_else(|| E::invalid_type(Unexpected::Unit, &self))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, entries: A) -> Result<T, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(entries))
     }
 }
 
@@ -243,7 +287,7 @@ mod tests {
             ),
             (
                 "hidden: invalid type: floating point `1.5`, expected usize",
-                "hidden: expected a whole number from 0 up, found number `1.5`",
+                "hidden: expected a whole number, found number `1.5`",
             ),
             (
                 "loss: invalid type: unit value, expected f64",

@@ -13,7 +13,7 @@ said=$(timeout --kill-after=60 "${minutes}m" \
 case $code in
 0) exit 0 ;;
 2) why='its pipeline, parameters or sources are not right' ;;
-3) why='the model is not good enough: a quality gate did not hold' ;;
+3) why='a quality gate did not hold, of the observations or of the model' ;;
 4) exit 0 ;; # another run is at work, started by hand or elsewhere
 124 | 137) why="it took longer than $minutes minutes and was ended; the old results are in place" ;;
 126 | 127) why='krammerti cannot be started: is it on the PATH of the crontab?' ;;

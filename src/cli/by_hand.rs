@@ -1,7 +1,7 @@
 //! A command of a stage, typed by hand or started by a runner.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
@@ -11,6 +11,7 @@ use super::project::Project;
 use super::run::options;
 use super::stage_args::{Request, Verb};
 use super::ui::Ui;
+use crate::event::{Event, Observer, Outcome};
 use crate::model::Registry;
 use crate::ops::{self, Context, RunOptions};
 use crate::pipeline::{BODY, Declared, Pipeline, ProjectPath, Stage, params_digest};
@@ -42,8 +43,54 @@ pub(super) fn run(request: &Request, global: &Global, ui: &mut Ui) -> Result<()>
         offline: request.offline,
         ..options(&project, &krammerti, &changed, global)
     };
-    ops::execute_one(&stage, &options, ui)?;
+    let mut observer = TellingAgain {
+        ui,
+        request: &request,
+        root: &project.root,
+    };
+    ops::execute_one(&stage, &options, &mut observer)?;
     Ok(())
+}
+
+/// Whoever asks for scores or a forecast wants to see them, also where there was nothing to do.
+struct TellingAgain<'a> {
+    ui: &'a mut Ui,
+    request: &'a Request,
+    root: &'a Path,
+}
+
+impl TellingAgain<'_> {
+    fn result(&self) -> Result<Option<Event>> {
+        let out = Path::new(&self.request.common.out);
+        match self.request.verb {
+            Verb::Evaluate => ops::evaluated(self.root, out).map(Some),
+            Verb::Predict => ops::predicted(self.root, out).map(Some),
+            Verb::Fetch | Verb::Prepare | Verb::Train | Verb::Tune => Ok(None),
+        }
+    }
+}
+
+impl Observer for TellingAgain<'_> {
+    fn event(&mut self, event: Event) {
+        let made_before = match &event {
+            Event::StageFinished { stage, outcome, .. } => {
+                matches!(outcome, Outcome::Fresh | Outcome::Restored).then(|| stage.clone())
+            }
+            _ => None,
+        };
+        self.ui.event(event);
+        if let Some(stage) = made_before {
+            let told = self.result().unwrap_or_else(|error| {
+                Some(Event::warning(format!(
+                    "{}: {error:#}",
+                    self.request.common.out
+                )))
+            });
+            if let Some(told) = told {
+                self.ui.event(told.of_stage(&stage));
+            }
+        }
+    }
 }
 
 /// The body of a stage, in the project's root: the work itself.

@@ -81,7 +81,7 @@ struct Global {
     /// Print events as JSON lines on stdout, for programs.
     #[arg(long, global = true)]
     json: bool,
-    /// Print results and errors only.
+    /// Print results, warnings and errors only.
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     quiet: bool,
     /// Print what each stage says of its work.

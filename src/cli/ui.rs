@@ -392,9 +392,9 @@ impl Ui {
         }
     }
 
-    /// Said once, also beside a bar.
+    /// Said once, also beside a bar, and where all but results is unwanted: a forecast may be missing.
     fn warn(&mut self, message: String) {
-        if !self.quiet && !self.told.contains(&message) {
+        if !self.told.contains(&message) {
             self.line(&format!(
                 "{} {message}",
                 self.paint(Colour::Yellow, "warning:")

@@ -1,11 +1,13 @@
 //! A model beside its baselines: `metrics.json`, and the table that a person sees.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
 use super::metrics::{Coverage, LeadScores, ModelScores, PinballLoss, Scores, skill};
+use crate::decimals::decimals;
 
 /// The leads in hours that a table shows, where the horizon has them.
 const TABLE_LEADS_H: [f64; 7] = [1.0, 3.0, 6.0, 12.0, 24.0, 36.0, 48.0];
@@ -13,29 +15,38 @@ const TABLE_LEADS_H: [f64; 7] = [1.0, 3.0, 6.0, 12.0, 24.0, 36.0, 48.0];
 const TABLE_WIDTH: usize = 80;
 
 /// What `metrics.json` holds. Its keys are a public contract.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(untagged)]
-pub enum Metrics<'a> {
+pub enum Metrics {
     /// Of a model with one target.
-    One(&'a Report),
+    One(Box<Report>),
     /// Of a model with several, by their names.
     Several {
         /// One entry a target.
-        targets: BTreeMap<&'a str, &'a Report>,
+        targets: BTreeMap<String, Report>,
     },
 }
 
-impl<'a> Metrics<'a> {
-    /// Of the reports of all targets, each with the name of its target.
-    pub fn of(reports: &'a [(&'a str, Report)]) -> Self {
-        match reports {
-            [(_, only)] => Self::One(only),
-            several => Self::Several {
-                targets: several
-                    .iter()
-                    .map(|(name, report)| (*name, report))
-                    .collect(),
+impl Metrics {
+    /// Of the reports of all targets, each of which names its own where there are several.
+    pub fn of(reports: Vec<Report>) -> Self {
+        let named = |mut report: Report| Some((report.target.take()?, report));
+        match <[Report; 1]>::try_from(reports) {
+            Ok([only]) => Self::One(Box::new(only)),
+            Err(several) => Self::Several {
+                targets: several.into_iter().filter_map(named).collect(),
             },
+        }
+    }
+
+    /// The reports again, those of several targets by the order of their names.
+    pub fn reports(self) -> Vec<Report> {
+        match self {
+            Self::One(only) => vec![*only],
+            Self::Several { targets } => targets
+                .into_iter()
+                .map(|(name, report)| report.of_target(Some(name)))
+                .collect(),
         }
     }
 }
@@ -124,13 +135,20 @@ impl Report {
         }
     }
 
-    /// The baseline that is hardest to beat, and the skill against it: what a quality gate asks
-    /// for.
-    pub fn least_skill(&self) -> Option<(&str, f64)> {
-        self.skill
-            .iter()
-            .map(|(name, skill)| (name.as_str(), *skill))
-            .min_by(|a, b| a.1.total_cmp(&b.1))
+    /// The baseline that is hardest to beat, and the skill against it, which a quality gate asks for: first of
+    /// all one against which the skill is no number. A baseline that is the model over again is none.
+    pub fn hardest(&self) -> Option<(&str, f64)> {
+        let skill = |name: &String| self.skill.get(name).copied().unwrap_or(f64::NAN);
+        let is_itself = |name: &String| *name == self.model && skill(name) == 0.0;
+        let others = self.baselines.keys().filter(|name| !is_itself(name));
+        let known = |skill: f64| (!skill.is_nan(), skill);
+        others
+            .map(|name| (name.as_str(), skill(name)))
+            .min_by(|a, b| {
+                known(a.1)
+                    .partial_cmp(&known(b.1))
+                    .unwrap_or(Ordering::Equal)
+            })
     }
 }
 
@@ -168,8 +186,8 @@ fn cells(report: &Report, leads: &[f64]) -> Vec<Vec<String>> {
     header.extend(leads.iter().map(|&lead| lead_name(lead)));
     header.push("skill".to_owned());
 
-    // Shares, such as those of a capacity, are told in thousandths.
-    let digits = if report.unit == "1" { 3 } else { 2 };
+    // Small errors, such as those of shares of a capacity, have more decimals than those of temperatures.
+    let digits = decimals(report.overall.rmse, 3).max(2);
     let mut own = numbers(&report.overall, &report.by_lead, leads, digits);
     own.insert(0, report.model.clone());
     own.push(String::new());
@@ -324,11 +342,23 @@ mod tests {
     }
 
     #[test]
-    fn the_least_skill_is_against_the_best_baseline() {
-        let report = report(4, Step::HOUR);
-        let (name, skill) = report.least_skill().expect("a baseline");
+    fn the_hardest_baseline_is_the_best_one_or_one_without_an_error() {
+        let mut report = report(4, Step::HOUR);
+        let (name, skill) = report.hardest().expect("a baseline");
         assert_eq!(name, "climatology");
         assert!((skill + 0.25).abs() < 1e-12);
+        // Not the model over again.
+        let itself = ModelScores {
+            overall: report.overall,
+            by_lead: report.by_lead.clone(),
+        };
+        report.baselines.insert(report.model.clone(), itself);
+        report.skill.insert(report.model.clone(), 0.0);
+        report.skill.insert("climatology".to_owned(), 0.5);
+        assert_ne!(report.hardest().expect("others").0, report.model);
+        report.skill.remove("persistence");
+        let (name, skill) = report.hardest().expect("a baseline");
+        assert!(name == "persistence" && skill.is_nan());
         let alone = Report::new(
             "ridge",
             "°C",
@@ -336,7 +366,7 @@ mod tests {
             rising(1.0, 1, Step::HOUR),
             BTreeMap::new(),
         );
-        assert_eq!(alone.least_skill(), None);
+        assert_eq!(alone.hardest(), None);
     }
 
     #[test]

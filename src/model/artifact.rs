@@ -33,7 +33,8 @@ pub struct ModelFile {
     /// The series it was trained on, in their order; empty where there is one without a name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub series: Vec<String>,
-    /// The end of the rows that it was fitted to: those of the training and the validation part.
+    /// The end of the rows that it was fitted to, those of the training and the validation part; of the
+    /// model that its training began with too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seen_until: Option<String>,
     /// The epoch whose weights were kept, and how it did; absent for a model that is solved at once.
@@ -132,6 +133,16 @@ impl ModelFile {
                 validation_loss: epoch.validation_loss,
                 validation_rmse: epoch.validation_rmse * spread,
             }),
+        }
+    }
+
+    /// Of a training that began with the weights of another model, which may have seen later rows.
+    #[must_use]
+    pub fn begun_with(self, seen_until: Option<String>) -> Self {
+        Self {
+            // Written alike, so that the later one is the greater text.
+            seen_until: self.seen_until.max(seen_until),
+            ..self
         }
     }
 

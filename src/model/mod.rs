@@ -257,6 +257,16 @@ pub struct NeedsBackend {
     pub kind: String,
 }
 
+/// The device that was asked for is not there: no fault of a model, and of another one neither.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`device: {asked}` was asked for, but {why}")]
+pub struct NoDevice {
+    /// As `train.device` says.
+    pub asked: &'static str,
+    /// What keeps it away.
+    pub why: String,
+}
+
 impl Registry {
     /// The families that need no libtorch.
     pub fn builtin() -> Self {

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
+use std::path::Path;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
@@ -14,9 +15,9 @@ use crate::eval::{
     CoverageSums, ErrorSums, LeadScores, Metrics, ModelScores, PinballSums, Report, table,
 };
 use crate::event::{Event, Observer};
-use crate::fs::StagedFolder;
+use crate::fs::{self, StagedFolder};
 use crate::model::{Epoch, Forecaster, ModelFile, Monitor, Predictions};
-use crate::params::{SampleWeights, TrainParams};
+use crate::params::{BASELINES, SampleWeights, TrainParams};
 use crate::report::{self, Curve};
 
 /// The model is not as much better than a baseline as `evaluate.minimum_skill` asks.
@@ -42,6 +43,9 @@ fn of(target: Option<&str>) -> String {
         .unwrap_or_default()
 }
 
+/// The file of the scores.
+const METRICS: &str = "metrics.json";
+
 /// Forecasts scored at a time; bounds the memory whatever the length of the test part.
 const BATCH: usize = 2048;
 
@@ -63,7 +67,7 @@ pub fn evaluate(mut context: Context<'_>) -> Result<()> {
         context.warn(without);
     }
     let windows = task.issues.len() as u64;
-    let mut told = |done: usize| {
+    let mut progress = |done: usize| {
         context.observer.event(Event::Progress {
             stage: None,
             what: "window".to_owned(),
@@ -72,72 +76,115 @@ pub fn evaluate(mut context: Context<'_>) -> Result<()> {
             message: String::new(),
         });
     };
-    let scored = task.score(&*loaded.forecaster, &mut told)?;
-    // Baselines are solved at once, on every window; of `train` nothing else touches them.
-    let train_params = TrainParams {
-        stride: 1,
-        sample_weights: SampleWeights::default(),
-        ..context.params.train.clone()
-    };
-    let mut baselines = vec![BTreeMap::new(); scored.len()];
-    for kind in &params.baselines {
-        let Some(baseline) = loaded.file.model.baseline(kind, params.ridge_lags) else {
-            bail!("no baseline is named {kind}");
-        };
-        let fitted = train::fit(
-            context.registry,
-            &dataset,
-            &task.frame,
-            &baseline,
-            &train_params,
-            &mut Silent,
-        )
-        .with_context(|| format!("baseline {kind}, which evaluate.baselines may leave out"))?;
-        let scored = task.score(&*fitted.forecaster, &mut |_| {})?;
-        for (of_target, scored) in baselines.iter_mut().zip(scored) {
-            of_target.insert(kind.clone(), scored.scores);
-        }
-    }
+    let scored = task.score(&*loaded.forecaster, &mut progress)?;
+    let baselines = score_baselines(&mut context, &dataset, &loaded.file, &task)?;
     let several = scored.len() > 1;
-    let targets = loaded.file.target_columns().zip(scored).zip(baselines);
-    let reports: Vec<(&str, Report)> = targets
+    let targets: Vec<&str> = loaded.file.target_columns().map(|c| &*c.name).collect();
+    let of_targets = loaded.file.target_columns().zip(scored).zip(baselines);
+    let reports: Vec<Report> = of_targets
         .map(|((column, scored), baselines)| {
             let kind = loaded.file.model.kind();
             let windows = task.issues.len();
-            let report = Report::new(kind, &column.unit, windows, scored.scores, baselines)
+            Report::new(kind, &column.unit, windows, scored.scores, baselines)
                 .of_target(several.then(|| column.name.clone()))
                 .with_quantiles(
                     scored.coverage.and_then(|sums| sums.coverage()),
                     scored.pinball.losses(),
-                );
-            (column.name.as_str(), report)
+                )
         })
         .collect();
-
-    for (target, report) in &reports {
+    for (target, report) in targets.iter().zip(&reports) {
         if let Some(unscored) = unscored_leads(report, task.horizon, target) {
             context.warn(unscored);
         }
     }
 
     let staged = StagedFolder::new(&context.out)?;
-    let (mut texts, mut used) = (Vec::new(), BTreeSet::new());
-    for (target, report) in &reports {
-        let plot = plot_name("skill", &[if several { target } else { "" }], &mut used);
+    for ((target, report), plot) in targets.iter().zip(&reports).zip(plot_names(&reports)) {
         staged.write(&plot, skill_plot(report, target).as_bytes())?;
-        let plot = context.out.join(plot);
-        let table = table(report);
-        texts.push(format!("{}\nPlot: {}\n", table.trim_end(), plot.display()));
     }
-    let metrics = Metrics::of(&reports);
-    staged.write("metrics.json", &to_json(&metrics)?)?;
+    let text = told(&reports, &context.out);
+    let gate = params.minimum_skill.map(|least| hold_gate(&reports, least));
+    let metrics = Metrics::of(reports);
+    staged.write(METRICS, &to_json(&metrics)?)?;
     staged.commit()?;
 
-    context.result(texts.join("\n"), serde_json::to_value(&metrics)?);
-    match params.minimum_skill {
-        Some(minimum) => hold_gate(&reports, minimum),
-        None => Ok(()),
+    context.result(text, serde_json::to_value(&metrics)?);
+    gate.unwrap_or(Ok(()))
+}
+
+/// The scores of all baselines by their kind, one entry a target.
+fn score_baselines(
+    context: &mut Context<'_>,
+    dataset: &Dataset,
+    file: &ModelFile,
+    task: &Scoring<'_>,
+) -> Result<Vec<BTreeMap<String, ModelScores>>> {
+    let params = context.params.evaluate.clone();
+    let usual = || BASELINES.map(str::to_owned).to_vec();
+    let kinds = params.baselines.clone().unwrap_or_else(usual);
+    // Solved at once, on every window; of `train` nothing else touches them.
+    let train_params = TrainParams {
+        stride: 1,
+        sample_weights: SampleWeights::default(),
+        ..context.params.train.clone()
+    };
+    let mut baselines = vec![BTreeMap::new(); task.targets.len()];
+    for kind in &kinds {
+        let Some(baseline) = file.model.baseline(kind, params.ridge_lags) else {
+            bail!("no baseline is named {kind}");
+        };
+        let fit = train::Fit::new(dataset, &task.frame, &baseline, &train_params);
+        let fitted = match fit.run(context.registry, &mut Silent) {
+            Ok(fitted) => fitted,
+            // Nobody asked for this one by its name.
+            Err(error) if params.baselines.is_none() => {
+                context.warn(format!("without the baseline {kind}: {error:#}"));
+                continue;
+            }
+            Err(error) => {
+                let told = format!("baseline {kind}, which evaluate.baselines may leave out");
+                return Err(error.context(told));
+            }
+        };
+        let scored = task.score(&*fitted.forecaster, &mut |_| {})?;
+        for (of_target, scored) in baselines.iter_mut().zip(scored) {
+            of_target.insert(kind.clone(), scored.scores);
+        }
     }
+    Ok(baselines)
+}
+
+/// What an earlier evaluation found, as it was told then, from what it left in a folder of a project.
+pub fn evaluated(root: &Path, out: &Path) -> Result<Event> {
+    let bytes = fs::read(&root.join(out).join(METRICS))?;
+    let metrics: Metrics = serde_json::from_slice(&bytes)?;
+    Ok(Event::Result {
+        stage: None,
+        text: told(&metrics.reports(), out),
+        data: serde_json::from_slice(&bytes)?,
+    })
+}
+
+/// The tables of all targets, each with the file of its plot.
+fn told(reports: &[Report], out: &Path) -> String {
+    let texts = reports
+        .iter()
+        .zip(plot_names(reports))
+        .map(|(report, plot)| {
+            let (table, plot) = (table(report), out.join(plot));
+            format!("{}\nPlot: {}\n", table.trim_end(), plot.display())
+        });
+    texts.collect::<Vec<_>>().join("\n")
+}
+
+fn plot_names(reports: &[Report]) -> Vec<String> {
+    let mut used = BTreeSet::new();
+    let names = reports.iter().map(|report| {
+        let target = report.target.as_deref().unwrap_or_default();
+        plot_name("skill", &[target], &mut used)
+    });
+    names.collect()
 }
 
 /// What is to be said where nothing was observed at some leads, which the report then has not.
@@ -153,9 +200,9 @@ fn unscored_leads(report: &Report, horizon: usize, target: &str) -> Option<Strin
 }
 
 /// Every baseline must be beaten by so much, of every target. Told is where it is worst.
-fn hold_gate(reports: &[(&str, Report)], minimum: f64) -> Result<()> {
-    let of_target = |(_, report): &(&str, Report)| {
-        let (baseline, skill) = hardest(report)?;
+fn hold_gate(reports: &[Report], minimum: f64) -> Result<()> {
+    let of_target = |report: &Report| {
+        let (baseline, skill) = report.hardest()?;
         Some(GateFailed {
             target: report.target.clone(),
             baseline: baseline.to_owned(),
@@ -171,17 +218,6 @@ fn hold_gate(reports: &[(&str, Report)], minimum: f64) -> Result<()> {
         Some(worst) => Err(worst.into()),
         None => bail!("there is no baseline to hold evaluate.minimum_skill against"),
     }
-}
-
-/// The baseline that is hardest to beat: first of all one against which the skill is no number.
-fn hardest(report: &Report) -> Option<(&str, f64)> {
-    let unknown = report
-        .baselines
-        .keys()
-        .find(|name| !report.skill.contains_key(*name));
-    unknown
-        .map(|name| (name.as_str(), f64::NAN))
-        .or_else(|| report.least_skill())
 }
 
 /// The windows of the test part, and how to get from scaled forecasts to errors.

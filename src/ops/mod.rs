@@ -35,12 +35,12 @@ pub use check::check;
 pub use diff::{
     Diff, DiffError, DiffWith, GitError, MetricDiff, ParamDiff, Side, Unavailable, diff,
 };
-pub use evaluate::{GateFailed, evaluate};
+pub use evaluate::{GateFailed, evaluate, evaluated};
 pub use fetch::{NoSource, fetch};
 pub use history::{History, history, history_of};
 pub use lineage::{NoLineage, lineage};
 pub use log::{FoundLogs, LogError, StageLog, Unstarted, WantedLog, logs};
-pub use predict::predict;
+pub use predict::{predict, predicted};
 pub use prepare::prepare;
 pub use quality::QualityFailed;
 pub use run::{RunError, RunOptions, StageFailed, execute_one, run_plan};

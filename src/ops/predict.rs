@@ -3,20 +3,27 @@
 mod newest;
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
+use serde::{Deserialize, Serialize};
 
 use self::newest::{Newest, newest};
+use super::model::LoadedModel;
 use super::plot_name::plot_name;
 use super::{Context, dataset, model, to_json};
-use crate::data::{Dataset, Part};
+use crate::data::{Dataset, Frame, Part};
+use crate::event::Event;
 use crate::forecast::{self, Forecast};
-use crate::fs::StagedFolder;
+use crate::fs::{self, StagedFolder};
 use crate::model::Climatology;
 use crate::params::{Device, Fallback, FeelsLike};
 use crate::physics;
 use crate::report::{self, ForecastPlot};
 use crate::time::format_short;
+
+/// The file of the forecasts.
+const FORECAST: &str = "forecast.json";
 
 /// Observed hours that the plot shows before the forecast.
 const PLOTTED_HOURS: f64 = 96.0;
@@ -30,67 +37,19 @@ pub fn predict(mut context: Context<'_>) -> Result<()> {
     loaded.check(&folder, &data, &dataset)?;
 
     let frame = dataset.frame(&loaded.file.scalers(), loaded.file.model.horizon)?;
-    let (mut forecasts, mut plots, mut used) = (Vec::new(), Vec::new(), BTreeSet::new());
+    let (mut forecasts, mut plots) = (Vec::new(), Vec::new());
     for series in newest(&dataset, &frame, &loaded.file) {
-        if let Err(error) = series.require_complete(&frame, &loaded.file, &data) {
+        let made = match of_series(&series, &frame, &loaded, &dataset, &mut context) {
+            Ok(made) => made,
             // One station that fails must not take the forecasts of all others.
-            if frame.layout.blocks().len() == 1 {
-                return Err(error);
+            Err(error) if frame.layout.blocks().len() > 1 => {
+                context.warn(format!("no forecast: {error:#}"));
+                continue;
             }
-            context.warn(format!("no forecast: {error:#}"));
-            continue;
-        }
-        if let Some(late) = series.lateness(&frame) {
-            context.warn(late);
-        }
-        // Of a series in a frame of its own: another one beside it changes not a bit.
-        let (lookback, horizon) = (loaded.file.model.lookback, loaded.file.model.horizon);
-        let (earlier, memory) = (
-            series.issue + 1 - lookback - series.first,
-            loaded.forecaster.memory(),
-        );
-        if earlier < memory {
-            context.warn(format!(
-                "the forecast{} is corrected by {earlier} rows before its lookback, it would be better for \
-                 {memory}: {} reaches back no further",
-                series.of_series(),
-                data.display()
-            ));
-        }
-        let back = lookback + memory.min(earlier);
-        let window = frame.window(series.issue, back, horizon);
-        let predictions = loaded.forecaster.forecast(&window, &[back - 1])?;
-        ensure!(
-            predictions.are_finite(),
-            "{} forecasts what is no number{}: look at the data of the lookback with `krammerti check`",
-            folder.display(),
-            series.of_series()
-        );
-        let targets = loaded.file.target_columns().enumerate();
-        let mut made: Vec<Forecast> = targets
-            .map(|(place, target)| {
-                let issued = frame.time(series.issue);
-                let step = frame.step();
-                let mut forecast = Forecast::new(target, place, issued, step, &predictions);
-                forecast.series.clone_from(&series.observed.name);
-                forecast
-            })
-            .collect();
-        if let Some(params) = &context.params.predict.feels_like {
-            add_feels_like(&mut made, &dataset, &series, params)?;
-        }
-        let name = &series.observed.name;
-        for forecast in &made {
-            let target = if made.len() > 1 {
-                forecast.target.as_str()
-            } else {
-                ""
-            };
-            plots.push(Plot {
-                name: plot_name("forecast", &[name, target], &mut used),
-                svg: report::forecast_plot(&plot(forecast, &dataset, &series)),
-            });
-        }
+            Err(error) => return Err(error),
+        };
+        let plotted = |forecast| report::forecast_plot(&plot(forecast, &dataset, &series));
+        plots.extend(made.iter().map(plotted));
         forecasts.extend(made);
     }
 
@@ -98,34 +57,168 @@ pub fn predict(mut context: Context<'_>) -> Result<()> {
         bail!("{}: no series can be forecast", data.display());
     }
     let staged = StagedFolder::new(&context.out)?;
-    for plot in &plots {
-        staged.write(&plot.name, plot.svg.as_bytes())?;
+    for (name, plot) in plot_names(&forecasts).iter().zip(&plots) {
+        staged.write(name, plot.as_bytes())?;
     }
-    let json = match forecasts.as_slice() {
-        [only] if only.series.is_empty() => serde_json::to_value(only)?,
-        several => serde_json::to_value(several)?,
-    };
     staged.write("forecast.csv", &forecast::to_csv(&forecasts)?)?;
-    match forecasts.as_slice() {
-        [only] if only.series.is_empty() => staged.write("forecast.json", &to_json(only)?)?,
-        _ => staged.write("forecast.json", &to_json(&forecasts)?)?,
-    }
+    let written = Written::of(forecasts);
+    staged.write(FORECAST, &to_json(&written)?)?;
     staged.commit()?;
 
-    let every = (3.0 / frame.step().hours()).round().max(1.0) as usize;
-    let tables = forecasts.iter().zip(plots).map(|(forecast, plot)| {
-        let (table, plot) = (forecast.table(every), context.out.join(plot.name));
-        format!("{}\nPlot: {}\n", table.trim_end(), plot.display())
-    });
-    let text = tables.collect::<Vec<_>>().join("\n");
-    context.result(text, json);
+    let json = serde_json::to_value(&written)?;
+    context.result(told(written.forecasts(), &context.out), json);
     Ok(())
 }
 
-/// A plot and the name of its file.
-struct Plot {
-    name: String,
-    svg: String,
+/// The rows before the one that a forecast is issued from which it reads.
+#[derive(Clone, Copy)]
+struct Back {
+    lookback: usize,
+    /// What there is before the lookback.
+    earlier: usize,
+    /// How much of that a correction is made of.
+    memory: usize,
+}
+
+impl Back {
+    fn of(series: &Newest, model: &LoadedModel) -> Self {
+        let lookback = model.file.model.lookback;
+        Self {
+            lookback,
+            earlier: series.issue + 1 - lookback - series.first,
+            memory: model.forecaster.memory(),
+        }
+    }
+
+    fn rows(self) -> usize {
+        self.lookback + self.memory.min(self.earlier)
+    }
+
+    fn shortage(self, series: &Newest, data: &Path) -> Option<String> {
+        let Self {
+            earlier, memory, ..
+        } = self;
+        (earlier < memory).then(|| {
+            format!(
+                "the forecast{} is corrected by {earlier} rows before its lookback, it would be better for \
+                 {memory}: {} reaches back no further",
+                series.of_series(),
+                data.display()
+            )
+        })
+    }
+}
+
+/// The forecasts of all targets of a series, with what is derived from them.
+fn of_series(
+    series: &Newest,
+    frame: &Frame,
+    model: &LoadedModel,
+    dataset: &Dataset,
+    context: &mut Context<'_>,
+) -> Result<Vec<Forecast>> {
+    let data = context.data()?.clone();
+    series.require_complete(frame, &model.file, &data)?;
+    if let Some(late) = series.lateness(frame) {
+        context.warn(late);
+    }
+    let back = Back::of(series, model);
+    if let Some(short) = back.shortage(series, &data) {
+        context.warn(short);
+    }
+    let mut made = forecasts_of(series, back, frame, model)
+        .with_context(|| context.inputs[0].display().to_string())?;
+    if let Some(params) = &context.params.predict.feels_like {
+        add_feels_like(&mut made, dataset, series, params)
+            .with_context(|| format!("the feels-like temperature{}", series.of_series()))?;
+    }
+    Ok(made)
+}
+
+/// The forecasts of all targets of a series as the model makes them.
+fn forecasts_of(
+    series: &Newest,
+    back: Back,
+    frame: &Frame,
+    model: &LoadedModel,
+) -> Result<Vec<Forecast>> {
+    // Of a series in a frame of its own: another one beside it changes not a bit.
+    let window = frame.window(series.issue, back.rows(), model.file.model.horizon);
+    let predictions = model.forecaster.forecast(&window, &[back.rows() - 1])?;
+    ensure!(
+        predictions.are_finite(),
+        "the forecast{} is no number: look at the data of the lookback with `krammerti check`",
+        series.of_series()
+    );
+    let (issued, step) = (frame.time(series.issue), frame.step());
+    let targets = model.file.target_columns().enumerate();
+    let forecasts = targets.map(|(place, target)| Forecast {
+        series: series.observed.name.clone(),
+        ..Forecast::new(target, place, issued, step, &predictions)
+    });
+    Ok(forecasts.collect())
+}
+
+/// What an earlier forecast said, as it was told then, from what it left in a folder of a project.
+pub fn predicted(root: &Path, out: &Path) -> Result<Event> {
+    let bytes = fs::read(&root.join(out).join(FORECAST))?;
+    let written: Written = serde_json::from_slice(&bytes)?;
+    Ok(Event::Result {
+        stage: None,
+        text: told(written.forecasts(), out),
+        data: serde_json::from_slice(&bytes)?,
+    })
+}
+
+/// What `forecast.json` holds.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Written {
+    /// Of the only target of a series without a name.
+    One(Box<Forecast>),
+    Several(Vec<Forecast>),
+}
+
+impl Written {
+    fn of(forecasts: Vec<Forecast>) -> Self {
+        match <[Forecast; 1]>::try_from(forecasts) {
+            Ok([only]) if only.series.is_empty() => Self::One(Box::new(only)),
+            Ok([named]) => Self::Several(vec![named]),
+            Err(several) => Self::Several(several),
+        }
+    }
+
+    fn forecasts(&self) -> &[Forecast] {
+        match self {
+            Self::One(only) => std::slice::from_ref(only),
+            Self::Several(several) => several,
+        }
+    }
+}
+
+/// The tables of all forecasts, each with the file of its plot.
+fn told(forecasts: &[Forecast], out: &Path) -> String {
+    let of_plots = forecasts.iter().zip(plot_names(forecasts));
+    let texts = of_plots.map(|(forecast, plot)| {
+        let (table, plot) = (forecast.table(), out.join(plot));
+        format!("{}\nPlot: {}\n", table.trim_end(), plot.display())
+    });
+    texts.collect::<Vec<_>>().join("\n")
+}
+
+/// A plot is named by its series and, where there are several, by its target.
+fn plot_names(forecasts: &[Forecast]) -> Vec<String> {
+    let several = forecasts.iter().any(|f| f.target != forecasts[0].target);
+    let mut used = BTreeSet::new();
+    let names = forecasts.iter().map(|forecast| {
+        let target = if several {
+            forecast.target.as_str()
+        } else {
+            ""
+        };
+        plot_name("forecast", &[&forecast.series, target], &mut used)
+    });
+    names.collect()
 }
 
 /// The feels-like temperature of the mean, of the first target in °C. Where wind and humidity are not
@@ -164,8 +257,8 @@ fn add_feels_like(
     for (h, lead) in forecast.leads.iter_mut().enumerate() {
         let humidity = humidity
             .as_ref()
-            .map(|humidity| humidity.at(h, lead.time).clamp(0.0, 100.0));
-        let wind = wind.at(h, lead.time).max(0.0);
+            .map(|humidity| humidity.at(h, lead.valid_time).clamp(0.0, 100.0));
+        let wind = wind.at(h, lead.valid_time).max(0.0);
         lead.feels_like = Some(physics::feels_like_c(lead.mean, wind, humidity));
     }
     forecast.feels_like_method = Some(format!("of the mean, with {told}"));
@@ -267,24 +360,27 @@ fn plot(forecast: &Forecast, dataset: &Dataset, series: &Newest) -> ForecastPlot
             "Forecast of {}{}, issued {} UTC",
             forecast.target,
             forecast.of_series(),
-            format_short(forecast.issue())
+            format_short(forecast.issue_time)
         ),
         quantity: forecast.target.replace('_', " "),
         unit: forecast.unit.clone(),
-        issued_at: forecast.issue(),
+        issued_at: forecast.issue_time,
         observed: rows
             .map(|row| (panel.layout().time(row), observed[row]))
             .collect(),
-        mean: leads.iter().map(|lead| (lead.time, lead.mean)).collect(),
+        mean: leads
+            .iter()
+            .map(|lead| (lead.valid_time, lead.mean))
+            .collect(),
         band_name,
         band: leads
             .iter()
             .filter(|_| last > 0)
-            .map(|lead| (lead.time, lead.quantiles[0], lead.quantiles[last]))
+            .map(|lead| (lead.valid_time, lead.quantiles[0], lead.quantiles[last]))
             .collect(),
         feels_like: leads
             .iter()
-            .filter_map(|lead| Some((lead.time, lead.feels_like?)))
+            .filter_map(|lead| Some((lead.valid_time, lead.feels_like?)))
             .collect(),
     }
 }

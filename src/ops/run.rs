@@ -96,6 +96,7 @@ pub fn run_plan(
     let mut workspace = Workspace::open(options.root, &run)?;
     workspace.wait = options.wait;
     workspace.force = options.force;
+    workspace.keep_out_of_git();
     let _shared = workspace.share_store()?;
     workspace.sweep(&plan.stages);
     workspace.recover_others(&plan.stages)?;

@@ -50,9 +50,10 @@ pub fn train(mut context: Context<'_>) -> Result<()> {
     let of_training = || format!("training on {}", path.display());
     let warm_start = context.warm_start.clone();
     let warm = match &warm_start {
-        Some(folder) => Some(warm_weights(folder, &params, &dataset, &path)?),
+        Some(folder) => Some(warm_model(folder, &params, &dataset, &path)?),
         None => None,
     };
+    let (warm, warm_until) = warm.unzip();
     let inputs = [Some(path.as_path()), warm_start.as_deref()];
     let kept = Kept::of(&context, inputs.into_iter().flatten())?;
     let checkpoint = kept.read(&mut context);
@@ -60,7 +61,9 @@ pub fn train(mut context: Context<'_>) -> Result<()> {
     let task = Task {
         resume: checkpoint.as_ref(),
         warm_start: warm.as_ref(),
-        ..Task::new(&dataset, &frame, &params, train).with_context(of_training)?
+        ..Fit::new(&dataset, &frame, &params, train)
+            .task()
+            .with_context(of_training)?
     };
     for odd in task.few_windows() {
         context.warn(odd);
@@ -76,11 +79,13 @@ pub fn train(mut context: Context<'_>) -> Result<()> {
     let fitted = task
         .fit(context.registry, &mut monitor)
         .with_context(of_training)?;
-    let file = ModelFile::new(&dataset, &params, &fitted.history);
+    let file = ModelFile::new(&dataset, &params, &fitted.history).begun_with(warm_until.flatten());
     model::write_model(&context.out, &file, &fitted.weights, &fitted.history)?;
     // Whoever told us to end takes no result any more; the next try finds it all done.
-    if interrupted().is_none() {
-        kept.remove()?;
+    if interrupted().is_none()
+        && let Err(error) = kept.remove()
+    {
+        context.warn(format!("the checkpoint of the training stays: {error:#}"));
     }
     if let Some(best) = file.best {
         context.note(format!(
@@ -120,11 +125,9 @@ fn beyond_the_model(model: &ModelParams, dataset: &Dataset) -> Vec<String> {
     let train = dataset.meta().split.ranges(Part::Train, panel.layout());
     let counts = model.architecture.distribution() == Some(Distribution::NegativeBinomial);
     let mut told = Vec::new();
-    for target in dataset.targets() {
-        let Ok(column) = panel.column(&target.name) else {
-            continue;
-        };
-        let of_train = train.iter().flat_map(|rows| &column.values[rows.clone()]);
+    // What was filled between them may be anything.
+    for (target, observed) in dataset.targets().zip(dataset.observed_targets()) {
+        let of_train = train.iter().flat_map(|rows| &observed[rows.clone()]);
         let values: Vec<f64> = of_train.copied().filter(|value| !value.is_nan()).collect();
         let bounds = model.bounds.of(&target.name);
         let (lower, upper) = (
@@ -153,13 +156,13 @@ fn beyond_the_model(model: &ModelParams, dataset: &Dataset) -> Vec<String> {
     told
 }
 
-/// The weights to begin with; an error where they are of another shape.
-fn warm_weights(
+/// The weights to begin with, and until when they have seen; an error where they are of another shape.
+fn warm_model(
     folder: &Path,
     params: &ModelParams,
     dataset: &Dataset,
     data: &Path,
-) -> Result<Weights> {
+) -> Result<(Weights, Option<String>)> {
     if !params.is_net() {
         bail!(
             "--warm-start is for nets: a model of kind `{}` is solved at once",
@@ -189,7 +192,7 @@ fn warm_weights(
             params.kind()
         );
     }
-    Ok(uncorrected(model::read_weights(folder)?))
+    Ok((uncorrected(model::read_weights(folder)?), file.seen_until))
 }
 
 /// The parameters of a model that are not as wanted, as `KEY FOUND instead of WANTED`.
@@ -206,16 +209,68 @@ fn unlike(found: &ModelParams, wanted: &ModelParams) -> Result<Vec<String>> {
     Ok(told.collect())
 }
 
-/// Fits a model to the training part of a data set, scaled as a frame has it.
-pub(super) fn fit(
-    registry: &Registry,
-    dataset: &Dataset,
-    frame: &Frame,
-    model: &ModelParams,
-    train: &TrainParams,
-    monitor: &mut dyn Monitor,
-) -> Result<Fitted> {
-    Task::new(dataset, frame, model, train)?.fit(registry, monitor)
+/// A model to be fitted to the training part of a data set, scaled as a frame has it.
+pub(super) struct Fit<'a> {
+    pub(super) dataset: &'a Dataset,
+    pub(super) frame: &'a Frame,
+    pub(super) model: &'a ModelParams,
+    pub(super) train: &'a TrainParams,
+    /// Only windows that a model with such a lookback could forecast as well are validated on.
+    pub(super) validation_lookback: usize,
+}
+
+impl<'a> Fit<'a> {
+    pub(super) fn new(
+        dataset: &'a Dataset,
+        frame: &'a Frame,
+        model: &'a ModelParams,
+        train: &'a TrainParams,
+    ) -> Self {
+        Self {
+            dataset,
+            frame,
+            model,
+            train,
+            validation_lookback: model.lookback,
+        }
+    }
+
+    pub(super) fn run(&self, registry: &Registry, monitor: &mut dyn Monitor) -> Result<Fitted> {
+        self.task()?.fit(registry, monitor)
+    }
+
+    /// Finds its windows.
+    fn task(&self) -> Result<Task<'a>> {
+        let (model, wanted) = (self.model, &self.train.sample_weights);
+        let split = self.dataset.meta().split;
+        let issues = |part, lookback, stride| -> Result<Vec<usize>> {
+            let Some(window) = Window::new(lookback, model.horizon, stride) else {
+                bail!("lookback, horizon and stride must not be 0");
+            };
+            Ok(split.some_issues(part, self.frame, window)?)
+        };
+        let train = issues(Part::Train, model.lookback, self.train.stride)?;
+        if *wanted != SampleWeights::default() && !model.is_net() {
+            bail!(
+                "train.sample_weights is for nets: a model of kind `{}` is solved on all windows \
+                 alike",
+                model.kind()
+            );
+        }
+        let longest = model.lookback.max(self.validation_lookback);
+        Ok(Task {
+            frame: self.frame,
+            sample_weights: sample_weights(self.dataset, wanted, &train, model.horizon)?,
+            train,
+            validation: issues(Part::Validation, longest, 1)?,
+            train_rows: split.ranges(Part::Train, &self.frame.layout),
+            model,
+            train_params: self.train,
+            scalers: self.dataset.targets().map(|target| target.scaler).collect(),
+            resume: None,
+            warm_start: None,
+        })
+    }
 }
 
 /// A fit with its windows found.
@@ -234,43 +289,7 @@ struct Task<'a> {
     warm_start: Option<&'a Weights>,
 }
 
-impl<'a> Task<'a> {
-    fn new(
-        dataset: &Dataset,
-        frame: &'a Frame,
-        model: &'a ModelParams,
-        train_params: &'a TrainParams,
-    ) -> Result<Self> {
-        let split = dataset.meta().split;
-        let issues = |part, stride| -> Result<Vec<usize>> {
-            let Some(window) = Window::new(model.lookback, model.horizon, stride) else {
-                bail!("lookback, horizon and stride must not be 0");
-            };
-            Ok(split.some_issues(part, frame, window)?)
-        };
-        let train = issues(Part::Train, train_params.stride)?;
-        let wanted = &train_params.sample_weights;
-        if *wanted != SampleWeights::default() && !model.is_net() {
-            bail!(
-                "train.sample_weights is for nets: a model of kind `{}` is solved on all windows \
-                 alike",
-                model.kind()
-            );
-        }
-        Ok(Self {
-            frame,
-            sample_weights: sample_weights(dataset, wanted, &train, model.horizon)?,
-            train,
-            validation: issues(Part::Validation, 1)?,
-            train_rows: split.ranges(Part::Train, &frame.layout),
-            model,
-            train_params,
-            scalers: dataset.targets().map(|target| target.scaler).collect(),
-            resume: None,
-            warm_start: None,
-        })
-    }
-
+impl Task<'_> {
     /// What is to be said where hardly anything decides a part of the model.
     fn few_windows(&self) -> Vec<String> {
         let mut told = Vec::new();

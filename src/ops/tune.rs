@@ -15,10 +15,10 @@ use serde_json::Value;
 
 use super::{Context, dataset, to_json, train};
 use crate::artifact::{Digest, StatCache};
-use crate::data::Dataset;
+use crate::data::{Dataset, Frame};
 use crate::event::{Event, Observer};
 use crate::fs::{self, StagedFolder};
-use crate::model::{Epoch, Monitor, NeedsBackend};
+use crate::model::{Epoch, Monitor, NeedsBackend, NoDevice};
 use crate::params::{Dimension, ParamsError, TuneParams};
 use crate::tune::{self, Outcome, State, Study, Trial};
 
@@ -48,15 +48,27 @@ pub fn tune(mut context: Context<'_>) -> Result<()> {
         bail!(SolvedAtOnce(model.kind()));
     }
     check_space(&context, &params)?;
-    let mut journal = Journal::open(&context, &params, &path)?;
+    let mut journal = Journal::open(&mut context, &params, &path)?;
     let had = journal.study.trials().len();
     if had > 0 {
         context.note(format!("going on after {had} finished trials"));
     }
     let mut reason = None;
+    let frame = dataset.frame(&dataset.scalers(), 0)?;
+    let objective = Objective {
+        dataset: &dataset,
+        frame: &frame,
+        longest_lookback: longest_lookback(&params),
+    };
     while journal.study.trials().len() < params.trials {
-        let trial = journal.study.ask();
-        let outcome = match attempt(&mut context, &dataset, &mut journal.study, &trial)? {
+        let Some(trial) = journal.study.ask() else {
+            let tried = journal.study.trials().len();
+            context.note(format!(
+                "tune.space is used up: no point of it is left after {tried} trials"
+            ));
+            break;
+        };
+        let outcome = match attempt(&mut context, &objective, &mut journal.study, &trial)? {
             Ok(outcome) => outcome,
             Err(why) => {
                 context.note(format!("trial {}: {why}", trial.number));
@@ -79,15 +91,22 @@ struct Journal {
 }
 
 impl Journal {
-    fn open(context: &Context<'_>, params: &TuneParams, data: &std::path::Path) -> Result<Self> {
-        let objective = objective(context, data)?;
+    fn open(
+        context: &mut Context<'_>,
+        params: &TuneParams,
+        data: &std::path::Path,
+    ) -> Result<Self> {
+        let objective = fixed(context, data)?;
         let fresh = Study::new(params, objective.to_string());
         let header = fresh.header().to_line();
         let name = format!("{}.jsonl", Digest::of(header.as_bytes()).short());
         let path = PathBuf::from(".krammerti/studies").join(name);
         fs::create_dir_all(fs::parent(&path))?;
         let held = fs::open_lock(&path.with_extension("lock"))?;
-        flock(&held, FlockOperation::LockExclusive).map_err(std::io::Error::from)?;
+        if flock(&held, FlockOperation::NonBlockingLockExclusive).is_err() {
+            context.note("waiting for another search of this study".to_owned());
+            flock(&held, FlockOperation::LockExclusive).map_err(std::io::Error::from)?;
+        }
         let text = fs::read_if_exists(&path)?.unwrap_or_default();
         let records = tune::parse(&text).with_context(|| path.display().to_string())?;
         let study = Study::resume(params, objective.to_string(), records)
@@ -133,7 +152,13 @@ fn check_space(context: &Context<'_>, params: &TuneParams) -> Result<()> {
             let point = BTreeMap::from([(key.clone(), value)]);
             let read = context.params_file.with_values(&point);
             if let Err(error @ (ParamsError::Syntax { .. } | ParamsError::Override { .. })) = read {
-                return Err(error).with_context(|| format!("tune.space: {key}"));
+                let hint = match dimension {
+                    Dimension::Interval { integer: false, .. } => {
+                        " (whole numbers need `integer: true`)"
+                    }
+                    _ => "",
+                };
+                return Err(error).with_context(|| format!("tune.space: {key}{hint}"));
             }
         }
     }
@@ -141,7 +166,7 @@ fn check_space(context: &Context<'_>, params: &TuneParams) -> Result<()> {
 }
 
 /// A digest of all that decides the value of a trial besides its point.
-fn objective(context: &Context<'_>, data: &std::path::Path) -> Result<Digest> {
+fn fixed(context: &Context<'_>, data: &std::path::Path) -> Result<Digest> {
     let artifact = StatCache::default().artifact(data)?;
     let varies = |name: &String| {
         context
@@ -168,10 +193,28 @@ fn objective(context: &Context<'_>, data: &std::path::Path) -> Result<Digest> {
     ))?))
 }
 
-/// What came of a trial, or why nothing did.
+/// The rows that the model with the longest lookback of a space sees; 0 where all have the same.
+fn longest_lookback(params: &TuneParams) -> usize {
+    let whole = |value: &Value| value.as_u64().unwrap_or(0) as usize;
+    match params.space.get("model.lookback") {
+        Some(Dimension::Choice(values)) => values.iter().map(whole).max().unwrap_or(0),
+        Some(Dimension::Interval { high, .. }) => *high as usize,
+        None => 0,
+    }
+}
+
+/// What every trial is trained on and judged by.
+struct Objective<'a> {
+    dataset: &'a Dataset,
+    frame: &'a Frame,
+    /// Only windows that all trials can forecast are judged by.
+    longest_lookback: usize,
+}
+
+/// What came of a trial, or why nothing did. Errors are those that are none of its point's.
 fn attempt(
     context: &mut Context<'_>,
-    dataset: &Dataset,
+    objective: &Objective<'_>,
     study: &mut Study,
     trial: &Trial,
 ) -> Result<Result<Outcome, String>> {
@@ -189,19 +232,16 @@ fn attempt(
         best: f64::INFINITY,
         pruned: false,
     };
-    let frame = dataset.frame(&dataset.scalers(), 0)?;
-    let fitted = train::fit(
-        context.registry,
-        dataset,
-        &frame,
-        // A trial's value is the error of the net itself.
-        &model.uncorrected(),
-        &params.train,
-        &mut watch,
-    );
+    // A trial's value is the error of the net itself.
+    let model = model.uncorrected();
+    let fit = train::Fit {
+        validation_lookback: objective.longest_lookback,
+        ..train::Fit::new(objective.dataset, objective.frame, &model, &params.train)
+    };
+    let fitted = fit.run(context.registry, &mut watch);
     let (best, pruned) = (watch.best, watch.pruned);
     match fitted {
-        Err(error) if error.is::<NeedsBackend>() => Err(error),
+        Err(error) if error.is::<NeedsBackend>() || error.is::<NoDevice>() => Err(error),
         Err(error) => Ok(Err(format!("{error:#}"))),
         Ok(_) if pruned => Ok(Ok(Outcome::Pruned)),
         Ok(fitted) if fitted.history.is_empty() => Ok(Err(SolvedAtOnce(model.kind()).to_string())),

@@ -3,14 +3,15 @@
 use super::checked::{
     Dimension, EvaluateParams, FeelsLike, Params, PredictParams, SourceParams, TuneParams,
 };
-use super::{Invalid, invalid};
+use super::{BASELINES, Invalid, invalid};
 use super::{model, raw, source, train};
+use crate::yaml::OfKind;
 
 pub(super) fn check(raw: raw::Params) -> Result<Params, Invalid> {
     let sources = raw
         .sources
         .into_iter()
-        .map(|(name, source)| {
+        .map(|(name, OfKind(source))| {
             let checked = check_source(&format!("sources.{name}"), source)?;
             Ok((name, checked))
         })
@@ -98,40 +99,54 @@ fn check_dimension(name: &str, range: raw::Range) -> Result<Dimension, Invalid> 
         let expected = "a parameter of the net: trials are not corrected";
         return Err(invalid(key, expected, name));
     }
-    match range {
-        raw::Range::Choice { choice } => {
-            let values = choice
-                .iter()
-                .map(serde_json::to_value)
-                .collect::<Result<Vec<_>, _>>();
-            match values {
-                Ok(values) if !values.is_empty() => Ok(Dimension::Choice(values)),
-                _ => Err(invalid(
-                    key,
-                    "`choice` with at least one plain value",
-                    "none",
-                )),
-            }
-        }
-        raw::Range::Interval {
+    let shape = "either `choice`, or `low` and `high`";
+    let raw::Range {
+        choice,
+        low,
+        high,
+        log,
+        integer,
+    } = range;
+    match (choice, low, high) {
+        (Some(choice), None, None) => check_choice(key, &choice),
+        (None, Some(low), Some(high)) => check_interval(key, low, high, log, integer),
+        (Some(_), _, _) => Err(invalid(key, shape, "both")),
+        (None, Some(_), None) => Err(invalid(key, shape, "`low` alone")),
+        (None, None, Some(_)) => Err(invalid(key, shape, "`high` alone")),
+        (None, None, None) => Err(invalid(key, shape, "neither")),
+    }
+}
+
+fn check_choice(key: String, choice: &[serde_yaml::Value]) -> Result<Dimension, Invalid> {
+    let values = choice.iter().map(serde_json::to_value);
+    match values.collect::<Result<Vec<_>, _>>() {
+        Ok(values) if !values.is_empty() => Ok(Dimension::Choice(values)),
+        _ => Err(invalid(
+            key,
+            "`choice` with at least one plain value",
+            "none",
+        )),
+    }
+}
+
+fn check_interval(
+    key: String,
+    low: f64,
+    high: f64,
+    log: bool,
+    integer: bool,
+) -> Result<Dimension, Invalid> {
+    let whole = !integer || (low.fract() == 0.0 && high.fract() == 0.0);
+    if low.is_finite() && high.is_finite() && low < high && (!log || low > 0.0) && whole {
+        Ok(Dimension::Interval {
             low,
             high,
             log,
             integer,
-        } => {
-            let whole = !integer || (low.fract() == 0.0 && high.fract() == 0.0);
-            if low.is_finite() && high.is_finite() && low < high && (!log || low > 0.0) && whole {
-                Ok(Dimension::Interval {
-                    low,
-                    high,
-                    log,
-                    integer,
-                })
-            } else {
-                let expected = "low < high, low above 0 with `log`, whole numbers with `integer`";
-                Err(invalid(key, expected, format!("low {low}, high {high}")))
-            }
-        }
+        })
+    } else {
+        let expected = "low < high, low above 0 with `log`, whole numbers with `integer`";
+        Err(invalid(key, expected, format!("low {low}, high {high}")))
     }
 }
 
@@ -148,14 +163,14 @@ fn check_evaluate(raw: raw::Evaluate) -> Result<EvaluateParams, Invalid> {
         1..=2000,
         "between 1 and 2000",
     )?;
-    for name in &raw.baselines {
-        if !["persistence", "seasonal", "climatology", "ridge"].contains(&name.as_str()) {
-            let expected = "persistence, seasonal, climatology or ridge";
+    for name in raw.baselines.iter().flatten() {
+        if !BASELINES.contains(&name.as_str()) {
+            let expected = format!("some of {}", BASELINES.join(", "));
             return Err(invalid("evaluate.baselines", expected, name));
         }
     }
     if let Some(skill) = raw.minimum_skill {
-        if raw.baselines.is_empty() {
+        if raw.baselines.as_ref().is_some_and(Vec::is_empty) {
             let expected = "absent where evaluate.baselines is empty";
             return Err(invalid("evaluate.minimum_skill", expected, skill));
         }

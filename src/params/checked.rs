@@ -104,8 +104,9 @@ pub enum Dimension {
 /// What a model is compared with.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EvaluateParams {
-    /// Kinds of the models that need no training by the user.
-    pub baselines: Vec<String>,
+    /// Kinds of the models that need no training by the user; where none are named, all that can be fitted
+    /// to the windows of the model.
+    pub baselines: Option<Vec<String>>,
     /// How many last values the ridge baseline sees.
     pub ridge_lags: usize,
     /// Rows between two test windows.

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use crate::yaml::OfKind;
+
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Params {
-    pub(super) sources: BTreeMap<String, Source>,
+    pub(super) sources: BTreeMap<String, OfKind<Source>>,
     pub(super) prepare: Option<super::prepare::Raw>,
     pub(super) model: Option<super::model::Raw>,
     pub(super) train: super::train::Raw,
@@ -41,26 +43,21 @@ pub(super) struct Tune {
     pub(super) space: BTreeMap<String, Range>,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(untagged, deny_unknown_fields)]
-pub(super) enum Range {
-    Choice {
-        choice: Vec<serde_yaml::Value>,
-    },
-    Interval {
-        low: f64,
-        high: f64,
-        #[serde(default)]
-        log: bool,
-        #[serde(default)]
-        integer: bool,
-    },
+/// Either a choice, or both ends of an interval.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Range {
+    pub(super) choice: Option<Vec<serde_yaml::Value>>,
+    pub(super) low: Option<f64>,
+    pub(super) high: Option<f64>,
+    pub(super) log: bool,
+    pub(super) integer: bool,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Evaluate {
-    pub(super) baselines: Vec<String>,
+    pub(super) baselines: Option<Vec<String>>,
     pub(super) ridge_lags: usize,
     pub(super) stride: usize,
     pub(super) minimum_skill: Option<f64>,
@@ -70,9 +67,7 @@ pub(super) struct Evaluate {
 impl Default for Evaluate {
     fn default() -> Self {
         Self {
-            baselines: ["persistence", "seasonal", "climatology", "ridge"]
-                .map(str::to_owned)
-                .to_vec(),
+            baselines: None,
             ridge_lags: 72,
             stride: 1,
             minimum_skill: None,

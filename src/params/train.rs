@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::check::within;
 use super::{Device, Invalid, invalid};
 use crate::time::Span;
+use crate::yaml;
 
 /// How a model is trained.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -19,6 +20,7 @@ pub struct TrainParams {
     /// The largest learning rate.
     pub learning_rate: f64,
     /// How the rate changes.
+    #[serde(deserialize_with = "yaml::kind_or_default")]
     pub schedule: Schedule,
     /// The decay of `AdamW`.
     pub weight_decay: f64,
@@ -188,6 +190,7 @@ mod tests {
     fn a_schedule_is_one_of_its_kinds() {
         let schedule = |text: &str| checked(&format!("{{schedule: {text}}}"));
         assert_eq!(checked("{}").unwrap(), TrainParams::default());
+        assert_eq!(schedule("").unwrap(), TrainParams::default());
         let step = schedule("{kind: step, after: 3, factor: 0.8}").unwrap();
         let expected = Schedule::Step {
             after: 3,
@@ -200,8 +203,12 @@ mod tests {
                 "{kind: step, after: 3, factor: .nan}",
                 "train.schedule.factor",
             ),
-            ("{kind: step, after: 3}", "factor"),
+            ("{kind: step, after: 3}", "schedule: missing field `factor`"),
             ("{kind: stairs}", "stairs"),
+            (
+                "step",
+                "schedule: invalid type: string \"step\", expected a section with its `kind`",
+            ),
         ] {
             let message = schedule(text).unwrap_err();
             assert!(message.contains(expected), "{text}: {message}");

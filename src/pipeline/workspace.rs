@@ -42,6 +42,15 @@ impl Workspace {
         })
     }
 
+    /// Nothing of the private folder belongs into git. What cannot be written harms nobody.
+    pub fn keep_out_of_git(&self) {
+        let path = self.private.join(".gitignore");
+        if !fs::exists(&path) {
+            let _ = fs::create_dir_all(&self.private)
+                .and_then(|()| fs::write_atomic(&path, b"# Made by krammerti.\n*\n"));
+        }
+    }
+
     /// Removes what killed processes left half written beside the outputs of stages and the lock.
     /// What cannot be removed harms nobody.
     pub fn sweep(&self, stages: &[&Stage]) {

@@ -26,7 +26,7 @@ const MOST_GOOD: usize = 25;
 const FULL_WEIGHT: usize = 25;
 /// Training is repeatable, so a point that was tried tells nothing new and is drawn again, first
 /// from l and then evenly; after these many draws the space is taken to be used up.
-const REDRAWS: usize = 100;
+const REDRAWS: usize = 1000;
 const REDRAWS_FROM_L: usize = 10;
 
 /// What decides the draws besides the finished trials.
@@ -38,27 +38,24 @@ pub(super) struct Settings {
     pub(super) seed: u64,
 }
 
-/// The point of trial `number`, given the trials that have finished.
+/// The point of trial `number`, given the trials that have finished; none where all have been tried.
 pub(super) fn draw<'a>(
     settings: &Settings,
     space: &Space,
     number: usize,
     finished: impl Iterator<Item = &'a Finished>,
-) -> Point {
+) -> Option<Point> {
     let mut rng = ChaCha8Rng::seed_from_u64(settings.seed);
     rng.set_stream(number as u64);
     let finished: Vec<&Finished> = finished.collect();
     let known = |point: &Point| finished.iter().any(|trial| trial.point == *point);
     let groups = Groups::split(space, &finished, settings);
-    let mut point = one_draw(space, groups.as_ref(), &mut rng);
-    for redraw in 0..REDRAWS {
-        if !known(&point) {
-            break;
-        }
-        let groups = groups.as_ref().filter(|_| redraw < REDRAWS_FROM_L);
-        point = one_draw(space, groups, &mut rng);
-    }
-    point
+    let from_l = (0..=REDRAWS_FROM_L).map(|_| groups.as_ref());
+    let evenly = (REDRAWS_FROM_L..REDRAWS).map(|_| None);
+    from_l
+        .chain(evenly)
+        .map(|groups| one_draw(space, groups, &mut rng))
+        .find(|point| !known(point))
 }
 
 fn one_draw(space: &Space, groups: Option<&Groups>, rng: &mut ChaCha8Rng) -> Point {

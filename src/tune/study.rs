@@ -123,21 +123,22 @@ impl Study {
         Ok(study)
     }
 
-    /// What to try next. The trial runs until it is told.
-    pub fn ask(&mut self) -> Trial {
+    /// What to try next, where the space has a point that was not tried yet. The trial runs until it is
+    /// told.
+    pub fn ask(&mut self) -> Option<Trial> {
         let number = self.lowest_free_number();
         let point = sampler::draw(
             &self.settings,
             &self.header.space,
             number,
             self.finished.values(),
-        );
+        )?;
         let running = Running {
             point: point.clone(),
             intermediate: Vec::new(),
         };
         self.running.insert(number, running);
-        Trial { number, point }
+        Some(Trial { number, point })
     }
 
     /// Ends a trial. Returns the record to add to the journal.
@@ -330,7 +331,7 @@ mod tests {
     fn run(study: &mut Study, trials: usize, f: fn(&Point) -> f64) -> String {
         (0..trials)
             .map(|_| {
-                let trial = study.ask();
+                let trial = study.ask().unwrap();
                 let outcome = match trial.number % 7 {
                     5 => Outcome::Failed,
                     _ => Outcome::Complete(f(&trial.point)),
@@ -374,11 +375,11 @@ mod tests {
 
         let mut first = Study::new(&params, "digest");
         let mut text = first.header().to_line() + &run(&mut first, 17, mixed);
-        let lost = first.ask(); // killed while it trains
+        let lost = first.ask().unwrap(); // killed while it trains
         for _ in 0..3 {
             let records = journal::parse(&text).expect("a journal");
             let mut next = Study::resume(&params, "digest", records).expect("the same study");
-            assert!(next.trials().len() != 17 || next.clone().ask() == lost);
+            assert!(next.trials().len() != 17 || next.clone().ask().unwrap() == lost);
             let trials = if next.trials().len() == 33 { 7 } else { 8 };
             text += &run(&mut next, trials, mixed);
         }
@@ -407,7 +408,7 @@ mod tests {
     #[test]
     fn a_finished_trial_is_never_told_again() {
         let mut study = Study::new(&bowl_params(Sampler::Random, 0), "");
-        let number = study.ask().number;
+        let number = study.ask().unwrap().number;
         assert!(study.tell(number, Outcome::Complete(1.0)).is_ok());
         let refused = Err(StudyError::NotRunning { number });
         assert_eq!(study.tell(number, Outcome::Complete(0.5)), refused);
@@ -418,7 +419,7 @@ mod tests {
     #[test]
     fn trials_at_once_have_numbers_of_their_own() {
         let mut study = Study::new(&bowl_params(Sampler::Tpe, 0), "");
-        let (a, b) = (study.ask(), study.ask());
+        let (a, b) = (study.ask().unwrap(), study.ask().unwrap());
         assert_eq!((a.number, b.number), (0, 1));
         assert_ne!(a.point, b.point);
         study
@@ -429,8 +430,8 @@ mod tests {
             Record::Trial(study.trials().next().cloned().expect("one")),
         ];
         let mut next = Study::resume(&bowl_params(Sampler::Tpe, 0), "", records).expect("the same");
-        assert_eq!(next.ask(), a);
-        assert_eq!(next.ask().number, 2);
+        assert_eq!(next.ask().unwrap(), a);
+        assert_eq!(next.ask().unwrap().number, 2);
     }
 
     #[test]
@@ -438,7 +439,7 @@ mod tests {
         let choice = Dimension::Choice((0..6).map(Into::into).collect());
         let mut study = Study::new(&params(Sampler::Tpe, 1, &[("model.segment", choice)]), "");
         for _ in 0..6 {
-            let trial = study.ask();
+            let trial = study.ask().unwrap();
             let value = number(&trial.point, "model.segment");
             study
                 .tell(trial.number, Outcome::Complete(value))
@@ -449,14 +450,14 @@ mod tests {
             .map(|trial| format!("{:?}", trial.point))
             .collect();
         assert_eq!(tried.len(), 6);
-        study.ask(); // and then goes on with what is known
+        assert_eq!(study.ask(), None);
     }
 
     /// Five complete trials with values 1 to 5 at epoch 1, and half of that at epoch 2.
     fn study_with_five() -> Study {
         let mut study = Study::new(&bowl_params(Sampler::Random, 0), "");
         for value in [1.0, 2.0, 3.0, 4.0, 5.0] {
-            let number = study.ask().number;
+            let number = study.ask().unwrap().number;
             assert!(!study.should_prune(number, 1, value), "too early to judge");
             assert!(!study.should_prune(number, 2, value / 2.0));
             study
@@ -469,7 +470,7 @@ mod tests {
     #[test]
     fn what_is_worse_than_the_median_is_pruned() {
         let mut study = study_with_five();
-        let number = study.ask().number;
+        let number = study.ask().unwrap().number;
         assert!(
             !study.should_prune(number, 1, 3.0),
             "the median itself stays"
@@ -487,7 +488,7 @@ mod tests {
     #[test]
     fn a_trial_that_begins_anew_is_judged_by_its_new_epochs() {
         let mut study = study_with_five();
-        let number = study.ask().number;
+        let number = study.ask().unwrap().number;
         assert!(!study.should_prune(number, 1, 0.5));
         assert!(study.should_prune(number, 1, 3.1));
     }
@@ -495,7 +496,7 @@ mod tests {
     #[test]
     fn what_diverged_is_pruned_and_has_no_value() {
         let mut study = Study::new(&bowl_params(Sampler::Tpe, 0), "");
-        let number = study.ask().number;
+        let number = study.ask().unwrap().number;
         assert!(study.should_prune(number, 1, f64::NAN));
         study
             .tell(number, Outcome::Complete(f64::INFINITY))
@@ -507,7 +508,7 @@ mod tests {
             .map(|trial| (trial.state, trial.value));
         assert_eq!(state, Some((State::Failed, None)));
         for _ in 0..20 {
-            let number = study.ask().number;
+            let number = study.ask().unwrap().number;
             study.should_prune(number, 1, 1.0);
             study.tell(number, Outcome::Pruned).expect("it runs");
         }

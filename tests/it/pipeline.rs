@@ -348,3 +348,27 @@ fn status_does_not_call_fresh_what_reads_a_folder_that_is_about_to_change() {
         2
     );
 }
+
+/// The usual baselines are those that the model's windows leave room for; one that was named is wanted.
+#[test]
+fn a_baseline_that_reads_further_back_than_the_model_is_left_out() {
+    let sandbox = Sandbox::new();
+    sandbox.edit("params.yaml", "lookback: 24", "lookback: 12");
+    let ran = sandbox.run(&["run"]).ok();
+    let told = "without the baseline seasonal: a model of kind `seasonal` reads the last 24 rows, but \
+                model.lookback is 12";
+    assert!(ran.stderr.contains(told), "{ran}");
+    let metrics: serde_json::Value =
+        serde_json::from_str(&sandbox.read("report/metrics.json")).unwrap();
+    let kinds: Vec<&String> = metrics["baselines"].as_object().unwrap().keys().collect();
+    assert_eq!(kinds, ["climatology", "persistence", "ridge"]);
+    let evaluate = ["evaluate", "model", "--data", "data", "--out", "report"];
+    // The model is this `ridge` itself, against which it has no skill to be asked for.
+    let gate = ["--set", "evaluate.minimum_skill=0.05"];
+    sandbox.run(&[&evaluate[..], &gate].concat()).ok();
+    let named = ["--set", "evaluate.baselines=[seasonal]"];
+    sandbox.run(&[&evaluate[..], &named].concat()).fails(
+        1,
+        &["baseline seasonal, which evaluate.baselines may leave out"],
+    );
+}

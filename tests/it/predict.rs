@@ -135,3 +135,72 @@ fn scores_of_rows_that_the_model_has_seen_are_told() {
         .ok();
     assert!(!ran.stderr.contains("the model was fitted"), "{ran}");
 }
+
+#[test]
+fn what_is_asked_for_by_hand_is_told_also_where_there_is_nothing_to_do() {
+    let sandbox = Sandbox::new();
+    let all = sandbox.run(&["run"]).ok().stdout;
+    for command in ["evaluate", "predict"] {
+        let out = if command == "evaluate" {
+            "report"
+        } else {
+            "forecast"
+        };
+        let words = [command, "model", "--data", "data", "--out", out];
+        let fresh = sandbox.run(&words).ok();
+        assert!(fresh.stderr.contains("nothing to do"), "{fresh}");
+        assert!(
+            fresh.stdout.len() > 100 && all.contains(&fresh.stdout),
+            "{fresh}"
+        );
+
+        std::fs::remove_dir_all(sandbox.path(out)).unwrap();
+        let restored = sandbox.run(&words).ok();
+        assert!(restored.stderr.contains("restored"), "{restored}");
+        assert_eq!(restored.stdout, fresh.stdout);
+
+        let lines = sandbox.run(&[&words[..], &["--json"]].concat()).ok().stdout;
+        let events: Vec<serde_json::Value> = (lines.lines())
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        let [.., result, last] = events.as_slice() else {
+            panic!("{lines}");
+        };
+        assert_eq!(
+            (&result["event"], &result["stage"]),
+            (&"result".into(), &command.into())
+        );
+        assert_eq!(last["event"], "run_finished");
+    }
+    let ran = sandbox.run(&["train", "data", "--out", "model"]).ok();
+    assert_eq!(ran.stdout, "");
+}
+
+/// A station that begins after the training part has no climatology of its wind there.
+#[test]
+fn a_station_that_cannot_be_forecast_takes_no_other_along() {
+    let sandbox = Sandbox::new();
+    let text = sandbox.read("station.csv");
+    let (header, rows) = text.split_once('\n').unwrap();
+    let rows: Vec<&str> = rows.lines().collect();
+    let named = |name: &'static str, rows: &[&str]| -> Vec<String> {
+        rows.iter().map(|row| format!("{row},{name}")).collect()
+    };
+    let late = &rows[rows.len() - 60..];
+    let both = [named("old", &rows), named("new", late)]
+        .concat()
+        .join("\n");
+    sandbox.write("station.csv", &format!("{header},place\n{both}\n"));
+    sandbox.edit(
+        "params.yaml",
+        "    columns:\n",
+        "    series: {column: place}\n    columns:\n",
+    );
+    let ran = sandbox.run(&["-q", "run", "predict"]).ok();
+    let told =
+        "warning: no forecast: the feels-like temperature of new: wind_speed_10m has no value";
+    assert!(ran.stderr.contains(told), "{ran}");
+    let csv = sandbox.read("forecast/forecast.csv");
+    assert!(csv.contains("\nold,") && !csv.contains("\nnew,"), "{csv}");
+    assert!(sandbox.has("forecast/forecast-old.svg") && !sandbox.has("forecast/forecast-new.svg"));
+}

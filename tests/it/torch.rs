@@ -309,6 +309,28 @@ fn a_training_can_begin_with_the_weights_of_a_model() {
         line.split(',').nth(1).unwrap().parse().unwrap()
     };
     assert!(last_loss("models/next") < last_loss("models/net"));
+    // Later rows than those of the split were seen by the model that it began with.
+    let split = "prepare.split={train: 0.9, validation: 0.05, test: 0.05}";
+    let longer = ["prepare", "raw.parquet", "--out", "longer", "--set", split];
+    sandbox.run(&longer).ok();
+    let train = ["train", "longer", "--out", "models/longer"];
+    sandbox.run(&train).ok();
+    let of = |model: &str, split: &str, out: &str| {
+        let train = ["train", split, "--warm-start", model, "--out", out];
+        sandbox.run(&train).ok();
+        let file: serde_json::Value =
+            serde_json::from_str(&sandbox.read(&format!("{out}/model.json"))).unwrap();
+        file["seen_until"].as_str().unwrap().to_owned()
+    };
+    let later = of("models/longer", "data", "models/late");
+    assert_eq!(later, of("models/net", "longer", "models/early"));
+    assert!(later > of("models/net", "data", "models/next"));
+    let evaluate = ["evaluate", "models/late", "--data", "data", "--out", "seen"];
+    let ran = sandbox.run(&evaluate).ok();
+    assert!(
+        ran.stderr.contains("the model was fitted to rows up to"),
+        "{ran}"
+    );
     // Another shape, and a kind that has no weights to begin with.
     sandbox.edit("params.yaml", "hidden: 8", "hidden: 6");
     sandbox

@@ -7,6 +7,7 @@
 use std::path::Path;
 use std::sync::{Once, OnceLock};
 
+use krammerti::model::NoDevice;
 use krammerti::params::{Device as Wanted, Precision};
 use tch::{Device, Kind};
 
@@ -21,22 +22,24 @@ pub(crate) enum NoCuda {
     Gpu,
 }
 
-/// `train.device` is `cuda`, and there is none.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`device: cuda` was asked for, but {0}")]
-pub(crate) struct Unavailable(NoCuda);
-
 /// The device that parameters ask for, and where it is not the GPU that this host has, why.
-pub(crate) fn choose(wanted: Wanted) -> Result<(Device, Option<NoCuda>), Unavailable> {
+pub(crate) fn choose(wanted: Wanted) -> Result<(Device, Option<NoCuda>), NoDevice> {
     match wanted {
         Wanted::Cuda => open_cuda()
             .map(|device| (device, None))
-            .map_err(Unavailable),
+            .map_err(|reason| asked_for(&reason)),
         Wanted::Auto if has_nvidia_driver() => Ok(match open_cuda() {
             Ok(device) => (device, None),
             Err(reason) => (Device::Cpu, Some(reason)),
         }),
         Wanted::Auto | Wanted::Cpu => Ok((Device::Cpu, None)),
+    }
+}
+
+fn asked_for(reason: &NoCuda) -> NoDevice {
+    NoDevice {
+        asked: "cuda",
+        why: reason.to_string(),
     }
 }
 
@@ -170,7 +173,7 @@ mod tests {
     fn an_absent_library_is_named() {
         let error = dlopen_globally("libkrammerti_no_such_thing.so").unwrap_err();
         assert!(!error.to_string().contains("asked for"), "nobody did");
-        let message = Unavailable(error).to_string();
+        let message = asked_for(&error).to_string();
         assert!(
             message.contains("device: cuda") && message.contains("no_such_thing"),
             "{message}"

@@ -1,26 +1,25 @@
 //! The families of nets: the border between krammerti's traits and the nets.
 
+mod attempt;
+
 use std::sync::Arc;
 
 use anyhow::{Result, bail, ensure};
-use krammerti::event::{Event, Observer};
-use krammerti::model::{
-    Checkpoint, Epoch, Family, FitTask, Fitted, Forecaster, LoadTask, Moment, Monitor, Weights,
-    Wish,
-};
+use krammerti::event::Event;
+use krammerti::model::{Family, FitTask, Fitted, Forecaster, LoadTask, Monitor, Weights};
 use krammerti::params::Architecture as Wanted;
 use tch::Device;
 
+use self::attempt::fit_in_memory;
 use crate::deepar::Deepar;
 use crate::diagnosis::{OutOfMemory, is_of_memory, memory_asked};
 use crate::dlinear::Linear;
-use crate::fit::{self, Machine, Unfit};
+use crate::fit::{self, Machine};
 use crate::forecaster::NetForecaster;
 use crate::generator::Randomness;
 use crate::guard::{TorchError, guarded};
 use crate::layers::Cell;
 use crate::net::{Architecture, Shape};
-use crate::progress::Progress;
 use crate::recorder::Recording;
 use crate::recurrent::Recurrent;
 use crate::segrnn::Segrnn;
@@ -93,127 +92,6 @@ fn built_on(machine: Machine<'_>) -> Event {
     Event::BuiltOn {
         stage: None,
         facts: facts.map(|(name, fact)| (name.to_owned(), fact)).into(),
-    }
-}
-
-/// One try of a fit.
-#[derive(Clone, Copy)]
-struct Attempt {
-    /// Of a step.
-    windows: usize,
-    /// Whether it goes on from a checkpoint.
-    resumes: bool,
-    halved: bool,
-}
-
-/// A fit that begins anew where a checkpoint does not fit, and where a GPU has too little memory, does
-/// without recorded steps, and then without the half of each step's windows.
-fn fit_in_memory(
-    task: &FitTask<'_>,
-    machine: Machine<'_>,
-    monitor: &mut dyn Monitor,
-) -> Result<Fitted> {
-    // A training that went on with halved steps was halved before it was interrupted.
-    let kept = task.resume.map(Progress::unpack).and_then(Result::ok);
-    let mut attempt = Attempt {
-        windows: kept.map_or(task.train_params.batch, |kept| kept.windows),
-        resumes: task.resume.is_some(),
-        halved: false,
-    };
-    loop {
-        let tried = FitTask {
-            resume: task.resume.filter(|_| attempt.resumes),
-            ..*task
-        };
-        let mut counted = Counted { monitor, epochs: 0 };
-        let error = match fit_once(&tried, machine, attempt.windows, &mut counted) {
-            Ok(fitted) => return Ok(fitted),
-            Err(error) => too_large(error, machine.device, attempt.windows.min(task.train.len())),
-        };
-        // What has come further is not thrown away: its checkpoint is kept, and what fills the memory may be
-        // gone at the next try.
-        let next = if counted.epochs > 0 {
-            None
-        } else {
-            attempt.after(&error, task, machine)
-        };
-        match next {
-            Some((next, told)) => {
-                monitor.event(Event::warning(told));
-                attempt = next;
-            }
-            None => return Err(error),
-        }
-    }
-}
-
-/// Counts the epochs that have ended.
-struct Counted<'m> {
-    monitor: &'m mut dyn Monitor,
-    epochs: usize,
-}
-
-impl Observer for Counted<'_> {
-    fn event(&mut self, event: Event) {
-        self.monitor.event(event);
-    }
-}
-
-impl Monitor for Counted<'_> {
-    fn epoch(&mut self, epoch: &Epoch, of: usize) -> bool {
-        self.epochs += 1;
-        self.monitor.epoch(epoch, of)
-    }
-
-    fn between(&mut self, moment: Moment) -> Wish {
-        self.monitor.between(moment)
-    }
-
-    fn keep(&mut self, checkpoint: Checkpoint) -> Result<()> {
-        self.monitor.keep(checkpoint)
-    }
-}
-
-impl Attempt {
-    /// What to try after an error, and what to say of it.
-    fn after(
-        self,
-        error: &anyhow::Error,
-        task: &FitTask<'_>,
-        machine: Machine<'_>,
-    ) -> Option<(Self, String)> {
-        if self.resumes && error.is::<Unfit>() {
-            let anew = Self {
-                windows: task.train_params.batch,
-                resumes: false,
-                ..self
-            };
-            return Some((anew, error.to_string()));
-        }
-        if machine.device == Device::Cpu || !error.is::<OutOfMemory>() {
-            return None;
-        }
-        if machine.recording.give_up() {
-            let wanted =
-                "trying again with steps that are not recorded, which take less memory and longer";
-            return Some((self, format!("{error}; {wanted}")));
-        }
-        // A step has no more than all of them.
-        let windows = self.windows.min(task.train.len());
-        // With halved steps nothing goes on from a checkpoint.
-        if self.halved || self.resumes || windows <= 1 {
-            return None;
-        }
-        let halved = Self {
-            windows: windows.div_ceil(2),
-            halved: true,
-            ..self
-        };
-        let told = format!(
-            "{error}; trying once with steps of {} windows, which makes another model",
-            halved.windows
-        );
-        Some((halved, told))
     }
 }
 

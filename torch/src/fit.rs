@@ -50,7 +50,7 @@ const NO_KERNELS: &str = "slow: there are no kernels for recurrent layers on thi
 /// A checkpoint that this training cannot go on from: the training is to begin anew.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the kept checkpoint is not used, the training begins anew: {0}")]
-pub(crate) struct Unfit(String);
+pub(crate) struct Unfit(pub(crate) String);
 
 /// Where, in which numbers, by how many threads and with whose randomness a net is trained.
 #[derive(Clone, Copy)]

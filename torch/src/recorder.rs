@@ -63,7 +63,7 @@ impl Recording {
     }
 
     /// Takes note that a step is recorded.
-    fn done(&self) {
+    pub(crate) fn done(&self) {
         self.0.set(Wish::Done);
     }
 

@@ -163,8 +163,11 @@ fn check_architecture(raw: &Raw) -> Result<Architecture, Invalid> {
     };
     match raw.given().find(|name| !allowed.contains(name)) {
         Some(name) => {
-            let found = format!("it beside kind {}", raw.kind);
-            Err(invalid(format!("model.{name}"), "absent", found))
+            let expected = format!(
+                "absent beside kind {} (`--set model.{name}=null` takes it away)",
+                raw.kind
+            );
+            Err(invalid(format!("model.{name}"), expected, "it"))
         }
         None => Ok(architecture),
     }
@@ -328,7 +331,10 @@ fn check_linear(raw: &Raw) -> Result<LinearParams, Invalid> {
 fn check_deepar(raw: &Raw) -> Result<DeeparParams, Invalid> {
     let paths = raw.paths.unwrap_or(200);
     within("model.paths", paths, 2..=100_000, "between 2 and 100000")?;
-    let season = raw.season_rows.unwrap_or(24.min(raw.lookback));
+    // A day of hours. Rows without a value a season before condition nothing, and a lookback of no more than
+    // a season would leave the net to say what is usual.
+    let usual = if raw.lookback >= 48 { 24 } else { 1 };
+    let season = raw.season_rows.unwrap_or(usual);
     within(
         "model.season_rows",
         season,
@@ -393,7 +399,7 @@ mod tests {
             ),
             (
                 "kind: ridge, bounds: {lower: 0}",
-                "model.bounds: expected absent",
+                "model.bounds: expected absent beside kind ridge (`--set model.bounds=null` takes it away), found it",
             ),
             (
                 "kind: segrnn, hidden: 7",
