@@ -10,7 +10,7 @@ use crate::pipeline::{Garbage, Workspace};
 
 /// Show what nobody needs any more under .krammerti/, and how large it is; remove it with --delete.
 ///
-/// Kept is what pipeline.lock needs, and what the last runs used. What went can be built again.
+/// Kept is what pipeline.lock needs, and what the last runs used. Whatever is removed can be built again.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// How many of the last runs to keep, with their results, logs, failed tries and checkpoints.

@@ -14,7 +14,7 @@ const MANY: usize = 10;
 /// Show which stage reads what another one writes.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// How.
+    /// Output format.
     #[arg(long, value_enum, default_value_t)]
     format: Format,
 }

@@ -17,7 +17,7 @@ use crate::pipeline::{PastOutcome, PastRun, PastStage};
 /// by kill -9 or a power cut. With -v: the name of each run and what became of each stage.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// How many runs.
+    /// Number of runs to show.
     #[arg(short = 'n', long = "number", value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
     number: u32,
     /// The runs that ran, restored or failed this stage, and what became of it.

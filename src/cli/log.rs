@@ -18,7 +18,7 @@ use crate::pipeline::{GraphError, PastOutcome};
 pub(super) struct Args {
     /// The stage; otherwise those that failed in the newest run, or the one that it started last.
     stage: Option<String>,
-    /// Of its N-th try; otherwise of the last one.
+    /// Show its N-th attempt; otherwise the last one.
     #[arg(long, value_name = "N")]
     attempt: Option<u32>,
     /// In this run: its name, or its start as `krammerti history` shows it.

@@ -78,7 +78,7 @@ struct Global {
     /// Work as if started in this folder.
     #[arg(short = 'C', long = "directory", value_name = "DIR", global = true)]
     directory: Option<PathBuf>,
-    /// Print events as JSON lines on stdout, for programs.
+    /// Print the result, or events as they come, as JSON on stdout, for programs.
     #[arg(long, global = true)]
     json: bool,
     /// Print results, warnings and errors only.

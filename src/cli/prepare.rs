@@ -8,7 +8,7 @@ use super::stage_args::{Common, Request, Verb};
 /// and `quality.json`, which any Parquet and JSON reader understands.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Fetched files, whose rows are put together.
+    /// Fetched files: rows of the same columns are put together, other columns joined by time.
     #[arg(required = true, value_name = "RAW")]
     raw: Vec<String>,
     #[command(flatten)]

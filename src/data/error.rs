@@ -60,6 +60,22 @@ pub enum SeriesError {
     /// Tables are put together whose columns differ.
     #[error("column {0} is not in the tables before it")]
     ExtraColumn(String),
+    /// Of two tables that are joined by time only one has series.
+    #[error(
+        "one of the tables has series and another one has none: which of its rows belong together is not known"
+    )]
+    JoinSeries,
+    /// Tables that are joined by time have other steps.
+    #[error(
+        "its rows are {found} apart, those of the tables before it {expected}: only tables of one step are \
+         joined by time"
+    )]
+    JoinSteps {
+        /// The step of the tables before.
+        expected: Step,
+        /// The step of this one.
+        found: Step,
+    },
     /// Tables are put together whose units differ.
     #[error("column {column} is in {found}, in the tables before it in {expected}")]
     Unit {

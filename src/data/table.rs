@@ -1,5 +1,7 @@
 //! Tables of observations and of forecasts, as they come.
 
+mod join;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use rayon::prelude::*;

@@ -39,6 +39,16 @@ pub struct ModelScores {
     pub by_lead: Vec<LeadScores>,
 }
 
+/// Scores of one series of several.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SeriesScores {
+    /// Its name.
+    pub name: String,
+    /// The scores over all its windows and leads.
+    #[serde(flatten)]
+    pub scores: Scores,
+}
+
 /// The pinball loss of one quantile level, in the unit of the target.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PinballLoss {

@@ -8,6 +8,6 @@ mod report;
 
 pub use metrics::{
     Coverage, CoverageSums, ErrorSums, LeadScores, ModelScores, PinballLoss, PinballSums, Scores,
-    pinball_loss, skill,
+    SeriesScores, pinball_loss, skill,
 };
 pub use report::{Metrics, Report, table};

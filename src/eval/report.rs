@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
-use super::metrics::{Coverage, LeadScores, ModelScores, PinballLoss, Scores, skill};
+use super::metrics::{Coverage, LeadScores, ModelScores, PinballLoss, Scores, SeriesScores, skill};
 use crate::decimals::decimals;
 
 /// The leads in hours that a table shows, where the horizon has them.
@@ -71,6 +71,9 @@ pub struct Report {
     pub baselines: BTreeMap<String, ModelScores>,
     /// The skill of the model against each baseline by overall RMSE, see [`skill`].
     pub skill: BTreeMap<String, f64>,
+    /// The model in each series, where there are several; those without a window are left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub by_series: Vec<SeriesScores>,
     /// How the interval between the outermost quantiles holds; absent without two quantiles.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub coverage: Option<Coverage>,
@@ -105,6 +108,7 @@ impl Report {
             by_lead: scores.by_lead,
             baselines,
             skill,
+            by_series: Vec::new(),
             coverage: None,
             pinball: Vec::new(),
         }
@@ -114,6 +118,12 @@ impl Report {
     #[must_use]
     pub fn of_target(self, target: Option<String>) -> Self {
         Self { target, ..self }
+    }
+
+    /// Adds the scores of each series.
+    #[must_use]
+    pub fn with_series(self, by_series: Vec<SeriesScores>) -> Self {
+        Self { by_series, ..self }
     }
 
     /// Adds how the quantiles hold.
@@ -177,7 +187,33 @@ pub fn table(report: &Report) -> String {
     for line in &lines {
         let _ = writeln!(text, "{line}");
     }
+    if !report.by_series.is_empty() {
+        let _ = writeln!(text, "{}", worst_series(report));
+    }
     text
+}
+
+/// How many decimals errors are told with. Small ones, such as those of shares of a capacity, have more than
+/// those of temperatures.
+fn digits(report: &Report) -> usize {
+    decimals(report.overall.rmse, 3).max(2)
+}
+
+/// The series with the largest errors, as many as a line holds.
+fn worst_series(report: &Report) -> String {
+    let mut by_rmse: Vec<&SeriesScores> = report.by_series.iter().collect();
+    by_rmse.sort_by(|a, b| b.scores.rmse.total_cmp(&a.scores.rmse));
+    let digits = digits(report);
+    let mut line = format!("largest of {} series:", by_rmse.len());
+    for (place, series) in by_rmse.iter().enumerate() {
+        let comma = if place == 0 { "" } else { "," };
+        let next = format!("{comma} {} {:.digits$}", series.name, series.scores.rmse);
+        if line.chars().count() + next.chars().count() > TABLE_WIDTH {
+            break;
+        }
+        line.push_str(&next);
+    }
+    line
 }
 
 /// The cells of a table, a header and then one row a model.
@@ -186,8 +222,7 @@ fn cells(report: &Report, leads: &[f64]) -> Vec<Vec<String>> {
     header.extend(leads.iter().map(|&lead| lead_name(lead)));
     header.push("skill".to_owned());
 
-    // Small errors, such as those of shares of a capacity, have more decimals than those of temperatures.
-    let digits = decimals(report.overall.rmse, 3).max(2);
+    let digits = digits(report);
     let mut own = numbers(&report.overall, &report.by_lead, leads, digits);
     own.insert(0, report.model.clone());
     own.push(String::new());

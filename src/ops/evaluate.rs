@@ -12,7 +12,8 @@ use super::plot_name::plot_name;
 use super::{Context, dataset, model, to_json, train};
 use crate::data::{Dataset, Frame, Part, Scaler, Window};
 use crate::eval::{
-    CoverageSums, ErrorSums, LeadScores, Metrics, ModelScores, PinballSums, Report, table,
+    CoverageSums, ErrorSums, LeadScores, Metrics, ModelScores, PinballSums, Report, SeriesScores,
+    table,
 };
 use crate::event::{Event, Observer};
 use crate::fs::{self, StagedFolder};
@@ -87,6 +88,7 @@ pub fn evaluate(mut context: Context<'_>) -> Result<()> {
             let windows = task.issues.len();
             Report::new(kind, &column.unit, windows, scored.scores, baselines)
                 .of_target(several.then(|| column.name.clone()))
+                .with_series(scored.by_series)
                 .with_quantiles(
                     scored.coverage.and_then(|sums| sums.coverage()),
                     scored.pinball.losses(),
@@ -240,6 +242,7 @@ struct Target<'a> {
 /// How the forecasts of a target are.
 struct Scored {
     scores: ModelScores,
+    by_series: Vec<SeriesScores>,
     coverage: Option<CoverageSums>,
     pinball: PinballSums,
 }
@@ -247,6 +250,8 @@ struct Scored {
 /// The same in the making.
 struct Sums {
     errors: ErrorSums,
+    /// Of each series, where there are several.
+    of_series: Vec<ErrorSums>,
     coverage: Option<CoverageSums>,
     pinball: PinballSums,
 }
@@ -308,15 +313,21 @@ impl<'a> Scoring<'a> {
                 predictions.are_finite(),
                 "a forecast of the test part is no number; look at the data with `krammerti check`"
             );
+            let blocks = self.frame.layout.blocks();
             sums.resize_with(self.targets.len(), || {
-                Sums::new(self.horizon, &predictions.levels)
+                Sums::new(self.horizon, &predictions.levels, blocks.len())
             });
             for (i, &issue) in issues.iter().enumerate() {
                 let rows = issue + 1..=issue + self.horizon;
+                let series = blocks.partition_point(|block| block.rows.end <= issue);
                 for (place, (target, sums)) in self.targets.iter().zip(&mut sums).enumerate() {
                     let observed = &target.observed[rows.clone()];
                     let original = |scaled: &f32| target.scaler.inverse(f64::from(*scaled));
                     sums.add(&predictions, i, place, original, observed);
+                    if let Some(of_series) = sums.of_series.get_mut(series) {
+                        let mean = predictions.mean_of(i, place).iter().map(original);
+                        of_series.add(mean, observed.iter().copied());
+                    }
                 }
             }
             done += issues.len();
@@ -328,8 +339,16 @@ impl<'a> Scoring<'a> {
                 let name = &target.name;
                 format!("{name} was nowhere observed after a window of the test part")
             })?;
+            let of_series = self.frame.layout.blocks().iter().zip(sums.of_series);
+            let by_series = of_series.filter_map(|(block, errors)| {
+                Some(SeriesScores {
+                    name: block.name.clone(),
+                    scores: errors.scores(self.frame.step())?.overall,
+                })
+            });
             Ok(Scored {
                 scores,
+                by_series: by_series.collect(),
                 coverage: sums.coverage,
                 pinball: sums.pinball,
             })
@@ -339,9 +358,11 @@ impl<'a> Scoring<'a> {
 }
 
 impl Sums {
-    fn new(horizon: usize, levels: &[f64]) -> Self {
+    fn new(horizon: usize, levels: &[f64], series: usize) -> Self {
+        let of_series = if series > 1 { series } else { 0 };
         Self {
             errors: ErrorSums::new(horizon),
+            of_series: (0..of_series).map(|_| ErrorSums::new(horizon)).collect(),
             coverage: CoverageSums::new(levels),
             pinball: PinballSums::new(levels),
         }

@@ -1,5 +1,6 @@
 //! `krammerti prepare`: raw observations to a data set.
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -7,13 +8,14 @@ use anyhow::{Context as _, Result};
 use super::quality::{columns_in_use, raw_step, require_named, tell, train_until, write};
 use super::{Context, QualityFailed, dataset};
 use crate::data::quality::{self, Setting};
-use crate::data::{Dataset, RowCounts, Split, Table};
+use crate::data::{Dataset, RowCounts, SeriesError, Split, Table};
 use crate::fs::StagedFolder;
 use crate::params::{PrepareParams, QualityParams};
 use crate::time::Span;
 
-/// Prepares one data set from raw tables. Those of observations are put together, and so are those
-/// of forecasts, whose rows have an issue time.
+/// Prepares one data set from raw tables. Those of observations are put together, those with the same columns
+/// one below the other and those with other columns side by side; so are those of forecasts below one another,
+/// whose rows have an issue time.
 pub fn prepare(mut context: Context<'_>) -> Result<()> {
     let params = context.section("prepare", context.params.prepare.as_ref())?;
     let inputs: Vec<_> = context
@@ -128,23 +130,52 @@ fn read(context: &Context<'_>, params: &PrepareParams) -> Result<(Option<Table>,
     there.sort_unstable();
     there.dedup();
     require_named(&params.quality, &there)?;
-    let (mut observed, mut forecasts) = (None, None);
+    let mut observed: Vec<(&Path, Table)> = Vec::new();
+    let mut forecasts: Option<Table> = None;
     for (path, columns) in inputs.zip(&columns) {
-        let (more, slot): (Table, &mut Option<Table>) = if dataset::is_forecast(path)? {
-            (dataset::read_table(path)?, &mut forecasts)
-        } else {
-            let columns = columns_in_use(params, columns);
-            (
-                dataset::read_columns(path, columns.as_deref())?,
-                &mut observed,
-            )
-        };
-        *slot = Some(match slot.take() {
-            Some(table) => table
-                .append(&more)
-                .with_context(|| path.display().to_string())?,
-            None => more,
-        });
+        let told = || path.display().to_string();
+        if dataset::is_forecast(path)? {
+            let more = dataset::read_table(path)?;
+            forecasts = Some(match forecasts.take() {
+                Some(table) => table.append(&more).with_context(told)?,
+                None => more,
+            });
+            continue;
+        }
+        let columns = columns_in_use(params, columns);
+        let more = dataset::read_columns(path, columns.as_deref())?;
+        match observed
+            .iter()
+            .position(|(_, table)| table.shares_columns(&more))
+        {
+            Some(place) => {
+                let (first, table) = observed.remove(place);
+                let longer = table.append(&more).with_context(told)?;
+                observed.insert(place, (first, longer));
+            }
+            None => observed.push((path, more)),
+        }
     }
-    Ok((observed, forecasts))
+    Ok((side_by_side(observed)?, forecasts))
+}
+
+/// One table of those that have no column in common, each with the first file that it is from.
+fn side_by_side(tables: Vec<(&Path, Table)>) -> Result<Option<Table>> {
+    let mut tables = tables.into_iter();
+    let Some((_, mut joined)) = tables.next() else {
+        return Ok(None);
+    };
+    for (path, table) in tables {
+        let steps = [&joined, &table].map(quality::usual_step_of);
+        if let [Some(expected), Some(found)] = steps
+            && expected != found
+        {
+            let error = SeriesError::JoinSteps { expected, found };
+            return Err(error).with_context(|| path.display().to_string());
+        }
+        joined = joined
+            .join(&table)
+            .with_context(|| path.display().to_string())?;
+    }
+    Ok(Some(joined))
 }

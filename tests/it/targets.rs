@@ -256,3 +256,73 @@ fn what_names_no_targets_is_refused() {
         assert!(!ran.stderr.contains("panicked"), "{ran}");
     }
 }
+
+/// Power comes from one file and weather from another, of two stations each.
+#[test]
+fn columns_of_two_files_are_joined_by_series_and_time() {
+    let sandbox = Sandbox::new();
+    let text = sandbox.read("station.csv");
+    let mut lines = text.lines();
+    let header: Vec<&str> = lines.next().unwrap().split(',').collect();
+    let place = |name: &str| header.iter().position(|column| *column == name).unwrap();
+    let places = ["temperature_2m", "wind_speed_10m"].map(place);
+    let (mut warm, mut wind) = (String::new(), String::new());
+    let rows: Vec<Vec<&str>> = lines.map(|line| line.split(',').collect()).collect();
+    for (name, shift) in [("a", 0.0), ("b", 5.0)] {
+        for row in &rows {
+            let value = |place: usize| row[place].parse::<f64>().unwrap();
+            warm += &format!("{},{name},{}\n", row[0], value(places[0]) + shift);
+            wind += &format!("{},{name},{}\n", row[0], value(places[1]));
+        }
+    }
+    sandbox.write("warm.csv", &format!("time,place,temperature_2m\n{warm}"));
+    sandbox.write("wind.csv", &format!("time,place,wind_speed_10m\n{wind}"));
+    let source = |path: &str, column: &str, unit: &str| {
+        format!(
+            "{{kind: file, path: {path}.csv, time: {{column: time}}, series: {{column: place}}, \
+             columns: {{{column}: {{unit: {unit}}}}}}}"
+        )
+    };
+    sandbox.write(
+        "params.yaml",
+        &format!(
+            "sources:\n  warm: {}\n  wind: {}\n\
+             prepare: {{target: temperature_2m, step: 1h, calendar: [hour_of_day]}}\n\
+             model: {{kind: ridge, lookback: 24, horizon: 6}}\n",
+            source("warm", "temperature_2m", "°C"),
+            source("wind", "wind_speed_10m", "m/s")
+        ),
+    );
+    sandbox.write(
+        "pipeline.yaml",
+        "stages:\n  \
+         warm: {cmd: krammerti fetch warm --out warm.parquet}\n  \
+         wind: {cmd: krammerti fetch wind --out wind.parquet}\n  \
+         prepare: {cmd: krammerti prepare warm.parquet wind.parquet --out data}\n  \
+         train: {cmd: krammerti train data --out model}\n  \
+         evaluate: {cmd: krammerti evaluate model --data data --out report}\n",
+    );
+    let ran = sandbox.run(&["run"]).ok();
+    let meta = json(&sandbox, "data/dataset.json");
+    let named = |name: &str| {
+        let columns = meta["columns"].as_array().unwrap();
+        columns
+            .iter()
+            .find(|column| column["name"] == name)
+            .unwrap()
+            .clone()
+    };
+    assert_eq!(meta["rows"]["missing_rows"], 0);
+    assert_eq!(meta["rows"]["rows_out"], 2 * rows.len());
+    assert_eq!(named("wind_speed_10m")["missing"], 0);
+    assert_eq!(named("temperature_2m")["role"], "target");
+
+    let metrics = json(&sandbox, "report/metrics.json");
+    let by_series = metrics["by_series"].as_array().unwrap();
+    let rmse = |of: &Value| of["rmse"].as_f64().unwrap();
+    assert_eq!([&by_series[0]["name"], &by_series[1]["name"]], ["a", "b"]);
+    // Both have as many windows.
+    let mean = by_series.iter().map(|of| rmse(of).powi(2)).sum::<f64>() / 2.0;
+    assert!((mean.sqrt() - rmse(&metrics["overall"])).abs() < 1e-9);
+    assert!(ran.stdout.contains("largest of 2 series: "), "{ran}");
+}
