@@ -1,6 +1,7 @@
 //! Each kind of net through the door that the root package uses.
 
 mod gaps;
+mod resume;
 mod targets;
 
 use super::*;
