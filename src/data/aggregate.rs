@@ -110,29 +110,14 @@ impl Bins {
         self.start
     }
 
-    /// The length of a bin.
-    pub fn step(&self) -> Step {
-        self.step
-    }
-
     /// Number of bins. None where the data do not reach over one.
     pub fn rows(&self) -> usize {
         self.borders.len() - 1
     }
 
-    /// How many rows a bin holds where none is missing, at least 1.
-    pub fn expected(&self) -> usize {
-        self.expected
-    }
-
     /// How many rows each bin holds.
     pub fn lengths(&self) -> impl ExactSizeIterator<Item = usize> {
         self.borders.windows(2).map(|pair| pair[1] - pair[0])
-    }
-
-    /// How many values of each bin are there.
-    pub fn counts(&self, values: &[f64]) -> Vec<usize> {
-        self.bins(values).map(present).collect()
     }
 
     /// One value a bin, for one value a time. It is missing where less than the share `minimum` of
@@ -373,6 +358,13 @@ mod tests {
         Aggregate::Median,
     ];
 
+    impl Bins {
+        /// How many values of each bin are there.
+        fn counts(&self, values: &[f64]) -> Vec<usize> {
+            self.bins(values).map(present).collect()
+        }
+    }
+
     fn bins(times: &[i64], step: Step) -> Bins {
         Bins::new(times, step, 0, None).unwrap()
     }
@@ -395,7 +387,7 @@ mod tests {
     fn a_row_holds_the_time_before_it() {
         let values: Vec<f64> = (1..=12).map(f64::from).collect();
         let bins = bins(&two_hours(), Step::HOUR);
-        assert_eq!((bins.start(), bins.rows(), bins.expected()), (HOUR, 2, 6));
+        assert_eq!((bins.start(), bins.rows(), bins.expected), (HOUR, 2, 6));
         let apply = |how| bins.apply(&values, how, 0.5);
         assert_same(&apply(Aggregate::Mean), &[3.5, 9.5]);
         assert_same(&apply(Aggregate::Max), &[6.0, 12.0]);
@@ -463,7 +455,7 @@ mod tests {
         let times = [0, 7, 14, 28].map(|day| day * DAY + DAY / 2);
         let values = [330.0, N, 331.0, 333.0];
         let weeks = bins(&times, "7d".parse().unwrap());
-        assert_eq!((weeks.start(), weeks.expected()), (7 * DAY, 1));
+        assert_eq!((weeks.start(), weeks.expected), (7 * DAY, 1));
         let means = weeks.apply(&values, Aggregate::Mean, 0.5);
         assert_same(&means, &[330.0, N, 331.0, N, 333.0]);
         let days = bins(&times, Step::DAY);
@@ -488,10 +480,7 @@ mod tests {
         assert_eq!(usual_gap(&[0, 58, 120, 177, 240]), Some(62));
         assert_eq!(usual_gap(&[5]), None);
         assert_eq!(usual_gap(&[5, 5]), None);
-        assert_eq!(
-            bins(&[0, 7 * 60, 14 * 60, 21 * 60], Step::HOUR).expected(),
-            8
-        );
+        assert_eq!(bins(&[0, 7 * 60, 14 * 60, 21 * 60], Step::HOUR).expected, 8);
     }
 
     #[test]
@@ -580,8 +569,8 @@ mod tests {
 
     /// The same by the definition, one bin after the other.
     fn by_definition(bins: &Bins, times: &[i64], values: &[f64], row: usize) -> Vec<f64> {
-        let end = bins.start() + row as i64 * bins.step().seconds();
-        let inside = |time: i64| time > end - bins.step().seconds() && time <= end;
+        let end = bins.start() + row as i64 * bins.step.seconds();
+        let inside = |time: i64| time > end - bins.step.seconds() && time <= end;
         let rows = times.iter().zip(values);
         rows.filter(|(time, value)| inside(**time) && !value.is_nan())
             .map(|(_, value)| *value)
@@ -605,7 +594,7 @@ mod tests {
                 let inside = by_definition(&bins, &times, &values, row);
                 prop_assert_eq!(counts[row], inside.len());
                 let enough = !inside.is_empty()
-                    && inside.len() as f64 >= minimum * bins.expected() as f64 - 1e-9;
+                    && inside.len() as f64 >= minimum * bins.expected as f64 - 1e-9;
                 for result in &results {
                     prop_assert_eq!(result.len(), bins.rows());
                     prop_assert_eq!(result[row].is_nan(), !enough);
@@ -613,7 +602,7 @@ mod tests {
                 if enough {
                     let n = inside.len();
                     let sum: f64 = inside.iter().sum();
-                    let scale = (bins.expected() as f64 / n as f64).max(1.0);
+                    let scale = (bins.expected as f64 / n as f64).max(1.0);
                     let low = inside.iter().copied().fold(f64::INFINITY, f64::min);
                     let high = inside.iter().copied().fold(f64::NEG_INFINITY, f64::max);
                     let [mean, max, min, total, last, first, median] =

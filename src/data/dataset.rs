@@ -279,11 +279,6 @@ impl Dataset {
         &self.panel
     }
 
-    /// The forecasts from outside.
-    pub fn runs(&self) -> Option<&Runs> {
-        self.runs.as_ref()
-    }
-
     /// Everything else.
     pub fn meta(&self) -> &DatasetMeta {
         &self.meta

@@ -24,11 +24,6 @@ pub enum Fill {
     None,
 }
 
-/// Whether a filled value is made from one that comes after it.
-pub fn looks_ahead(how: Fill) -> bool {
-    how == Fill::Linear
-}
-
 /// Fills gaps: at most `longest` rows of each, or by a line only gaps of at most so many rows.
 /// Returns the rows that have a value now, in order.
 pub fn fill(values: &mut [f64], how: Fill, longest: usize) -> Vec<Range<usize>> {
@@ -225,7 +220,6 @@ mod tests {
             cut in 0..60_usize,
         ) {
             let how = season.map_or(Fill::Last, |season| Fill::Seasonal { season });
-            prop_assert!(!looks_ahead(how));
             let cut = cut.min(values.len());
             let (mut all, mut some) = (values.clone(), values[..cut].to_vec());
             fill(&mut all, how, longest);

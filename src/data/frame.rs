@@ -124,7 +124,6 @@ impl Frame {
     /// What was known at row `issue` of the columns with the role [`Role::Forecast`] `lead` steps
     /// later. Empty where the frame has none, or it was not known.
     pub fn forecast_at(&self, issue: usize, lead: usize) -> &[f32] {
-        let width = self.columns_with(Role::Forecast).len();
         let reach = self
             .outlook
             .reach
@@ -133,6 +132,9 @@ impl Frame {
         if lead == 0 || lead > reach {
             return &[];
         }
+        // A list of them would be one for every lead of every window.
+        let columns = self.columns.iter();
+        let width = columns.filter(|c| c.role == Role::Forecast).count();
         let row = (self.outlook.bases[issue] + lead as i64) as usize;
         &self.outlook.values[row * width..(row + 1) * width]
     }

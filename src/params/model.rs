@@ -151,7 +151,7 @@ pub struct LinearParams {
     pub members: usize,
 }
 
-/// An autoregressive net (Salinas et al. 2017, arXiv 1704.04110).
+/// An autoregressive net (Salinas et al. 2020, arXiv 1704.04110).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DeeparParams {
     /// Units in each layer.

@@ -411,6 +411,24 @@ fn a_forecast_does_not_depend_on_those_beside_it() {
     }
 }
 
+/// The parameters say it before there is a net.
+#[test]
+fn parameters_and_nets_agree_on_who_knows_series() {
+    let (frame, scalers) = (frame(), [Scaler::IDENTITY]);
+    for model in models() {
+        let task = LoadTask {
+            model: &model,
+            step: frame.step(),
+            columns: &frame.columns,
+            series: &["a".to_owned(), "b".to_owned()],
+            targets: &scalers,
+            device: WantedDevice::Cpu,
+        };
+        let net = architecture(&task).unwrap();
+        assert_eq!(net.knows_series(), model.knows_series(), "{}", model.kind());
+    }
+}
+
 #[test]
 fn a_kind_that_knows_series_refuses_others() {
     let mut two = frame();
