@@ -33,6 +33,12 @@ pub(super) fn run(request: &Request, global: &Global, ui: &mut Ui) -> Result<()>
         let sources = subcommands.source_files(&request)?;
         ad_hoc(&request, declared, &pipeline, sources)?
     };
+    for idle in request.idle_assignments() {
+        let (verb, sections) = (request.verb.name(), request.verb.sections().join(", "));
+        ui.event(Event::warning(format!(
+            "--set {idle} changes nothing here: `{verb}` reads {sections} alone"
+        )));
+    }
     if stage.policy.frozen {
         let remark = "is frozen in pipeline.yaml: its outputs are taken as they lie";
         ui.remark(&format!("{} {remark}", stage.name));

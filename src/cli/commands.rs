@@ -137,11 +137,7 @@ impl Subcommands {
                 }
                 vec![format!("sources.{name}")]
             }
-            Verb::Prepare => vec!["prepare".to_owned()],
-            Verb::Train => ["model", "train"].map(str::to_owned).to_vec(),
-            Verb::Tune => ["model", "train", "tune"].map(str::to_owned).to_vec(),
-            Verb::Evaluate => vec!["evaluate".to_owned()],
-            Verb::Predict => vec!["predict".to_owned()],
+            verb => verb.sections().iter().map(ToString::to_string).collect(),
         };
         if request.verb != Verb::Fetch {
             inputs.extend(request.inputs.iter().cloned());

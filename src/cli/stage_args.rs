@@ -88,6 +88,18 @@ impl Verb {
             Self::Predict => "predict",
         }
     }
+
+    /// The sections of a parameter file that it reads.
+    pub(super) fn sections(self) -> &'static [&'static str] {
+        match self {
+            Self::Fetch => &["sources"],
+            Self::Prepare => &["prepare"],
+            Self::Train => &["model", "train"],
+            Self::Tune => &["model", "train", "tune"],
+            Self::Evaluate => &["evaluate"],
+            Self::Predict => &["predict"],
+        }
+    }
 }
 
 /// A command that is a stage, in the one form that its key sees.
@@ -123,6 +135,16 @@ impl Request {
             words.extend(["--set".to_owned(), assignment.clone()]);
         }
         words
+    }
+
+    /// The assignments of `--set` in sections that it does not read.
+    pub(super) fn idle_assignments(&self) -> impl Iterator<Item = &str> {
+        let sections = self.verb.sections();
+        let all = self.common.set.iter().map(String::as_str);
+        all.filter(move |assignment| {
+            let section = assignment.split(['.', '=']).next().unwrap_or_default();
+            !sections.contains(&section.trim())
+        })
     }
 
     /// The same request with every path passed through `place`.

@@ -231,3 +231,16 @@ fn no_project() {
         .run(&["-C", "nowhere", "run"])
         .fails(2, &["cannot enter nowhere"]);
 }
+
+/// It would otherwise be taken for what was asked for.
+#[test]
+fn an_override_that_a_command_does_not_read_is_told() {
+    let sandbox = Sandbox::new();
+    sandbox.run(&["run", "prepare"]).ok();
+    let train = ["train", "data", "--out", "model"];
+    let set = ["--set", "prepare.step=2h", "--set", "model.lookback=12"];
+    let ran = sandbox.run(&[&train[..], &set].concat()).ok();
+    let told = "--set prepare.step=2h changes nothing here: `train` reads model, train alone";
+    assert!(ran.stderr.contains(told), "{ran}");
+    assert!(!ran.stderr.contains("model.lookback"), "{ran}");
+}
