@@ -182,65 +182,72 @@ impl Deepar {
         mut choose: impl FnMut(usize, &[Tensor]) -> Tensor,
         pass: Pass<'_>,
     ) -> Paths {
-        let (lookback, horizon) = (self.shape.lookback, self.shape.horizon);
         let issues = read.rest.size()[0];
-        let mut state = (self.conditioning() > 0).then(|| {
-            let observed = read.targets.iter().map(|target| &target.observed);
-            let steps = self.steps(read, observed, self.conditioning());
-            let (_, state) = member.layers.forward(&pass.cast(&steps), None, 0.0, pass);
-            let of_path = |part: &Tensor| part.repeat_interleave_self_int(paths, 1, None);
-            state.iter().map(of_path).collect::<Vec<Tensor>>()
-        });
-        // Of each target a value for each lead that was walked, and what was expected there.
-        let mut drawn: Vec<Vec<Tensor>> = read.targets.iter().map(|_| Vec::new()).collect();
-        let mut expected: Vec<Vec<Tensor>> = read.targets.iter().map(|_| Vec::new()).collect();
-        for lead in 0..horizon {
-            let row = self.conditioning() + lead;
-            let value = |target: usize, row: i64| {
-                if row < lookback {
-                    let value = read.targets[target].observed.narrow(1, row, 1);
-                    value.expand([issues, paths], false)
-                } else {
-                    drawn[target][(row - lookback) as usize].shallow_clone()
-                }
-            };
-            let before: Vec<Tensor> = (0..drawn.len())
-                .map(|target| value(target, lookback + lead - 1))
-                .collect();
-            let mut numbers = Vec::new();
-            for (target, (of, before)) in read.targets.iter().zip(&before).enumerate() {
-                let seasonal = value(target, lookback + lead - self.season);
-                numbers.push((before - of.usual_at(row)).unsqueeze(2));
-                numbers.push((seasonal - of.usual_at(row + 1)).unsqueeze(2));
-            }
-            let rest = read.rest.narrow(1, row, 1);
-            numbers.push(rest.expand([issues, paths, -1], false));
-            let step = Tensor::cat(&numbers, 2).view([issues * paths, 1, self.inputs()]);
+        let mut state = self.conditioned(member, read, paths, pass);
+        let mut courses: Vec<Course> = read.targets.iter().map(|_| Course::default()).collect();
+        for lead in 0..self.shape.horizon {
+            let step = self.read_at(read, &courses, lead, paths);
             let (top, next) = member
                 .layers
                 .forward(&pass.cast(&step), state.as_deref(), 0.0, pass);
             state = Some(next);
             let raw = member.out.forward(&top).to_kind(Kind::Float);
             let raw = self.by_target(&raw.view([issues, paths, self.outputs()]));
-            for (target, (of, raw)) in read.targets.iter().zip(&raw).enumerate() {
+            let row = self.conditioning() + lead;
+            for (place, (of, raw)) in read.targets.iter().zip(&raw).enumerate() {
+                let (emission, course) = (&self.emissions[place], &mut courses[place]);
                 let near = Near {
-                    before: &before[target],
+                    before: &of.value_at(course, self.shape.lookback + lead - 1, paths),
                     usual_before: &of.usual_at(row),
                     usual: &of.usual_at(row + 1),
                 };
-                let parameters = self.emissions[target].parameters(raw, &near, &of.typical);
-                drawn[target].push(choose(target, &parameters));
-                expected[target].push(self.emissions[target].expected(&parameters));
+                let parameters = emission.parameters(raw, &near, &of.typical);
+                course.values.push(choose(place, &parameters));
+                course.expected.push(emission.expected(&parameters));
             }
         }
-        let cells = |of: Vec<Vec<Tensor>>| {
-            let cells: Vec<Tensor> = of.into_iter().flatten().collect();
+        let cells = |of: fn(&Course) -> &Vec<Tensor>| {
+            let cells: Vec<&Tensor> = courses.iter().flat_map(of).collect();
             Tensor::stack(&cells, 2)
         };
         Paths {
-            values: cells(drawn),
-            expected: cells(expected),
+            values: cells(|course| &course.values),
+            expected: cells(|course| &course.expected),
         }
+    }
+
+    /// What the layers keep of the rows that have a value a season before, once for each path.
+    fn conditioned(
+        &self,
+        member: &Member<'_>,
+        read: &Read,
+        paths: i64,
+        pass: Pass<'_>,
+    ) -> Option<Vec<Tensor>> {
+        if self.conditioning() == 0 {
+            return None;
+        }
+        let observed = read.targets.iter().map(|target| &target.observed);
+        let steps = self.steps(read, observed, self.conditioning());
+        let (_, state) = member.layers.forward(&pass.cast(&steps), None, 0.0, pass);
+        let of_path = |part: &Tensor| part.repeat_interleave_self_int(paths, 1, None);
+        Some(state.iter().map(of_path).collect())
+    }
+
+    /// `[issues × paths, 1, inputs]`: what is read to come to a lead, with what became of those before it.
+    fn read_at(&self, read: &Read, courses: &[Course], lead: i64, paths: i64) -> Tensor {
+        let (issues, lookback) = (read.rest.size()[0], self.shape.lookback);
+        let row = self.conditioning() + lead;
+        let mut numbers = Vec::new();
+        for (of, course) in read.targets.iter().zip(courses) {
+            let before = of.value_at(course, lookback + lead - 1, paths);
+            let seasonal = of.value_at(course, lookback + lead - self.season, paths);
+            numbers.push((before - of.usual_at(row)).unsqueeze(2));
+            numbers.push((seasonal - of.usual_at(row + 1)).unsqueeze(2));
+        }
+        let rest = read.rest.narrow(1, row, 1);
+        numbers.push(rest.expand([issues, paths, -1], false));
+        Tensor::cat(&numbers, 2).view([issues * paths, 1, self.inputs()])
     }
 
     /// The mean `[issues, cells]` of what is expected on each path: that of the paths themselves without
@@ -384,7 +391,26 @@ impl Read {
     }
 }
 
+/// What became of a target on the paths of one member: `[issues, paths]` at each lead that was walked.
+#[derive(Default)]
+struct Course {
+    values: Vec<Tensor>,
+    /// As in [`Paths`].
+    expected: Vec<Tensor>,
+}
+
 impl Target {
+    /// `[issues, paths]`: the value at a row, the first of the lookback being 0, as observed or as it became.
+    fn value_at(&self, course: &Course, row: i64, paths: i64) -> Tensor {
+        let [issues, lookback] = [0, 1].map(|dimension| self.observed.size()[dimension]);
+        if row < lookback {
+            let value = self.observed.narrow(1, row, 1);
+            value.expand([issues, paths], false)
+        } else {
+            course.values[(row - lookback) as usize].shallow_clone()
+        }
+    }
+
     /// `[issues, 1]`: the usual value of a row, counted as [`Deepar::usual`] does.
     fn usual_at(&self, row: i64) -> Tensor {
         self.usual.narrow(1, row, 1)
