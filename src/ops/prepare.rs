@@ -7,8 +7,8 @@ use anyhow::{Context as _, Result};
 
 use super::quality::{columns_in_use, raw_step, require_named, tell, train_until, write};
 use super::{Context, QualityFailed, dataset};
-use crate::data::quality::{self, Setting};
-use crate::data::{Dataset, RowCounts, SeriesError, Split, Table};
+use crate::data::quality::{self, Assessment, QualityReport, Setting};
+use crate::data::{Dataset, DatasetMeta, RowCounts, SeriesError, Split, Table};
 use crate::fs::StagedFolder;
 use crate::params::{PrepareParams, QualityParams};
 use crate::time::Span;
@@ -31,27 +31,7 @@ pub fn prepare(mut context: Context<'_>) -> Result<()> {
             params.targets
         )
     })?;
-    let setting = |params, step, train_until| Setting {
-        params,
-        step,
-        train_until,
-        required: &[],
-        now: None,
-    };
-    let (step, until) = rayon::join(
-        || raw_step(params, &observed),
-        || train_until(Some(&params.split), observed.times()),
-    );
-    let assessed = quality::assess(observed, &setting(&params.quality, step, until));
-    // Of forecasts nobody asks for the columns that observations must have.
-    let of_forecasts = QualityParams {
-        required: Vec::new(),
-        ..params.quality.clone()
-    };
-    let forecasts = forecasts.map(|table| {
-        let step = quality::usual_step_of(&table).unwrap_or(params.step);
-        quality::assess(table, &setting(&of_forecasts, step, until))
-    });
+    let (assessed, forecasts) = assess(params, observed, forecasts);
     let staged = StagedFolder::new(&context.out)?;
     let mut failed = Ok(());
     for (assessed, name) in [(Some(&assessed), OBSERVED), (forecasts.as_ref(), FORECASTS)] {
@@ -67,25 +47,66 @@ pub fn prepare(mut context: Context<'_>) -> Result<()> {
         staged.commit()?;
         return failed;
     }
-    let report = &assessed.report;
+    let rows = counts(&assessed.report);
+    let known = forecasts.map(|forecasts| forecasts.kept);
+    let prepared =
+        Dataset::prepare(&assessed.kept, known.as_ref(), params, rows).with_context(|| inputs)?;
+    // What is written next needs room of its own.
+    drop((assessed, known));
+    let of_parts = Split::PARTS.map(|part| prepared.count(part));
+    let meta = dataset::write_dataset(&staged, prepared)?;
+    staged.commit()?;
+
+    tell_prepared(&mut context, &meta, of_parts);
+    Ok(())
+}
+
+/// Looks at observations and forecasts as `prepare.quality` says.
+fn assess(
+    params: &PrepareParams,
+    observed: Table,
+    forecasts: Option<Table>,
+) -> (Assessment, Option<Assessment>) {
+    let setting = |params, step, train_until| Setting {
+        params,
+        step,
+        train_until,
+        required: &[],
+        now: None,
+    };
+    let (step, until) = rayon::join(
+        || raw_step(params, &observed),
+        || train_until(Some(&params.split), observed.times()),
+    );
+    let observed = quality::assess(observed, &setting(&params.quality, step, until));
+    // Of forecasts nobody asks for the columns that observations must have.
+    let of_forecasts = QualityParams {
+        required: Vec::new(),
+        ..params.quality.clone()
+    };
+    let forecasts = forecasts.map(|table| {
+        let step = quality::usual_step_of(&table).unwrap_or(params.step);
+        quality::assess(table, &setting(&of_forecasts, step, until))
+    });
+    (observed, forecasts)
+}
+
+/// What became of the rows that came in.
+fn counts(report: &QualityReport) -> RowCounts {
     let duplicates = report.duplicates();
-    let rows = RowCounts {
+    RowCounts {
         rows_in: report.rows().rows_in(),
         duplicates,
         dropped: report.rows().dropped() - duplicates,
         kept: report.rows().kept(),
         masked: report.masked(),
         ..RowCounts::default()
-    };
-    let known = forecasts.map(|forecasts| forecasts.kept);
-    let prepared =
-        Dataset::prepare(&assessed.kept, known.as_ref(), params, rows).with_context(|| inputs)?;
-    // What is written next needs room of its own.
-    drop((assessed, known));
-    let [train, validation, test] = Split::PARTS.map(|part| prepared.count(part));
-    let meta = dataset::write_dataset(&staged, prepared)?;
-    staged.commit()?;
+    }
+}
 
+/// With the rows of train, validation and test.
+fn tell_prepared(context: &mut Context<'_>, meta: &DatasetMeta, rows: [usize; 3]) {
+    let [train, validation, test] = rows;
     let series = match meta.series.len() {
         1 => String::new(),
         several => format!(" of {several} series"),
@@ -114,7 +135,6 @@ pub fn prepare(mut context: Context<'_>) -> Result<()> {
             Span::from(Duration::from_secs(forecasts.delay_s.unsigned_abs()))
         ));
     }
-    Ok(())
 }
 
 /// What the report of observations is named after, and that of forecasts.
