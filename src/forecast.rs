@@ -196,6 +196,7 @@ impl Forecast {
     pub fn table(&self) -> String {
         // Small values, such as shares of a capacity, have more decimals than temperatures.
         let digits = match self.digits(3) {
+            0..=2 if self.unit == "1" => 3,
             0..=2 => 1,
             small => small,
         };

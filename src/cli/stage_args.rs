@@ -139,11 +139,15 @@ impl Request {
 
     /// The assignments of `--set` in sections that it does not read.
     pub(super) fn idle_assignments(&self) -> impl Iterator<Item = &str> {
-        let sections = self.verb.sections();
         let all = self.common.set.iter().map(String::as_str);
-        all.filter(move |assignment| {
-            let section = assignment.split(['.', '=']).next().unwrap_or_default();
-            !sections.contains(&section.trim())
+        all.filter(|assignment| {
+            let mut path = assignment.split('=').next().unwrap_or_default().split('.');
+            let section = path.next().unwrap_or_default();
+            let of_source = match (self.verb, path.next()) {
+                (Verb::Fetch, Some(source)) => self.inputs.iter().any(|name| name == source.trim()),
+                _ => true,
+            };
+            !of_source || !self.verb.sections().contains(&section.trim())
         })
     }
 

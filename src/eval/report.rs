@@ -1,6 +1,5 @@
 //! A model beside its baselines: `metrics.json`, and the table that a person sees.
 
-use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
@@ -71,7 +70,7 @@ pub struct Report {
     pub baselines: BTreeMap<String, ModelScores>,
     /// The skill of the model against each baseline by overall RMSE, see [`skill`].
     pub skill: BTreeMap<String, f64>,
-    /// The model in each series, where there are several; those without a window are left out.
+    /// The model in each series, where there are several; those in which nothing was scored are left out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub by_series: Vec<SeriesScores>,
     /// How the interval between the outermost quantiles holds; absent without two quantiles.
@@ -145,20 +144,18 @@ impl Report {
         }
     }
 
-    /// The baseline that is hardest to beat, and the skill against it, which a quality gate asks for: first of
-    /// all one against which the skill is no number. A baseline that is the model over again is none.
+    /// The baseline that is hardest to beat, and the skill against it, which a quality gate asks for; 0 where
+    /// neither makes an error, and less than any number where the baseline alone makes none.
     pub fn hardest(&self) -> Option<(&str, f64)> {
-        let skill = |name: &String| self.skill.get(name).copied().unwrap_or(f64::NAN);
-        let is_itself = |name: &String| *name == self.model && skill(name) == 0.0;
-        let others = self.baselines.keys().filter(|name| !is_itself(name));
-        let known = |skill: f64| (!skill.is_nan(), skill);
-        others
+        let skill = |name: &String| match self.skill.get(name) {
+            Some(skill) => *skill,
+            None if self.overall.rmse == 0.0 => 0.0,
+            None => f64::NEG_INFINITY,
+        };
+        let baselines = self.baselines.keys();
+        baselines
             .map(|name| (name.as_str(), skill(name)))
-            .min_by(|a, b| {
-                known(a.1)
-                    .partial_cmp(&known(b.1))
-                    .unwrap_or(Ordering::Equal)
-            })
+            .min_by(|a, b| a.1.total_cmp(&b.1))
     }
 }
 
@@ -193,10 +190,13 @@ pub fn table(report: &Report) -> String {
     text
 }
 
-/// How many decimals errors are told with. Small ones, such as those of shares of a capacity, have more than
-/// those of temperatures.
+/// How many decimals errors are told with. Where all are small, such as those of shares of a capacity, they
+/// have more than those of temperatures.
 fn digits(report: &Report) -> usize {
-    decimals(report.overall.rmse, 3).max(2)
+    let baselines = report.baselines.values().map(|scores| scores.overall.rmse);
+    let largest = baselines.fold(report.overall.rmse, f64::max);
+    let least = if report.unit == "1" { 3 } else { 2 };
+    decimals(largest, 3).clamp(least, 10)
 }
 
 /// The series with the largest errors, as many as a line holds.
@@ -204,11 +204,11 @@ fn worst_series(report: &Report) -> String {
     let mut by_rmse: Vec<&SeriesScores> = report.by_series.iter().collect();
     by_rmse.sort_by(|a, b| b.scores.rmse.total_cmp(&a.scores.rmse));
     let digits = digits(report);
-    let mut line = format!("largest of {} series:", by_rmse.len());
+    let mut line = format!("largest RMSE of {} series:", by_rmse.len());
     for (place, series) in by_rmse.iter().enumerate() {
         let comma = if place == 0 { "" } else { "," };
         let next = format!("{comma} {} {:.digits$}", series.name, series.scores.rmse);
-        if line.chars().count() + next.chars().count() > TABLE_WIDTH {
+        if place > 0 && line.chars().count() + next.chars().count() > TABLE_WIDTH {
             break;
         }
         line.push_str(&next);
@@ -382,18 +382,13 @@ mod tests {
         let (name, skill) = report.hardest().expect("a baseline");
         assert_eq!(name, "climatology");
         assert!((skill + 0.25).abs() < 1e-12);
-        // Not the model over again.
-        let itself = ModelScores {
-            overall: report.overall,
-            by_lead: report.by_lead.clone(),
-        };
-        report.baselines.insert(report.model.clone(), itself);
-        report.skill.insert(report.model.clone(), 0.0);
-        report.skill.insert("climatology".to_owned(), 0.5);
-        assert_ne!(report.hardest().expect("others").0, report.model);
+        // One that makes no error cannot be beaten, unless the model makes none either.
         report.skill.remove("persistence");
-        let (name, skill) = report.hardest().expect("a baseline");
-        assert!(name == "persistence" && skill.is_nan());
+        assert_eq!(report.hardest(), Some(("persistence", f64::NEG_INFINITY)));
+        report.overall.rmse = 0.0;
+        report.skill.remove("climatology");
+        let (_, skill) = report.hardest().expect("a baseline");
+        assert!(skill.abs() < 1e-12);
         let alone = Report::new(
             "ridge",
             "°C",

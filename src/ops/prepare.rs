@@ -1,11 +1,12 @@
 //! `krammerti prepare`: raw observations to a data set.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
-use super::quality::{columns_in_use, raw_step, require_named, tell, train_until, write};
+use super::quality::{columns_of_file, raw_step, require_named, tell, train_until, write};
 use super::{Context, QualityFailed, dataset};
 use crate::data::quality::{self, Assessment, QualityReport, Setting};
 use crate::data::{Dataset, DatasetMeta, RowCounts, SeriesError, Split, Table};
@@ -146,15 +147,17 @@ fn read(context: &Context<'_>, params: &PrepareParams) -> Result<(Option<Table>,
     let inputs = context.inputs.iter();
     let columns = inputs.clone().map(|path| dataset::columns_of(path));
     let columns = columns.collect::<Result<Vec<_>>>()?;
-    let mut there = columns.concat();
-    there.sort_unstable();
-    there.dedup();
-    require_named(&params.quality, &there)?;
+    let is_forecast = inputs.clone().map(|path| dataset::is_forecast(path));
+    let is_forecast = is_forecast.collect::<Result<Vec<bool>>>()?;
+    require_named(&params.quality, &names(&columns))?;
+    let of_observed = columns.iter().zip(&is_forecast);
+    let of_observed = of_observed.filter(|(_, is_forecast)| !**is_forecast);
+    let there = names(of_observed.map(|(columns, _)| columns));
     let mut observed: Vec<(&Path, Table)> = Vec::new();
     let mut forecasts: Option<Table> = None;
-    for (path, columns) in inputs.zip(&columns) {
+    for ((path, columns), is_forecast) in inputs.zip(&columns).zip(is_forecast) {
         let told = || path.display().to_string();
-        if dataset::is_forecast(path)? {
+        if is_forecast {
             let more = dataset::read_table(path)?;
             forecasts = Some(match forecasts.take() {
                 Some(table) => table.append(&more).with_context(told)?,
@@ -162,8 +165,12 @@ fn read(context: &Context<'_>, params: &PrepareParams) -> Result<(Option<Table>,
             });
             continue;
         }
-        let columns = columns_in_use(params, columns);
-        let more = dataset::read_columns(path, columns.as_deref())?;
+        let wanted = columns_of_file(params, columns, &there);
+        // Nothing of it is asked for: its rows would have no value.
+        if wanted.as_ref().is_some_and(Vec::is_empty) {
+            continue;
+        }
+        let more = dataset::read_columns(path, wanted.as_deref())?;
         match observed
             .iter()
             .position(|(_, table)| table.shares_columns(&more))
@@ -176,11 +183,20 @@ fn read(context: &Context<'_>, params: &PrepareParams) -> Result<(Option<Table>,
             None => observed.push((path, more)),
         }
     }
-    Ok((side_by_side(observed)?, forecasts))
+    Ok((side_by_side(observed, params.targets.names())?, forecasts))
 }
 
-/// One table of those that have no column in common, each with the first file that it is from.
-fn side_by_side(tables: Vec<(&Path, Table)>) -> Result<Option<Table>> {
+/// In order, each once.
+fn names<'a>(columns: impl IntoIterator<Item = &'a Vec<String>>) -> Vec<String> {
+    let names: BTreeSet<&String> = columns.into_iter().flatten().collect();
+    names.into_iter().cloned().collect()
+}
+
+/// One table of those that have no column in common, each with the first file that it is from. Of several the
+/// rows before the first one with a target are left out, in each series: weather may be known for many years
+/// before there was a power to forecast.
+fn side_by_side(tables: Vec<(&Path, Table)>, targets: &[String]) -> Result<Option<Table>> {
+    let several = tables.len() > 1;
     let mut tables = tables.into_iter();
     let Some((_, mut joined)) = tables.next() else {
         return Ok(None);
@@ -197,5 +213,9 @@ fn side_by_side(tables: Vec<(&Path, Table)>) -> Result<Option<Table>> {
             .join(&table)
             .with_context(|| path.display().to_string())?;
     }
-    Ok(Some(joined))
+    Ok(Some(if several {
+        joined.from_first_of(targets)
+    } else {
+        joined
+    }))
 }

@@ -127,6 +127,18 @@ pub(super) fn columns_in_use(prepare: &PrepareParams, there: &[String]) -> Optio
     Some(names)
 }
 
+/// The same of one of several files with other columns: of those that are asked for it reads what it has,
+/// and what none of them has it asks for too, so that its absence is told. `there` are the columns of all.
+pub(super) fn columns_of_file(
+    prepare: &PrepareParams,
+    own: &[String],
+    there: &[String],
+) -> Option<Vec<String>> {
+    let mut names = columns_in_use(prepare, there)?;
+    names.retain(|name| own.contains(name) || !there.contains(name));
+    Some(names)
+}
+
 /// Refuses names under `prepare.quality` that are of no column: what was to be checked would not be, and
 /// nobody would hear of it.
 pub(super) fn require_named(quality: &QualityParams, there: &[String]) -> Result<()> {

@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use super::{Context, dataset, to_json, train};
 use crate::artifact::{Digest, StatCache};
-use crate::data::{Dataset, Frame};
+use crate::data::{Dataset, Frame, Part, Window};
 use crate::event::{Event, Observer};
 use crate::fs::{self, StagedFolder};
 use crate::model::{Epoch, Monitor, NeedsBackend, NoDevice};
@@ -48,17 +48,26 @@ pub fn tune(mut context: Context<'_>) -> Result<()> {
         bail!(SolvedAtOnce(model.kind()));
     }
     check_space(&context, &params)?;
+    let frame = dataset.frame(&dataset.scalers(), 0)?;
+    let longest_lookback = longest_lookback(&params);
+    if let Some(window) = Window::new(longest_lookback, model.horizon, 1) {
+        let split = dataset.meta().split;
+        split
+            .some_issues(Part::Validation, &frame, window)
+            .with_context(|| {
+                format!("tune.space: the longest model.lookback is {longest_lookback}, by whose windows all trials are judged")
+            })?;
+    }
     let mut journal = Journal::open(&mut context, &params, &path)?;
     let had = journal.study.trials().len();
     if had > 0 {
         context.note(format!("going on after {had} finished trials"));
     }
     let mut reason = None;
-    let frame = dataset.frame(&dataset.scalers(), 0)?;
     let objective = Objective {
         dataset: &dataset,
         frame: &frame,
-        longest_lookback: longest_lookback(&params),
+        longest_lookback,
     };
     while journal.study.trials().len() < params.trials {
         let Some(trial) = journal.study.ask() else {

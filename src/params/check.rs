@@ -108,6 +108,11 @@ fn check_dimension(name: &str, range: raw::Range) -> Result<Dimension, Invalid> 
         integer,
     } = range;
     match (choice, low, high) {
+        (Some(_), None, None) if log || integer => Err(invalid(
+            key,
+            "`log` and `integer` beside `low` and `high` alone",
+            "a choice",
+        )),
         (Some(choice), None, None) => check_choice(key, &choice),
         (None, Some(low), Some(high)) => check_interval(key, low, high, log, integer),
         (Some(_), _, _) => Err(invalid(key, shape, "both")),

@@ -25,8 +25,10 @@ const MOST_GOOD: usize = 25;
 /// So many of the latest trials have full weight; that of older ones falls off linearly.
 const FULL_WEIGHT: usize = 25;
 /// Training is repeatable, so a point that was tried tells nothing new and is drawn again, first
-/// from l and then evenly; after these many draws the space is taken to be used up.
-const REDRAWS: usize = 1000;
+/// from l and then evenly; after these many draws what is left of a space with no more points than these is
+/// gone through.
+const MOST_POINTS: usize = 100_000;
+const REDRAWS: usize = 100;
 const REDRAWS_FROM_L: usize = 10;
 
 /// What decides the draws besides the finished trials.
@@ -56,6 +58,8 @@ pub(super) fn draw<'a>(
         .chain(evenly)
         .map(|groups| one_draw(space, groups, &mut rng))
         .find(|point| !known(point))
+        // Of few values some may be drawn seldom.
+        .or_else(|| space.points(MOST_POINTS)?.find(|point| !known(point)))
 }
 
 fn one_draw(space: &Space, groups: Option<&Groups>, rng: &mut ChaCha8Rng) -> Point {

@@ -34,6 +34,27 @@ impl Space {
         self.coordinates(point).is_some()
     }
 
+    /// All points, where there are at most so many.
+    pub(super) fn points(&self, most: usize) -> Option<impl Iterator<Item = Point> + '_> {
+        let values: Vec<Vec<Value>> = self
+            .0
+            .values()
+            .map(|dimension| all_values(dimension, most))
+            .collect::<Option<_>>()?;
+        let count = values
+            .iter()
+            .try_fold(1_usize, |count, values| count.checked_mul(values.len()))
+            .filter(|count| *count <= most)?;
+        Some((0..count).map(move |mut number| {
+            let of_each = self.0.keys().zip(&values).map(|(key, values)| {
+                let value = values[number % values.len()].clone();
+                number /= values.len();
+                (key.clone(), value)
+            });
+            of_each.collect()
+        }))
+    }
+
     /// Where a point lies; `None` where it is not of this space.
     pub(super) fn coordinates(&self, point: &Point) -> Option<Vec<f64>> {
         if point.len() != self.0.len() {
@@ -52,6 +73,22 @@ impl Space {
             .zip(coordinates)
             .map(|((key, dimension), &at)| (key.clone(), value(dimension, at)))
             .collect()
+    }
+}
+
+/// Those of a choice, and whole numbers.
+fn all_values(dimension: &Dimension, most: usize) -> Option<Vec<Value>> {
+    match dimension {
+        Dimension::Choice(values) => Some(values.clone()),
+        Dimension::Interval {
+            low,
+            high,
+            integer: true,
+            ..
+        } if high - low < most as f64 => {
+            Some((*low as i64..=*high as i64).map(Value::from).collect())
+        }
+        Dimension::Interval { .. } => None,
     }
 }
 

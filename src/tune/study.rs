@@ -453,6 +453,26 @@ mod tests {
         assert_eq!(study.ask(), None);
     }
 
+    /// The largest of these is drawn once in hundreds of times.
+    #[test]
+    fn a_value_that_is_seldom_drawn_is_tried_too() {
+        let hidden = Dimension::Interval {
+            low: 1.0,
+            high: 300.0,
+            log: true,
+            integer: true,
+        };
+        let mut study = Study::new(&params(Sampler::Random, 0, &[("model.hidden", hidden)]), "");
+        for _ in 0..300 {
+            let trial = study.ask().expect("one that is left");
+            let value = number(&trial.point, "model.hidden");
+            study
+                .tell(trial.number, Outcome::Complete(value))
+                .expect("it runs");
+        }
+        assert_eq!(study.ask(), None);
+    }
+
     /// Five complete trials with values 1 to 5 at epoch 1, and half of that at epoch 2.
     fn study_with_five() -> Study {
         let mut study = Study::new(&bowl_params(Sampler::Random, 0), "");

@@ -366,6 +366,18 @@ fn a_baseline_that_reads_further_back_than_the_model_is_left_out() {
     // The model is this `ridge` itself, against which it has no skill to be asked for.
     let gate = ["--set", "evaluate.minimum_skill=0.05"];
     sandbox.run(&[&evaluate[..], &gate].concat()).ok();
+    // Nor where it was fitted to other data since.
+    let other = [
+        "prepare",
+        "raw.parquet",
+        "--out",
+        "later",
+        "--set",
+        "prepare.split={train: 0.5, validation: 0.2, test: 0.3}",
+    ];
+    sandbox.run(&other).ok();
+    let later = ["evaluate", "model", "--data", "later", "--out", "by-later"];
+    sandbox.run(&[&later[..], &gate].concat()).ok();
     let named = ["--set", "evaluate.baselines=[seasonal]"];
     sandbox.run(&[&evaluate[..], &named].concat()).fails(
         1,

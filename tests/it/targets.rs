@@ -324,5 +324,47 @@ fn columns_of_two_files_are_joined_by_series_and_time() {
     // Both have as many windows.
     let mean = by_series.iter().map(|of| rmse(of).powi(2)).sum::<f64>() / 2.0;
     assert!((mean.sqrt() - rmse(&metrics["overall"])).abs() < 1e-9);
-    assert!(ran.stdout.contains("largest of 2 series: "), "{ran}");
+    assert!(ran.stdout.contains("largest RMSE of 2 series: "), "{ran}");
+
+    // What is asked for comes from where it is; equal rows stay equal; and weather that was known before
+    // there was anything to forecast is no part of a series.
+    let mut late: Vec<&str> = warm.lines().collect();
+    late.drain(..300);
+    late.push(late[5]);
+    sandbox.write(
+        "warm.csv",
+        &format!("time,place,temperature_2m\n{}\n", late.join("\n")),
+    );
+    let columns = "step: 1h, columns: [temperature_2m, wind_speed_10m]";
+    sandbox.edit("params.yaml", "step: 1h", columns);
+    sandbox.run(&["run", "prepare"]).ok();
+    let meta = json(&sandbox, "data/dataset.json");
+    assert_eq!(meta["series"][0]["rows"], rows.len() - 300);
+    assert_eq!(meta["series"][1]["rows"], rows.len());
+    assert_eq!(meta["rows"]["duplicates"], 1);
+    sandbox.edit(
+        "params.yaml",
+        ", columns: [temperature_2m, wind_speed_10m]",
+        ", columns: [temperature_2m]",
+    );
+    sandbox.run(&["run", "prepare"]).ok();
+    assert!(!sandbox.read("data/dataset.json").contains("wind_speed_10m"));
+}
+
+/// Told again from files that know nothing of the order in which targets were named.
+#[test]
+fn scores_are_told_again_in_the_same_order() {
+    let sandbox = Sandbox::new();
+    sandbox.edit(
+        "params.yaml",
+        ONE,
+        "target: [wind_speed_10m, temperature_2m]",
+    );
+    let ran = sandbox.run(&["run"]).ok();
+    for (command, out) in [("evaluate", "report"), ("predict", "forecast")] {
+        let again = sandbox
+            .run(&[command, "model", "--data", "data", "--out", out])
+            .ok();
+        assert!(ran.stdout.contains(&again.stdout), "{ran}\n{again}");
+    }
 }

@@ -12,7 +12,7 @@ use crate::windows::{Inputs, Windows};
 
 /// Over how many rows a net reads them.
 const LAGS: [i64; 5] = [1, 3, 6, 12, 24];
-/// The least unit, in that of a column as it is scaled, so that one that stood still throughout the
+/// The least unit, in scaled units of the column, so that one that stood still throughout the
 /// training says nothing overwhelming when it moves.
 const LEAST_UNIT: f64 = 0.01;
 /// Windows in memory at once.

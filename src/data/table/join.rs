@@ -1,5 +1,7 @@
 //! Tables with other columns, side by side by series and time.
 
+use std::collections::BTreeSet;
+
 use super::{Column, RowSeries, SeriesError, Table};
 
 /// A row of the result: the rows that it is made of.
@@ -14,7 +16,8 @@ impl Table {
 
     /// The columns of this table and those of another that has none of them, of observations. Rows of one
     /// series and time become one; where only one table has such a row, the columns of the other are missing.
-    /// Of several rows of one time the first goes with the first. The rows stand in order of series and time.
+    /// Of several rows of one time the first goes with the first, and the last of fewer with all that are left,
+    /// so that equal rows stay equal. The rows stand in order of series and time.
     pub fn join(&self, other: &Self) -> Result<Self, SeriesError> {
         if self.issues.is_some() || other.issues.is_some() {
             return Err(SeriesError::ExtraColumn("issue_time".to_owned()));
@@ -54,6 +57,23 @@ impl Table {
     }
 }
 
+impl Table {
+    /// From the first row of each series on that has a value of some of these columns; a series without any is
+    /// left out.
+    #[must_use]
+    pub fn from_first_of(&self, names: &[String]) -> Self {
+        let columns = self.columns.iter().filter(|c| names.contains(&c.name));
+        let columns: Vec<&Column> = columns.collect();
+        let has_some = |row: usize| columns.iter().any(|column| !column.values[row].is_nan());
+        let mut begun = BTreeSet::new();
+        let kept = (0..self.rows()).filter(|&row| {
+            let (series, ..) = self.key(row);
+            begun.contains(&series) || (has_some(row) && begun.insert(series))
+        });
+        self.take_rows(&kept.collect::<Vec<usize>>())
+    }
+}
+
 /// The keys of all rows in order, each with its row; rows of one key stay as they stood.
 fn in_order(rows: usize, key: impl Fn(usize) -> (u32, i64)) -> Vec<((u32, i64), usize)> {
     let mut keys: Vec<_> = (0..rows).map(|row| (key(row), row)).collect();
@@ -61,23 +81,25 @@ fn in_order(rows: usize, key: impl Fn(usize) -> (u32, i64)) -> Vec<((u32, i64), 
     keys
 }
 
-fn pairs<K: Ord>(ours: &[(K, usize)], theirs: &[(K, usize)]) -> Vec<Pair> {
+fn pairs<K: Ord>(mut ours: &[(K, usize)], mut theirs: &[(K, usize)]) -> Vec<Pair> {
     let mut pairs = Vec::with_capacity(ours.len().max(theirs.len()));
-    let (mut a, mut b) = (ours.iter().peekable(), theirs.iter().peekable());
-    loop {
-        let (take_a, take_b) = match (a.peek(), b.peek()) {
-            (Some((one, _)), Some((other, _))) => (one <= other, other <= one),
-            (one, other) => (one.is_some(), other.is_some()),
+    while let Some(next) = [ours.first(), theirs.first()]
+        .into_iter()
+        .flatten()
+        .map(|(key, _)| key)
+        .min()
+    {
+        let of_next = |rows: &[(K, usize)]| rows.iter().take_while(|row| row.0 == *next).count();
+        let (a, more_ours) = ours.split_at(of_next(ours));
+        let (b, more_theirs) = theirs.split_at(of_next(theirs));
+        let row = |rows: &[(K, usize)], place: usize| {
+            let row = rows.get(place).or(rows.last());
+            row.map(|(_, row)| *row)
         };
-        if !take_a && !take_b {
-            return pairs;
-        }
-        let row = |next: Option<&(K, usize)>| next.map(|(_, row)| *row);
-        pairs.push((
-            row(take_a.then(|| a.next()).flatten()),
-            row(take_b.then(|| b.next()).flatten()),
-        ));
+        pairs.extend((0..a.len().max(b.len())).map(|place| (row(a, place), row(b, place))));
+        (ours, theirs) = (more_ours, more_theirs);
     }
+    pairs
 }
 
 fn taken(column: &Column, pairs: &[Pair], row: impl Fn(&Pair) -> Option<usize>) -> Column {
@@ -115,7 +137,26 @@ mod tests {
         let joined = power.join(&wind).unwrap();
         assert_eq!(joined.times(), [0, 1, 1, 2, 3]);
         assert_eq!(values(&joined, "power"), ["1", "2", "2.5", "NaN", "4"]);
-        assert_eq!(values(&joined, "wind"), ["10", "20", "NaN", "30", "NaN"]);
+        assert_eq!(values(&joined, "wind"), ["10", "20", "20", "30", "NaN"]);
+    }
+
+    #[test]
+    fn a_series_begins_with_its_first_value() {
+        let power = table("power", &[(2, f64::NAN), (3, 4.0), (4, f64::NAN)]);
+        let wind = table("wind", &[(0, 1.0), (1, 2.0), (2, 3.0), (3, 4.0), (5, 6.0)]);
+        let names = ["power".to_owned(), "heat".to_owned()];
+        let joined = power.join(&wind).unwrap();
+        assert_eq!(joined.from_first_of(&names).times(), [3, 4, 5]);
+        assert_eq!(wind.from_first_of(&names).rows(), 0);
+        let of = |names: [&'static str; 6]| RowSeries::from_names(names.into_iter());
+        let both = joined
+            .with_series(of(["b", "b", "b", "b", "b", "a"]))
+            .unwrap();
+        let kept = both.from_first_of(&names);
+        assert_eq!(
+            (kept.times(), kept.series().unwrap().names()),
+            (&[3, 4][..], &["b".to_owned()][..])
+        );
     }
 
     #[test]
