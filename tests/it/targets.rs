@@ -56,16 +56,6 @@ fn a_pipeline_forecasts_both() {
         assert!((felt - expected).abs() < 1e-9, "{lead}: {felt} {expected}");
         felt < mean
     };
-    for command in ["evaluate", "predict"] {
-        let out = if command == "evaluate" {
-            "report"
-        } else {
-            "forecast"
-        };
-        let words = [command, "model", "--data", "data", "--out", out];
-        let told = sandbox.run(&words).ok().stdout;
-        assert!(told.len() > 400 && ran.stdout.contains(&told), "{told}");
-    }
     let leads: Vec<bool> = (0..6).map(chilled).collect();
     assert!(leads.contains(&true), "{forecasts}");
 
