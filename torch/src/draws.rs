@@ -92,8 +92,9 @@ impl TryRng for ValueRng {
     }
 }
 
-/// Quantiles `[windows, cells, levels]` of paths `[windows, paths, cells]`. A quantile lies between the two paths nearest to its level, on a
-/// straight line (type 7 of Hyndman and Fan 1996); with levels in order quantiles are in order.
+/// Quantiles `[windows, cells, levels]` of paths `[windows, paths, cells]`. A quantile lies between the
+/// two paths nearest to its level, on a straight line (type 7 of Hyndman and Fan 1996); with levels in
+/// order quantiles are in order.
 pub(crate) fn quantiles_of_paths(paths: &Tensor, levels: &[f64]) -> Tensor {
     let (sorted, _) = paths.sort(1, false);
     let last = paths.size()[1] - 1;

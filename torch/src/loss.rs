@@ -31,7 +31,8 @@ impl Loss {
     pub(crate) fn new(point: PointLoss, spread: &Tensor, levels: &[f64]) -> Self {
         let levels: Vec<f32> = levels.iter().map(|&level| level as f32).collect();
         let unit = spread.pow_tensor_scalar(POWER);
-        // So that the squared error of the mean is 1 where the net adds nothing, whatever the power and the data.
+        // So that the squared error of the mean is 1 where the net adds nothing, whatever the power
+        // and the data.
         let left = (spread / &unit).square().mean(Kind::Float).sqrt();
         Self {
             point,
