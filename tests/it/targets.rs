@@ -339,6 +339,14 @@ fn columns_of_two_files_are_joined_by_series_and_time() {
     );
     sandbox.run(&["run", "prepare"]).ok();
     assert!(!sandbox.read("data/dataset.json").contains("wind_speed_10m"));
+    sandbox.edit(
+        "params.yaml",
+        "target: temperature_2m",
+        "target: temperatur",
+    );
+    sandbox
+        .run(&["run", "prepare"])
+        .fails(1, &["no column temperatur; there are temperature_2m"]);
 }
 
 /// Told again from files that know nothing of the order in which targets were named.

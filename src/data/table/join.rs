@@ -59,9 +59,9 @@ impl Table {
 
 impl Table {
     /// From the first row of each series on that has a value of some of these columns; a series without any is
-    /// left out.
+    /// left out. Where no row has one, all of them: what is wrong with that is for others to tell.
     #[must_use]
-    pub fn from_first_of(&self, names: &[String]) -> Self {
+    pub fn from_first_of(self, names: &[String]) -> Self {
         let columns = self.columns.iter().filter(|c| names.contains(&c.name));
         let columns: Vec<&Column> = columns.collect();
         let has_some = |row: usize| columns.iter().any(|column| !column.values[row].is_nan());
@@ -70,7 +70,10 @@ impl Table {
             let (series, ..) = self.key(row);
             begun.contains(&series) || (has_some(row) && begun.insert(series))
         });
-        self.take_rows(&kept.collect::<Vec<usize>>())
+        match kept.collect::<Vec<usize>>().as_slice() {
+            [] => self,
+            kept => self.take_rows(kept),
+        }
     }
 }
 
@@ -146,8 +149,9 @@ mod tests {
         let wind = table("wind", &[(0, 1.0), (1, 2.0), (2, 3.0), (3, 4.0), (5, 6.0)]);
         let names = ["power".to_owned(), "heat".to_owned()];
         let joined = power.join(&wind).unwrap();
-        assert_eq!(joined.from_first_of(&names).times(), [3, 4, 5]);
-        assert_eq!(wind.from_first_of(&names).rows(), 0);
+        assert_eq!(joined.clone().from_first_of(&names).times(), [3, 4, 5]);
+        // A target that is no column, or has no value, is told by whoever looks for it.
+        assert_eq!(wind.clone().from_first_of(&names), wind);
         let of = |names: [&'static str; 6]| RowSeries::from_names(names.into_iter());
         let both = joined
             .with_series(of(["b", "b", "b", "b", "b", "a"]))
