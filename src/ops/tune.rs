@@ -42,7 +42,6 @@ pub fn tune(mut context: Context<'_>) -> Result<()> {
     let path = context.input()?.clone();
     let dataset = dataset::read_dataset(&path)?;
     // A fault that no trial could mend.
-    let model = context.section("model", context.params.model.as_ref())?;
     train::check_bounds(model, &dataset)?;
     if !model.is_net() && !params.space.contains_key("model.kind") {
         bail!(SolvedAtOnce(model.kind()));
@@ -55,7 +54,10 @@ pub fn tune(mut context: Context<'_>) -> Result<()> {
         split
             .some_issues(Part::Validation, &frame, window)
             .with_context(|| {
-                format!("tune.space: the longest model.lookback is {longest_lookback}, by whose windows all trials are judged")
+                format!(
+                    "tune.space: the longest model.lookback is {longest_lookback}, by whose windows all \
+                     trials are judged"
+                )
             })?;
     }
     let mut journal = Journal::open(&mut context, &params, &path)?;
