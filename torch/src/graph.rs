@@ -8,10 +8,14 @@
 use std::ffi::c_char;
 use std::ptr::null_mut;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use tch::Device;
 
 use crate::guard;
+
+/// Where it is set, libtorch takes memory from the driver for each tensor and gives it back with it. While
+/// something is recorded the driver refuses that, and libtorch ends the process.
+const UNCACHED: &str = "PYTORCH_NO_CUDA_MEMORY_CACHING";
 
 /// What was recorded.
 pub(crate) struct Graph(*mut Opaque);
@@ -40,8 +44,10 @@ impl Graph {
     ///
     /// # Errors
     ///
-    /// Where `work` panics, for one because it waits for the GPU, or the GPU refuses.
+    /// Where `work` panics, for one because it waits for the GPU, the GPU refuses, or libtorch keeps no memory.
     pub(crate) fn record<T>(work: impl FnOnce() -> T) -> Result<(Self, T)> {
+        let is_cached = std::env::var_os(UNCACHED).is_none();
+        ensure!(is_cached, "the environment has {UNCACHED}; unset it");
         let graph = recording(Self::begin)?;
         let made = recording(work);
         // Also where it failed, or the stream would go on recording.
