@@ -51,6 +51,9 @@ class Spec:
     batch: int = 256
     stride: int = 1
     epochs: int = 3
+    # Of `linear`: rows of the moving average. Of `deepar`: rows of a season.
+    kernel: int = 25
+    season: int = 24
     learning_rate: float = 2e-3
     weight_decay: float = 1e-4
     clip: float = 1.0
@@ -64,12 +67,24 @@ class Spec:
 # The nets ----------------------------------------------------------------------------------------
 
 
-class Recurrent(nn.Module):
-    """torch/src/recurrent.rs with one member, no noise and no quantiles; also with GRU cells."""
+class PointNet(nn.Module):
+    """A net that gives a value for each lead, and is trained by the squared error."""
 
     def __init__(self, spec):
         super().__init__()
         self.spec = spec
+        # One over the unit of each lead, as torch/src/loss.rs has it; spreads are ones here.
+        self.register_buffer("weight", torch.ones(spec.horizon))
+
+    def loss(self, past, future, series, truth):
+        return ((self(past, future, series) - truth) * self.weight).square().mean()
+
+
+class Recurrent(PointNet):
+    """torch/src/recurrent.rs with one member, no noise and no quantiles; also with GRU cells."""
+
+    def __init__(self, spec):
+        super().__init__(spec)
         hidden, columns = spec.hidden, spec.columns
         recent = min(RECENT_ROWS, spec.lookback) * columns
         cell = {"lstm": nn.LSTM, "gru": nn.GRU}[spec.kind]
@@ -96,12 +111,11 @@ class Recurrent(nn.Module):
         return last + raw * self.spread
 
 
-class SegRnn(nn.Module):
+class SegRnn(PointNet):
     """torch/src/segrnn.rs: segments of the target through a GRU, all leads decoded at once."""
 
     def __init__(self, spec):
-        super().__init__()
-        self.spec = spec
+        super().__init__(spec)
         hidden, segment = spec.hidden, spec.segment
         self.count = -(-spec.horizon // segment)
         self.embed = nn.Linear(segment * spec.columns, hidden)
@@ -122,6 +136,86 @@ class SegRnn(nn.Module):
         _, decoded = self.gru(queries, state.repeat_interleave(count, 1))
         steps = self.out(self.drop(decoded[0])).view(batch, -1)
         return steps[:, : spec.horizon] + last[:, :, 0]
+
+
+class Linear(PointNet):
+    """torch/src/dlinear.rs: a linear map of trend and remainder, of the last row, and of each lead's own."""
+
+    def __init__(self, spec):
+        super().__init__(spec)
+        self.trend = nn.Linear(spec.lookback, spec.horizon)
+        self.remainder = nn.Linear(spec.lookback, spec.horizon)
+        self.row = nn.Linear(spec.columns, spec.horizon, bias=False)
+        bound = max(spec.known, 1) ** -0.5
+        self.known = nn.Parameter(torch.empty(spec.horizon, spec.known).uniform_(-bound, bound))
+
+    def forward(self, past, future, _):
+        last = past[:, -1:, 0]
+        relative = past[:, :, 0] - last
+        side = (self.spec.kernel - 1) // 2
+        padded = nn.functional.pad(relative.unsqueeze(1), (side, side), mode="replicate")
+        trend = nn.functional.avg_pool1d(padded, self.spec.kernel, 1).squeeze(1)
+        leads = self.trend(trend) + self.remainder(relative - trend) + self.row(past[:, -1])
+        return last + leads + (future * self.known).sum(2)
+
+
+class DeepAr(nn.Module):
+    """torch/src/deepar.rs with one member and Student's t: the true values before each lead are read, and
+    the likelihood of the horizon is what is learnt from."""
+
+    LEAST_SCALE, LEAST_FREEDOM, KEPT = 1e-3, 2.001, 2.0
+
+    def __init__(self, spec):
+        super().__init__()
+        self.spec = spec
+        self.cell = nn.LSTM(
+            4 + 1 + spec.columns - 1, spec.hidden, spec.layers, batch_first=True, dropout=spec.dropout
+        )
+        self.out = nn.Linear(spec.hidden, 4)
+
+    def loss(self, past, future, _, truth):
+        spec = self.spec
+        lookback, horizon, season = spec.lookback, spec.horizon, spec.season
+        conditioning = lookback - season
+        count = conditioning + horizon
+        target = past[:, :, 0]
+        whole = torch.cat([target, truth], 1)
+        usual = self.usual(target)
+        last = target[:, -1:]
+        ages = torch.arange(-conditioning, horizon, device=past.device).clamp(min=0) / horizon
+        known = torch.cat([past[:, season:, spec.columns - spec.known :], future], 1)
+        others = past[:, season - 1 :, 1 : spec.columns - spec.known]
+        stale = others[:, -1:].expand(-1, horizon - 1, -1)
+        steps = [
+            whole[:, season - 1 : season - 1 + count] - usual[:, :count],
+            whole[:, :count] - usual[:, 1 : count + 1],
+            usual[:, 1 : count + 1] - last,
+            last.expand(-1, count),
+            ages.expand(len(past), -1),
+        ]
+        others = torch.cat([others, stale], 1)
+        steps = torch.cat([torch.stack(steps, 2), known, others], 2)
+        top, _ = self.cell(steps)
+        mean, scale, freedom, kept = self.out(top[:, conditioning:]).unbind(2)
+        before = whole[:, lookback - 1 : -1] - usual[:, conditioning : conditioning + horizon]
+        mean = mean + usual[:, conditioning + 1 :] + torch.sigmoid(kept + self.KEPT) * before
+        scale = nn.functional.softplus(scale) + self.LEAST_SCALE
+        freedom = nn.functional.softplus(freedom) + self.LEAST_FREEDOM
+        distribution = torch.distributions.StudentT(freedom, mean, scale, validate_args=False)
+        return -distribution.log_prob(truth).mean()
+
+    def usual(self, target):
+        """The mean of the seasons at each row that has a value a season before, and one row before."""
+        spec = self.spec
+        lookback, season = spec.lookback, spec.season
+        whole = lookback // season * season
+        mean = target[:, lookback - whole :].view(len(target), -1, season).mean(1)
+        first = (season - 1 - lookback) % season
+        rows = 1 + lookback - season + spec.horizon
+        return mean.repeat(1, -(-(first + rows) // season))[:, first : first + rows]
+
+
+NETS = {"lstm": Recurrent, "gru": Recurrent, "segrnn": SegRnn, "linear": Linear, "deepar": DeepAr}
 
 
 # Windows -----------------------------------------------------------------------------------------
@@ -222,19 +316,14 @@ def main():
     total = spec.series * spec.rows * spec.columns
     table = torch.from_file(spec.data, size=total, dtype=torch.float32).view(-1, spec.columns)
     table = table.clone()
-    net = (SegRnn if spec.kind == "segrnn" else Recurrent)(spec).to(spec.device)
+    net = NETS[spec.kind](spec).to(spec.device)
     adam = torch.optim.AdamW(
         net.parameters(), lr=spec.learning_rate, weight_decay=spec.weight_decay, fused=True
     )
-    # One over the unit of each lead, as torch/src/loss.rs has it; spreads are ones here.
-    weight = torch.ones(spec.horizon, device=spec.device)
     source = (Loader if spec.mode == "loader" else InMemory)(spec, table)
     train = issues_of(spec, 0, spec.train_rows)
     validation = issues_of(
         dataclasses.replace(spec, stride=1), spec.train_rows, spec.validation_rows
-    )
-    loss_of = lambda past, future, series, truth: (
-        ((net(past, future, series) - truth) * weight).square().mean()
     )
     stepped = False
     for epoch in range(1, spec.epochs + 1):
@@ -244,7 +333,7 @@ def main():
         losses = torch.zeros((), dtype=torch.float64, device=spec.device)
         for windows in source.batches(train, spec.batch, shuffle=True):
             adam.zero_grad()
-            loss = loss_of(*windows)
+            loss = net.loss(*windows)
             loss.backward()
             nn.utils.clip_grad_norm_(net.parameters(), spec.clip)
             adam.step()
@@ -258,7 +347,7 @@ def main():
         net.eval()
         with torch.no_grad():
             batches = source.batches(validation, VALIDATION_BATCH, shuffle=False)
-            sums = [loss_of(*windows).double() * len(windows[0]) for windows in batches]
+            sums = [net.loss(*windows).double() * len(windows[0]) for windows in batches]
             judged = sum(sums).item() / len(validation) if sums else None
         tell(epoch=epoch, seconds=seconds, windows=len(train), loss=loss, validation=judged)
         if time.perf_counter() - begun > spec.most_s:

@@ -52,9 +52,9 @@ impl Linear {
         if shape.future == 0 {
             return leads;
         }
-        // Each lead has weights of its own: `[issues, horizon, 1, future] × [horizon, future, outputs]`.
-        let known = read.future.unsqueeze(2).matmul(taken.next());
-        leads + known.squeeze_dim(2)
+        // Each lead has weights of its own: `[horizon, issues, future] × [horizon, future, outputs]`.
+        let known = read.future.transpose(0, 1).bmm(taken.next());
+        leads + known.transpose(0, 1)
     }
 }
 
@@ -85,6 +85,11 @@ impl Architecture for Linear {
 
     fn members(&self) -> usize {
         self.members
+    }
+
+    /// A window takes little beside asking for an operation.
+    fn windows_of_part(&self) -> usize {
+        256
     }
 
     fn member_specs(&self) -> Vec<Spec> {

@@ -32,10 +32,7 @@ use crate::weights;
 use crate::windows::{Windows, seeds};
 use crate::{diagnosis, fused, process};
 
-/// Windows of a part of a step on the CPU: few enough for what a net makes of them to stay in the
-/// cache of a core, and for a step to have parts for several; enough to be worth an operation.
-const PART: usize = 64;
-/// The same where no gradient is asked for, on the CPU and on a GPU.
+/// Windows of a part where no gradient is asked for, on the CPU and on a GPU.
 const CHECKED: usize = 256;
 const CHECKED_CUDA: usize = 512;
 /// The same for bases, which take a product of matrices and no more.
@@ -491,7 +488,8 @@ impl<'a> Trainer<'a> {
     /// The windows of a step in parts of nearly one size.
     fn parts(&self, issues: &Tensor) -> Vec<Part> {
         let count = issues.size()[0] as usize;
-        let size = count.div_ceil(count.div_ceil(PART));
+        let most = self.team.own().net.architecture.windows_of_part();
+        let size = count.div_ceil(count.div_ceil(most));
         let parts = issues.split(size as i64, 0).into_iter().enumerate();
         parts
             .map(|(place, issues)| Part {

@@ -63,6 +63,12 @@ pub(crate) trait Architecture: Send + Sync {
     /// The trained parameters of one member, in the order in which the forward pass takes them.
     fn member_specs(&self) -> Vec<Spec>;
 
+    /// Windows of a part of a step on the CPU: few enough for what is made of them to stay in the cache of a
+    /// core, and for a step to have parts for several; enough to be worth its operations.
+    fn windows_of_part(&self) -> usize {
+        64
+    }
+
     /// Whether it tells one series from another, and so forecasts only those that it was trained on.
     fn knows_series(&self) -> bool {
         false
