@@ -272,6 +272,7 @@ mod tests {
         };
         let of = |place: usize, name: &str, unit: &str, values: &[f64]| {
             let target = ModelColumn {
+                source: None,
                 name: name.into(),
                 role: crate::data::Role::Target,
                 unit: unit.into(),

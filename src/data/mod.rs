@@ -36,7 +36,7 @@ pub use layout::{Block, Layout};
 pub use outlook::{Run, Runs};
 pub use panel::Panel;
 pub use parquet::{
-    ParquetError, from_parquet, parquet_columns, parquet_is_forecast, read_parquet,
+    ParquetError, TableWriter, from_parquet, parquet_columns, parquet_is_forecast, read_parquet,
     refused_to_parquet, to_parquet, write_parquet,
 };
 pub use quantile::quantile;

@@ -10,6 +10,7 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
 use polars::io::mmap::MmapBytesReader;
+use polars::io::parquet::write::BatchedWriter;
 use polars::prelude::{
     CompatLevel, DataFrame, DataType, FileMetadata, FileMetadataRef, Float64Chunked, IntoColumn,
     KeyValueMetadata, NamedFrom, ParallelStrategy, ParquetCompression, ParquetReader,
@@ -87,48 +88,84 @@ pub fn refused_to_parquet(
     Ok(bytes)
 }
 
-/// Row group by row group, as many at a time as there are cores. What comes out does not depend on
-/// how many that are.
 fn write<S: AsRef<str> + Sync>(
     table: &Table,
     reasons: Option<&[S]>,
     to: impl Write + Send,
 ) -> Result<(), ParquetError> {
-    let units: BTreeMap<&str, &str> = table
-        .columns()
-        .iter()
-        .map(|column| (column.name.as_str(), column.unit.as_str()))
-        .collect();
-    let units =
-        serde_json::to_string(&units).map_err(|error| ParquetError::Schema(error.to_string()))?;
-    let schema = frame(table, reasons, 0..0)?.schema().clone();
-    let mut writer = ParquetWriter::new(to)
-        .with_compression(ParquetCompression::Zstd(None))
-        .with_key_value_metadata(Some(KeyValueMetadata::from_static(vec![(
-            UNITS.to_owned(),
-            units,
-        )])))
-        .batched(&schema)?;
-    let encoder = Encoder {
-        schema: writer.parquet_schema().clone(),
-        encodings: get_encodings(&schema.to_arrow(CompatLevel::newest())).to_vec(),
-    };
-    let groups: Vec<Range<usize>> = (0..table.rows())
-        .step_by(ROW_GROUP)
-        .map(|start| start..table.rows().min(start + ROW_GROUP))
-        .collect();
-    for wave in groups.chunks(rayon::current_num_threads()) {
-        let encode = |rows: &Range<usize>| {
-            let columns = encoder.encode(&frame(table, reasons, rows.clone())?)?;
-            Ok((rows.len() as u64, columns))
-        };
-        let encoded = wave.par_iter().map(encode);
-        for (rows, columns) in encoded.collect::<Result<Vec<_>, PolarsError>>()? {
-            writer.write_row_group(rows, &columns)?;
-        }
+    let mut writer = TableWriter::of(table, reasons, to)?;
+    writer.write_all(table, reasons)?;
+    writer.finish()
+}
+
+/// Writes tables with the same columns one after the other into one file. What comes out does not depend
+/// on how many cores there are.
+pub struct TableWriter<W: Write + Send> {
+    writer: BatchedWriter<W>,
+    encoder: Encoder,
+}
+
+impl<W: Write + Send> TableWriter<W> {
+    /// For tables like this one, of which nothing is written yet.
+    pub fn new(like: &Table, to: W) -> Result<Self, ParquetError> {
+        Self::of::<&str>(like, None, to)
     }
-    writer.finish()?;
-    Ok(())
+
+    fn of<S: AsRef<str>>(like: &Table, reasons: Option<&[S]>, to: W) -> Result<Self, ParquetError> {
+        let columns = like.columns().iter();
+        let units: BTreeMap<&str, &str> = columns
+            .map(|column| (column.name.as_str(), column.unit.as_str()))
+            .collect();
+        let units = serde_json::to_string(&units)
+            .map_err(|error| ParquetError::Schema(error.to_string()))?;
+        let schema = frame(like, reasons, 0..0)?.schema().clone();
+        let mut writer = ParquetWriter::new(to)
+            .with_compression(ParquetCompression::Zstd(None))
+            .with_key_value_metadata(Some(KeyValueMetadata::from_static(vec![(
+                UNITS.to_owned(),
+                units,
+            )])))
+            .batched(&schema)?;
+        let encoder = Encoder {
+            schema: writer.parquet_schema().clone(),
+            encodings: get_encodings(&schema.to_arrow(CompatLevel::newest())).to_vec(),
+        };
+        Ok(Self { writer, encoder })
+    }
+
+    /// Writes a table.
+    pub fn write(&mut self, table: &Table) -> Result<(), ParquetError> {
+        self.write_all::<&str>(table, None)
+    }
+
+    /// Row group by row group, as many at a time as there are cores.
+    fn write_all<S: AsRef<str> + Sync>(
+        &mut self,
+        table: &Table,
+        reasons: Option<&[S]>,
+    ) -> Result<(), ParquetError> {
+        let groups: Vec<Range<usize>> = (0..table.rows())
+            .step_by(ROW_GROUP)
+            .map(|start| start..table.rows().min(start + ROW_GROUP))
+            .collect();
+        for wave in groups.chunks(rayon::current_num_threads()) {
+            let encode = |rows: &Range<usize>| {
+                let columns = self.encoder.encode(&frame(table, reasons, rows.clone())?)?;
+                Ok((rows.len() as u64, columns))
+            };
+            let encoded = wave.par_iter().map(encode);
+            for (rows, columns) in encoded.collect::<Result<Vec<_>, PolarsError>>()? {
+                self.writer.write_row_group(rows, &columns)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes what ends the file, and flushes.
+    pub fn finish(self) -> Result<(), ParquetError> {
+        self.writer.finish()?;
+        Ok(())
+    }
 }
 
 /// Makes what is written of a row group. The writer of polars would do the same, but only as it writes

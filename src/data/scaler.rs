@@ -38,6 +38,11 @@ impl Scaler {
         scale: 1.0,
     };
 
+    /// Whether both scale by the same method, be it by other numbers.
+    pub fn is_alike(self, other: Self) -> bool {
+        self.method == other.method
+    }
+
     /// Fits to values; missing ones do not count. The smallest value where the logarithm is asked
     /// for and some value has none.
     ///

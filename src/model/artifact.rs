@@ -8,7 +8,7 @@ use safetensors::tensor::{Dtype, TensorView};
 use serde::{Deserialize, Serialize};
 
 use super::{Array, Checkpoint, Epoch, Weights};
-use crate::data::{Dataset, FrameColumn, Role, Scaler};
+use crate::data::{ColumnSource, Dataset, FrameColumn, Role, Scaler};
 use crate::params::{ModelParams, Targets};
 use crate::time::{Step, format_utc, parse_time};
 
@@ -51,6 +51,9 @@ pub struct ModelColumn {
     pub role: Role,
     /// Its unit.
     pub unit: String,
+    /// What it was made from; absent in models of before this was written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<ColumnSource>,
     /// Its scaling.
     pub scaler: Scaler,
 }
@@ -87,6 +90,16 @@ pub enum Misfit {
         /// What the data have in that place.
         found: String,
     },
+    /// A column was made in another way.
+    #[error("the model was trained on {column} made as {model}, the data have it as {data}")]
+    Source {
+        /// Its name.
+        column: String,
+        /// As the model knows it.
+        model: String,
+        /// As the data have it.
+        data: String,
+    },
     /// Targets that are not those of its columns.
     #[error("model.json has other columns with the role target than {0}")]
     Targets(String),
@@ -101,6 +114,11 @@ pub enum Misfit {
         /// The file's.
         found: u32,
     },
+}
+
+/// As it stands in `dataset.json`.
+fn written(source: &ColumnSource) -> String {
+    serde_json::to_string(source).unwrap_or_else(|_| format!("{source:?}"))
 }
 
 impl ModelFile {
@@ -123,6 +141,7 @@ impl ModelFile {
                     name: c.name.clone(),
                     role: c.role,
                     unit: c.unit.clone(),
+                    source: Some(c.source.clone()),
                     scaler: c.scaler,
                 })
                 .collect(),
@@ -186,13 +205,22 @@ impl ModelFile {
                 return Err(Misfit::Column { expected, found });
             }
         }
-        match theirs.next() {
-            Some(found) => Err(Misfit::Column {
-                expected: "nothing more".to_owned(),
-                found,
-            }),
-            None => Ok(()),
+        if let Some(found) = theirs.next() {
+            let expected = "nothing more".to_owned();
+            return Err(Misfit::Column { expected, found });
         }
+        for (ours, theirs) in self.columns.iter().zip(&meta.columns) {
+            if let Some(source) = &ours.source
+                && *source != theirs.source
+            {
+                return Err(Misfit::Source {
+                    column: ours.name.clone(),
+                    model: written(source),
+                    data: written(&theirs.source),
+                });
+            }
+        }
+        Ok(())
     }
 
     /// What is to be said where the test part of a data set has rows that this model was fitted to.

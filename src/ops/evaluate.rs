@@ -1,22 +1,22 @@
 //! `krammerti evaluate`: a model against the baselines on the test part of a data set.
 
-use std::borrow::Cow;
+mod forecasts;
+mod scoring;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Range;
 use std::path::Path;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, bail};
 
+use self::forecasts::ForecastFile;
+use self::scoring::Scoring;
 use super::plot_name::plot_name;
 use super::{Context, dataset, model, to_json, train};
-use crate::data::{Dataset, Frame, Part, Scaler, Window};
-use crate::eval::{
-    CoverageSums, ErrorSums, LeadScores, Metrics, ModelScores, PinballSums, Report, SeriesScores,
-    table,
-};
+use crate::data::Dataset;
+use crate::eval::{LeadScores, Metrics, ModelScores, Report, table};
 use crate::event::{Event, Observer};
 use crate::fs::{self, StagedFolder};
-use crate::model::{Epoch, Forecaster, ModelFile, Monitor, Predictions};
+use crate::model::{Epoch, ModelFile, Monitor, Predictions};
 use crate::params::{BASELINES, EvaluateParams, SampleWeights, TrainParams};
 use crate::report::{self, Curve};
 
@@ -54,9 +54,6 @@ fn is(skill: f64) -> String {
 /// The file of the scores.
 const METRICS: &str = "metrics.json";
 
-/// Forecasts scored at a time; bounds the memory whatever the length of the test part.
-const BATCH: usize = 2048;
-
 /// Scores one model, and the baselines on the same windows.
 pub fn evaluate(mut context: Context<'_>) -> Result<()> {
     let params = context.params.evaluate.clone();
@@ -74,17 +71,27 @@ pub fn evaluate(mut context: Context<'_>) -> Result<()> {
     if let Some(without) = task.without_windows() {
         context.warn(without);
     }
-    let windows = task.issues.len() as u64;
-    let mut progress = |done: usize| {
+    let staged = StagedFolder::new(&context.out)?;
+    let mut kept = params.forecasts.then(|| ForecastFile::new(&task));
+    let mut done = 0;
+    let mut each = |issues: &[usize], predictions: &Predictions| {
+        if let Some(file) = &mut kept {
+            file.add(issues, predictions, &staged)?;
+        }
+        done += issues.len() as u64;
         context.observer.event(Event::Progress {
             stage: None,
             what: "window".to_owned(),
-            done: done as u64,
-            total: windows,
+            done,
+            total: task.issues.len() as u64,
             message: String::new(),
         });
+        Ok(())
     };
-    let scored = task.score(&*loaded.forecaster, &mut progress)?;
+    let scored = task.score(&*loaded.forecaster, &mut each)?;
+    if let Some(file) = kept {
+        file.finish(&staged)?;
+    }
     let baselines = score_baselines(&mut context, &dataset, &loaded.file, &task)?;
     let several = scored.len() > 1;
     let of_targets = loaded.file.target_columns().zip(scored).zip(baselines);
@@ -110,7 +117,6 @@ pub fn evaluate(mut context: Context<'_>) -> Result<()> {
         }
     }
 
-    let staged = StagedFolder::new(&context.out)?;
     let (targets, reports): (Vec<&str>, Vec<Report>) = reports.into_iter().unzip();
     for ((target, report), plot) in targets.iter().zip(&reports).zip(plot_names(&reports)) {
         staged.write(&plot, skill_plot(report, target).as_bytes())?;
@@ -173,7 +179,7 @@ fn score_baselines(
                 return Err(error.context(told));
             }
         };
-        let scored = task.score(&*fitted.forecaster, &mut |_| {})?;
+        let scored = task.score(&*fitted.forecaster, &mut |_, _| Ok(()))?;
         for (of_target, scored) in baselines.iter_mut().zip(scored) {
             of_target.insert(kind.clone(), scored.scores);
         }
@@ -248,179 +254,6 @@ fn hold_gate(reports: &[Report], but: &[&str], minimum: f64) -> Result<()> {
     }
 }
 
-/// The windows of the test part, and how to get from scaled forecasts to errors.
-struct Scoring<'a> {
-    targets: Vec<Target<'a>>,
-    /// As the model scales, for the baselines as well: forecasts are taken back by one scaler.
-    frame: Frame,
-    horizon: usize,
-    issues: Vec<usize>,
-}
-
-/// What the forecasts of a target are held against.
-struct Target<'a> {
-    name: String,
-    /// In its own unit, where it was observed.
-    observed: Cow<'a, [f64]>,
-    scaler: Scaler,
-}
-
-/// How the forecasts of a target are.
-struct Scored {
-    scores: ModelScores,
-    by_series: Vec<SeriesScores>,
-    coverage: Option<CoverageSums>,
-    pinball: PinballSums,
-}
-
-/// The same in the making.
-struct Sums {
-    errors: ErrorSums,
-    /// Of each series, where there are several.
-    of_series: Vec<ErrorSums>,
-    coverage: Option<CoverageSums>,
-    pinball: PinballSums,
-}
-
-impl<'a> Scoring<'a> {
-    fn new(dataset: &'a Dataset, file: &ModelFile, stride: usize) -> Result<Self> {
-        let frame = dataset.frame(&file.scalers(), 0)?;
-        let (lookback, horizon) = (file.model.lookback, file.model.horizon);
-        let Some(window) = Window::new(lookback, horizon, stride) else {
-            bail!("lookback, horizon and stride must not be 0");
-        };
-        let split = dataset.meta().split;
-        let issues = split.some_issues(Part::Test, &frame, window)?;
-        let observed = dataset.observed_targets().into_iter();
-        let targets = observed
-            .zip(file.target_columns())
-            .map(|(observed, column)| Target {
-                name: column.name.clone(),
-                observed,
-                scaler: column.scaler,
-            });
-        Ok(Self {
-            targets: targets.collect(),
-            frame,
-            horizon,
-            issues,
-        })
-    }
-
-    /// What is to be said of series that none of the windows is of.
-    fn without_windows(&self) -> Option<String> {
-        let has_some = |rows: &Range<usize>| {
-            let first = self.issues.partition_point(|&issue| issue < rows.start);
-            self.issues
-                .get(first)
-                .is_some_and(|&issue| issue < rows.end)
-        };
-        let blocks = self.frame.layout.blocks().iter();
-        let without: Vec<&str> = blocks
-            .filter(|block| !has_some(&block.rows))
-            .map(|block| block.name.as_str())
-            .collect();
-        let names = without.join(", ");
-        (!without.is_empty()).then(|| format!("the test part has no window of the series {names}"))
-    }
-
-    /// One entry a target. Tells after each batch how many windows are done.
-    fn score(
-        &self,
-        forecaster: &dyn Forecaster,
-        told: &mut dyn FnMut(usize),
-    ) -> Result<Vec<Scored>> {
-        let mut sums: Vec<Sums> = Vec::new();
-        let mut done = 0;
-        let issuer = forecaster.over(&self.frame)?;
-        for issues in self.issues.chunks(BATCH) {
-            let predictions = issuer.forecast(issues)?;
-            ensure!(
-                predictions.are_finite(),
-                "a forecast of the test part is no number; look at the data with `krammerti check`"
-            );
-            let blocks = self.frame.layout.blocks();
-            sums.resize_with(self.targets.len(), || {
-                Sums::new(self.horizon, &predictions.levels, blocks.len())
-            });
-            for (i, &issue) in issues.iter().enumerate() {
-                let rows = issue + 1..=issue + self.horizon;
-                let series = blocks.partition_point(|block| block.rows.end <= issue);
-                for (place, (target, sums)) in self.targets.iter().zip(&mut sums).enumerate() {
-                    let observed = &target.observed[rows.clone()];
-                    let original = |scaled: &f32| target.scaler.inverse(f64::from(*scaled));
-                    sums.add(&predictions, i, place, original, observed);
-                    if let Some(of_series) = sums.of_series.get_mut(series) {
-                        let mean = predictions.mean_of(i, place).iter().map(original);
-                        of_series.add(mean, observed.iter().copied());
-                    }
-                }
-            }
-            done += issues.len();
-            told(done);
-        }
-        let scored = |(sums, target): (Sums, &Target<'_>)| {
-            let scores = sums.errors.scores(self.frame.step());
-            let scores = scores.with_context(|| {
-                let name = &target.name;
-                format!("{name} was nowhere observed after a window of the test part")
-            })?;
-            let of_series = self.frame.layout.blocks().iter().zip(sums.of_series);
-            let by_series = of_series.filter_map(|(block, errors)| {
-                Some(SeriesScores {
-                    name: block.name.clone(),
-                    scores: errors.scores(self.frame.step())?.overall,
-                })
-            });
-            Ok(Scored {
-                scores,
-                by_series: by_series.collect(),
-                coverage: sums.coverage,
-                pinball: sums.pinball,
-            })
-        };
-        sums.into_iter().zip(&self.targets).map(scored).collect()
-    }
-}
-
-impl Sums {
-    fn new(horizon: usize, levels: &[f64], series: usize) -> Self {
-        let of_series = if series > 1 { series } else { 0 };
-        Self {
-            errors: ErrorSums::new(horizon),
-            of_series: (0..of_series).map(|_| ErrorSums::new(horizon)).collect(),
-            coverage: CoverageSums::new(levels),
-            pinball: PinballSums::new(levels),
-        }
-    }
-
-    /// Adds the forecast of one target from one issue row, both by their places.
-    fn add(
-        &mut self,
-        predictions: &Predictions,
-        issue: usize,
-        target: usize,
-        original: impl Fn(&f32) -> f64,
-        observed: &[f64],
-    ) {
-        let mean = predictions.mean_of(issue, target);
-        let pairs = observed.iter().copied();
-        self.errors.add(mean.iter().map(&original), pairs);
-        let levels = predictions.levels.len();
-        if levels == 0 {
-            return;
-        }
-        let all = predictions.quantiles_of(issue, target);
-        for (quantiles, &observed) in all.chunks_exact(levels).zip(observed) {
-            self.pinball.add(quantiles.iter().map(&original), observed);
-            if let Some(coverage) = &mut self.coverage {
-                let (low, high) = (&quantiles[0], &quantiles[levels - 1]);
-                coverage.add(original(low), original(high), observed);
-            }
-        }
-    }
-}
-
 fn skill_plot(report: &Report, target: &str) -> String {
     let curve = |name: &str, by_lead: &[LeadScores], baseline| Curve {
         name: name.to_owned(),
@@ -446,69 +279,5 @@ impl Observer for Silent {
 impl Monitor for Silent {
     fn epoch(&mut self, _: &Epoch, _: usize) -> bool {
         true
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::cell::Cell;
-
-    use super::*;
-    use crate::data::{FrameColumn, Role};
-    use crate::model::Issuer;
-    use crate::time::Step;
-
-    /// Forecasts 0, and counts how often it was given a frame.
-    #[derive(Default)]
-    struct Counting {
-        frames: Cell<usize>,
-    }
-
-    struct Zero;
-
-    impl Forecaster for Counting {
-        fn over<'a>(&'a self, _: &'a Frame) -> Result<Box<dyn Issuer + 'a>> {
-            self.frames.set(self.frames.get() + 1);
-            Ok(Box::new(Zero))
-        }
-    }
-
-    impl Issuer for Zero {
-        fn forecast(&self, issues: &[usize]) -> Result<Predictions> {
-            Ok(Predictions {
-                targets: 1,
-                horizon: 1,
-                levels: Vec::new(),
-                mean: vec![0.0; issues.len()],
-                quantiles: Vec::new(),
-            })
-        }
-    }
-
-    #[test]
-    fn a_model_is_given_the_series_once_however_many_windows_there_are() {
-        let rows = 3 * BATCH;
-        let columns = vec![FrameColumn {
-            name: "t".into(),
-            role: Role::Target,
-        }];
-        let scoring = Scoring {
-            targets: vec![Target {
-                name: "t".into(),
-                observed: vec![2.0; rows].into(),
-                scaler: Scaler::IDENTITY,
-            }],
-            frame: Frame::single(0, Step::HOUR, columns, vec![2.0; rows]),
-            horizon: 1,
-            issues: (0..rows - 1).collect(),
-        };
-        let model = Counting::default();
-        let mut told = Vec::new();
-        let scored = scoring
-            .score(&model, &mut |done| told.push(done))
-            .expect("scores");
-        assert_eq!(told, [BATCH, 2 * BATCH, rows - 1]);
-        assert!((scored[0].scores.overall.rmse - 2.0).abs() < 1e-12);
-        assert_eq!(model.frames.get(), 1);
     }
 }

@@ -170,8 +170,8 @@ fn warm_model(
         );
     }
     let file = model::read_file(folder)?;
-    if file.model.uncorrected() != params.uncorrected() {
-        let (ours, theirs) = (params.uncorrected(), file.model.uncorrected());
+    let (ours, theirs) = (params.of_weights(), file.model.of_weights());
+    if ours != theirs {
         bail!(
             "--warm-start: {} has other parameters under `model` than are asked for ({}); both must be equal",
             folder.display(),
@@ -180,6 +180,16 @@ fn warm_model(
     }
     file.check(dataset)
         .with_context(|| format!("{} does not fit {}", folder.display(), data.display()))?;
+    for (was, is) in file.columns.iter().zip(&dataset.meta().columns) {
+        if !was.scaler.is_alike(is.scaler) {
+            bail!(
+                "--warm-start: {} was trained with another prepare.scaling of {} than {} has; both must be equal",
+                folder.display(),
+                is.name,
+                data.display()
+            );
+        }
+    }
     let series = dataset.panel().layout().names();
     if params.knows_series() && file.series != series {
         bail!(

@@ -186,6 +186,7 @@ fn check_evaluate(raw: raw::Evaluate) -> Result<EvaluateParams, Invalid> {
         ridge_lags: raw.ridge_lags,
         stride: raw.stride,
         minimum_skill: raw.minimum_skill,
+        forecasts: raw.forecasts,
         device: raw.device,
     })
 }

@@ -113,6 +113,8 @@ pub struct EvaluateParams {
     pub stride: usize,
     /// The least skill against every baseline; below it the command ends with exit code 3.
     pub minimum_skill: Option<f64>,
+    /// Whether all forecasts of the test part are written too.
+    pub forecasts: bool,
     /// Where a net forecasts.
     pub device: Device,
 }

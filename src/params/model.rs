@@ -228,6 +228,26 @@ impl ModelParams {
         self.architecture.needs_bounds()
     }
 
+    /// The same as far as the shapes and the meaning of its weights go: without what only its training or the
+    /// forecasts made with them know.
+    #[must_use]
+    pub fn of_weights(&self) -> Self {
+        let mut params = self.uncorrected();
+        match &mut params.architecture {
+            Architecture::Lstm(recurrent) | Architecture::Gru(recurrent) => {
+                (recurrent.dropout, recurrent.noise) = (0.0, 0.0);
+            }
+            Architecture::Segrnn(segrnn) => segrnn.dropout = 0.0,
+            Architecture::Deepar(deepar) => (deepar.dropout, deepar.paths) = (0.0, 1),
+            Architecture::Linear(_)
+            | Architecture::Persistence
+            | Architecture::Seasonal { .. }
+            | Architecture::Climatology
+            | Architecture::Ridge(_) => {}
+        }
+        params
+    }
+
     /// Whether it is a net, whose weights are trained step by step.
     pub fn is_net(&self) -> bool {
         NETS.contains(&self.kind())

@@ -61,6 +61,7 @@ pub(super) struct Evaluate {
     pub(super) ridge_lags: usize,
     pub(super) stride: usize,
     pub(super) minimum_skill: Option<f64>,
+    pub(super) forecasts: bool,
     pub(super) device: super::Device,
 }
 
@@ -71,6 +72,7 @@ impl Default for Evaluate {
             ridge_lags: 72,
             stride: 1,
             minimum_skill: None,
+            forecasts: false,
             device: super::Device::Cpu,
         }
     }

@@ -145,6 +145,24 @@ fn a_model_for_other_data() {
     sandbox
         .run(&misfit)
         .fails(1, &["model does not fit other", "was trained on column"]);
+    // The same names and units, but other rows, and another clock.
+    for (param, told) in [
+        (
+            "step=2h",
+            "the model was trained on step 1h, the data have step 2h",
+        ),
+        (
+            "calendar_zone=Asia/Tokyo",
+            "the model was trained on hour_of_day_sin made as {",
+        ),
+    ] {
+        let param = format!("prepare.{param}");
+        let other = ["prepare", "raw.parquet", "--out", "other", "--set", &param];
+        sandbox.run(&other).ok();
+        sandbox
+            .run(&misfit)
+            .fails(1, &["model does not fit other", told]);
+    }
 }
 
 #[test]

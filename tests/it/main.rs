@@ -8,6 +8,7 @@ mod contract;
 mod correction;
 mod docs;
 mod errors;
+mod evaluate;
 mod examples;
 mod explain;
 mod failures;

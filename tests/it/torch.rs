@@ -331,6 +331,30 @@ fn a_training_can_begin_with_the_weights_of_a_model() {
         ran.stderr.contains("the model was fitted to rows up to"),
         "{ran}"
     );
+    // What only a training knows may be another; how its numbers were scaled may not.
+    let less = ["--set", "model.dropout=0.05"];
+    sandbox.run(&[&warm[..], &less].concat()).ok();
+    let scaling = "prepare.scaling={columns: {temperature_2m: robust}}";
+    let scaled = [
+        "prepare",
+        "raw.parquet",
+        "--out",
+        "scaled",
+        "--set",
+        scaling,
+    ];
+    sandbox.run(&scaled).ok();
+    let over = [
+        "train",
+        "scaled",
+        "--warm-start",
+        "models/net",
+        "--out",
+        "models/scaled",
+    ];
+    let told =
+        "models/net was trained with another prepare.scaling of temperature_2m than scaled has";
+    sandbox.run(&over).fails(1, &[told]);
     // Another shape, and a kind that has no weights to begin with.
     sandbox.edit("params.yaml", "hidden: 8", "hidden: 6");
     sandbox

@@ -73,15 +73,20 @@ pub(crate) fn assert_gradient(
 /// and the change of one number would drown in rounding.
 #[track_caller]
 pub(crate) fn assert_net_gradient(net: &Net, inputs: &Inputs) {
-    const STEP: f64 = 1.0 / 1024.0;
-    let loss = || {
+    assert_loss_gradient(net, || {
         let forecast = net.forecast(inputs, Pass::FORECAST);
         let mut numbers = vec![forecast.mean.reshape([-1])];
         numbers.extend(forecast.quantiles.map(|levels| levels.reshape([-1])));
         let numbers = Tensor::cat(&numbers, 0).to_kind(Kind::Double);
         let weights = Tensor::arange(numbers.size()[0], (Kind::Double, Device::Cpu)).sin() + 1.5;
         (numbers * weights).mean(Kind::Double)
-    };
+    });
+}
+
+/// The same of any loss of a net.
+#[track_caller]
+pub(crate) fn assert_loss_gradient(net: &Net, loss: impl Fn() -> Tensor) {
+    const STEP: f64 = 1.0 / 1024.0;
     let flat = net.parameters.flat();
     let gradient = net.parameters.gradient(&loss()).to_kind(Kind::Double);
     let start = flat.copy();
@@ -111,9 +116,9 @@ pub(crate) fn assert_net_gradient(net: &Net, inputs: &Inputs) {
     assert!(influence > 0.1, "nothing was tested");
 }
 
-/// Fails where a kind of net gives anything but finite numbers before or after a step of a training
-/// on one column, on a constant one, beside a constant one, which may be a target too, or on a
-/// lookback of one row.
+/// Fails where a kind of net gives anything but finite numbers before or after a step of a training on one
+/// column, on a constant one, beside a constant one, which may be a target too, or on a lookback of one
+/// row.
 #[track_caller]
 pub(crate) fn stands_degenerate_data(build: impl Fn(Shape) -> Arc<dyn Architecture>) {
     let wave = |row: usize| (row as f32 * 0.7).sin();
@@ -165,7 +170,8 @@ fn step_on(architecture: Arc<dyn Architecture>, columns: &[&dyn Fn(usize) -> f32
     let net = Net::draw(architecture, constants, Device::Cpu, &mut rng);
 
     let at = windows.issues(train);
-    let inputs = windows.inputs(&at);
+    let mut inputs = windows.inputs(&at);
+    inputs.seeds = (0..train.len() as u64).collect();
     let batch = Batch {
         base: net.architecture.base(&net.constants, &inputs),
         truth: windows.truth(&at),

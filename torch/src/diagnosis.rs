@@ -59,8 +59,8 @@ fn advice(columns: &[(String, f64)], learning_rate: f64) -> String {
         .map(|(name, value)| format!("`{name}` (up to {value:.3e})"))
         .collect();
     format!(
-        "columns with extreme scaled values there: {}; look at them with `krammerti check`, \
-         or set prepare.scaling to robust for them",
+        "columns with extreme scaled values there: {}; look at them with `krammerti check`, set \
+         prepare.scaling to robust for them, or try a lower train.learning_rate (now {learning_rate})",
         told.join(", ")
     )
 }
@@ -113,9 +113,8 @@ fn larger(a: f64, b: f64) -> f64 {
 /// Memory did not suffice.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the memory of the {device} does not suffice for steps of {windows} windows{}: \
-     lower train.batch, model.lookback, model.hidden or model.members",
-    .asked.as_ref().map_or(String::new(), |asked| format!(" ({asked} more were asked for)"))
+    "the memory of the {device} does not suffice for steps of {windows} windows{}: lower {}",
+    more(.asked.as_deref()), parameters_of(.kind)
 )]
 pub(crate) struct OutOfMemory {
     /// `GPU` or `CPU`.
@@ -124,6 +123,34 @@ pub(crate) struct OutOfMemory {
     pub(crate) windows: usize,
     /// As libtorch tells it.
     pub(crate) asked: Option<String>,
+    /// Of the model.
+    pub(crate) kind: &'static str,
+}
+
+/// The same where a net forecasts on a GPU.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the memory of the GPU does not suffice for forecasts{}: set evaluate.device to cpu, or wait until \
+     others have left the GPU",
+    more(.asked.as_deref())
+)]
+pub(crate) struct NoMemoryToForecast {
+    /// As libtorch tells it.
+    pub(crate) asked: Option<String>,
+}
+
+fn more(asked: Option<&str>) -> String {
+    asked.map_or(String::new(), |asked| {
+        format!(" ({asked} more were asked for)")
+    })
+}
+
+/// Those by which the memory of a step grows.
+fn parameters_of(kind: &str) -> &'static str {
+    match kind {
+        "linear" => "train.batch, model.lookback, model.horizon or model.members",
+        _ => "train.batch, model.lookback, model.hidden or model.members",
+    }
 }
 
 /// Whether a message of libtorch is of memory that does not suffice.

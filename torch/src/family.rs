@@ -95,12 +95,18 @@ fn built_on(machine: Machine<'_>) -> Event {
     }
 }
 
-fn too_large(error: anyhow::Error, device: Device, windows: usize) -> anyhow::Error {
+fn too_large(
+    error: anyhow::Error,
+    device: Device,
+    windows: usize,
+    kind: &'static str,
+) -> anyhow::Error {
     match error.downcast_ref::<TorchError>() {
         Some(said) if is_of_memory(&said.message) => OutOfMemory {
             device: if device == Device::Cpu { "CPU" } else { "GPU" },
             windows,
             asked: memory_asked(&said.message),
+            kind,
         }
         .into(),
         _ => error,

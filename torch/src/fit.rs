@@ -33,7 +33,7 @@ use crate::windows::{Windows, seeds};
 use crate::{diagnosis, fused, process};
 
 /// Windows of a part where no gradient is asked for, on the CPU and on a GPU.
-const CHECKED: usize = 256;
+const CHECKED: usize = 128;
 const CHECKED_CUDA: usize = 512;
 /// The same for bases, which take a product of matrices and no more.
 const BASED: usize = 1024;
@@ -161,6 +161,11 @@ fn all_bases(team: &Team<Replica>, task: &FitTask<'_>) -> Tensor {
         }
     }
     bases
+}
+
+/// Whether a training is to end now.
+fn is_to_end(monitor: &mut dyn Monitor) -> bool {
+    monitor.between(Moment::Step) == Wish::KeepAndEnd
 }
 
 impl<'a> Trainer<'a> {
@@ -308,7 +313,12 @@ impl<'a> Trainer<'a> {
         let mut reported = began;
         for batch in self.progress.batch..batches.len() {
             let issues = &batches[batch];
-            since.push(self.step(batch, issues), issues.size()[0] as usize);
+            let Some(loss) = self.step(batch, issues, monitor) else {
+                self.take_in(&mut since, &batches)?;
+                self.keep(monitor)?;
+                return Err(self.interrupted());
+            };
+            since.push(loss, issues.size()[0] as usize);
             self.tell_what_is_slow(monitor);
             self.progress.batch = batch + 1;
             let last = batch + 1 == batches.len();
@@ -387,15 +397,21 @@ impl<'a> Trainer<'a> {
         if wish == Wish::GoOn {
             return Ok(());
         }
-        monitor.keep(self.progress.pack(&self.history, &self.kept())?)?;
+        self.keep(monitor)?;
         if wish == Wish::Keep {
             return Ok(());
         }
         // After the last epoch too: whoever told us to end takes no result any more.
-        Err(Interrupted {
-            epoch: self.progress.epoch.min(self.params.epochs),
-        }
-        .into())
+        Err(self.interrupted())
+    }
+
+    fn keep(&self, monitor: &mut dyn Monitor) -> Result<()> {
+        monitor.keep(self.progress.pack(&self.history, &self.kept())?)
+    }
+
+    fn interrupted(&self) -> anyhow::Error {
+        let epoch = self.progress.epoch.min(self.params.epochs);
+        Interrupted { epoch }.into()
     }
 
     /// Steps of the whole training, so that the time left is that of the whole training too; and at how
@@ -424,10 +440,11 @@ impl<'a> Trainer<'a> {
         }
     }
 
-    /// One step of the optimiser; gives back the loss before it.
-    fn step(&mut self, batch: usize, issues: &Tensor) -> Tensor {
+    /// One step of the optimiser; gives back the loss before it, or nothing where it was told to end before
+    /// the step was done, of which then nothing is left.
+    fn step(&mut self, batch: usize, issues: &Tensor, monitor: &mut dyn Monitor) -> Option<Tensor> {
         let loss = match self.recorder.take() {
-            None => self.step_in_parts(issues),
+            None => self.step_in_parts(issues, monitor)?,
             Some(mut recorder) => {
                 let loss = self.step_on_gpu(&mut recorder, batch, issues);
                 self.recorder = Some(recorder);
@@ -435,13 +452,15 @@ impl<'a> Trainer<'a> {
             }
         };
         self.progress.steps += 1;
-        loss
+        Some(loss)
     }
 
     /// A step on the CPU.
-    fn step_in_parts(&mut self, issues: &Tensor) -> Tensor {
+    fn step_in_parts(&mut self, issues: &Tensor, monitor: &mut dyn Monitor) -> Option<Tensor> {
         let parts = self.parts(issues);
-        let mut parts = self.team.each(parts, Replica::gradient).into_iter();
+        // A large step takes seconds.
+        let made = (self.team).each_until(parts, Replica::gradient, || is_to_end(monitor))?;
+        let mut parts = made.into_iter();
         let (mut loss, mut gradient) = parts.next().expect("a step has a window");
         for (of_part, part) in parts {
             loss += of_part;
@@ -449,7 +468,7 @@ impl<'a> Trainer<'a> {
         }
         let by = self.factors(self.progress.steps);
         self.apply(gradient, &by);
-        loss
+        Some(loss)
     }
 
     /// A step on a GPU: like all others of so many windows, but for what lies in the recorder's memory.
@@ -529,7 +548,7 @@ impl<'a> Trainer<'a> {
         };
         let (mut loss, mut squares, mut seen) = (0.0, 0.0, 0.0);
         for rows in self.task.validation.chunks(at_once) {
-            if monitor.between(Moment::Step) == Wish::KeepAndEnd {
+            if is_to_end(monitor) {
                 return Ok(None);
             }
             let windows = &self.team.own().windows;
@@ -537,7 +556,12 @@ impl<'a> Trainer<'a> {
                 issues: windows.issues(rows),
                 seeds: seeds(self.task.frame, rows),
             });
-            for [of_part, square, windows] in self.team.each(checked.collect(), Replica::score) {
+            let scored =
+                (self.team).each_until(checked.collect(), Replica::score, || is_to_end(monitor));
+            let Some(scored) = scored else {
+                return Ok(None);
+            };
+            for [of_part, square, windows] in scored {
                 loss += of_part;
                 squares += square;
                 seen += windows;

@@ -8,8 +8,9 @@ use krammerti::data::Frame;
 use krammerti::model::{Forecaster, Issuer, LoadTask, Predictions, Weights};
 use tch::{Device, Tensor};
 
+use crate::diagnosis::{NoMemoryToForecast, is_of_memory, memory_asked};
 use crate::family::architecture;
-use crate::guard::guarded;
+use crate::guard::{TorchError, guarded};
 use crate::net::{Forecast, Net, Pass};
 use crate::team::Team;
 use crate::windows::{Windows, seeds};
@@ -101,9 +102,23 @@ impl Over<'_> {
     }
 }
 
+fn of_memory(error: anyhow::Error) -> anyhow::Error {
+    match error.downcast_ref::<TorchError>() {
+        Some(said) if is_of_memory(&said.message) => {
+            let asked = memory_asked(&said.message);
+            NoMemoryToForecast { asked }.into()
+        }
+        _ => error,
+    }
+}
+
 impl Issuer for Over<'_> {
     fn forecast(&self, issues: &[usize]) -> Result<Predictions> {
-        guarded("forecast", || self.forecast_all(issues))
+        let made = guarded("forecast", || self.forecast_all(issues));
+        match made {
+            Err(error) if self.model.device.is_cuda() => Err(of_memory(error)),
+            made => made,
+        }
     }
 }
 

@@ -538,11 +538,11 @@ mod tests {
         }
     }
 
-    /// Raw numbers of one member, three leads: moderate ones, where floats are dense, and any.
+    /// Raw numbers of some members, three leads: moderate ones, where floats are dense, and any.
     fn raw() -> impl Strategy<Value = (usize, usize, Vec<f32>)> {
         let number = prop_oneof![-3.0..3.0_f32, -100.0..100.0_f32, any::<f32>()];
-        (0..4_usize, 0..4_usize).prop_flat_map(move |(below, above)| {
-            let count = 3 * (2 + below + above);
+        (0..4_usize, 0..4_usize, 1..9_usize).prop_flat_map(move |(below, above, members)| {
+            let count = members * 3 * (2 + below + above);
             let raw = prop::collection::vec(number.clone(), count);
             raw.prop_map(move |raw| (below, above, raw))
         })
@@ -563,10 +563,12 @@ mod tests {
             levels,
             ..shape(1, 3)
         };
-        let raw = Tensor::from_slice(raw).view([1, 3, shape.outputs()]);
+        let raw = Tensor::from_slice(raw).view([-1, 1, 3, shape.outputs()]);
         let base = Tensor::from_slice(base).view([1, 3]);
         let spread = spread.map(Tensor::from_slice);
-        let quantiles = shape.forecast(&[raw], &base, spread.as_ref()).quantiles;
+        let members: Vec<Tensor> = (0..raw.size()[0]).map(|member| raw.get(member)).collect();
+        let forecast = shape.forecast(&members, &base, spread.as_ref());
+        let quantiles = forecast.averaged(&shape.links).quantiles;
         let quantiles = quantiles.expect("there are levels").reshape([-1]);
         let quantiles = Vec::<f32>::try_from(quantiles).unwrap();
         for lead in quantiles.chunks(shape.levels.len()) {

@@ -9,7 +9,7 @@
 use std::any::Any;
 use std::panic::resume_unwind;
 use std::sync::mpsc::{self, Sender};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use anyhow::{Context as _, Result};
@@ -61,46 +61,78 @@ impl<S: Send + 'static> Team<S> {
         T: Send + 'static,
         R: Send + 'static,
     {
+        let made = self.each_until(tasks, work, || false);
+        made.expect("nobody ends it")
+    }
+
+    /// The same; none where `ends` says so before all of them are done. The caller's thread asks before each
+    /// task that it takes but the first.
+    pub(crate) fn each_until<T, R>(
+        &self,
+        tasks: Vec<T>,
+        work: fn(&S, &T) -> R,
+        mut ends: impl FnMut() -> bool,
+    ) -> Option<Vec<R>>
+    where
+        T: Send + 'static,
+        R: Send + 'static,
+    {
         let count = tasks.len();
         if count < 2 || self.others.is_empty() {
-            return tasks.iter().map(|task| work(&self.own, task)).collect();
+            let made = tasks.iter().enumerate().map(|(place, task)| {
+                let is_ended = place > 0 && ends();
+                (!is_ended).then(|| work(&self.own, task))
+            });
+            return made.collect();
         }
         let tasks = Arc::new(Mutex::new(tasks.into_iter().enumerate()));
         let (sender, made) = mpsc::channel();
         let job = || {
             let (tasks, sender) = (Arc::clone(&tasks), sender.clone());
             move |state: &S| {
-                let next = || tasks.lock().unwrap_or_else(PoisonError::into_inner).next();
-                while let Some((place, task)) = next() {
-                    let result = guard::caught(|| work(state, &task));
-                    // The receiver is there until all tasks are done.
-                    let _ = sender.send((place, result));
-                }
+                let taken = locked(&tasks).next();
+                let Some((place, task)) = taken else {
+                    return false;
+                };
+                let result = guard::caught(|| work(state, &task));
+                // The receiver is there until all tasks are done.
+                let _ = sender.send((place, result));
+                true
             }
         };
         for other in self.others.iter().take(count - 1) {
-            other.start_on(Box::new(job()));
+            let one = job();
+            other.start_on(Box::new(move |state| while one(state) {}));
         }
-        job()(&self.own);
-        drop(sender);
+        let one = job();
+        let mut is_ended = false;
+        while !is_ended && one(&self.own) {
+            is_ended = ends();
+        }
+        if is_ended {
+            // Nobody takes another one; those that are being done are waited for.
+            locked(&tasks).by_ref().for_each(drop);
+        }
+        drop((one, sender));
         in_order(count, made)
     }
 }
 
-/// Results by their places.
+fn locked<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Results by their places; none where one of them is missing.
 fn in_order<R>(
     count: usize,
     made: impl IntoIterator<Item = (usize, Result<R, Box<dyn Any + Send>>)>,
-) -> Vec<R> {
+) -> Option<Vec<R>> {
     let mut results: Vec<_> = (0..count).map(|_| None).collect();
     for (place, result) in made {
         results[place] = Some(result);
     }
-    let result = |result: Option<Result<R, _>>| {
-        result
-            .expect("a thread gives back what it takes")
-            .unwrap_or_else(|panic| resume_unwind(panic))
-    };
+    let result =
+        |result: Option<Result<R, _>>| Some(result?.unwrap_or_else(|panic| resume_unwind(panic)));
     results.into_iter().map(result).collect()
 }
 
@@ -184,6 +216,32 @@ mod tests {
         let message = message.unwrap_err().to_string();
         assert!(message.ends_with("task 1"), "{message}");
         assert_eq!(team.each(vec![2, 4], odd), [2, 4]);
+    }
+
+    #[test]
+    fn tasks_are_left_where_it_is_told_to_end() {
+        for threads in [1, 2, 5] {
+            let team = team(threads);
+            let mut asked = 0;
+            let made = team.each_until(
+                (0..1000).collect(),
+                |_, task: &u64| *task,
+                || {
+                    asked += 1;
+                    asked == 3
+                },
+            );
+            // The others may have done the rest before it was asked again.
+            assert!(threads > 1 || made.is_none());
+            assert!(made.is_none_or(|made| made.len() == 1000));
+            let never = team.each_until(vec![1, 2, 3], |_, task: &u64| *task, || true);
+            assert!(threads > 1 || never.is_none());
+            assert!(
+                team.each_until(vec![1], |_, task: &u64| *task, || true)
+                    .is_some()
+            );
+            assert_eq!(team.each(vec![4, 5, 6], |_, task| *task), [4, 5, 6]);
+        }
     }
 
     #[test]

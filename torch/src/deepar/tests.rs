@@ -8,6 +8,8 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use tch::Device;
 
+use crate::checks::{assert_loss_gradient, stands_degenerate_data};
+use crate::link::{Link, Links};
 use crate::net::Net;
 
 const LOOKBACK: usize = 7;
@@ -101,12 +103,7 @@ fn windows_of(roles: &[Role], count: i64) -> (Inputs, Tensor) {
 /// the loss of the training.
 #[test]
 fn a_walk_along_the_truth_is_the_training() {
-    for distribution in [
-        Distribution::Gaussian,
-        Distribution::StudentT,
-        Distribution::NegativeBinomial,
-        Distribution::Beta,
-    ] {
+    for distribution in DISTRIBUTIONS {
         for season in [1, 3, LOOKBACK] {
             for roles in [&COLUMNS[..], &TWO] {
                 let deepar = deepar_of(roles, distribution, season);
@@ -264,5 +261,85 @@ fn paths_are_repeatable_and_of_their_window() {
         assert!(apart.double_value(&[]) < 1e-5, "{distribution:?}");
         inputs.seeds[6] = 100;
         assert_ne!(paths(&inputs), all);
+    }
+}
+
+const DISTRIBUTIONS: [Distribution; 4] = [
+    Distribution::Gaussian,
+    Distribution::StudentT,
+    Distribution::NegativeBinomial,
+    Distribution::Beta,
+];
+
+#[test]
+fn the_gradient_of_its_likelihood_is_that_of_differences() {
+    for distribution in DISTRIBUTIONS {
+        for roles in [&COLUMNS[..], &TWO] {
+            let net = net(deepar_of(roles, distribution, 3));
+            let (inputs, truth) = windows_of(roles, 6);
+            let weights = Tensor::from_slice(&[2.0_f32, 0.0, 1.0, 0.5, 1.5, 1.0]);
+            let batch = Batch {
+                base: truth.zeros_like(),
+                truth,
+                weights: Some(weights.unsqueeze(1)),
+                inputs,
+            };
+            let spread = Tensor::ones(
+                [net.architecture.shape().cells()],
+                (Kind::Float, Device::Cpu),
+            );
+            let measure = Loss::new(PointLoss::Mse, &spread, &[]);
+            assert_loss_gradient(&net, || {
+                let tensors = net.tensors(Pass::FORECAST);
+                net.architecture
+                    .loss(&tensors, &batch, &measure, Pass::FORECAST)
+            });
+        }
+    }
+}
+
+#[test]
+fn it_stands_degenerate_data() {
+    let bounds = Bounds {
+        lower: Some(-2.0),
+        upper: Some(2.0),
+    };
+    for distribution in DISTRIBUTIONS {
+        // Counts are refused below 0, and half of a wave lies there.
+        if distribution == Distribution::NegativeBinomial {
+            continue;
+        }
+        stands_degenerate_data(|shape| {
+            let role = |place: i64| {
+                if shape.targets.contains(&place) {
+                    Role::Target
+                } else {
+                    Role::Past
+                }
+            };
+            let columns: Vec<FrameColumn> = (0..shape.columns)
+                .map(|place| FrameColumn {
+                    name: place.to_string(),
+                    role: role(place),
+                })
+                .collect();
+            let scalers = vec![Scaler::IDENTITY; shape.targets.len()];
+            let link = Link::new(bounds, Scaler::IDENTITY);
+            let shape = Shape {
+                links: Links::new(vec![link; shape.targets.len()]),
+                ..shape
+            };
+            let params = DeeparParams {
+                hidden: 4,
+                layers: 1,
+                dropout: 0.0,
+                distribution,
+                paths: 5,
+                season: 1,
+                // Of several it gives the forecast together.
+                members: 1,
+            };
+            Arc::new(Deepar::new(shape, &columns, &scalers, &params).unwrap())
+        });
     }
 }

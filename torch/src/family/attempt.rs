@@ -42,7 +42,10 @@ pub(super) fn fit_in_memory(
         let mut counted = Counted { monitor, epochs: 0 };
         let error = match fit_once(&tried, machine, attempt.windows, &mut counted) {
             Ok(fitted) => return Ok(fitted),
-            Err(error) => too_large(error, machine.device, attempt.windows.min(task.train.len())),
+            Err(error) => {
+                let windows = attempt.windows.min(task.train.len());
+                too_large(error, machine.device, windows, task.model.kind())
+            }
         };
         // What has come further is not thrown away: its checkpoint is kept, and what fills the memory may be
         // gone at the next try.
@@ -200,6 +203,7 @@ mod tests {
             device: "GPU",
             windows: 100,
             asked: None,
+            kind: "linear",
         }
     }
 

@@ -88,6 +88,31 @@ fn with_another_schedule_and_average() {
     }
 }
 
+/// A large step has several parts, between which it asks too; one that is given up is done again.
+#[test]
+fn within_a_step() {
+    let params = TrainParams {
+        batch: 200,
+        ..two_epochs()
+    };
+    let told = Told::new(params);
+    let mut whole = Watcher::default();
+    let undisturbed = told.fit(None, &mut whole).unwrap();
+    // In a step of four parts, after it, not in one of a single part, in the validation and after it.
+    assert_eq!(whole.asked, 2 * (3 + 1 + 1 + 1));
+    told.assert_goes_on("parts");
+    let mut first = Watcher {
+        end_at: Some(2),
+        ..Watcher::default()
+    };
+    let ended = told.fit(None, &mut first).err().unwrap();
+    assert!(ended.is::<Interrupted>(), "{ended:#}");
+    let resumed = told
+        .fit(first.kept.as_ref(), &mut Watcher::default())
+        .unwrap();
+    assert!(resumed.weights == undisturbed.weights);
+}
+
 #[test]
 fn with_weights_of_windows_and_gaps() {
     let mut told = Told::new(two_epochs());

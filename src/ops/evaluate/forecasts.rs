@@ -1,0 +1,132 @@
+//! All forecasts of the test part beside what was observed, as a table.
+//!
+//! Written batch by batch, so that the memory is bounded whatever the length of the test part.
+
+use std::fs::File;
+use std::io::BufWriter;
+
+use anyhow::{Context as _, Result};
+
+use super::scoring::{Scoring, Target};
+use crate::data::{Column, RowSeries, Table, TableWriter};
+use crate::fs::StagedFolder;
+use crate::model::Predictions;
+
+const NAME: &str = "forecasts.parquet";
+
+/// See the module.
+pub(super) struct ForecastFile<'a> {
+    task: &'a Scoring<'a>,
+    /// Once there is a batch to tell its columns from.
+    writer: Option<TableWriter<BufWriter<File>>>,
+}
+
+impl<'a> ForecastFile<'a> {
+    pub(super) fn new(task: &'a Scoring<'a>) -> Self {
+        Self { task, writer: None }
+    }
+
+    /// Writes the forecasts from some issue rows.
+    pub(super) fn add(
+        &mut self,
+        issues: &[usize],
+        predictions: &Predictions,
+        staged: &StagedFolder,
+    ) -> Result<()> {
+        let table = self.table(issues, predictions)?;
+        if self.writer.is_none() {
+            let file = BufWriter::new(staged.create(NAME)?);
+            self.writer = Some(TableWriter::new(&table, file)?);
+        }
+        let written = self.writer.as_mut().map(|writer| writer.write(&table));
+        let written = written.transpose();
+        written.with_context(|| format!("cannot write {NAME}"))?;
+        Ok(())
+    }
+
+    /// Ends the file.
+    pub(super) fn finish(self, staged: &StagedFolder) -> Result<()> {
+        if let Some(writer) = self.writer {
+            let finished = writer.finish();
+            finished.with_context(|| format!("cannot write {NAME}"))?;
+            staged.flush([NAME])?;
+        }
+        Ok(())
+    }
+
+    /// One row for each lead of each issue row.
+    fn table(&self, issues: &[usize], predictions: &Predictions) -> Result<Table> {
+        let Scoring { frame, horizon, .. } = self.task;
+        let ahead = || {
+            issues
+                .iter()
+                .flat_map(|&issue| (1..=*horizon).map(move |lead| (issue, lead)))
+        };
+        // A window ends in its series, so the row of a lead has the time of it.
+        let times = ahead()
+            .map(|(issue, lead)| frame.time(issue + lead))
+            .collect();
+        let hours = |(_, lead)| lead as f64 * frame.step().hours();
+        let mut columns = vec![column("lead_h".to_owned(), "h", ahead().map(hours))];
+        for (place, target) in self.task.targets.iter().enumerate() {
+            let named = |what: &str| match self.task.targets.len() {
+                1 => what.to_owned(),
+                _ => format!("{} {what}", target.name),
+            };
+            columns.extend(of_target(issues, predictions, (place, target), named));
+        }
+        let table = Table::new(times, columns)?
+            .with_issues(ahead().map(|(issue, _)| frame.time(issue)).collect())?;
+        if !frame.layout.is_named() {
+            return Ok(table);
+        }
+        let name = |(issue, _)| {
+            let block = frame.layout.block_of(issue);
+            block.map_or("", |block| block.name.as_str())
+        };
+        Ok(table.with_series(RowSeries::from_names(ahead().map(name)))?)
+    }
+}
+
+/// What was observed of a target, and its forecasts, in its unit.
+fn of_target(
+    issues: &[usize],
+    predictions: &Predictions,
+    (place, target): (usize, &Target<'_>),
+    named: impl Fn(&str) -> String,
+) -> Vec<Column> {
+    let (horizon, levels) = (predictions.horizon, &predictions.levels);
+    let unit = target.unit.as_str();
+    let original = |scaled: &f32| target.scaler.inverse(f64::from(*scaled));
+    let rows = |&issue: &usize| &target.observed[issue + 1..=issue + horizon];
+    let observed = issues.iter().flat_map(rows).copied();
+    let all = 0..issues.len();
+    let means = all
+        .clone()
+        .flat_map(|i| predictions.mean_of(i, place))
+        .map(original);
+    let mut columns = vec![
+        column(named("observed"), unit, observed),
+        column(named("mean"), unit, means),
+    ];
+    for (rank, level) in levels.iter().enumerate() {
+        let of_level = |i| {
+            predictions
+                .quantiles_of(i, place)
+                .iter()
+                .skip(rank)
+                .step_by(levels.len())
+        };
+        let values = all.clone().flat_map(of_level).map(original);
+        columns.push(column(named(&format!("q{level}")), unit, values));
+    }
+    columns
+}
+
+fn column(name: String, unit: &str, values: impl Iterator<Item = f64>) -> Column {
+    Column {
+        name,
+        unit: unit.to_owned(),
+        values: values.collect(),
+    }
+}

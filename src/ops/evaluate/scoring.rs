@@ -1,0 +1,253 @@
+//! The forecasts of a model from every window of the test part, and how far they lie from what became.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+use crate::data::{Dataset, Frame, Part, Scaler, Window};
+use crate::eval::{CoverageSums, ErrorSums, ModelScores, PinballSums, SeriesScores};
+use crate::model::{Forecaster, ModelFile, Predictions};
+
+/// Forecasts scored at a time; bounds the memory whatever the length of the test part.
+const BATCH: usize = 2048;
+
+/// The windows of the test part, and how to get from scaled forecasts to errors.
+pub(super) struct Scoring<'a> {
+    pub(super) targets: Vec<Target<'a>>,
+    /// As the model scales, for the baselines as well: forecasts are taken back by one scaler.
+    pub(super) frame: Frame,
+    pub(super) horizon: usize,
+    pub(super) issues: Vec<usize>,
+}
+
+/// What the forecasts of a target are held against.
+pub(super) struct Target<'a> {
+    pub(super) name: String,
+    pub(super) unit: String,
+    /// In its own unit, where it was observed.
+    pub(super) observed: Cow<'a, [f64]>,
+    pub(super) scaler: Scaler,
+}
+
+/// How the forecasts of a target are.
+pub(super) struct Scored {
+    pub(super) scores: ModelScores,
+    pub(super) by_series: Vec<SeriesScores>,
+    pub(super) coverage: Option<CoverageSums>,
+    pub(super) pinball: PinballSums,
+}
+
+/// The same in the making.
+struct Sums {
+    errors: ErrorSums,
+    /// Of each series, where there are several.
+    of_series: Vec<ErrorSums>,
+    coverage: Option<CoverageSums>,
+    pinball: PinballSums,
+}
+
+impl<'a> Scoring<'a> {
+    pub(super) fn new(dataset: &'a Dataset, file: &ModelFile, stride: usize) -> Result<Self> {
+        let frame = dataset.frame(&file.scalers(), 0)?;
+        let (lookback, horizon) = (file.model.lookback, file.model.horizon);
+        let Some(window) = Window::new(lookback, horizon, stride) else {
+            bail!("lookback, horizon and stride must not be 0");
+        };
+        let split = dataset.meta().split;
+        let issues = split.some_issues(Part::Test, &frame, window)?;
+        let observed = dataset.observed_targets().into_iter();
+        let targets = observed
+            .zip(file.target_columns())
+            .map(|(observed, column)| Target {
+                name: column.name.clone(),
+                unit: column.unit.clone(),
+                observed,
+                scaler: column.scaler,
+            });
+        Ok(Self {
+            targets: targets.collect(),
+            frame,
+            horizon,
+            issues,
+        })
+    }
+
+    /// What is to be said of series that none of the windows is of.
+    pub(super) fn without_windows(&self) -> Option<String> {
+        let has_some = |rows: &Range<usize>| {
+            let first = self.issues.partition_point(|&issue| issue < rows.start);
+            self.issues
+                .get(first)
+                .is_some_and(|&issue| issue < rows.end)
+        };
+        let blocks = self.frame.layout.blocks().iter();
+        let without: Vec<&str> = blocks
+            .filter(|block| !has_some(&block.rows))
+            .map(|block| block.name.as_str())
+            .collect();
+        let names = without.join(", ");
+        (!without.is_empty()).then(|| format!("the test part has no window of the series {names}"))
+    }
+
+    /// One entry a target. Gives the issue rows of each batch and their forecasts to `each`.
+    pub(super) fn score(
+        &self,
+        forecaster: &dyn Forecaster,
+        each: &mut dyn FnMut(&[usize], &Predictions) -> Result<()>,
+    ) -> Result<Vec<Scored>> {
+        let mut sums: Vec<Sums> = Vec::new();
+        let issuer = forecaster.over(&self.frame)?;
+        for issues in self.issues.chunks(BATCH) {
+            let predictions = issuer.forecast(issues)?;
+            ensure!(
+                predictions.are_finite(),
+                "a forecast of the test part is no number; look at the data with `krammerti check`"
+            );
+            let blocks = self.frame.layout.blocks();
+            sums.resize_with(self.targets.len(), || {
+                Sums::new(self.horizon, &predictions.levels, blocks.len())
+            });
+            for (i, &issue) in issues.iter().enumerate() {
+                let rows = issue + 1..=issue + self.horizon;
+                let series = blocks.partition_point(|block| block.rows.end <= issue);
+                for (place, (target, sums)) in self.targets.iter().zip(&mut sums).enumerate() {
+                    let observed = &target.observed[rows.clone()];
+                    let original = |scaled: &f32| target.scaler.inverse(f64::from(*scaled));
+                    sums.add(&predictions, i, place, original, observed);
+                    if let Some(of_series) = sums.of_series.get_mut(series) {
+                        let mean = predictions.mean_of(i, place).iter().map(original);
+                        of_series.add(mean, observed.iter().copied());
+                    }
+                }
+            }
+            each(issues, &predictions)?;
+        }
+        let scored = |(sums, target): (Sums, &Target<'_>)| {
+            let scores = sums.errors.scores(self.frame.step());
+            let scores = scores.with_context(|| {
+                let name = &target.name;
+                format!("{name} was nowhere observed after a window of the test part")
+            })?;
+            let of_series = self.frame.layout.blocks().iter().zip(sums.of_series);
+            let by_series = of_series.filter_map(|(block, errors)| {
+                Some(SeriesScores {
+                    name: block.name.clone(),
+                    scores: errors.scores(self.frame.step())?.overall,
+                })
+            });
+            Ok(Scored {
+                scores,
+                by_series: by_series.collect(),
+                coverage: sums.coverage,
+                pinball: sums.pinball,
+            })
+        };
+        sums.into_iter().zip(&self.targets).map(scored).collect()
+    }
+}
+
+impl Sums {
+    fn new(horizon: usize, levels: &[f64], series: usize) -> Self {
+        let of_series = if series > 1 { series } else { 0 };
+        Self {
+            errors: ErrorSums::new(horizon),
+            of_series: (0..of_series).map(|_| ErrorSums::new(horizon)).collect(),
+            coverage: CoverageSums::new(levels),
+            pinball: PinballSums::new(levels),
+        }
+    }
+
+    /// Adds the forecast of one target from one issue row, both by their places.
+    fn add(
+        &mut self,
+        predictions: &Predictions,
+        issue: usize,
+        target: usize,
+        original: impl Fn(&f32) -> f64,
+        observed: &[f64],
+    ) {
+        let mean = predictions.mean_of(issue, target);
+        let pairs = observed.iter().copied();
+        self.errors.add(mean.iter().map(&original), pairs);
+        let levels = predictions.levels.len();
+        if levels == 0 {
+            return;
+        }
+        let all = predictions.quantiles_of(issue, target);
+        for (quantiles, &observed) in all.chunks_exact(levels).zip(observed) {
+            self.pinball.add(quantiles.iter().map(&original), observed);
+            if let Some(coverage) = &mut self.coverage {
+                let (low, high) = (&quantiles[0], &quantiles[levels - 1]);
+                coverage.add(original(low), original(high), observed);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+    use crate::data::{FrameColumn, Role};
+    use crate::model::Issuer;
+    use crate::time::Step;
+
+    /// Forecasts 0, and counts how often it was given a frame.
+    #[derive(Default)]
+    struct Counting {
+        frames: Cell<usize>,
+    }
+
+    struct Zero;
+
+    impl Forecaster for Counting {
+        fn over<'a>(&'a self, _: &'a Frame) -> Result<Box<dyn Issuer + 'a>> {
+            self.frames.set(self.frames.get() + 1);
+            Ok(Box::new(Zero))
+        }
+    }
+
+    impl Issuer for Zero {
+        fn forecast(&self, issues: &[usize]) -> Result<Predictions> {
+            Ok(Predictions {
+                targets: 1,
+                horizon: 1,
+                levels: Vec::new(),
+                mean: vec![0.0; issues.len()],
+                quantiles: Vec::new(),
+            })
+        }
+    }
+
+    #[test]
+    fn a_model_is_given_the_series_once_however_many_windows_there_are() {
+        let rows = 3 * BATCH;
+        let columns = vec![FrameColumn {
+            name: "t".into(),
+            role: Role::Target,
+        }];
+        let scoring = Scoring {
+            targets: vec![Target {
+                name: "t".into(),
+                unit: "m".into(),
+                observed: vec![2.0; rows].into(),
+                scaler: Scaler::IDENTITY,
+            }],
+            frame: Frame::single(0, Step::HOUR, columns, vec![2.0; rows]),
+            horizon: 1,
+            issues: (0..rows - 1).collect(),
+        };
+        let model = Counting::default();
+        let mut batches = Vec::new();
+        let mut each = |issues: &[usize], _: &Predictions| {
+            batches.push(issues.len());
+            Ok(())
+        };
+        let scored = scoring.score(&model, &mut each).expect("scores");
+        assert_eq!(batches, [BATCH, BATCH, BATCH - 1]);
+        assert!((scored[0].scores.overall.rmse - 2.0).abs() < 1e-12);
+        assert_eq!(model.frames.get(), 1);
+    }
+}
