@@ -163,13 +163,13 @@ class DeepAr(nn.Module):
     """torch/src/deepar.rs with one member and Student's t: the true values before each lead are read, and
     the likelihood of the horizon is what is learnt from."""
 
-    LEAST_SCALE, LEAST_FREEDOM, KEPT = 1e-3, 2.001, 2.0
+    LEAST_SCALE, LEAST_FREEDOM, KEPT, LEAST_DEVIATION = 1e-3, 2.001, 2.0, 1e-3
 
     def __init__(self, spec):
         super().__init__()
         self.spec = spec
         self.cell = nn.LSTM(
-            4 + 1 + spec.columns - 1, spec.hidden, spec.layers, batch_first=True, dropout=spec.dropout
+            5 + 1 + spec.columns - 1, spec.hidden, spec.layers, batch_first=True, dropout=spec.dropout
         )
         self.out = nn.Linear(spec.hidden, 4)
 
@@ -182,15 +182,17 @@ class DeepAr(nn.Module):
         whole = torch.cat([target, truth], 1)
         usual = self.usual(target)
         last = target[:, -1:]
+        unit = (target.var(1, correction=0, keepdim=True) + self.LEAST_DEVIATION**2).sqrt()
         ages = torch.arange(-conditioning, horizon, device=past.device).clamp(min=0) / horizon
         known = torch.cat([past[:, season:, spec.columns - spec.known :], future], 1)
         others = past[:, season - 1 :, 1 : spec.columns - spec.known]
         stale = others[:, -1:].expand(-1, horizon - 1, -1)
         steps = [
-            whole[:, season - 1 : season - 1 + count] - usual[:, :count],
-            whole[:, :count] - usual[:, 1 : count + 1],
-            usual[:, 1 : count + 1] - last,
+            (whole[:, season - 1 : season - 1 + count] - usual[:, :count]) / unit,
+            (whole[:, :count] - usual[:, 1 : count + 1]) / unit,
+            (usual[:, 1 : count + 1] - last) / unit,
             last.expand(-1, count),
+            unit.log().expand(-1, count),
             ages.expand(len(past), -1),
         ]
         others = torch.cat([others, stale], 1)
@@ -198,8 +200,8 @@ class DeepAr(nn.Module):
         top, _ = self.cell(steps)
         mean, scale, freedom, kept = self.out(top[:, conditioning:]).unbind(2)
         before = whole[:, lookback - 1 : -1] - usual[:, conditioning : conditioning + horizon]
-        mean = mean + usual[:, conditioning + 1 :] + torch.sigmoid(kept + self.KEPT) * before
-        scale = nn.functional.softplus(scale) + self.LEAST_SCALE
+        mean = mean * unit + usual[:, conditioning + 1 :] + torch.sigmoid(kept + self.KEPT) * before
+        scale = (nn.functional.softplus(scale) + self.LEAST_SCALE) * unit
         freedom = nn.functional.softplus(freedom) + self.LEAST_FREEDOM
         distribution = torch.distributions.StudentT(freedom, mean, scale, validate_args=False)
         return -distribution.log_prob(truth).mean()

@@ -91,13 +91,16 @@ pub struct EmptyPart {
 }
 
 /// A part without a window.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the {part} part has no window, {} complete rows with an observation in the {} after them{}: it has {rows} \
-     rows; try a shorter model.lookback, a larger share in prepare.split, prepare.split.history, or \
+     rows{}; try a shorter model.lookback, a larger share in prepare.split, prepare.split.history, or \
      prepare.fill for gaps",
     .window.lookback, .window.horizon,
-    if *.forecasts { " and forecasts from outside for all of these" } else { "" }
+    if *.forecasts { " and forecasts from outside for all of these" } else { "" },
+    .sparsest.as_ref().map_or(String::new(), |(name, missing)| {
+        format!(", and `{name}` is missing in {missing} of them")
+    })
 )]
 pub struct NoWindow {
     part: Part,
@@ -105,6 +108,8 @@ pub struct NoWindow {
     rows: usize,
     /// Whether a window needs forecasts from outside.
     forecasts: bool,
+    /// The column that is missing in most rows, and in how many; none where nothing is missing.
+    sparsest: Option<(String, usize)>,
 }
 
 impl Split {
@@ -212,9 +217,21 @@ impl Split {
                 window,
                 rows: self.count(part, &frame.layout),
                 forecasts: !frame.columns_with(Role::Forecast).is_empty(),
+                sparsest: self.sparsest(part, frame),
             });
         }
         Ok(issues)
+    }
+
+    /// The column of which most rows of a part have no value, and how many these are.
+    fn sparsest(&self, part: Part, frame: &Frame) -> Option<(String, usize)> {
+        let rows = || self.ranges(part, &frame.layout).into_iter().flatten();
+        let missing = |column: usize| rows().filter(|&row| frame.at(row, column).is_nan()).count();
+        let columns = frame.columns.iter().enumerate();
+        let all = columns.map(|(place, column)| (column.name.clone(), missing(place)));
+        // Of several alike the first one.
+        let most = all.rev().max_by_key(|(_, missing)| *missing);
+        most.filter(|(_, missing)| *missing > 0)
     }
 
     /// The issue rows of all windows of a part whose lookback is complete in every column and
@@ -458,6 +475,13 @@ mod tests {
             told.starts_with("the validation part has no window, 4 complete rows"),
             "{told}"
         );
+        assert!(!told.contains("is missing"), "{told}");
+        let frame = self::frame([0.0, 0.0, f32::NAN].repeat(4)[..10].to_vec());
+        let told = split
+            .some_issues(Part::Train, &frame, window)
+            .expect_err("gaps")
+            .to_string();
+        assert!(told.contains("` is missing in 2 of them; try"), "{told}");
         let told = Split::new(&layout(2), &shares(0))
             .expect_err("too short")
             .to_string();

@@ -25,6 +25,8 @@
 //!   far the value before lay from its usual one it keeps a share, and a path comes back to what is
 //!   usual, which no draw moves. The usual values know the whole lookback, so the likelihood is
 //!   that of the horizon alone.
+//! - Differences are read, and said, in units of how far the values of the lookback lie from their mean; the
+//!   paper has a mean of counts for that, which counts here have too.
 //! - Columns that nobody knows ahead are read too. After the issue row they stay as they were, and
 //!   the net reads how old they are; it is trained on what it will have.
 //!
@@ -108,9 +110,9 @@ impl Deepar {
     }
 
     /// Numbers read at each row: of each target the value before, the value a season before, the usual
-    /// value and the level; then age and columns.
+    /// value, the level and how large numbers of the window are; then age and columns.
     fn inputs(&self) -> i64 {
-        4 * self.shape.count() + 1 + (self.known.len() + self.others.len()) as i64
+        5 * self.shape.count() + 1 + (self.known.len() + self.others.len()) as i64
     }
 
     /// Numbers that a net gives for each row: those of the targets one after the other.
@@ -242,8 +244,8 @@ impl Deepar {
         for (of, course) in read.targets.iter().zip(courses) {
             let before = of.value_at(course, lookback + lead - 1, paths);
             let seasonal = of.value_at(course, lookback + lead - self.season, paths);
-            numbers.push((before - of.usual_at(row)).unsqueeze(2));
-            numbers.push((seasonal - of.usual_at(row + 1)).unsqueeze(2));
+            numbers.push(of.in_unit(before - of.usual_at(row)).unsqueeze(2));
+            numbers.push(of.in_unit(seasonal - of.usual_at(row + 1)).unsqueeze(2));
         }
         let rest = read.rest.narrow(1, row, 1);
         numbers.push(rest.expand([issues, paths, -1], false));
@@ -272,9 +274,11 @@ impl Deepar {
         let targets: Vec<Target> = targets
             .map(|(&place, emission)| {
                 let observed = past.select(2, place);
+                let typical = emission.typical(&observed);
                 Target {
                     usual: self.usual(&observed),
-                    typical: emission.typical(&observed),
+                    unit: emission.unit_of(&typical).map(Tensor::shallow_clone),
+                    typical,
                     observed,
                 }
             })
@@ -282,8 +286,12 @@ impl Deepar {
         let mut rest = Vec::new();
         for target in &targets {
             let last = target.observed.narrow(1, shape.lookback - 1, 1);
-            rest.push((target.usual.narrow(1, 1, steps) - &last).unsqueeze(2));
-            rest.push(last.unsqueeze(2).expand([-1, steps, 1], false));
+            let usual = target.usual.narrow(1, 1, steps) - &last;
+            rest.push(target.in_unit(usual).unsqueeze(2));
+            let size = target.typical.log();
+            for number in [last, size] {
+                rest.push(number.unsqueeze(2).expand([-1, steps, 1], false));
+            }
         }
         let ages = Tensor::arange_start(-conditioning, horizon, (past.kind(), past.device()));
         let age = (ages.clamp_min(0) / horizon as f64).view([1, steps, 1]);
@@ -335,7 +343,7 @@ impl Deepar {
             let usual = |first: i64| of.usual.narrow(1, first, count);
             let before = observed.narrow(1, self.season - 1, count) - usual(0);
             let seasonal = observed.narrow(1, 0, count) - usual(1);
-            numbers.extend([before.unsqueeze(2), seasonal.unsqueeze(2)]);
+            numbers.extend([before, seasonal].map(|number| of.in_unit(number).unsqueeze(2)));
         }
         numbers.push(read.rest.narrow(1, 0, count));
         Tensor::cat(&numbers, 2)
@@ -371,8 +379,9 @@ struct Target {
     observed: Tensor,
     /// `[issues, 1 + conditioning + horizon]`, as [`Deepar::usual`] gives it.
     usual: Tensor,
-    /// `[issues, 1]`.
+    /// `[issues, 1]`: as [`Emission::typical`] gives it, and as [`Emission::unit_of`] does.
     typical: Tensor,
+    unit: Option<Tensor>,
 }
 
 impl Read {
@@ -383,6 +392,7 @@ impl Read {
             observed: part(&target.observed),
             usual: part(&target.usual),
             typical: part(&target.typical),
+            unit: target.unit.as_ref().map(part),
         });
         Self {
             targets: targets.collect(),
@@ -400,6 +410,14 @@ struct Course {
 }
 
 impl Target {
+    /// A difference of values, as a net reads it.
+    fn in_unit(&self, difference: Tensor) -> Tensor {
+        match &self.unit {
+            Some(unit) => difference / unit,
+            None => difference,
+        }
+    }
+
     /// `[issues, paths]`: the value at a row, the first of the lookback being 0, as observed or as it became.
     fn value_at(&self, course: &Course, row: i64, paths: i64) -> Tensor {
         let [issues, lookback] = [0, 1].map(|dimension| self.observed.size()[dimension]);

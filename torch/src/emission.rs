@@ -5,7 +5,8 @@
 //! from which the value keeps a share of how far the one before lay from its own usual one; the
 //! share is of the net too. So a net of zeros says that all comes back to what is usual, step by
 //! step. The published nets give the mean itself, and have to learn first that tomorrow is much like
-//! today.
+//! today. What a net gives for real numbers is in units of how far those of the window lie from their mean,
+//! so that a small farm beside a large one is forecast as well.
 
 use anyhow::{Context, Result};
 use krammerti::data::Scaler;
@@ -23,6 +24,9 @@ const NEAR: f64 = 0.02;
 /// value comes of few hours, which may all have been 0 by chance. Were it believed, the first larger count
 /// would be a wonder, and all means be pushed up by such.
 const LEAST_COUNT: f64 = 0.25;
+
+/// How far real numbers lie from their mean at least, as a share of how far all of the training part do.
+const LEAST_DEVIATION: f64 = 1e-3;
 
 /// What a net of zeros keeps of the distance from the usual value is the sigmoid of this: 0.88.
 const KEPT: f64 = 2.0;
@@ -103,17 +107,24 @@ impl Emission {
         }
     }
 
-    /// `[windows, 1]`: what counts in a window are like, of its target `[windows, rows]`: one more
-    /// than their mean (Salinas et al. 2020). 1 where there are no counts.
+    /// `[windows, 1]`: what the values of a window are like, of its target `[windows, rows]`: of counts one
+    /// more than their mean (Salinas et al. 2020); of real numbers, which lie about any level, how far they
+    /// lie from their mean. Shares are 1.
     pub(crate) fn typical(&self, target: &Tensor) -> Tensor {
+        let mean = |of: &Tensor| of.mean_dim([1_i64].as_slice(), true, Kind::Float);
         match self.unit {
-            Unit::Count { .. } => {
-                self.own(target)
-                    .mean_dim([1_i64].as_slice(), true, Kind::Float)
-                    + 1.0
+            Unit::Count { .. } => mean(&self.own(target)) + 1.0,
+            Unit::Scaled => {
+                let apart = target - mean(target);
+                (mean(&apart.square()) + LEAST_DEVIATION * LEAST_DEVIATION).sqrt()
             }
-            Unit::Scaled | Unit::Share { .. } => target.narrow(1, 0, 1).ones_like(),
+            Unit::Share { .. } => target.narrow(1, 0, 1).ones_like(),
         }
+    }
+
+    /// What numbers of a window are divided by before a net reads them.
+    pub(crate) fn unit_of<'a>(&self, typical: &'a Tensor) -> Option<&'a Tensor> {
+        (self.unit == Unit::Scaled).then_some(typical)
     }
 
     /// Parameters `[windows, values]` from what a net gives, `[windows, values, outputs]`, what is
@@ -126,13 +137,20 @@ impl Emission {
     ) -> Vec<Tensor> {
         let parameters = self.distribution.parameters();
         let kept = (raw.select(-1, parameters) + self.kept()).sigmoid();
-        let mean = self.moved(raw.select(-1, 0), near, &kept, typical);
+        let mean = raw.select(-1, 0);
+        let mean = match self.unit {
+            Unit::Scaled => mean * typical,
+            Unit::Share { .. } | Unit::Count { .. } => mean,
+        };
+        let mean = self.moved(mean, near, &kept, typical);
         let others = raw.narrow(-1, 1, parameters - 1);
         let raw = Tensor::cat(&[mean.unsqueeze(-1), others], -1);
         let mut parameters = self.distribution.link(&raw);
-        if let Unit::Count { .. } = self.unit {
+        match self.unit {
             // The excess of the variance is of counts of any size alike.
-            parameters[0] = &parameters[0] * typical;
+            Unit::Count { .. } => parameters[0] = &parameters[0] * typical,
+            Unit::Scaled => parameters[1] = &parameters[1] * typical,
+            Unit::Share { .. } => {}
         }
         parameters
     }
@@ -317,6 +335,38 @@ mod tests {
         }
     }
 
+    /// A window that is a thousand times as large, about another level.
+    #[test]
+    fn real_numbers_of_any_size_are_alike() {
+        let raw = Tensor::from_slice(&[0.3_f32, -0.4, 0.7, 0.2]).view([1, 1, 4]);
+        for (distribution, outputs) in [(Wanted::Gaussian, 3), (Wanted::StudentT, 4)] {
+            let by_size = [(0.04_f32, 0.0), (40.0, 7.0)].map(|(size, level)| {
+                let emission = emission(distribution, Bounds::default(), Scaler::IDENTITY);
+                let of = |values: &[f32]| {
+                    let values: Vec<f32> =
+                        values.iter().map(|value| value * size + level).collect();
+                    Tensor::from_slice(&values).view([1, -1])
+                };
+                let typical = emission.typical(&of(&[1.0, -2.0, 4.0, 0.5]));
+                let near = Near {
+                    before: &of(&[1.4]),
+                    usual_before: &of(&[0.9]),
+                    usual: &of(&[1.1]),
+                };
+                let raw = raw.narrow(2, 0, outputs);
+                let parameters = emission.parameters(&raw, &near, &typical);
+                let [mean, scale] = [0, 1].map(|at| parameters[at].double_value(&[0, 0]));
+                [
+                    (mean - f64::from(level)) / f64::from(size),
+                    scale / f64::from(size),
+                ]
+            });
+            for (small, large) in by_size[0].iter().zip(by_size[1]) {
+                assert!((small - large).abs() < 1e-3, "{by_size:?}");
+            }
+        }
+    }
+
     /// A thousand times as many are as far from what is usual, as a share of it.
     #[test]
     fn counts_of_any_size_are_alike() {
@@ -406,8 +456,9 @@ mod tests {
                 (Kind::Float, tch::Device::Cpu),
             );
             let raw = Tensor::zeros([1, 500, emission.outputs()], (Kind::Float, before.device()));
-            let parameters =
-                emission.parameters(&raw, &steady(&before), &emission.typical(&before));
+            let window = [0.0, 5.0, 20.0].map(|value| scaler.transform(value) as f32);
+            let typical = emission.typical(&Tensor::from_slice(&window).view([1, 3]));
+            let parameters = emission.parameters(&raw, &steady(&before), &typical);
             let sample = emission.sample(&parameters, &mut Draws::new(0, [1]));
             let sample: Vec<f64> = Vec::<f32>::try_from(sample.reshape([-1]))
                 .unwrap()

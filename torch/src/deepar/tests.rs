@@ -162,11 +162,11 @@ fn other_columns_are_of_the_row_before_and_grow_old() {
     let _ = inputs.future.select(2, 1).fill_(50.0);
     let rest = deepar.read(&inputs).rest;
     let column = |column: i64| Vec::<f32>::try_from(rest.select(2, column).reshape([-1])).unwrap();
-    // Usual, level, age, known, foreign forecast, other: of rows 5 to 11, of which 7 is the first
+    // Usual, level, size, age, known, foreign forecast, other: of rows 5 to 11, of which 7 is the first
     // lead.
-    assert_eq!(column(2), [0.0, 0.0, 0.0, 0.2, 0.4, 0.6, 0.8]);
-    assert_eq!(column(4), [25.0, 26.0, 50.0, 50.0, 50.0, 50.0, 50.0]);
-    assert_eq!(column(5), [4.0, 5.0, 6.0, 6.0, 6.0, 6.0, 6.0]);
+    assert_eq!(column(3), [0.0, 0.0, 0.0, 0.2, 0.4, 0.6, 0.8]);
+    assert_eq!(column(5), [25.0, 26.0, 50.0, 50.0, 50.0, 50.0, 50.0]);
+    assert_eq!(column(6), [4.0, 5.0, 6.0, 6.0, 6.0, 6.0, 6.0]);
 }
 
 /// Of a lookback of 7 rows: those of whole seasons at its end, in phase with the first lead.

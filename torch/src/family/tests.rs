@@ -458,6 +458,28 @@ fn a_kind_that_knows_series_refuses_others() {
     assert!(fitted.forecaster.forecast(&other, &[100]).is_ok());
 }
 
+/// A farm of 2 MW beside one of 1000, scaled together, and the smaller one is judged.
+#[test]
+fn deepar_forecasts_a_small_series_beside_a_large_one() {
+    let mut frame = frame();
+    let named = ["large", "small"].map(|name| (name.to_owned(), 0, ROWS / 2));
+    frame.layout = Layout::new(Step::HOUR, named);
+    for row in ROWS / 2..ROWS {
+        frame.values[row * 3 + 1] *= 0.002;
+    }
+    let params = TrainParams {
+        epochs: 12,
+        learning_rate: 1e-2,
+        weight_decay: 0.0,
+        ..train_params()
+    };
+    let model = model_of(Wanted::Deepar(DEEPAR));
+    let fitted = fit_with(&frame, &model, &params, &mut Watcher::default()).unwrap();
+    let predictions = fitted.forecaster.forecast(&frame, &test_issues()).unwrap();
+    let error = rmse(&frame, &predictions) / 0.002;
+    assert!(error < 0.5, "{error}, where the deviation is 0.7");
+}
+
 /// The target as counts, as shares, and as what neither distribution is of.
 #[test]
 fn deepar_has_a_distribution_for_counts_and_for_shares() {
