@@ -1,5 +1,5 @@
-// For scripts/gpu-check: preloaded into a program, it breaks off each recording of a CUDA graph at the
-// launch of a kernel that BREAK_AT counts, as a step that waits for the GPU would. A stream that is
+// For scripts/gpu-check: preloaded into a program, it breaks off a recording of a CUDA graph at the
+// launch of a kernel, the one that BREAK_AT counts of all recordings, as a step that waits for the GPU would. A stream that is
 // recorded from cannot be waited for; whoever does makes the recording void, and all launches after it
 // fail until it is ended.
 //

@@ -163,7 +163,8 @@ class DeepAr(nn.Module):
     """torch/src/deepar.rs with one member and Student's t: the true values before each lead are read, and
     the likelihood of the horizon is what is learnt from."""
 
-    LEAST_SCALE, LEAST_FREEDOM, KEPT, LEAST_DEVIATION = 1e-3, 2.001, 2.0, 1e-3
+    # krammerti solves the last one before the training.
+    LEAST_SCALE, LEAST_FREEDOM, KEPT, LEAST_DEVIATION = 1e-3, 2.001, 2.0, 0.1
 
     def __init__(self, spec):
         super().__init__()

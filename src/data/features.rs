@@ -99,6 +99,48 @@ pub enum ColumnSource {
     },
 }
 
+impl ColumnSource {
+    /// Whether both mean the same to a model. From where the sun is seen is a matter of the series, and how
+    /// finer observations became one row only where there were finer ones.
+    pub fn is_like(&self, other: &Self) -> bool {
+        match (self, other) {
+            (
+                Self::Sun {
+                    view, radiation, ..
+                },
+                Self::Sun {
+                    view: other_view,
+                    radiation: other_radiation,
+                    ..
+                },
+            ) => view == other_view && radiation == other_radiation,
+            (
+                Self::Observed { column, aggregate },
+                Self::Observed {
+                    column: other_column,
+                    aggregate: other_aggregate,
+                },
+            ) => {
+                let both = aggregate.as_ref().zip(other_aggregate.as_ref());
+                column == other_column && both.is_none_or(|(one, other)| one == other)
+            }
+            (
+                Self::Calendar { cycle, wave, zone },
+                Self::Calendar {
+                    cycle: other_cycle,
+                    wave: other_wave,
+                    zone: other_zone,
+                },
+            ) => {
+                let named =
+                    |zone: &Option<String>| zone.clone().unwrap_or_else(|| "UTC".to_owned());
+                cycle == other_cycle && wave == other_wave && named(zone) == named(other_zone)
+            }
+            _ => self == other,
+        }
+    }
+}
+
 /// Sine or cosine of a phase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -357,6 +399,53 @@ pub(super) fn rows_in(length: Step, step: Step) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_means_the_same_to_a_model_is_alike() {
+        let source = |json: &str| serde_json::from_str::<ColumnSource>(json).unwrap();
+        let hour = r#""cycle": "hour_of_day", "wave": "sin""#;
+        let sun = r#""view": "elevation", "places": "#;
+        for (one, other, alike) in [
+            (
+                r#"{"observed": {"column": "t"}}"#,
+                r#"{"observed": {"column": "t", "aggregate": "mean"}}"#,
+                true,
+            ),
+            (
+                r#"{"observed": {"column": "t", "aggregate": "max"}}"#,
+                r#"{"observed": {"column": "t", "aggregate": "mean"}}"#,
+                false,
+            ),
+            (
+                r#"{"observed": {"column": "t"}}"#,
+                r#"{"observed": {"column": "u"}}"#,
+                false,
+            ),
+            (
+                &format!(r#"{{"calendar": {{{hour}}}}}"#),
+                &format!(r#"{{"calendar": {{{hour}, "zone": "UTC"}}}}"#),
+                true,
+            ),
+            (
+                &format!(r#"{{"calendar": {{{hour}}}}}"#),
+                &format!(r#"{{"calendar": {{{hour}, "zone": "Asia/Tokyo"}}}}"#),
+                false,
+            ),
+            (
+                &format!(r#"{{"sun": {{{sun} {{"": {{"latitude": 50, "longitude": 1}}}}}}}}"#),
+                &format!(r#"{{"sun": {{{sun} {{"a": {{"latitude": 40, "longitude": 2}}}}}}}}"#),
+                true,
+            ),
+            (
+                r#"{"lag": {"column": "t", "rows": 1}}"#,
+                r#"{"lag": {"column": "t", "rows": 2}}"#,
+                false,
+            ),
+        ] {
+            assert_eq!(source(one).is_like(&source(other)), alike, "{one} {other}");
+            assert_eq!(source(other).is_like(&source(one)), alike, "{other} {one}");
+        }
+    }
 
     #[test]
     fn the_calendar_is_a_circle() {

@@ -211,7 +211,7 @@ impl ModelFile {
         }
         for (ours, theirs) in self.columns.iter().zip(&meta.columns) {
             if let Some(source) = &ours.source
-                && *source != theirs.source
+                && !source.is_like(&theirs.source)
             {
                 return Err(Misfit::Source {
                     column: ours.name.clone(),

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! value before, value a season before, ┐
-//! usual value, level, other columns,   ┼─▶ LSTM ─▶ distribution of the value ─▶ likelihood, or
+//! usual value, level, size, columns,   ┼─▶ LSTM ─▶ distribution of the value ─▶ likelihood, or
 //! their age, columns known of the row  ┘    ▲              ▲                    a draw ─┐
 //!                                           │ usual value ─┘                            │
 //!                                           └─────── value before of the next row ◀─────┘
@@ -25,8 +25,8 @@
 //!   far the value before lay from its usual one it keeps a share, and a path comes back to what is
 //!   usual, which no draw moves. The usual values know the whole lookback, so the likelihood is
 //!   that of the horizon alone.
-//! - Differences are read, and said, in units of how far the values of the lookback lie from their mean; the
-//!   paper has a mean of counts for that, which counts here have too.
+//! - Differences of real numbers are read, and said, in units of how far the values of the lookback lie from
+//!   their mean. Counts are said in units of their mean, as in the paper.
 //! - Columns that nobody knows ahead are read too. After the issue row they stay as they were, and
 //!   the net reads how old they are; it is trained on what it will have.
 //!
@@ -43,7 +43,7 @@ use krammerti::params::DeeparParams;
 use tch::{Kind, Tensor};
 
 use crate::draws::{Draws, quantiles_of_paths};
-use crate::emission::{Emission, Near};
+use crate::emission::{Emission, Near, deviation};
 use crate::layers::{Cell, Dense, Layers};
 use crate::loss::{Loss, weighed};
 use crate::net::{Architecture, Batch, Forecast, Pass, Shape, Taken, Tensors, pick};
@@ -145,7 +145,7 @@ impl Deepar {
         inputs: &Inputs,
         pass: Pass<'_>,
     ) -> impl Iterator<Item = Paths> {
-        let read = self.read(inputs);
+        let read = self.read(inputs, tensors.constants);
         let issues = inputs.past.size()[0];
         let most = if inputs.past.device().is_cuda() {
             PATHS_AT_ONCE_CUDA
@@ -265,16 +265,16 @@ impl Deepar {
         Tensor::cat(&scaled, 1)
     }
 
-    /// What is read of each row whatever the targets become.
-    fn read(&self, inputs: &Inputs) -> Read {
+    /// What is read of each row whatever the targets become; `constants` as they were solved.
+    fn read(&self, inputs: &Inputs, constants: &[Tensor]) -> Read {
         let (past, shape) = (&inputs.past, &self.shape);
         let (conditioning, horizon) = (self.conditioning(), shape.horizon);
         let steps = conditioning + horizon;
-        let targets = shape.targets.iter().zip(&self.emissions);
+        let targets = shape.targets.iter().zip(&self.emissions).enumerate();
         let targets: Vec<Target> = targets
-            .map(|(&place, emission)| {
+            .map(|(rank, (&place, emission))| {
                 let observed = past.select(2, place);
-                let typical = emission.typical(&observed);
+                let typical = emission.typical(&observed, &constants[0].get(rank as i64));
                 Target {
                     usual: self.usual(&observed),
                     unit: emission.unit_of(&typical).map(Tensor::shallow_clone),
@@ -348,6 +348,18 @@ impl Deepar {
         numbers.push(read.rest.narrow(1, 0, count));
         Tensor::cat(&numbers, 2)
     }
+}
+
+/// The deviation that windows have at least, of those of a training: so few are smaller that no series is
+/// meant by them, and none that stood still. Were it less, the first change after a window that did would be
+/// a wonder.
+fn least_of(mut deviations: Vec<f32>) -> f32 {
+    const SHARE: f64 = 0.02;
+    // Rounding leaves a window that stands still a tiny deviation.
+    deviations.retain(|deviation| *deviation > 1e-6);
+    deviations.sort_unstable_by(f32::total_cmp);
+    let place = (deviations.len() as f64 * SHARE) as usize;
+    deviations.get(place).copied().unwrap_or(1.0)
 }
 
 /// Of losses without a shape.
@@ -466,9 +478,22 @@ impl Architecture for Deepar {
         specs
     }
 
-    /// Solves nothing, but refuses a target that the distribution is not of.
+    fn constant_shapes(&self) -> Vec<(&'static str, Vec<i64>)> {
+        vec![("least_deviation", vec![self.shape.count()])]
+    }
+
+    /// Solves what windows differ in at least, and refuses a target that the distribution is not of.
     fn solve(&self, windows: &Windows, train: &[usize], _: &[usize]) -> Result<Vec<Tensor>> {
         let _no_grad = tch::no_grad_guard();
+        let mut deviations = vec![Vec::new(); self.names.len()];
+        for chunk in train.chunks(windows.at_once(CHUNK)) {
+            let past = windows.inputs(&windows.issues(chunk)).past;
+            for (place, of_target) in self.shape.targets.iter().zip(&mut deviations) {
+                let of_chunk = deviation(&past.select(2, *place)).squeeze_dim(1);
+                of_target.extend(Vec::<f32>::try_from(of_chunk)?);
+            }
+        }
+        let least: Vec<f32> = deviations.into_iter().map(least_of).collect();
         for chunk in train.chunks(CHUNK) {
             let truth = windows.truth(&windows.issues(chunk));
             let of_targets = truth.chunk(self.shape.count(), 1).into_iter();
@@ -480,7 +505,12 @@ impl Architecture for Deepar {
                 );
             }
         }
-        Ok(Vec::new())
+        Ok(vec![Tensor::from_slice(&least).to(windows.device())])
+    }
+
+    /// The base is a value that is read.
+    fn solves_base(&self) -> bool {
+        false
     }
 
     /// By sample paths, of all members together.
@@ -515,7 +545,7 @@ impl Architecture for Deepar {
         _: &Tensor,
         pass: Pass<'_>,
     ) -> Forecast {
-        let read = self.read(inputs);
+        let read = self.read(inputs, tensors.constants);
         let mean = |target: usize, parameters: &[Tensor]| self.emissions[target].mean(parameters);
         let members = tensors.each(|taken| {
             let paths = self.walk(&Member::take(self, taken), &read, 1, mean, pass);
@@ -530,7 +560,7 @@ impl Architecture for Deepar {
     /// The negative logarithm of the likelihood of a value, in the unit of the distribution.
     fn loss(&self, tensors: &Tensors<'_>, batch: &Batch, _: &Loss, pass: Pass<'_>) -> Tensor {
         let (lookback, horizon) = (self.shape.lookback, self.shape.horizon);
-        let read = self.read(&batch.inputs);
+        let read = self.read(&batch.inputs, tensors.constants);
         let truths = batch.truth.chunk(self.shape.count(), 1);
         let whole: Vec<Tensor> = (read.targets.iter().zip(&truths))
             .map(|(target, truth)| Tensor::cat(&[&target.observed, truth], 1))

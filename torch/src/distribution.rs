@@ -17,8 +17,8 @@ use tch::{Kind, Tensor};
 
 use crate::draws::{Draws, ValueRng};
 
-/// Least scale of a Gaussian or Student's t, in the units of scaled data: a thousandth of their
-/// standard deviation, which is finer than any instrument.
+/// Least scale of a Gaussian or Student's t, in units of what is typical of a window: a thousandth of its
+/// standard deviation, which is finer than most instruments.
 const LEAST_SCALE: f64 = 1e-3;
 /// Least degrees of freedom; at 2 the variance is infinite.
 const LEAST_FREEDOM: f64 = 2.0 + 1e-3;

@@ -25,9 +25,6 @@ const NEAR: f64 = 0.02;
 /// would be a wonder, and all means be pushed up by such.
 const LEAST_COUNT: f64 = 0.25;
 
-/// How far real numbers lie from their mean at least, as a share of how far all of the training part do.
-const LEAST_DEVIATION: f64 = 1e-3;
-
 /// What a net of zeros keeps of the distance from the usual value is the sigmoid of this: 0.88.
 const KEPT: f64 = 2.0;
 
@@ -109,15 +106,14 @@ impl Emission {
 
     /// `[windows, 1]`: what the values of a window are like, of its target `[windows, rows]`: of counts one
     /// more than their mean (Salinas et al. 2020); of real numbers, which lie about any level, how far they
-    /// lie from their mean. Shares are 1.
-    pub(crate) fn typical(&self, target: &Tensor) -> Tensor {
-        let mean = |of: &Tensor| of.mean_dim([1_i64].as_slice(), true, Kind::Float);
+    /// lie from their mean, and where they hardly do the `least` of it. Shares are 1.
+    pub(crate) fn typical(&self, target: &Tensor, least: &Tensor) -> Tensor {
         match self.unit {
-            Unit::Count { .. } => mean(&self.own(target)) + 1.0,
-            Unit::Scaled => {
-                let apart = target - mean(target);
-                (mean(&apart.square()) + LEAST_DEVIATION * LEAST_DEVIATION).sqrt()
+            Unit::Count { .. } => {
+                let mean = (self.own(target)).mean_dim([1_i64].as_slice(), true, Kind::Float);
+                mean + 1.0
             }
+            Unit::Scaled => (deviation(target).square() + least.square()).sqrt(),
             Unit::Share { .. } => target.narrow(1, 0, 1).ones_like(),
         }
     }
@@ -241,6 +237,12 @@ impl Emission {
     }
 }
 
+/// `[windows, 1]`: the standard deviation of each window of values `[windows, rows]`.
+pub(crate) fn deviation(values: &Tensor) -> Tensor {
+    let mean = |of: &Tensor| of.mean_dim([1_i64].as_slice(), true, Kind::Float);
+    mean(&(values - mean(values)).square()).sqrt()
+}
+
 /// What gives positive numbers by `softplus`.
 fn softplus_of(positive: &Tensor) -> Tensor {
     positive + (-(-positive).expm1()).log()
@@ -305,7 +307,7 @@ mod tests {
     fn mean_of_zeros(emission: &Emission, before: &Tensor) -> Tensor {
         let shape = [1, before.size()[1], emission.outputs()];
         let raw = Tensor::zeros(shape, (Kind::Float, before.device()));
-        let typical = emission.typical(before);
+        let typical = emission.typical(before, &Tensor::from(1e-3_f32));
         emission.mean(&emission.parameters(&raw, &steady(before), &typical))
     }
 
@@ -347,7 +349,8 @@ mod tests {
                         values.iter().map(|value| value * size + level).collect();
                     Tensor::from_slice(&values).view([1, -1])
                 };
-                let typical = emission.typical(&of(&[1.0, -2.0, 4.0, 0.5]));
+                let window = of(&[1.0, -2.0, 4.0, 0.5]);
+                let typical = emission.typical(&window, &Tensor::from(1e-5_f32));
                 let near = Near {
                     before: &of(&[1.4]),
                     usual_before: &of(&[0.9]),
@@ -426,7 +429,7 @@ mod tests {
                 .collect();
             let truth = Tensor::from_slice(&scaled).view([1, 4]);
             let emission = emission(Wanted::NegativeBinomial, Bounds::default(), scaler);
-            let typical = emission.typical(&truth);
+            let typical = emission.typical(&truth, &Tensor::from(1e-3_f32));
             close(&typical, &[4.0]);
             let raw = Tensor::ones([1, 4, 3], (Kind::Float, truth.device()));
             let parameters = emission.parameters(&raw, &steady(&truth), &typical);
@@ -457,7 +460,8 @@ mod tests {
             );
             let raw = Tensor::zeros([1, 500, emission.outputs()], (Kind::Float, before.device()));
             let window = [0.0, 5.0, 20.0].map(|value| scaler.transform(value) as f32);
-            let typical = emission.typical(&Tensor::from_slice(&window).view([1, 3]));
+            let window = Tensor::from_slice(&window).view([1, 3]);
+            let typical = emission.typical(&window, &Tensor::from(1e-3_f32));
             let parameters = emission.parameters(&raw, &steady(&before), &typical);
             let sample = emission.sample(&parameters, &mut Draws::new(0, [1]));
             let sample: Vec<f64> = Vec::<f32>::try_from(sample.reshape([-1]))

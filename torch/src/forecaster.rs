@@ -41,7 +41,8 @@ impl NetForecaster {
         };
         let (device, _) = device::choose(task.device)?;
         device::use_one_thread();
-        let net = Net::zeros(architecture, device);
+        let net = guarded("load", || Ok(Net::zeros(architecture, device)))
+            .map_err(|error| of_memory(error, device))?;
         weights::load(&net, weights)?;
         Ok(Self {
             net,
@@ -102,9 +103,10 @@ impl Over<'_> {
     }
 }
 
-fn of_memory(error: anyhow::Error) -> anyhow::Error {
+/// Says what to do where the memory of a GPU does not suffice.
+fn of_memory(error: anyhow::Error, device: Device) -> anyhow::Error {
     match error.downcast_ref::<TorchError>() {
-        Some(said) if is_of_memory(&said.message) => {
+        Some(said) if device.is_cuda() && is_of_memory(&said.message) => {
             let asked = memory_asked(&said.message);
             NoMemoryToForecast { asked }.into()
         }
@@ -115,10 +117,7 @@ fn of_memory(error: anyhow::Error) -> anyhow::Error {
 impl Issuer for Over<'_> {
     fn forecast(&self, issues: &[usize]) -> Result<Predictions> {
         let made = guarded("forecast", || self.forecast_all(issues));
-        match made {
-            Err(error) if self.model.device.is_cuda() => Err(of_memory(error)),
-            made => made,
-        }
+        made.map_err(|error| of_memory(error, self.model.device))
     }
 }
 
@@ -171,7 +170,8 @@ impl Forecaster for NetForecaster {
                 windows: Windows::new(frame, lookback, horizon, &self.series, self.device),
                 net: self.net.share(),
             })
-        })?;
+        });
+        let own = own.map_err(|error| of_memory(error, self.device))?;
         Ok(Box::new(Over {
             model: self,
             frame,

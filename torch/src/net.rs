@@ -90,6 +90,11 @@ pub(crate) trait Architecture: Send + Sync {
         self.shape().carried(inputs)
     }
 
+    /// Whether what is solved makes the base more than a value that is read.
+    fn solves_base(&self) -> bool {
+        !self.constant_shapes().is_empty()
+    }
+
     /// `[cells]`: how far the truth is expected to lie from the base.
     fn spread(&self, _: &[Tensor]) -> Option<Tensor> {
         None

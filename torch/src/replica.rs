@@ -118,8 +118,7 @@ impl Replica {
     /// to read a value, and there is room for them.
     pub(crate) fn has_bases(&self, rows: usize) -> bool {
         let cells = self.net.architecture.shape().cells() as usize;
-        // Where nothing is solved the base is the last value.
-        !self.net.constants.is_empty() && rows * cells * size_of::<f32>() <= MOST_BASES
+        self.net.architecture.solves_base() && rows * cells * size_of::<f32>() <= MOST_BASES
     }
 
     /// `[issues, cells]`: see [`crate::net::Architecture::base`].

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use super::*;
+use krammerti::data::Frame;
 use krammerti::params::{Architecture as Wanted, Bounds, Distribution, ModelParams, PointLoss};
+use krammerti::time::Step;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use tch::Device;
@@ -73,7 +75,17 @@ fn deepar_within(
 
 fn net(deepar: Deepar) -> Net {
     let mut rng = ChaCha8Rng::seed_from_u64(2);
-    Net::draw(Arc::new(deepar), vec![], Device::Cpu, &mut rng)
+    let constants = constants(&deepar);
+    Net::draw(Arc::new(deepar), constants, Device::Cpu, &mut rng)
+}
+
+/// As if windows differed in at least so much.
+fn constants(deepar: &Deepar) -> Vec<Tensor> {
+    vec![Tensor::full(
+        [deepar.shape.count()],
+        0.01,
+        (Kind::Float, Device::Cpu),
+    )]
 }
 
 fn windows(count: i64) -> (Inputs, Tensor) {
@@ -117,7 +129,7 @@ fn walk_along_the_truth(deepar: &Deepar, (inputs, truth): (Inputs, Tensor)) {
     let net = net(deepar.clone());
     let tensors = net.tensors(Pass::FORECAST);
     let weights = Tensor::from_slice(&[2.0_f32, 0.0, 1.0, 0.5, 1.5, 1.0]);
-    let read = deepar.read(&inputs);
+    let read = deepar.read(&inputs, &constants(deepar));
     let cells = deepar.shape.cells();
     let mut log = 0.0;
     for taken in tensors.members() {
@@ -160,7 +172,7 @@ fn other_columns_are_of_the_row_before_and_grow_old() {
     inputs.past.select(2, 1).copy_(&rows.view([1, 7]));
     inputs.past.select(2, 3).copy_(&(rows.view([1, 7]) + 20.0));
     let _ = inputs.future.select(2, 1).fill_(50.0);
-    let rest = deepar.read(&inputs).rest;
+    let rest = deepar.read(&inputs, &constants(&deepar)).rest;
     let column = |column: i64| Vec::<f32>::try_from(rest.select(2, column).reshape([-1])).unwrap();
     // Usual, level, size, age, known, foreign forecast, other: of rows 5 to 11, of which 7 is the first
     // lead.
@@ -262,6 +274,58 @@ fn paths_are_repeatable_and_of_their_window() {
         inputs.seeds[6] = 100;
         assert_ne!(paths(&inputs), all);
     }
+}
+
+#[test]
+fn the_least_deviation_is_of_windows_that_moved() {
+    let mut deviations = vec![0.0, 1e-8];
+    assert_eq!(least_of(deviations.clone()), 1.0);
+    deviations.extend((1..=100).map(|hundredths| hundredths as f32 / 100.0));
+    assert_eq!(least_of(deviations.clone()), 0.03);
+    // Of a small series beside a large one it is that of the small one.
+    deviations.extend([2e-4; 50]);
+    assert_eq!(least_of(deviations), 2e-4);
+}
+
+/// A target that stood still through the whole lookback, and then did not.
+#[test]
+fn a_change_after_standing_still_is_no_wonder() {
+    let rows = 60;
+    let values = (0..rows).map(|row| {
+        if row % 30 < 20 {
+            0.0
+        } else {
+            (row as f32).sin()
+        }
+    });
+    let column = FrameColumn {
+        name: "rain".to_owned(),
+        role: Role::Target,
+    };
+    let frame = Frame::single(0, Step::HOUR, vec![column], values.collect());
+    let deepar = deepar_of(&[Role::Target], Distribution::Gaussian, 3);
+    let windows = Windows::new(&frame, LOOKBACK as i64, HORIZON as i64, &[], Device::Cpu);
+    let issues: Vec<usize> = (LOOKBACK - 1..rows - HORIZON).collect();
+    let constants = deepar.solve(&windows, &issues, &[]).unwrap();
+    assert!(constants[0].double_value(&[0]) > 0.05, "{:?}", constants[0]);
+    let mut rng = ChaCha8Rng::seed_from_u64(2);
+    let net = Net::draw(Arc::new(deepar), constants, Device::Cpu, &mut rng);
+    // Rows 12 to 19 are zeros, 20 is not.
+    let at = windows.issues(&[18]);
+    let inputs = windows.inputs(&at);
+    let batch = Batch {
+        base: net.architecture.base(&net.constants, &inputs),
+        truth: windows.truth(&at),
+        weights: None,
+        inputs,
+    };
+    let spread = Tensor::ones([HORIZON as i64], (Kind::Float, Device::Cpu));
+    let measure = Loss::new(PointLoss::Mse, &spread, &[]);
+    let tensors = net.tensors(Pass::FORECAST);
+    let loss = net
+        .architecture
+        .loss(&tensors, &batch, &measure, Pass::FORECAST);
+    assert!(loss.double_value(&[]) < 50.0, "{loss:?}");
 }
 
 const DISTRIBUTIONS: [Distribution; 4] = [
