@@ -9,14 +9,14 @@ use std::path::Path;
 use anyhow::{Context as _, Result, bail};
 
 use self::forecasts::ForecastFile;
-use self::scoring::Scoring;
+use self::scoring::{Scored, Scoring};
 use super::plot_name::plot_name;
 use super::{Context, dataset, model, to_json, train};
 use crate::data::Dataset;
 use crate::eval::{LeadScores, Metrics, ModelScores, Report, table};
 use crate::event::{Event, Observer};
 use crate::fs::{self, StagedFolder};
-use crate::model::{Epoch, ModelFile, Monitor, Predictions};
+use crate::model::{Epoch, Forecaster, ModelFile, Monitor, Predictions};
 use crate::params::{BASELINES, EvaluateParams, SampleWeights, TrainParams};
 use crate::report::{self, Curve};
 
@@ -72,43 +72,9 @@ pub fn evaluate(mut context: Context<'_>) -> Result<()> {
         context.warn(without);
     }
     let staged = StagedFolder::new(&context.out)?;
-    let mut kept = params.forecasts.then(|| ForecastFile::new(&task));
-    let mut done = 0;
-    let mut each = |issues: &[usize], predictions: &Predictions| {
-        if let Some(file) = &mut kept {
-            file.add(issues, predictions, &staged)?;
-        }
-        done += issues.len() as u64;
-        context.observer.event(Event::Progress {
-            stage: None,
-            what: "window".to_owned(),
-            done,
-            total: task.issues.len() as u64,
-            message: String::new(),
-        });
-        Ok(())
-    };
-    let scored = task.score(&*loaded.forecaster, &mut each)?;
-    if let Some(file) = kept {
-        file.finish(&staged)?;
-    }
+    let scored = score_model(&mut context, &task, &*loaded.forecaster, &staged)?;
     let baselines = score_baselines(&mut context, &dataset, &loaded.file, &task)?;
-    let several = scored.len() > 1;
-    let of_targets = loaded.file.target_columns().zip(scored).zip(baselines);
-    let mut reports: Vec<(&str, Report)> = of_targets
-        .map(|((column, scored), baselines)| {
-            let kind = loaded.file.model.kind();
-            let windows = task.issues.len();
-            let report = Report::new(kind, &column.unit, windows, scored.scores, baselines)
-                .of_target(several.then(|| column.name.clone()))
-                .with_series(scored.by_series)
-                .with_quantiles(
-                    scored.coverage.and_then(|sums| sums.coverage()),
-                    scored.pinball.losses(),
-                );
-            (column.name.as_str(), report)
-        })
-        .collect();
+    let mut reports = reports_of(&loaded.file, &task, scored, baselines);
     // As they stand in `metrics.json`, and are told again from there.
     reports.sort_by_key(|(target, _)| *target);
     for (target, report) in &reports {
@@ -132,6 +98,59 @@ pub fn evaluate(mut context: Context<'_>) -> Result<()> {
 
     context.result(text, serde_json::to_value(&metrics)?);
     gate.unwrap_or(Ok(()))
+}
+
+/// Scores it, tells how far it has come, and writes its forecasts where they are asked for.
+fn score_model(
+    context: &mut Context<'_>,
+    task: &Scoring<'_>,
+    forecaster: &dyn Forecaster,
+    staged: &StagedFolder,
+) -> Result<Vec<Scored>> {
+    let mut kept = (context.params.evaluate.forecasts).then(|| ForecastFile::new(task));
+    let mut done = 0;
+    let mut each = |issues: &[usize], predictions: &Predictions| {
+        if let Some(file) = &mut kept {
+            file.add(issues, predictions, staged)?;
+        }
+        done += issues.len() as u64;
+        context.observer.event(Event::Progress {
+            stage: None,
+            what: "window".to_owned(),
+            done,
+            total: task.issues.len() as u64,
+            message: String::new(),
+        });
+        Ok(())
+    };
+    let scored = task.score(forecaster, &mut each)?;
+    if let Some(file) = kept {
+        file.finish(staged)?;
+    }
+    Ok(scored)
+}
+
+/// The report of each target, with its name.
+fn reports_of<'a>(
+    file: &'a ModelFile,
+    task: &Scoring<'_>,
+    scored: Vec<Scored>,
+    baselines: Vec<BTreeMap<String, ModelScores>>,
+) -> Vec<(&'a str, Report)> {
+    let several = scored.len() > 1;
+    let of_targets = file.target_columns().zip(scored).zip(baselines);
+    let reports = of_targets.map(|((column, scored), baselines)| {
+        let (kind, windows) = (file.model.kind(), task.issues.len());
+        let report = Report::new(kind, &column.unit, windows, scored.scores, baselines)
+            .of_target(several.then(|| column.name.clone()))
+            .with_series(scored.by_series)
+            .with_quantiles(
+                scored.coverage.and_then(|sums| sums.coverage()),
+                scored.pinball.losses(),
+            );
+        (column.name.as_str(), report)
+    });
+    reports.collect()
 }
 
 /// The baselines that are this very model, fitted to the data at hand: no gate can be held against them.
