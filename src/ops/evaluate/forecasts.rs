@@ -34,14 +34,13 @@ impl<'a> ForecastFile<'a> {
         staged: &StagedFolder,
     ) -> Result<()> {
         let table = self.table(issues, predictions)?;
-        if self.writer.is_none() {
-            let file = BufWriter::new(staged.create(NAME)?);
-            self.writer = Some(TableWriter::new(&table, file)?);
-        }
-        let written = self.writer.as_mut().map(|writer| writer.write(&table));
-        let written = written.transpose();
-        written.with_context(|| format!("cannot write {NAME}"))?;
-        Ok(())
+        let writer = if let Some(writer) = self.writer.take() {
+            writer
+        } else {
+            TableWriter::new(&table, BufWriter::new(staged.create(NAME)?))?
+        };
+        let written = self.writer.insert(writer).write(&table);
+        written.with_context(|| format!("cannot write {NAME}"))
     }
 
     /// Ends the file.
