@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::data::Unscaling;
 use crate::decimals::{decimals, rounded};
 use crate::model::{ModelColumn, Predictions};
 use crate::time::{Step, format_short, format_utc};
@@ -99,13 +100,14 @@ impl Forecast {
     /// rows; back in original units.
     pub fn new(
         target: &ModelColumn,
+        unscaling: Unscaling,
         place: usize,
         issue_time: i64,
         step: Step,
         predictions: &Predictions,
     ) -> Self {
         let levels = predictions.levels.len();
-        let value = |scaled: &f32| target.scaler.inverse(f64::from(*scaled));
+        let value = |scaled: &f32| unscaling.original(*scaled);
         let mean = predictions.mean_of(0, place);
         let quantiles = predictions.quantiles_of(0, place);
         let leads = (0..predictions.horizon)
@@ -259,7 +261,7 @@ fn hours(hours: f64) -> String {
 mod tests {
     use super::*;
     use crate::data::Scaler;
-    use crate::params::Scaling;
+    use crate::params::{Bounds, Scaling};
 
     /// Of two targets, which differ in what they are scaled by.
     fn forecasts() -> [Forecast; 2] {
@@ -278,7 +280,8 @@ mod tests {
                 unit: unit.into(),
                 scaler: Scaler::fit(Scaling::Standard, values).unwrap(),
             };
-            Forecast::new(&target, place, 0, Step::HOUR, &predictions)
+            let unscaling = Unscaling::new(target.scaler, Bounds::default());
+            Forecast::new(&target, unscaling, place, 0, Step::HOUR, &predictions)
         };
         [
             of(0, "t", "°C", &[8.0, 12.0]),

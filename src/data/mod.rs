@@ -25,6 +25,7 @@ pub mod rolling;
 mod scaler;
 mod split;
 mod table;
+mod unscaling;
 
 pub use dataset::{
     ColumnMeta, Dataset, DatasetError, DatasetMeta, FillMeta, ForecastsMeta, RowCounts, SeriesMeta,
@@ -43,3 +44,4 @@ pub use quantile::quantile;
 pub use scaler::Scaler;
 pub use split::{EmptyPart, NoWindow, Part, Split, Window, issues_within};
 pub use table::{Column, RESERVED, RowSeries, Table};
+pub use unscaling::Unscaling;

@@ -8,7 +8,7 @@ use safetensors::tensor::{Dtype, TensorView};
 use serde::{Deserialize, Serialize};
 
 use super::{Array, Checkpoint, Epoch, Weights};
-use crate::data::{ColumnSource, Dataset, FrameColumn, Role, Scaler};
+use crate::data::{ColumnSource, Dataset, FrameColumn, Role, Scaler, Unscaling};
 use crate::params::{ModelParams, Targets};
 use crate::time::{Step, format_utc, parse_time};
 
@@ -257,6 +257,11 @@ impl ModelFile {
     pub fn target_columns(&self) -> impl Iterator<Item = &ModelColumn> {
         let columns = self.columns.iter();
         columns.filter(|column| column.role == Role::Target)
+    }
+
+    /// The way back from its forecasts of a target.
+    pub fn unscaling(&self, target: &ModelColumn) -> Unscaling {
+        Unscaling::new(target.scaler, self.model.bounds.of(&target.name))
     }
 
     /// The scaling of each of its targets.

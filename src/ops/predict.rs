@@ -152,9 +152,12 @@ fn forecasts_of(
     );
     let (issued, step) = (frame.time(series.issue), frame.step());
     let targets = model.file.target_columns().enumerate();
-    let forecasts = targets.map(|(place, target)| Forecast {
-        series: series.observed.name.clone(),
-        ..Forecast::new(target, place, issued, step, &predictions)
+    let forecasts = targets.map(|(place, target)| {
+        let unscaling = model.file.unscaling(target);
+        Forecast {
+            series: series.observed.name.clone(),
+            ..Forecast::new(target, unscaling, place, issued, step, &predictions)
+        }
     });
     Ok(forecasts.collect())
 }

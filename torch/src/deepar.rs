@@ -253,7 +253,7 @@ impl Deepar {
     }
 
     /// The mean `[issues, cells]` of what is expected on each path: that of the paths themselves without
-    /// the noise of their last draws, and where they are cut at a bound without leaning away from it.
+    /// the noise of their last draws.
     fn mean_of(&self, paths: &Paths) -> Tensor {
         let mean = paths
             .expected
@@ -374,7 +374,7 @@ fn mean(losses: &[Tensor]) -> Tensor {
 struct Paths {
     /// In scaled units, within the bounds.
     values: Tensor,
-    /// The mean of the distribution that each value was drawn from, in its unit.
+    /// The mean of the distribution that each value was drawn from, in its unit, as its bounds let it be seen.
     expected: Tensor,
 }
 

@@ -9,13 +9,12 @@
 //! they are differences of logarithms of the gamma function, which for a distribution near its
 //! limit (few excess counts, many degrees of freedom) are large and nearly equal.
 
-use std::f64::consts::PI;
-
 use rand::RngExt;
 use rand_distr::{Distribution as _, Gamma, OpenClosed01, Poisson, StandardNormal, StudentT};
 use tch::{Kind, Tensor};
 
 use crate::draws::{Draws, ValueRng};
+use crate::tails::Standard;
 
 /// Least scale of a Gaussian or Student's t, in units of what is typical of a window: a thousandth of its
 /// standard deviation, which is finer than most instruments.
@@ -81,8 +80,12 @@ impl Distribution {
             .collect();
         let truth = truth.to_kind(Kind::Double);
         let log = match (self, &wide[..]) {
-            (Self::Gaussian, [mean, deviation]) => log_gaussian(mean, deviation, &truth),
-            (Self::StudentT, [mean, scale, freedom]) => log_student_t(mean, scale, freedom, &truth),
+            (Self::Gaussian, [mean, scale]) => {
+                log_density(&Standard::Gaussian, mean, scale, &truth)
+            }
+            (Self::StudentT, [mean, scale, freedom]) => {
+                log_density(&Standard::StudentT { freedom }, mean, scale, &truth)
+            }
             (Self::NegativeBinomial, [mean, excess]) => log_negative_binomial(mean, excess, &truth),
             (Self::Beta, [mean, precision]) => log_beta(mean, precision, &truth),
             (distribution, _) => wrong_number(distribution, parameters),
@@ -123,16 +126,8 @@ fn wrong_number(distribution: Distribution, parameters: &[Tensor]) -> ! {
     panic!("{distribution:?} of {} parameters", parameters.len())
 }
 
-fn log_gaussian(mean: &Tensor, deviation: &Tensor, truth: &Tensor) -> Tensor {
-    let z = (truth - mean) / deviation;
-    z.square() * -0.5 - deviation.log() - 0.5 * (2.0 * PI).ln()
-}
-
-fn log_student_t(mean: &Tensor, scale: &Tensor, freedom: &Tensor, truth: &Tensor) -> Tensor {
-    let z = (truth - mean) / scale;
-    let tail = (freedom + 1.0) * 0.5;
-    let constant = tail.lgamma() - (freedom * 0.5).lgamma() - (freedom * PI).log() * 0.5;
-    constant - scale.log() - tail * (z.square() / freedom).log1p()
+fn log_density(standard: &Standard<'_>, mean: &Tensor, scale: &Tensor, truth: &Tensor) -> Tensor {
+    standard.log_density(&((truth - mean) / scale)) - scale.log()
 }
 
 fn log_negative_binomial(mean: &Tensor, excess: &Tensor, truth: &Tensor) -> Tensor {

@@ -6,13 +6,15 @@
 //! share is of the net too. So a net of zeros says that all comes back to what is usual, step by
 //! step. The published nets give the mean itself, and have to learn first that tomorrow is much like
 //! today. What a net gives for real numbers is in units of how far those of the window lie from their mean,
-//! so that a small farm beside a large one is forecast as well.
+//! so that a small farm beside a large one is forecast as well. Where they have bounds, these are observed in the
+//! place of what lies beyond (see `censored`).
 
 use anyhow::{Context, Result};
 use krammerti::data::Scaler;
 use krammerti::params;
 use tch::{Kind, Tensor};
 
+use crate::censored::Censored;
 use crate::distribution::Distribution;
 use crate::draws::Draws;
 use crate::link::Link;
@@ -43,8 +45,8 @@ pub(crate) struct Emission {
 /// The unit of a distribution.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Unit {
-    /// That of the scaled target.
-    Scaled,
+    /// That of the scaled target, with its bounds.
+    Scaled(Censored),
     /// Shares of an interval in scaled units.
     Share { lower: f64, width: f64 },
     /// That of the target itself.
@@ -68,9 +70,11 @@ impl Emission {
         link: Link,
         target: Scaler,
     ) -> Result<Self> {
+        let (lower, upper) = link.near();
+        let scaled = Unit::Scaled(Censored { lower, upper });
         let (distribution, unit) = match distribution {
-            params::Distribution::Gaussian => (Distribution::Gaussian, Unit::Scaled),
-            params::Distribution::StudentT => (Distribution::StudentT, Unit::Scaled),
+            params::Distribution::Gaussian => (Distribution::Gaussian, scaled),
+            params::Distribution::StudentT => (Distribution::StudentT, scaled),
             params::Distribution::NegativeBinomial => {
                 (Distribution::NegativeBinomial, Unit::Count { target })
             }
@@ -100,7 +104,7 @@ impl Emission {
         match self.unit {
             // What was scaled in single precision comes back as a little less than 0.
             Unit::Count { target } => target.inverse(smallest) > -0.5,
-            Unit::Scaled | Unit::Share { .. } => true,
+            Unit::Scaled(_) | Unit::Share { .. } => true,
         }
     }
 
@@ -113,14 +117,14 @@ impl Emission {
                 let mean = (self.own(target)).mean_dim([1_i64].as_slice(), true, Kind::Float);
                 mean + 1.0
             }
-            Unit::Scaled => (deviation(target).square() + least.square()).sqrt(),
+            Unit::Scaled(_) => (deviation(target).square() + least.square()).sqrt(),
             Unit::Share { .. } => target.narrow(1, 0, 1).ones_like(),
         }
     }
 
     /// What numbers of a window are divided by before a net reads them.
     pub(crate) fn unit_of<'a>(&self, typical: &'a Tensor) -> Option<&'a Tensor> {
-        (self.unit == Unit::Scaled).then_some(typical)
+        matches!(self.unit, Unit::Scaled(_)).then_some(typical)
     }
 
     /// Parameters `[windows, values]` from what a net gives, `[windows, values, outputs]`, what is
@@ -135,7 +139,7 @@ impl Emission {
         let kept = (raw.select(-1, parameters) + self.kept()).sigmoid();
         let mean = raw.select(-1, 0);
         let mean = match self.unit {
-            Unit::Scaled => mean * typical,
+            Unit::Scaled(_) => mean * typical,
             Unit::Share { .. } | Unit::Count { .. } => mean,
         };
         let mean = self.moved(mean, near, &kept, typical);
@@ -145,7 +149,7 @@ impl Emission {
         match self.unit {
             // The excess of the variance is of counts of any size alike.
             Unit::Count { .. } => parameters[0] = &parameters[0] * typical,
-            Unit::Scaled => parameters[1] = &parameters[1] * typical,
+            Unit::Scaled(_) => parameters[1] = &parameters[1] * typical,
             Unit::Share { .. } => {}
         }
         parameters
@@ -153,7 +157,7 @@ impl Emission {
 
     fn kept(&self) -> f64 {
         match self.unit {
-            Unit::Scaled | Unit::Share { .. } => KEPT,
+            Unit::Scaled(_) | Unit::Share { .. } => KEPT,
             Unit::Count { .. } => KEPT_OF_COUNTS,
         }
     }
@@ -166,7 +170,7 @@ impl Emission {
             (of(self, near.usual), kept * apart)
         };
         match self.unit {
-            Unit::Scaled => {
+            Unit::Scaled(_) => {
                 let (usual, apart) = expected(|_, value| value.shallow_clone());
                 raw + usual + apart
             }
@@ -185,8 +189,15 @@ impl Emission {
 
     /// Of values in scaled units.
     pub(crate) fn log_likelihood(&self, parameters: &[Tensor], truth: &Tensor) -> Tensor {
-        self.distribution
-            .log_likelihood(parameters, &self.own(truth))
+        let truth = self.own(truth);
+        match self.unit {
+            Unit::Scaled(censored) => {
+                censored.log_likelihood(self.distribution, parameters, &truth)
+            }
+            Unit::Share { .. } | Unit::Count { .. } => {
+                self.distribution.log_likelihood(parameters, &truth)
+            }
+        }
     }
 
     /// In scaled units, within the bounds.
@@ -196,7 +207,10 @@ impl Emission {
 
     /// In the distribution's unit, in which means of several may be taken.
     pub(crate) fn expected(&self, parameters: &[Tensor]) -> Tensor {
-        self.distribution.mean(parameters)
+        match self.unit {
+            Unit::Scaled(censored) => censored.mean(self.distribution, parameters),
+            Unit::Share { .. } | Unit::Count { .. } => self.distribution.mean(parameters),
+        }
     }
 
     /// In scaled units, within the bounds.
@@ -207,7 +221,7 @@ impl Emission {
     /// From scaled units to the distribution's.
     fn own(&self, scaled: &Tensor) -> Tensor {
         match self.unit {
-            Unit::Scaled => scaled.shallow_clone(),
+            Unit::Scaled(_) => scaled.shallow_clone(),
             Unit::Share { lower, width } => (scaled - lower) / width,
             Unit::Count { target } => {
                 let (center, scale, logarithm) = target.parts();
@@ -221,7 +235,7 @@ impl Emission {
     /// From the distribution's unit to scaled ones, within the bounds.
     pub(crate) fn scaled(&self, own: &Tensor) -> Tensor {
         let scaled = match self.unit {
-            Unit::Scaled => own.shallow_clone(),
+            Unit::Scaled(_) => own.shallow_clone(),
             Unit::Share { lower, width } => own * width + lower,
             Unit::Count { target } => {
                 let (center, scale, logarithm) = target.parts();
@@ -251,6 +265,7 @@ fn softplus_of(positive: &Tensor) -> Tensor {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use krammerti::data::Unscaling;
     use krammerti::params::{Bounds, Distribution as Wanted, Scaling};
 
     fn emission(distribution: Wanted, bounds: Bounds, target: Scaler) -> Emission {
@@ -445,7 +460,7 @@ mod tests {
     #[test]
     fn samples_stay_within_the_bounds_and_in_their_unit() {
         let scaler = Scaler::fit(Scaling::Standard, &[0.0, 5.0, 20.0]).unwrap();
-        let back = |scaled: f32| scaler.inverse(f64::from(scaled));
+        let unscaling = Unscaling::new(scaler, bounds(0.0, 20.0));
         for distribution in [
             Wanted::Gaussian,
             Wanted::StudentT,
@@ -467,12 +482,11 @@ mod tests {
             let sample: Vec<f64> = Vec::<f32>::try_from(sample.reshape([-1]))
                 .unwrap()
                 .into_iter()
-                .map(back)
+                .map(|scaled| unscaling.original(scaled))
                 .collect();
             assert!(sample.iter().all(|value| (0.0..=20.0).contains(value)));
             assert!(sample.iter().any(|value| *value < 15.0), "{distribution:?}");
             if distribution == Wanted::NegativeBinomial {
-                // 20 is rounded inwards, as a bound.
                 assert!(
                     sample
                         .iter()

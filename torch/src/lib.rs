@@ -24,6 +24,7 @@
     expect(clippy::float_cmp, reason = "equal bytes are what is promised")
 )]
 
+mod censored;
 mod changes;
 #[cfg(test)]
 mod checks;
@@ -60,6 +61,7 @@ mod recurrent;
 mod replica;
 mod schedule;
 mod segrnn;
+mod tails;
 mod team;
 mod weights;
 mod windows;

@@ -6,7 +6,7 @@
 //! linear path stays linear; a tenth of a standard deviation before a bound it bends away. Quantiles
 //! keep their order, as the function increases.
 
-use krammerti::data::Scaler;
+use krammerti::data::{Scaler, Unscaling};
 use krammerti::params::Bounds;
 use tch::Tensor;
 
@@ -29,23 +29,8 @@ pub(crate) struct Link {
 impl Link {
     /// For bounds in the unit of a target that is scaled so.
     pub(crate) fn new(bounds: Bounds, target: Scaler) -> Self {
-        // Rounded inwards: what is scaled back must not lie outside by a last bit.
-        let scaled = |bound: f64, inwards: fn(f32) -> f32, outside: fn(&f64, &f64) -> bool| {
-            let mut value = target.transform(bound) as f32;
-            let mut tries = 0;
-            while outside(&target.inverse(f64::from(value)), &bound) && tries < 16 {
-                value = inwards(value);
-                tries += 1;
-            }
-            // A logarithm has no place for a bound that it never reaches.
-            (!value.is_nan()).then(|| f64::from(value))
-        };
-        let lower = bounds
-            .lower
-            .and_then(|bound| scaled(bound, f32::next_up, f64::lt));
-        let upper = bounds
-            .upper
-            .and_then(|bound| scaled(bound, f32::next_down, f64::gt));
+        let bounds = Unscaling::new(target, bounds).scaled_bounds();
+        let [lower, upper] = bounds.map(|bound| bound.map(f64::from));
         let softness = match (lower, upper) {
             (Some(lower), Some(upper)) => SOFTNESS.min((upper - lower) * SOFTNESS_SHARE),
             _ => SOFTNESS,
@@ -62,6 +47,12 @@ impl Link {
         self.lower.zip(self.upper)
     }
 
+    /// The bounds that a value may come near to.
+    pub(crate) fn near(&self) -> (Option<f64>, Option<f64>) {
+        let near = |bound: &f64| bound.abs() < FAR;
+        (self.lower.filter(near), self.upper.filter(near))
+    }
+
     /// Cut at the bounds, for values that no gradient goes through.
     pub(crate) fn cut(&self, x: &Tensor) -> Tensor {
         match (self.lower, self.upper) {
@@ -76,12 +67,12 @@ impl Link {
     /// not keep their order.
     pub(crate) fn apply(&self, x: Tensor) -> Tensor {
         let softness = self.softness;
-        let near = |bound: &f64| bound.abs() < FAR;
+        let (lower, upper) = self.near();
         let mut x = x;
-        if let Some(lower) = self.lower.filter(near) {
+        if let Some(lower) = lower {
             x = ((x - lower) / softness).softplus() * softness + lower;
         }
-        if let Some(upper) = self.upper.filter(near) {
+        if let Some(upper) = upper {
             x = ((x - upper) / -softness).softplus() * -softness + upper;
         }
         // The second bound, and rounding, can move a value beyond the first by a trifle.
@@ -230,10 +221,10 @@ mod tests {
                 lower: Some(0.0),
                 upper: Some(f64::from(i)),
             };
-            let link = Link::new(bounds, scaler);
-            let linked = applied(&link, &[-1e9, 1e9]);
-            assert!(scaler.inverse(f64::from(linked[0])) >= 0.0);
-            assert!(scaler.inverse(f64::from(linked[1])) <= f64::from(i));
+            let unscaling = Unscaling::new(scaler, bounds);
+            let linked = applied(&Link::new(bounds, scaler), &[-1e9, 1e9]);
+            let [low, high] = [0, 1].map(|at| unscaling.original(linked[at]));
+            assert!(low.abs() == 0.0 && high <= f64::from(i), "{low} {high}");
         }
     }
 }

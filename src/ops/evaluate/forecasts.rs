@@ -96,7 +96,7 @@ fn of_target(
 ) -> Vec<Column> {
     let (horizon, levels) = (predictions.horizon, &predictions.levels);
     let unit = target.unit.as_str();
-    let original = |scaled: &f32| target.scaler.inverse(f64::from(*scaled));
+    let original = |scaled: &f32| target.unscaling.original(*scaled);
     let rows = |&issue: &usize| &target.observed[issue + 1..=issue + horizon];
     let observed = issues.iter().flat_map(rows).copied();
     let all = 0..issues.len();

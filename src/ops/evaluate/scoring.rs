@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use crate::data::{Dataset, Frame, Part, Scaler, Window};
+use crate::data::{Dataset, Frame, Part, Unscaling, Window};
 use crate::eval::{CoverageSums, ErrorSums, ModelScores, PinballSums, SeriesScores};
 use crate::model::{Forecaster, ModelFile, Predictions};
 
@@ -27,7 +27,7 @@ pub(super) struct Target<'a> {
     pub(super) unit: String,
     /// In its own unit, where it was observed.
     pub(super) observed: Cow<'a, [f64]>,
-    pub(super) scaler: Scaler,
+    pub(super) unscaling: Unscaling,
 }
 
 /// How the forecasts of a target are.
@@ -63,7 +63,7 @@ impl<'a> Scoring<'a> {
                 name: column.name.clone(),
                 unit: column.unit.clone(),
                 observed,
-                scaler: column.scaler,
+                unscaling: file.unscaling(column),
             });
         Ok(Self {
             targets: targets.collect(),
@@ -113,7 +113,7 @@ impl<'a> Scoring<'a> {
                 let series = blocks.partition_point(|block| block.rows.end <= issue);
                 for (place, (target, sums)) in self.targets.iter().zip(&mut sums).enumerate() {
                     let observed = &target.observed[rows.clone()];
-                    let original = |scaled: &f32| target.scaler.inverse(f64::from(*scaled));
+                    let original = |scaled: &f32| target.unscaling.original(*scaled);
                     sums.add(&predictions, i, place, original, observed);
                     if let Some(of_series) = sums.of_series.get_mut(series) {
                         let mean = predictions.mean_of(i, place).iter().map(original);
@@ -190,8 +190,9 @@ mod tests {
     use std::cell::Cell;
 
     use super::*;
-    use crate::data::{FrameColumn, Role};
+    use crate::data::{FrameColumn, Role, Scaler};
     use crate::model::Issuer;
+    use crate::params::Bounds;
     use crate::time::Step;
 
     /// Forecasts 0, and counts how often it was given a frame.
@@ -233,7 +234,7 @@ mod tests {
                 name: "t".into(),
                 unit: "m".into(),
                 observed: vec![2.0; rows].into(),
-                scaler: Scaler::IDENTITY,
+                unscaling: Unscaling::new(Scaler::IDENTITY, Bounds::default()),
             }],
             frame: Frame::single(0, Step::HOUR, columns, vec![2.0; rows]),
             horizon: 1,

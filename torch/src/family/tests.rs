@@ -480,36 +480,79 @@ fn deepar_forecasts_a_small_series_beside_a_large_one() {
     assert!(error < 0.5, "{error}, where the deviation is 0.7");
 }
 
+/// A distribution fitted to what is made of the target at each row: the error, and the forecasts.
+fn deepar_of(
+    distribution: Distribution,
+    target: &dyn Fn(usize, f32) -> f32,
+    bounds: Bounds,
+) -> Result<(f64, Predictions)> {
+    let mut frame = frame();
+    for row in 0..ROWS {
+        let value = &mut frame.values[row * 3 + 1];
+        *value = target(row, *value);
+    }
+    let deepar = DeeparParams {
+        distribution,
+        ..DEEPAR
+    };
+    let model = ModelParams {
+        bounds: bounds.into(),
+        ..model_of(Wanted::Deepar(deepar))
+    };
+    let params = TrainParams {
+        epochs: 12,
+        learning_rate: 1e-2,
+        weight_decay: 0.0,
+        ..train_params()
+    };
+    let fitted = fit_with(&frame, &model, &params, &mut Watcher::default())?;
+    let predictions = fitted.forecaster.forecast(&frame, &test_issues())?;
+    Ok((rmse(&frame, &predictions), predictions))
+}
+
+/// Three quarters of a noise lie below its bound: the median is the bound, which no distribution that it only
+/// cuts has.
+#[test]
+fn deepar_knows_how_likely_a_bound_is() {
+    let at_zero = Bounds {
+        lower: Some(0.0),
+        upper: None,
+    };
+    let noise = |row: usize| {
+        let mixed = (row as u32).wrapping_mul(0x9E37_79B9);
+        let mixed = (mixed ^ (mixed >> 15)).wrapping_mul(0x85EB_CA6B);
+        (mixed ^ (mixed >> 13)) as f32 / u32::MAX as f32
+    };
+    let showers = |row: usize, _: f32| (4.0 * noise(row) - 3.0).max(0.0);
+    for distribution in [Distribution::Gaussian, Distribution::StudentT] {
+        let (_, predictions) = deepar_of(distribution, &showers, at_zero).unwrap();
+        let medians: Vec<f32> = predictions
+            .quantiles
+            .iter()
+            .skip(1)
+            .step_by(3)
+            .copied()
+            .collect();
+        let dry = medians.iter().filter(|median| **median <= 0.0).count();
+        assert!(
+            dry * 10 > medians.len() * 8,
+            "{distribution:?} {dry} of {}",
+            medians.len()
+        );
+        // It may rain all the same.
+        assert!(
+            predictions.mean.iter().all(|mean| *mean > 0.0),
+            "{distribution:?}"
+        );
+    }
+}
+
 /// The target as counts, as shares, and as what neither distribution is of.
 #[test]
 fn deepar_has_a_distribution_for_counts_and_for_shares() {
-    let fit_of = |distribution, target: &dyn Fn(f32) -> f32, bounds: Bounds| {
-        let mut frame = frame();
-        for row in 0..ROWS {
-            let value = &mut frame.values[row * 3 + 1];
-            *value = target(*value);
-        }
-        let deepar = DeeparParams {
-            distribution,
-            ..DEEPAR
-        };
-        let model = ModelParams {
-            bounds: bounds.into(),
-            ..model_of(Wanted::Deepar(deepar))
-        };
-        let params = TrainParams {
-            epochs: 12,
-            learning_rate: 1e-2,
-            weight_decay: 0.0,
-            ..train_params()
-        };
-        let fitted = fit_with(&frame, &model, &params, &mut Watcher::default())?;
-        let predictions = fitted.forecaster.forecast(&frame, &test_issues())?;
-        Ok::<_, anyhow::Error>((rmse(&frame, &predictions), predictions))
-    };
     let open = Bounds::default();
-    let counts = |value: f32| (10.0 * value + 12.0).round();
-    let (error, of_counts) = fit_of(Distribution::NegativeBinomial, &counts, open).unwrap();
+    let counts = |_: usize, value: f32| (10.0 * value + 12.0).round();
+    let (error, of_counts) = deepar_of(Distribution::NegativeBinomial, &counts, open).unwrap();
     assert!(error < 4.0, "{error}, where the deviation is 7");
     assert!(of_counts.quantiles.iter().all(|value| *value >= 0.0));
     let median = of_counts.quantiles.iter().skip(1).step_by(3);
@@ -519,10 +562,10 @@ fn deepar_has_a_distribution_for_counts_and_for_shares() {
         lower: Some(0.0),
         upper: Some(1.0),
     };
-    let shares = |value: f32| (0.5 + 0.6 * value).clamp(0.0, 1.0);
-    let (error, _) = fit_of(Distribution::Beta, &shares, unit).unwrap();
+    let shares = |_: usize, value: f32| (0.5 + 0.6 * value).clamp(0.0, 1.0);
+    let (error, _) = deepar_of(Distribution::Beta, &shares, unit).unwrap();
     assert!(error < 0.2, "{error}, where the deviation is 0.38");
-    let refused = fit_of(Distribution::NegativeBinomial, &|value| value, open);
+    let refused = deepar_of(Distribution::NegativeBinomial, &|_, value| value, open);
     let message = refused.err().unwrap().to_string();
     assert!(message.contains("is of counts"), "{message}");
 }

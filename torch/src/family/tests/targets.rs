@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use krammerti::data::Unscaling;
 
 /// Two targets that do not stand side by side, a column that means nothing, and a clock; the second
 /// target is ahead of the first, and larger.
@@ -157,13 +158,14 @@ fn each_target_keeps_its_own_bounds() {
                 let mean = predictions.mean_of(place, target).iter();
                 mean.chain(predictions.quantiles_of(place, target))
             };
+            let unscaling = Unscaling::new(Scaler::IDENTITY, bounds);
             let all = (0..issues.len()).flat_map(of_issue);
-            let (low, high) = all.fold((f32::MAX, f32::MIN), |(low, high), &value| {
+            let all = all.map(|scaled| unscaling.original(*scaled));
+            let (low, high) = all.fold((f64::MAX, f64::MIN), |(low, high), value| {
                 (low.min(value), high.max(value))
             });
             let (lower, upper) = (bounds.lower.unwrap(), bounds.upper.unwrap());
             let kind = model.kind();
-            let (low, high) = (f64::from(low), f64::from(high));
             assert!(low >= lower && high <= upper, "{kind}: {low} {high}");
             // And makes use of what lies between.
             let margin = 0.2 * (upper - lower);
