@@ -112,7 +112,8 @@ fn call(
 /// would be a tenth of a second for nothing: what a command has written, it has flushed.
 #[expect(unsafe_code, reason = "ends the process before its destructors")]
 fn leave(code: c_int) -> ! {
-    // SAFETY: no thread of ours is at work any more, and the system takes back everything else.
+    // SAFETY: no thread of ours is at work any more but on what nobody waits for and no file will hold, and
+    // the system takes back everything else.
     unsafe { libc::_exit(code) }
 }
 

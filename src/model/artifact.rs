@@ -1,10 +1,11 @@
 //! A trained model as an artifact: everything that predict needs to refuse a series that does not fit.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use anyhow::Context as _;
 use safetensors::SafeTensors;
-use safetensors::tensor::{Dtype, TensorView};
+use safetensors::tensor::{Dtype, View};
 use serde::{Deserialize, Serialize};
 
 use super::{Array, Checkpoint, Epoch, Weights};
@@ -322,19 +323,30 @@ pub fn decode_checkpoint(bytes: &[u8]) -> anyhow::Result<Checkpoint> {
 }
 
 fn encode(weights: &Weights, metadata: Option<HashMap<String, String>>) -> anyhow::Result<Vec<u8>> {
-    let bytes: Vec<Vec<u8>> = weights
-        .values()
-        .map(|array| array.values.iter().flat_map(|v| v.to_le_bytes()).collect())
-        .collect();
-    let views = weights
-        .iter()
-        .zip(&bytes)
-        .map(|((name, array), bytes)| {
-            TensorView::new(Dtype::F32, array.shape.clone(), bytes)
-                .map(|view| (name.as_str(), view))
-        })
-        .collect::<Result<Vec<_>, _>>()?;
-    Ok(safetensors::serialize(views, metadata)?)
+    Ok(safetensors::serialize(weights, metadata)?)
+}
+
+/// A checkpoint of a large net is hundreds of megabytes, which are copied once.
+impl View for &Array {
+    fn dtype(&self) -> Dtype {
+        Dtype::F32
+    }
+
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        if cfg!(target_endian = "little") {
+            return Cow::Borrowed(bytemuck::cast_slice(&self.values));
+        }
+        let bytes = self.values.iter().flat_map(|value| value.to_le_bytes());
+        Cow::Owned(bytes.collect())
+    }
+
+    fn data_len(&self) -> usize {
+        size_of_val(self.values.as_slice())
+    }
 }
 
 fn decode(tensors: &SafeTensors<'_>) -> anyhow::Result<Weights> {

@@ -5,13 +5,14 @@
 //! it, and one with other data or parameters never takes it for its own. It is removed once the
 //! model is written.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 
 use super::Context;
 use crate::artifact::{Digest, StatCache};
-use crate::fs;
+use crate::fs::{self, StagedFile};
 use crate::model::{Checkpoint, decode_checkpoint, encode_checkpoint};
 
 /// Where checkpoints lie within a project.
@@ -69,10 +70,12 @@ impl Kept {
     pub(super) fn write(&self, checkpoint: &Checkpoint) -> Result<()> {
         let write = || -> Result<()> {
             fs::create_dir_all(fs::parent(&self.path))?;
-            let mut bytes = encode_checkpoint(checkpoint)?;
+            let bytes = encode_checkpoint(checkpoint)?;
             let digest = Digest::of(&bytes).to_string();
-            bytes.extend(digest.as_bytes());
-            Ok(fs::write_atomic(&self.path, &bytes)?)
+            let (staged, mut file) = StagedFile::new(&self.path)?;
+            file.write_all(&bytes)?;
+            file.write_all(digest.as_bytes())?;
+            Ok(staged.commit()?)
         };
         write().context("the checkpoint of the training cannot be kept")
     }

@@ -135,9 +135,15 @@ fn replica(
     })
 }
 
-fn team_of(own: Replica, threads: usize) -> Result<Team<Replica>> {
-    let others: Vec<Replica> = (1..threads).map(|_| own.share()).collect();
-    Team::new(own, others)
+fn team_of(own: Replica, machine: Machine<'_>) -> Result<Team<Replica>> {
+    let others: Vec<Replica> = (1..machine.threads).map(|_| own.share()).collect();
+    // Work for a GPU is of the thread that has entered its stream.
+    let stand_in = (machine.device == Device::Cpu).then(|| own.share());
+    let team = Team::new(own, others)?;
+    match stand_in {
+        Some(stand_in) => team.listening(stand_in),
+        None => Ok(team),
+    }
 }
 
 /// `[rows, cells]`: no step changes a base, so each is computed once.
@@ -182,12 +188,12 @@ impl<'a> Trainer<'a> {
         let params = task.train_params;
         let mut own = replica(task, architecture, series, machine)?;
         if own.has_bases(task.frame.rows()) {
-            let team = team_of(own, machine.threads)?;
+            let team = team_of(own, machine)?;
             let bases = all_bases(&team, task);
             own = team.into_own();
             own.bases = Some(bases);
         }
-        let team = team_of(own, machine.threads)?;
+        let team = team_of(own, machine)?;
         let flat = team.own().net.parameters.flat();
         let batches = task.train.len().div_ceil(batch);
         Ok(Self {
@@ -458,7 +464,7 @@ impl<'a> Trainer<'a> {
     /// A step on the CPU.
     fn step_in_parts(&mut self, issues: &Tensor, monitor: &mut dyn Monitor) -> Option<Tensor> {
         let parts = self.parts(issues);
-        // A large step takes seconds.
+        // A large step takes seconds, and may be left.
         let made = (self.team).each_until(parts, Replica::gradient, || is_to_end(monitor))?;
         let mut parts = made.into_iter();
         let (mut loss, mut gradient) = parts.next().expect("a step has a window");
@@ -537,6 +543,7 @@ impl<'a> Trainer<'a> {
         let present = parameters.flat().copy();
         parameters.assign(&self.average);
         let scores = self.scores(monitor);
+        // Threads that were left with a part may still read them; what they make of it nobody sees.
         self.net().parameters.assign(&present);
         scores
     }

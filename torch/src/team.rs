@@ -5,12 +5,18 @@
 //! as one after the other. Here a thread takes a part of the windows through a whole step, and waits
 //! asleep. Which thread takes which part is a matter of who is free; what comes of a part must not
 //! depend on it, and is given back in the order of the parts.
+//!
+//! The calling thread takes parts as well, unless they take so long that whoever wants to end could not
+//! be heard meanwhile. Then another one stands in for it, and it listens. Once it has heard, it goes on
+//! without what is still being made.
 
 use std::any::Any;
+use std::cell::Cell;
 use std::panic::resume_unwind;
-use std::sync::mpsc::{self, Sender};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 
@@ -18,14 +24,33 @@ use crate::guard;
 
 /// As much as the threads have by which libtorch shares out an operation.
 const STACK: usize = 8 << 20;
+/// A task that takes longer is not for the calling thread, which sleeps no longer either before it asks again
+/// whether to end.
+const LONG: Duration = Duration::from_millis(200);
 
 /// The calling thread and others, each with a state of its own.
 pub(crate) struct Team<S> {
     own: S,
+    crew: Crew<S>,
+    /// Of the tasks that were done last; unknown before the first.
+    longest: Cell<Option<Duration>>,
+}
+
+/// The other threads. They end with it.
+struct Crew<S> {
     others: Vec<Other<S>>,
+    stand_in: Option<Other<S>>,
+    /// Whether some may still be at work on what nobody wants any more, and so are not waited for.
+    is_left: Cell<bool>,
 }
 
 type Job<S> = Box<dyn FnOnce(&S) + Send>;
+
+/// What became of the task at a place, and how long it took.
+type Done<R> = (usize, Result<R, Box<dyn Any + Send>>, Duration);
+
+/// Tasks that are yet to be taken.
+type Tasks<T> = Arc<Mutex<std::iter::Enumerate<std::vec::IntoIter<T>>>>;
 
 /// Another thread; it ends when no job can come any more.
 struct Other<S> {
@@ -37,10 +62,22 @@ impl<S: Send + 'static> Team<S> {
     /// The caller with a state, and a thread for each other one.
     pub(crate) fn new(own: S, others: impl IntoIterator<Item = S>) -> Result<Self> {
         let others = others.into_iter().map(Other::start);
+        let crew = Crew {
+            others: others.collect::<Result<_>>()?,
+            stand_in: None,
+            is_left: Cell::new(false),
+        };
         Ok(Self {
             own,
-            others: others.collect::<Result<_>>()?,
+            crew,
+            longest: Cell::new(None),
         })
+    }
+
+    /// With one more thread, for [`Team::each_until`] to work in the place of a caller that listens.
+    pub(crate) fn listening(mut self, stand_in: S) -> Result<Self> {
+        self.crew.stand_in = Some(Other::start(stand_in)?);
+        Ok(self)
     }
 
     /// The caller's state.
@@ -61,13 +98,31 @@ impl<S: Send + 'static> Team<S> {
         T: Send + 'static,
         R: Send + 'static,
     {
-        let made = self.each_until(tasks, work, || false);
+        let made = self.by_all(tasks, work, || false);
         made.expect("nobody ends it")
     }
 
-    /// The same; none where `ends` says so before all of them are done. The caller's thread asks before each
-    /// task that it takes but the first.
+    /// The same; none where `ends` says so before all of them are done. It is asked between tasks, and while
+    /// they are being done where these take long.
     pub(crate) fn each_until<T, R>(
+        &self,
+        tasks: Vec<T>,
+        work: fn(&S, &T) -> R,
+        ends: impl FnMut() -> bool,
+    ) -> Option<Vec<R>>
+    where
+        T: Send + 'static,
+        R: Send + 'static,
+    {
+        let is_long = self.longest.get().is_none_or(|longest| longest > LONG);
+        match &self.crew.stand_in {
+            Some(stand_in) if is_long => self.by_others(stand_in, tasks, work, ends),
+            _ => self.by_all(tasks, work, ends),
+        }
+    }
+
+    /// By the calling thread too, which asks after each task that it takes.
+    fn by_all<T, R>(
         &self,
         tasks: Vec<T>,
         work: fn(&S, &T) -> R,
@@ -78,62 +133,132 @@ impl<S: Send + 'static> Team<S> {
         R: Send + 'static,
     {
         let count = tasks.len();
-        if count < 2 || self.others.is_empty() {
-            let made = tasks.iter().enumerate().map(|(place, task)| {
-                let is_ended = place > 0 && ends();
-                (!is_ended).then(|| work(&self.own, task))
-            });
-            return made.collect();
+        if count < 2 || self.crew.others.is_empty() {
+            return self.alone(&tasks, work, ends);
         }
         let tasks = Arc::new(Mutex::new(tasks.into_iter().enumerate()));
         let (sender, made) = mpsc::channel();
-        let job = || {
-            let (tasks, sender) = (Arc::clone(&tasks), sender.clone());
-            move |state: &S| {
-                let taken = locked(&tasks).next();
-                let Some((place, task)) = taken else {
-                    return false;
-                };
-                let result = guard::caught(|| work(state, &task));
-                // The receiver is there until all tasks are done.
-                let _ = sender.send((place, result));
-                true
-            }
-        };
-        for other in self.others.iter().take(count - 1) {
-            let one = job();
-            other.start_on(Box::new(move |state| while one(state) {}));
+        for other in self.crew.others.iter().take(count - 1) {
+            other.start_on(&tasks, work, &sender);
         }
-        let one = job();
         let mut is_ended = false;
-        while !is_ended && one(&self.own) {
+        while !is_ended && take_one(&self.own, &tasks, work, &sender) {
             is_ended = ends();
         }
         if is_ended {
-            // Nobody takes another one; those that are being done are waited for.
-            locked(&tasks).by_ref().for_each(drop);
+            leave(&tasks);
         }
-        drop((one, sender));
-        in_order(count, made)
+        drop(sender);
+        // Those that are being done are waited for.
+        self.in_order(count, made)
     }
+
+    /// By the calling thread, which asks between tasks.
+    fn alone<T, R>(
+        &self,
+        tasks: &[T],
+        work: fn(&S, &T) -> R,
+        mut ends: impl FnMut() -> bool,
+    ) -> Option<Vec<R>> {
+        let mut longest = Duration::ZERO;
+        let made = tasks.iter().enumerate().map(|(place, task)| {
+            if place > 0 && ends() {
+                return None;
+            }
+            let began = Instant::now();
+            let made = work(&self.own, task);
+            longest = longest.max(began.elapsed());
+            Some(made)
+        });
+        let made = made.collect();
+        self.longest.set(Some(longest));
+        made
+    }
+
+    /// By all other threads, while the calling one listens.
+    fn by_others<T, R>(
+        &self,
+        stand_in: &Other<S>,
+        tasks: Vec<T>,
+        work: fn(&S, &T) -> R,
+        mut ends: impl FnMut() -> bool,
+    ) -> Option<Vec<R>>
+    where
+        T: Send + 'static,
+        R: Send + 'static,
+    {
+        let count = tasks.len();
+        let tasks = Arc::new(Mutex::new(tasks.into_iter().enumerate()));
+        let (sender, made) = mpsc::channel();
+        for other in self.crew.others.iter().chain([stand_in]).take(count) {
+            other.start_on(&tasks, work, &sender);
+        }
+        drop(sender);
+        let mut done = Vec::with_capacity(count);
+        while done.len() < count {
+            match made.recv_timeout(LONG) {
+                Ok(one) => done.push(one),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            if done.len() < count && ends() {
+                leave(&tasks);
+                self.crew.is_left.set(true);
+                return None;
+            }
+        }
+        self.in_order(count, done)
+    }
+
+    /// Results by their places; none where one of them is missing.
+    fn in_order<R>(&self, count: usize, made: impl IntoIterator<Item = Done<R>>) -> Option<Vec<R>> {
+        let mut results: Vec<_> = (0..count).map(|_| None).collect();
+        let mut longest = None;
+        for (place, result, took) in made {
+            results[place] = Some(result);
+            longest = longest.max(Some(took));
+        }
+        self.longest.set(longest.or(self.longest.get()));
+        let result = |result: Option<Result<R, _>>| {
+            Some(result?.unwrap_or_else(|panic| resume_unwind(panic)))
+        };
+        results.into_iter().map(result).collect()
+    }
+}
+
+impl<S> Drop for Crew<S> {
+    fn drop(&mut self) {
+        for other in self.others.iter_mut().chain(&mut self.stand_in) {
+            other.end(!self.is_left.get());
+        }
+    }
+}
+
+/// Takes the next task and does it; whether there was one.
+fn take_one<S, T, R>(
+    state: &S,
+    tasks: &Tasks<T>,
+    work: fn(&S, &T) -> R,
+    sender: &Sender<Done<R>>,
+) -> bool {
+    let taken = locked(tasks).next();
+    let Some((place, task)) = taken else {
+        return false;
+    };
+    let began = Instant::now();
+    let result = guard::caught(|| work(state, &task));
+    // Nobody receives what was left.
+    let _ = sender.send((place, result, began.elapsed()));
+    true
+}
+
+/// From now on nobody takes one.
+fn leave<T>(tasks: &Tasks<T>) {
+    locked(tasks).by_ref().for_each(drop);
 }
 
 fn locked<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
     of.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Results by their places; none where one of them is missing.
-fn in_order<R>(
-    count: usize,
-    made: impl IntoIterator<Item = (usize, Result<R, Box<dyn Any + Send>>)>,
-) -> Option<Vec<R>> {
-    let mut results: Vec<_> = (0..count).map(|_| None).collect();
-    for (place, result) in made {
-        results[place] = Some(result);
-    }
-    let result =
-        |result: Option<Result<R, _>>| Some(result?.unwrap_or_else(|panic| resume_unwind(panic)));
-    results.into_iter().map(result).collect()
 }
 
 impl<S: Send + 'static> Other<S> {
@@ -151,16 +276,25 @@ impl<S: Send + 'static> Other<S> {
         })
     }
 
-    fn start_on(&self, job: Job<S>) {
+    /// Takes tasks until there are none.
+    fn start_on<T, R>(&self, tasks: &Tasks<T>, work: fn(&S, &T) -> R, sender: &Sender<Done<R>>)
+    where
+        T: Send + 'static,
+        R: Send + 'static,
+    {
+        let (tasks, sender) = (Arc::clone(tasks), sender.clone());
+        let job = move |state: &S| while take_one(state, &tasks, work, &sender) {};
         let jobs = self.jobs.as_ref().expect("there until it is dropped");
-        jobs.send(job).expect("a thread that catches all panics");
+        jobs.send(Box::new(job))
+            .expect("a thread that catches all panics");
     }
 }
 
-impl<S> Drop for Other<S> {
-    fn drop(&mut self) {
+impl<S> Other<S> {
+    /// No job comes any more.
+    fn end(&mut self, waits: bool) {
         self.jobs = None;
-        if let Some(thread) = self.thread.take() {
+        if let Some(thread) = self.thread.take().filter(|_| waits) {
             // It has caught all panics.
             let _ = thread.join();
         }
@@ -256,12 +390,54 @@ mod tests {
         }
     }
 
+    /// It would never end if anybody waited for the tasks.
+    #[test]
+    fn a_caller_that_listens_leaves_what_takes_long() {
+        for threads in [1, 3] {
+            let team = team(threads).listening(9).unwrap();
+            let is_open = Arc::new(AtomicBool::new(false));
+            let made = team.each_until(
+                vec![Arc::clone(&is_open); 5],
+                |_, is_open: &Arc<AtomicBool>| {
+                    while !is_open.load(Relaxed) {
+                        thread::sleep(Duration::from_millis(1));
+                    }
+                },
+                || true,
+            );
+            assert!(made.is_none());
+            drop(team);
+            is_open.store(true, Relaxed);
+        }
+    }
+
+    #[test]
+    fn another_one_stands_in_where_tasks_take_long() {
+        let team = team(1).listening(9).unwrap();
+        let by = |milliseconds: u64| {
+            let work = |state: &u64, milliseconds: &u64| {
+                thread::sleep(Duration::from_millis(*milliseconds));
+                *state
+            };
+            team.each_until(vec![milliseconds; 2], work, || false)
+        };
+        // How long they take shows by the ones before.
+        let long = LONG.as_millis() as u64 + 50;
+        let expected = [(0, 9), (long, 0), (0, 9), (0, 0)];
+        for (milliseconds, state) in expected {
+            assert_eq!(by(milliseconds), Some(vec![state; 2]));
+        }
+    }
+
     #[test]
     fn threads_end_with_the_team() {
         let state = Arc::new(());
         let states = || (0..3).map(|_| Arc::clone(&state));
         let team = Team::new(Arc::clone(&state), states()).unwrap();
+        let team = team.listening(Arc::clone(&state)).unwrap();
         assert_eq!(team.each(vec![1, 2, 3], |_, task| *task), [1, 2, 3]);
+        let squares = team.each_until(vec![1, 2, 3], |_, task| task * task, || false);
+        assert_eq!(squares, Some(vec![1, 4, 9]));
         let own = team.into_own();
         assert_eq!(Arc::strong_count(&state), 2);
         drop(own);
