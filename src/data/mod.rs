@@ -42,6 +42,6 @@ pub use parquet::{
 };
 pub use quantile::quantile;
 pub use scaler::Scaler;
-pub use split::{EmptyPart, NoWindow, Part, Split, Window, issues_within};
+pub use split::{EmptyPart, FewComplete, NoWindow, Part, Split, Window, issues_within};
 pub use table::{Column, RESERVED, RowSeries, Table};
 pub use unscaling::Unscaling;

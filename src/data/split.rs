@@ -112,6 +112,22 @@ pub struct NoWindow {
     sparsest: Option<(String, usize)>,
 }
 
+/// A part most of whose windows have a gap.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{complete} of {all} windows of the {part} part are complete: `{}` is missing in {} of its {rows} rows; prepare.fill \
+     with `method: last` fills gaps of any length, and tells the model where",
+    .sparsest.0, .sparsest.1
+)]
+pub struct FewComplete {
+    part: Part,
+    complete: usize,
+    all: usize,
+    rows: usize,
+    /// The column that is missing in most rows, and in how many.
+    sparsest: (String, usize),
+}
+
 impl Split {
     /// All parts.
     pub const PARTS: [Part; 3] = [Part::Train, Part::Validation, Part::Test];
@@ -239,9 +255,41 @@ impl Split {
     /// was observed.
     pub fn issues(&self, part: Part, frame: &Frame, window: Window) -> Vec<usize> {
         let gaps = Gaps::of(frame, 0..frame.rows());
-        let mut issues = Vec::new();
-        for block in frame.layout.blocks() {
-            let rows = self.rows(part, block, frame.step());
+        let rows = self.rows_to_issue_from(part, &frame.layout, window);
+        rows.flat_map(|rows| gaps.issues(rows, window)).collect()
+    }
+
+    /// What is to be said where less than half of the windows of a part are complete, for gaps in some column.
+    pub fn few_complete(
+        &self,
+        part: Part,
+        frame: &Frame,
+        window: Window,
+        complete: usize,
+    ) -> Option<FewComplete> {
+        let rows = self.rows_to_issue_from(part, &frame.layout, window);
+        let all = rows.map(|rows| rows.len().div_ceil(window.stride)).sum();
+        if complete * 2 >= all {
+            return None;
+        }
+        Some(FewComplete {
+            part,
+            complete,
+            all,
+            rows: self.count(part, &frame.layout),
+            sparsest: self.sparsest(part, frame)?,
+        })
+    }
+
+    /// The rows of each series that a window of a part may be issued from, complete or not.
+    fn rows_to_issue_from<'a>(
+        &'a self,
+        part: Part,
+        layout: &'a Layout,
+        window: Window,
+    ) -> impl Iterator<Item = Range<usize>> + 'a {
+        layout.blocks().iter().map(move |block| {
+            let rows = self.rows(part, block, layout.step());
             let earliest = if self.history {
                 block.rows.start
             } else {
@@ -249,10 +297,8 @@ impl Split {
             };
             // The row before a part is the first from which a forecast speaks of nothing but it.
             let first = (earliest + window.lookback).max(rows.start) - 1;
-            let end = rows.end.saturating_sub(window.horizon);
-            issues.extend(gaps.issues(first..end, window));
-        }
-        issues
+            first..rows.end.saturating_sub(window.horizon)
+        })
     }
 }
 
@@ -459,6 +505,27 @@ mod tests {
         frame.held[50] = true;
         let held = split.issues(Part::Train, &frame, window);
         assert!(!held.contains(&50) && held.contains(&51) && held.len() + 1 == issues.len());
+    }
+
+    /// A gap in every sixth of 70 rows, or in every twelfth; windows of four rows and two ahead.
+    #[test]
+    fn it_is_told_where_most_windows_have_a_gap() {
+        let split = Split::new(&layout(100), &shares(0)).expect("three parts");
+        let told = |every: usize, stride| {
+            let value = |row: usize| if row % every == 2 { f32::NAN } else { 0.0 };
+            let frame = frame((0..100).map(value).collect());
+            let window = Window::new(4, 2, stride).expect("not zero");
+            let complete = split.issues(Part::Train, &frame, window).len();
+            let few = split.few_complete(Part::Train, &frame, window, complete);
+            few.map(|few| few.to_string())
+        };
+        assert_eq!(told(12, 1), None);
+        assert_eq!(told(12, 5), None);
+        let told = told(6, 1).expect("a third");
+        assert!(
+            told.starts_with("22 of 65 windows of the train part are complete: `t` is missing in 12 of its 70 rows;"),
+            "{told}"
+        );
     }
 
     #[test]

@@ -16,7 +16,7 @@
 //!
 //! A past forecast is made again from the rows that were there at its issue time. So a model needs no
 //! archive of forecasts, and is told nothing but what was observed by the issue time. This module
-//! knows nothing of how a forecast is made, nor of bounds: what moves a forecast may move it beyond.
+//! knows nothing of how a forecast is made, nor of bounds: what it moves beyond them is cut there by others.
 
 mod memory;
 mod past;

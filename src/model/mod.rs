@@ -11,6 +11,7 @@ mod correction;
 mod naive;
 mod residual;
 mod ridge;
+mod within;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -302,18 +303,24 @@ impl Registry {
     /// Fits a model of any kind, with all that its parameters ask for.
     pub fn fit(&self, task: &FitTask<'_>, monitor: &mut dyn Monitor) -> Result<Fitted> {
         let family = self.family(task.model.kind())?;
-        match task.model.correction {
+        let fitted = match task.model.correction {
             Some(params) => correction::fit(family, params, task, monitor),
             None => family.fit(task, monitor),
-        }
+        }?;
+        let (columns, made) = (&task.frame.columns, fitted.forecaster);
+        Ok(Fitted {
+            forecaster: within::within(task.model, columns, task.targets, made),
+            ..fitted
+        })
     }
 
     /// Rebuilds a model that [`Self::fit`] gave.
     pub fn load(&self, task: &LoadTask<'_>, weights: &Weights) -> Result<Box<dyn Forecaster>> {
         let family = self.family(task.model.kind())?;
-        match task.model.correction {
+        let made = match task.model.correction {
             Some(params) => correction::load(family, params, task, weights),
             None => family.load(task, weights),
-        }
+        }?;
+        Ok(within::within(task.model, task.columns, task.targets, made))
     }
 }

@@ -68,6 +68,9 @@ pub fn evaluate(mut context: Context<'_>) -> Result<()> {
     if let Some(seen) = loaded.file.seen_of(&dataset) {
         context.warn(seen);
     }
+    if let Some(gaps) = &task.gaps {
+        context.warn(gaps.to_string());
+    }
     if let Some(without) = task.without_windows() {
         context.warn(without);
     }

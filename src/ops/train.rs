@@ -10,7 +10,7 @@ use super::checkpoint::Kept;
 use super::sample_weights::{effective, sample_weights};
 use super::training_log::{Measured, TrainingLog};
 use super::{Context, dataset, model};
-use crate::data::{Dataset, Frame, Part, Scaler, Window};
+use crate::data::{Dataset, FewComplete, Frame, Part, Scaler, Window};
 use crate::event::{Event, Observer};
 use crate::model::{
     Checkpoint, Epoch, FitTask, Fitted, ModelFile, Moment, Monitor, Registry, Weights, Wish,
@@ -253,13 +253,12 @@ impl<'a> Fit<'a> {
     fn task(&self) -> Result<Task<'a>> {
         let (model, wanted) = (self.model, &self.train.sample_weights);
         let split = self.dataset.meta().split;
-        let issues = |part, lookback, stride| -> Result<Vec<usize>> {
-            let Some(window) = Window::new(lookback, model.horizon, stride) else {
-                bail!("lookback, horizon and stride must not be 0");
-            };
-            Ok(split.some_issues(part, self.frame, window)?)
+        let window = |lookback, stride| {
+            let window = Window::new(lookback, model.horizon, stride);
+            window.context("lookback, horizon and stride must not be 0")
         };
-        let train = issues(Part::Train, model.lookback, self.train.stride)?;
+        let window_of_train = window(model.lookback, self.train.stride)?;
+        let train = split.some_issues(Part::Train, self.frame, window_of_train)?;
         if *wanted != SampleWeights::default() && !model.is_net() {
             bail!(
                 "train.sample_weights is for nets: a model of kind `{}` is solved on all windows \
@@ -267,12 +266,13 @@ impl<'a> Fit<'a> {
                 model.kind()
             );
         }
-        let longest = model.lookback.max(self.validation_lookback);
+        let longest = window(model.lookback.max(self.validation_lookback), 1)?;
         Ok(Task {
+            gaps: split.few_complete(Part::Train, self.frame, window_of_train, train.len()),
             frame: self.frame,
             sample_weights: sample_weights(self.dataset, wanted, &train, model.horizon)?,
             train,
-            validation: issues(Part::Validation, longest, 1)?,
+            validation: split.some_issues(Part::Validation, self.frame, longest)?,
             train_rows: split.ranges(Part::Train, &self.frame.layout),
             model,
             train_params: self.train,
@@ -289,6 +289,8 @@ struct Task<'a> {
     /// Issue rows.
     train: Vec<usize>,
     validation: Vec<usize>,
+    /// Where most windows of the training part have some.
+    gaps: Option<FewComplete>,
     train_rows: Vec<Range<usize>>,
     sample_weights: Option<Vec<f32>>,
     model: &'a ModelParams,
@@ -302,7 +304,7 @@ struct Task<'a> {
 impl Task<'_> {
     /// What is to be said where hardly anything decides a part of the model.
     fn few_windows(&self) -> Vec<String> {
-        let mut told = Vec::new();
+        let mut told: Vec<String> = self.gaps.iter().map(ToString::to_string).collect();
         if let Some(weights) = &self.sample_weights {
             let (effective, all) = (effective(weights), weights.len());
             if effective < FEW as f64 && effective < 0.5 * all as f64 {

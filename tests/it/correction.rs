@@ -52,6 +52,31 @@ fn a_pipeline_is_corrected_and_runs_again_where_that_changes() {
     assert!(again.stderr.contains("ran 1 (train)"), "{again}");
 }
 
+/// A kind that is no net, and what a correction moves, are cut at the bound and nowhere else.
+#[test]
+fn a_bound_holds_for_what_knows_none() {
+    let sandbox = corrected();
+    let means = |sandbox: &Sandbox| -> Vec<f64> {
+        sandbox.run(&["run"]).ok();
+        let forecast = json(sandbox, "forecast/forecast.json");
+        let leads = forecast["leads"].as_array().unwrap().iter();
+        leads.map(|lead| lead["mean"].as_f64().unwrap()).collect()
+    };
+    let open = means(&sandbox);
+    let (low, high) = open
+        .iter()
+        .fold((f64::MAX, f64::MIN), |(low, high), &mean| {
+            (low.min(mean), high.max(mean))
+        });
+    let lower = (5.0 * (low + high)).round() / 10.0;
+    let bounded = format!("{CORRECTED}, bounds: {{lower: {lower}}}");
+    sandbox.edit("params.yaml", CORRECTED, &bounded);
+    let bounded = means(&sandbox);
+    let expected: Vec<f64> = open.iter().map(|mean| mean.max(lower)).collect();
+    assert_eq!(bounded, expected);
+    assert!(low < lower && lower < high, "{low} {lower} {high}");
+}
+
 /// Nobody's archive is read: what is remembered stands in the data set, or does not.
 #[test]
 fn a_data_set_that_is_short_is_told() {
@@ -89,10 +114,10 @@ fn what_cannot_be_corrected_is_told_by_its_key() {
         sandbox.write("params.yaml", &params);
         ran
     };
-    let bounded = "kind: lstm, bounds: {lower: 0}, correction: {}";
-    with(bounded).fails(
+    let counts = "kind: deepar, distribution: negative_binomial, correction: {}";
+    with(counts).fails(
         2,
-        &["model.correction: expected absent beside model.bounds"],
+        &["model.correction: expected absent beside distribution: negative_binomial"],
     );
     with("kind: ridge, correction: {half_life: soon}").fails(
         2,

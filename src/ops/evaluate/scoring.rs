@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use crate::data::{Dataset, Frame, Part, Unscaling, Window};
+use crate::data::{Dataset, FewComplete, Frame, Part, Unscaling, Window};
 use crate::eval::{CoverageSums, ErrorSums, ModelScores, PinballSums, SeriesScores};
 use crate::model::{Forecaster, ModelFile, Predictions};
 
@@ -19,6 +19,8 @@ pub(super) struct Scoring<'a> {
     pub(super) frame: Frame,
     pub(super) horizon: usize,
     pub(super) issues: Vec<usize>,
+    /// Where most windows of the test part have some.
+    pub(super) gaps: Option<FewComplete>,
 }
 
 /// What the forecasts of a target are held against.
@@ -66,6 +68,7 @@ impl<'a> Scoring<'a> {
                 unscaling: file.unscaling(column),
             });
         Ok(Self {
+            gaps: split.few_complete(Part::Test, &frame, window, issues.len()),
             targets: targets.collect(),
             frame,
             horizon,
@@ -239,6 +242,7 @@ mod tests {
             frame: Frame::single(0, Step::HOUR, columns, vec![2.0; rows]),
             horizon: 1,
             issues: (0..rows - 1).collect(),
+            gaps: None,
         };
         let model = Counting::default();
         let mut batches = Vec::new();

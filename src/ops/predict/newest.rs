@@ -236,7 +236,7 @@ impl Newest {
         };
         bail!(
             "{} has no {column}{of} at {}, within the {lookback} rows that the model looks back over{others}; \
-             prepare.fill fills short gaps",
+             prepare.fill with `method: last` fills gaps of any length",
             data.display(),
             format_short(frame.time(row))
         )

@@ -58,17 +58,11 @@ pub(in crate::params) fn check(raw: &Raw) -> Result<ModelParams, Invalid> {
     for (target, bounds) in bounds.iter() {
         check_bounds(target, bounds, &architecture)?;
     }
-    if raw.correction.is_some() {
-        let bounded = match architecture.distribution() {
-            _ if !bounds.is_open() => Some("model.bounds"),
-            Some(Distribution::Beta) => Some("distribution: beta"),
-            Some(Distribution::NegativeBinomial) => Some("distribution: negative_binomial"),
-            _ => None,
-        };
-        if let Some(bounded) = bounded {
-            let expected = format!("absent beside {bounded}, whose bounds it would not keep");
-            return Err(invalid("model.correction", expected, "it"));
-        }
+    if raw.correction.is_some()
+        && architecture.distribution() == Some(Distribution::NegativeBinomial)
+    {
+        let expected = "absent beside distribution: negative_binomial, of whose whole numbers it would make others";
+        return Err(invalid("model.correction", expected, "it"));
     }
     Ok(ModelParams {
         lookback: raw.lookback,
@@ -134,11 +128,11 @@ fn check_architecture(raw: &Raw) -> Result<Architecture, Invalid> {
         "gru" => (Architecture::Gru(check_recurrent(raw)?), RECURRENT),
         "segrnn" => (
             Architecture::Segrnn(check_segrnn(raw)?),
-            &["hidden", "dropout", "segment", "members", "bounds"],
+            &["hidden", "dropout", "segment", "members"],
         ),
         "linear" => (
             Architecture::Linear(check_linear(raw)?),
-            &["kernel", "members", "bounds"],
+            &["kernel", "members"],
         ),
         "deepar" => (
             Architecture::Deepar(check_deepar(raw)?),
@@ -150,7 +144,6 @@ fn check_architecture(raw: &Raw) -> Result<Architecture, Invalid> {
                 "paths",
                 "season_rows",
                 "members",
-                "bounds",
             ],
         ),
         other => {
@@ -184,14 +177,12 @@ const RECURRENT: &[&str] = &[
     "decoder",
     "heads",
     "members",
-    "bounds",
 ];
 
 impl Raw {
     /// The keys that stand there and do not belong to every kind.
     fn given(&self) -> impl Iterator<Item = &'static str> {
         [
-            ("bounds", self.bounds.is_some()),
             ("hidden", self.hidden.is_some()),
             ("layers", self.layers.is_some()),
             ("dropout", self.dropout.is_some()),
@@ -398,10 +389,6 @@ mod tests {
                 "model.bounds.wind: expected finite numbers, lower below upper",
             ),
             (
-                "kind: ridge, bounds: {lower: 0}",
-                "model.bounds: expected absent beside kind ridge (`--set model.bounds=null` takes it away), found it",
-            ),
-            (
                 "kind: segrnn, hidden: 7",
                 "model.hidden: expected an even number",
             ),
@@ -419,10 +406,6 @@ mod tests {
             (
                 "kind: deepar, distribution: beta",
                 "between which distribution beta",
-            ),
-            (
-                "kind: gru, bounds: {lower: 0}, correction: {}",
-                "model.correction: expected absent beside model.bounds",
             ),
             (
                 "kind: deepar, distribution: negative_binomial, correction: {half_life: 7d}",
