@@ -1,24 +1,30 @@
 //! Where an interrupted training goes on.
 //!
 //! One folder for each task under `.krammerti/checkpoints/`, named by all that decides the result:
-//! the data, the parameters and the version. So a training finds its own checkpoint whatever ended
+//! the data, the parameters and the version, or the study and the point of a trial. So a training finds its own checkpoint whatever ended
 //! it, and one with other data or parameters never takes it for its own. It is removed once the
 //! model is written.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 
 use super::Context;
 use crate::artifact::{Digest, StatCache};
+use crate::event::{Event, Observer};
 use crate::fs::{self, StagedFile};
-use crate::model::{Checkpoint, decode_checkpoint, encode_checkpoint};
+use crate::model::{Checkpoint, Moment, Wish, decode_checkpoint, encode_checkpoint};
+use crate::pipeline::interrupted;
+use crate::tune::Trial;
 
 /// Where checkpoints lie within a project.
 const FOLDER: &str = ".krammerti/checkpoints";
 /// Letters of the digest at its end, by which one that was damaged since is known.
 const DIGEST: usize = 64;
+/// Epochs that take less do not each end with a checkpoint: of a large net it is 50 MB.
+const EPOCHS_EVERY: Duration = Duration::from_secs(2);
 
 /// The checkpoint of one training.
 pub(super) struct Kept {
@@ -41,11 +47,21 @@ impl Kept {
             .collect();
         params.sort();
         let version = env!("CARGO_PKG_VERSION");
-        let task = Digest::of(&serde_json::to_vec(&(artifacts, params, version))?);
-        let folder = Path::new(FOLDER).join(task.to_string());
-        Ok(Self {
+        Ok(Self::of_task(&serde_json::to_vec(&(
+            artifacts, params, version,
+        ))?))
+    }
+
+    /// The place for a trial of a study, which is told by all that decides its trials but their points.
+    pub(super) fn of_trial(study: &str, trial: &Trial) -> Result<Self> {
+        Ok(Self::of_task(&serde_json::to_vec(&(study, &trial.point))?))
+    }
+
+    fn of_task(task: &[u8]) -> Self {
+        let folder = Path::new(FOLDER).join(Digest::of(task).to_string());
+        Self {
             path: folder.join("checkpoint"),
-        })
+        }
     }
 
     /// What an earlier try left. A file that cannot be read is none: it is told and written anew.
@@ -88,6 +104,44 @@ impl Kept {
             fs::remove(folder)?;
         }
         Ok(())
+    }
+}
+
+/// Keeps checkpoints of a training, not too often, and hears who tells it to end.
+pub(super) struct Keeper<'a> {
+    kept: &'a Kept,
+    /// The least time between two of them within an epoch.
+    every: Duration,
+    last: Instant,
+}
+
+impl<'a> Keeper<'a> {
+    /// From now on, with so many minutes between two within an epoch.
+    pub(super) fn new(kept: &'a Kept, minutes: f64) -> Self {
+        Self {
+            kept,
+            every: Duration::from_secs_f64(minutes * 60.0),
+            last: Instant::now(),
+        }
+    }
+
+    /// What the training shall do. From the first call on a signal does not kill: whoever asks next sees it.
+    pub(super) fn wish(&self, moment: Moment) -> Wish {
+        if interrupted().is_some() {
+            return Wish::KeepAndEnd;
+        }
+        let since = self.last.elapsed();
+        let due = since >= self.every || (moment == Moment::Epoch && since >= EPOCHS_EVERY);
+        if due { Wish::Keep } else { Wish::GoOn }
+    }
+
+    /// Keeps one. That it cannot is no reason to lose the training.
+    pub(super) fn keep(&mut self, checkpoint: &Checkpoint, observer: &mut dyn Observer) {
+        self.last = Instant::now();
+        if let Err(error) = self.kept.write(checkpoint) {
+            let message = format!("{error:#}; the training goes on");
+            observer.event(Event::warning(message));
+        }
     }
 }
 

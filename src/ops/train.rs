@@ -2,11 +2,11 @@
 
 use std::ops::Range;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
 
-use super::checkpoint::Kept;
+use super::checkpoint::{Keeper, Kept};
 use super::sample_weights::{effective, sample_weights};
 use super::training_log::{Measured, TrainingLog};
 use super::{Context, dataset, model};
@@ -18,9 +18,6 @@ use crate::model::{
 };
 use crate::params::{Distribution, ModelParams, SampleWeights, TrainParams, Values};
 use crate::pipeline::{differences, interrupted};
-
-/// Epochs that take less do not each end with a checkpoint: of a large net it is 50 MB.
-const EPOCHS_EVERY: Duration = Duration::from_secs(2);
 
 /// Windows that are too few to decide anything well.
 const FEW: usize = 50;
@@ -58,24 +55,19 @@ pub fn train(mut context: Context<'_>) -> Result<()> {
     let kept = Kept::of(&context, inputs.into_iter().flatten())?;
     let checkpoint = kept.read(&mut context);
     let train = &context.params.train;
-    let task = Task {
+    let fit = Fit {
         resume: checkpoint.as_ref(),
         warm_start: warm.as_ref(),
         ..Fit::new(&dataset, &frame, &params, train)
-            .task()
-            .with_context(of_training)?
     };
+    let task = fit.task().with_context(of_training)?;
     for odd in task.few_windows() {
         context.warn(odd);
     }
     let past = checkpoint.as_ref().map_or(&[][..], |kept| &kept.history);
     let log = TrainingLog::begin(&context.out, past);
     let mut monitor = Told::new(context.observer, log, task.train.len(), spread, unit);
-    monitor.keeper = Some(Keeper {
-        kept: &kept,
-        every: Duration::from_secs_f64(train.checkpoint_minutes * 60.0),
-        last: Instant::now(),
-    });
+    monitor.keeper = Some(Keeper::new(&kept, train.checkpoint_minutes));
     let fitted = task
         .fit(context.registry, &mut monitor)
         .with_context(of_training)?;
@@ -227,6 +219,9 @@ pub(super) struct Fit<'a> {
     pub(super) train: &'a TrainParams,
     /// Only windows that a model with such a lookback could forecast as well are validated on.
     pub(super) validation_lookback: usize,
+    /// Where an interrupted training of the same goes on.
+    pub(super) resume: Option<&'a Checkpoint>,
+    pub(super) warm_start: Option<&'a Weights>,
 }
 
 impl<'a> Fit<'a> {
@@ -242,6 +237,8 @@ impl<'a> Fit<'a> {
             model,
             train,
             validation_lookback: model.lookback,
+            resume: None,
+            warm_start: None,
         }
     }
 
@@ -277,8 +274,8 @@ impl<'a> Fit<'a> {
             model,
             train_params: self.train,
             scalers: self.dataset.targets().map(|target| target.scaler).collect(),
-            resume: None,
-            warm_start: None,
+            resume: self.resume,
+            warm_start: self.warm_start,
         })
     }
 }
@@ -355,14 +352,6 @@ struct Told<'a> {
     keeper: Option<Keeper<'a>>,
 }
 
-/// Keeps checkpoints, not too often.
-struct Keeper<'a> {
-    kept: &'a Kept,
-    /// The least time between two of them within an epoch.
-    every: Duration,
-    last: Instant,
-}
-
 impl<'a> Told<'a> {
     fn new(
         observer: &'a mut dyn Observer,
@@ -426,27 +415,13 @@ impl Monitor for Told<'_> {
     }
 
     fn between(&mut self, moment: Moment) -> Wish {
-        let Some(keeper) = &self.keeper else {
-            return Wish::GoOn;
-        };
-        // From here on a signal does not kill: whoever asks next sees it.
-        if interrupted().is_some() {
-            return Wish::KeepAndEnd;
-        }
-        let since = keeper.last.elapsed();
-        let due = since >= keeper.every || (moment == Moment::Epoch && since >= EPOCHS_EVERY);
-        if due { Wish::Keep } else { Wish::GoOn }
+        let keeper = self.keeper.as_ref();
+        keeper.map_or(Wish::GoOn, |keeper| keeper.wish(moment))
     }
 
     fn keep(&mut self, checkpoint: Checkpoint) -> Result<()> {
-        let Some(keeper) = &mut self.keeper else {
-            return Ok(());
-        };
-        keeper.last = Instant::now();
-        // One that cannot be kept is no reason to lose the training.
-        if let Err(error) = keeper.kept.write(&checkpoint) {
-            let message = format!("{error:#}; the training goes on");
-            self.observer.event(Event::warning(message));
+        if let Some(keeper) = &mut self.keeper {
+            keeper.keep(&checkpoint, self.observer);
         }
         Ok(())
     }

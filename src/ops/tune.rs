@@ -2,8 +2,8 @@
 //!
 //! The journal of a study lies under `.krammerti/studies/`, named by what the study is about: data,
 //! fixed parameters, search space and seed. So a search that was killed, or is asked for more
-//! trials, goes on where it stopped, and one with another space is another study. The output folder
-//! gets the finished study.
+//! trials, goes on where it stopped, within a trial too, and one with another space is another study.
+//! The output folder gets the finished study.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -13,12 +13,13 @@ use anyhow::{Context as _, Result, bail};
 use rustix::fs::{FlockOperation, flock};
 use serde_json::Value;
 
+use super::checkpoint::{Keeper, Kept};
 use super::{Context, dataset, to_json, train};
 use crate::artifact::{Digest, StatCache};
 use crate::data::{Dataset, Frame, Part, Window};
 use crate::event::{Event, Observer};
 use crate::fs::{self, StagedFolder};
-use crate::model::{Epoch, Monitor, NeedsBackend, NoDevice};
+use crate::model::{Checkpoint, Epoch, Interrupted, Moment, Monitor, NeedsBackend, NoDevice, Wish};
 use crate::params::{Dimension, ParamsError, TuneParams};
 use crate::tune::{self, Outcome, State, Study, Trial};
 
@@ -79,7 +80,8 @@ pub fn tune(mut context: Context<'_>) -> Result<()> {
             ));
             break;
         };
-        let outcome = match attempt(&mut context, &objective, &mut journal.study, &trial)? {
+        let kept = Kept::of_trial(&journal.objective, &trial)?;
+        let outcome = match attempt(&mut context, &objective, &mut journal.study, &trial, &kept)? {
             Ok(outcome) => outcome,
             Err(why) => {
                 context.note(format!("trial {}: {why}", trial.number));
@@ -88,6 +90,7 @@ pub fn tune(mut context: Context<'_>) -> Result<()> {
             }
         };
         journal.tell(&trial, outcome)?;
+        kept.remove()?;
         tell_progress(&mut context, &journal.study, &trial, params.trials);
     }
     write_study(context, &journal, reason)
@@ -96,6 +99,8 @@ pub fn tune(mut context: Context<'_>) -> Result<()> {
 /// A study and the file that remembers it.
 struct Journal {
     study: Study,
+    /// What all trials are trained on and judged by, as a digest.
+    objective: String,
     path: PathBuf,
     /// Two searches of one study would both write the same trial; the second waits.
     _held: std::fs::File,
@@ -107,8 +112,8 @@ impl Journal {
         params: &TuneParams,
         data: &std::path::Path,
     ) -> Result<Self> {
-        let objective = fixed(context, data)?;
-        let fresh = Study::new(params, objective.to_string());
+        let objective = fixed(context, data)?.to_string();
+        let fresh = Study::new(params, objective.clone());
         let header = fresh.header().to_line();
         let name = format!("{}.jsonl", Digest::of(header.as_bytes()).short());
         let path = PathBuf::from(".krammerti/studies").join(name);
@@ -120,7 +125,7 @@ impl Journal {
         }
         let text = fs::read_if_exists(&path)?.unwrap_or_default();
         let records = tune::parse(&text).with_context(|| path.display().to_string())?;
-        let study = Study::resume(params, objective.to_string(), records)
+        let study = Study::resume(params, objective.clone(), records)
             .with_context(|| path.display().to_string())?;
         // A line that a crash cut off must not stand before the next one.
         let whole = tune::whole_lines(&text);
@@ -128,6 +133,7 @@ impl Journal {
         fs::write_atomic(&path, begin.as_bytes())?;
         Ok(Self {
             study,
+            objective,
             path,
             _held: held,
         })
@@ -228,6 +234,7 @@ fn attempt(
     objective: &Objective<'_>,
     study: &mut Study,
     trial: &Trial,
+    kept: &Kept,
 ) -> Result<Result<Outcome, String>> {
     let params = match context.params_file.with_values(&trial.point) {
         Ok(params) => params,
@@ -235,6 +242,7 @@ fn attempt(
         Err(error) => return Ok(Err(error.to_string())),
     };
     let model = context.section("model", params.model.as_ref())?;
+    let checkpoint = kept.read(context);
     let mut watch = Watch {
         observer: context.observer,
         study,
@@ -242,17 +250,28 @@ fn attempt(
         least_loss: f64::INFINITY,
         best: f64::INFINITY,
         pruned: false,
+        keeper: Keeper::new(kept, params.train.checkpoint_minutes),
     };
+    for epoch in checkpoint.iter().flat_map(|kept| &kept.history) {
+        watch.epoch(epoch, params.train.epochs);
+    }
     // A trial's value is the error of the net itself.
     let model = model.uncorrected();
     let fit = train::Fit {
         validation_lookback: objective.longest_lookback,
+        resume: checkpoint.as_ref(),
         ..train::Fit::new(objective.dataset, objective.frame, &model, &params.train)
     };
     let fitted = fit.run(context.registry, &mut watch);
     let (best, pruned) = (watch.best, watch.pruned);
     match fitted {
-        Err(error) if error.is::<NeedsBackend>() || error.is::<NoDevice>() => Err(error),
+        Err(error)
+            if error.is::<NeedsBackend>()
+                || error.is::<NoDevice>()
+                || error.is::<Interrupted>() =>
+        {
+            Err(error)
+        }
         Err(error) => Ok(Err(format!("{error:#}"))),
         Ok(_) if pruned => Ok(Ok(Outcome::Pruned)),
         Ok(fitted) if fitted.history.is_empty() => Ok(Err(SolvedAtOnce(model.kind()).to_string())),
@@ -268,6 +287,7 @@ struct Watch<'a> {
     least_loss: f64,
     best: f64,
     pruned: bool,
+    keeper: Keeper<'a>,
 }
 
 impl Observer for Watch<'_> {
@@ -294,6 +314,15 @@ impl Monitor for Watch<'_> {
             .study
             .should_prune(self.number, epoch.epoch, epoch.validation_rmse);
         !self.pruned
+    }
+
+    fn between(&mut self, moment: Moment) -> Wish {
+        self.keeper.wish(moment)
+    }
+
+    fn keep(&mut self, checkpoint: Checkpoint) -> Result<()> {
+        self.keeper.keep(&checkpoint, self.observer);
+        Ok(())
     }
 }
 

@@ -22,6 +22,9 @@ pub struct TrainParams {
     /// How the rate changes.
     #[serde(deserialize_with = "yaml::kind_or_default")]
     pub schedule: Schedule,
+    /// The share of all steps in which the rate rises to where the schedule begins; what is usual with the schedule
+    /// where nothing is said.
+    pub warm_up: Option<f64>,
     /// The decay of `AdamW`.
     pub weight_decay: f64,
     /// The largest norm of a gradient.
@@ -74,7 +77,7 @@ pub enum PointLoss {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Schedule {
-    /// A short rise, then half a cosine down to a hundredth.
+    /// Half a cosine down to a hundredth.
     #[default]
     Cosine,
     /// The largest rate for some epochs, then times a factor at each epoch.
@@ -114,6 +117,7 @@ impl Default for TrainParams {
             loss: PointLoss::Mse,
             learning_rate: 2e-3,
             schedule: Schedule::Cosine,
+            warm_up: None,
             weight_decay: 1e-4,
             clip: 1.0,
             average: 0.5,
@@ -126,6 +130,17 @@ impl Default for TrainParams {
             precision: Precision::Float32,
             checkpoint_minutes: 5.0,
         }
+    }
+}
+
+impl TrainParams {
+    /// The share of all steps in which the rate rises.
+    pub fn warm_up(&self) -> f64 {
+        let usual = match self.schedule {
+            Schedule::Cosine => 0.04,
+            Schedule::Step { .. } | Schedule::Constant => 0.0,
+        };
+        self.warm_up.unwrap_or(usual)
     }
 }
 
@@ -145,6 +160,12 @@ pub(super) fn check(Raw(raw): &Raw) -> Result<TrainParams, Invalid> {
         raw.learning_rate,
         1e-9..=10.0,
         "between 1e-9 and 10",
+    )?;
+    within(
+        "train.warm_up",
+        raw.warm_up.unwrap_or_default(),
+        0.0..=0.5,
+        "between 0 and 0.5",
     )?;
     within(
         "train.weight_decay",
@@ -219,5 +240,14 @@ mod tests {
                 .contains("train.average")
         );
         assert!(checked("{precision: float16}").is_err());
+        let told = checked("{warm_up: 0.6}").unwrap_err();
+        assert!(told.contains("train.warm_up"), "{told}");
+        let percent = |text: &str| (100.0 * checked(text).unwrap().warm_up()).round() as u32;
+        let of = [
+            "{}",
+            "{schedule: {kind: constant}}",
+            "{schedule: {kind: constant}, warm_up: 0.1}",
+        ];
+        assert_eq!(of.map(percent), [4, 0, 10]);
     }
 }

@@ -191,11 +191,11 @@ fn a_search_goes_on_where_it_stopped() {
             .run(&["tune", "data", "--out", "study", "--set", &space])
             .fails(2, &told);
     }
-    let first = sandbox.run(&["tune", "data", "--out", "study"]).ok();
+    let first = sandbox.run(&TUNE).ok();
     assert!(first.stdout.contains("Best of 2 trials"), "{first}");
     let journal = sandbox.read("study/study.jsonl");
     sandbox.edit("params.yaml", "trials: 2", "trials: 4");
-    let second = sandbox.run(&["tune", "data", "--out", "study"]).ok();
+    let second = sandbox.run(&TUNE).ok();
     assert!(
         second.stderr.contains("going on after 2 finished trials"),
         "{second}"
@@ -209,6 +209,47 @@ fn a_search_goes_on_where_it_stopped() {
             .read("study/best.json")
             .contains("train.learning_rate")
     );
+}
+
+const TUNE: [&str; 4] = ["tune", "data", "--out", "study"];
+
+/// Ended in its second trial, by a signal that it hears and by one that it does not.
+#[test]
+fn a_trial_goes_on_where_it_stopped() {
+    let search = || {
+        let sandbox = long_training();
+        let space = "tune: {trials: 2, space: {train.learning_rate: {choice: [0.002, 0.003]}}}\n";
+        sandbox.write("params.yaml", &(sandbox.read("params.yaml") + space));
+        sandbox
+    };
+    let undisturbed = search();
+    undisturbed.run(&TUNE).ok();
+    for (signal, code) in [(Signal::TERM, Some(143)), (Signal::KILL, None)] {
+        let sandbox = search();
+        let mut started = sandbox.start(&TUNE);
+        started.wait_until_it_says("trial 0: ");
+        let kept = || sandbox.files_under(".krammerti/checkpoints");
+        wait_until("a checkpoint of the second one", || {
+            !started.is_running() || kept().iter().any(|(path, _)| path.ends_with("/checkpoint"))
+        });
+        assert!(started.is_running(), "it ended before");
+        started.signal(signal);
+        let ended = started.code();
+        assert!(
+            code.is_none() || ended == code,
+            "{ended:?} {}",
+            started.stderr()
+        );
+        wait_until("no process is left", || sandbox.processes().is_empty());
+        let ran = sandbox.run(&TUNE).ok();
+        for told in ["going on after 1 finished trials", "going on with epoch"] {
+            assert!(ran.stderr.contains(told), "{ran}");
+        }
+        for file in ["study/study.jsonl", "study/best.json"] {
+            assert_eq!(sandbox.read(file), undisturbed.read(file), "{signal:?}");
+        }
+        assert!(kept().is_empty(), "the checkpoint is of no more use");
+    }
 }
 
 /// Long enough to be interrupted, and checkpoints after every step.

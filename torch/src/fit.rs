@@ -206,12 +206,7 @@ impl<'a> Trainer<'a> {
                 let windows = batch.min(task.train.len());
                 Recorder::new(windows, flat.device(), machine.recording)
             }),
-            schedule: Schedule::new(
-                params.schedule,
-                params.learning_rate,
-                batches,
-                params.epochs,
-            ),
+            schedule: Schedule::new(params, batches),
             average: flat.copy(),
             best: flat.copy(),
             team,
