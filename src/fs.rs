@@ -314,8 +314,15 @@ pub fn is_abandoned(name: &OsStr) -> bool {
 
 /// Writes a file whole or not at all. It is on the disk when this returns.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    write_parts_atomic(path, &[bytes])
+}
+
+/// The same of parts that follow one another.
+pub fn write_parts_atomic(path: &Path, parts: &[&[u8]]) -> io::Result<()> {
     let (staged, mut file) = StagedFile::new(path)?;
-    file.write_all(bytes).map_err(at("cannot write", path))?;
+    for part in parts {
+        file.write_all(part).map_err(at("cannot write", path))?;
+    }
     staged.commit()
 }
 

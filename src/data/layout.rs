@@ -74,6 +74,23 @@ impl Layout {
         }
     }
 
+    /// The names of those series that some rows, in increasing order, are of.
+    pub fn names_of(&self, rows: &[usize]) -> Vec<&str> {
+        let has_some = |block: &&Block| {
+            let first = rows.partition_point(|&row| row < block.rows.start);
+            rows.get(first).is_some_and(|&row| row < block.rows.end)
+        };
+        let with_some = self.blocks.iter().filter(has_some);
+        with_some.map(|block| block.name.as_str()).collect()
+    }
+
+    /// The names of the other series.
+    pub fn names_without(&self, rows: &[usize]) -> Vec<&str> {
+        let with_some = self.names_of(rows);
+        let names = self.blocks.iter().map(|block| block.name.as_str());
+        names.filter(|name| !with_some.contains(name)).collect()
+    }
+
     /// The series that a row belongs to; past the last row, the last one. `None` without any.
     pub fn block_of(&self, row: usize) -> Option<&Block> {
         let place = self.blocks.partition_point(|block| block.rows.end <= row);

@@ -116,7 +116,7 @@ pub struct NoWindow {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{complete} of {all} windows of the {part} part are complete: `{}` is missing in {} of its {rows} rows; prepare.fill \
-     with `method: last` fills gaps of any length, and tells the model where",
+     with `method: last` fills gaps up to any `up_to`, and tells the model where",
     .sparsest.0, .sparsest.1
 )]
 pub struct FewComplete {
@@ -233,17 +233,23 @@ impl Split {
                 window,
                 rows: self.count(part, &frame.layout),
                 forecasts: !frame.columns_with(Role::Forecast).is_empty(),
-                sparsest: self.sparsest(part, frame),
+                sparsest: self.sparsest(part, frame, |_| true),
             });
         }
         Ok(issues)
     }
 
     /// The column of which most rows of a part have no value, and how many these are.
-    fn sparsest(&self, part: Part, frame: &Frame) -> Option<(String, usize)> {
+    fn sparsest(
+        &self,
+        part: Part,
+        frame: &Frame,
+        counts: impl Fn(Role) -> bool,
+    ) -> Option<(String, usize)> {
         let rows = || self.ranges(part, &frame.layout).into_iter().flatten();
         let missing = |column: usize| rows().filter(|&row| frame.at(row, column).is_nan()).count();
         let columns = frame.columns.iter().enumerate();
+        let columns = columns.filter(|(_, column)| counts(column.role));
         let all = columns.map(|(place, column)| (column.name.clone(), missing(place)));
         // Of several alike the first one.
         let most = all.rev().max_by_key(|(_, missing)| *missing);
@@ -259,7 +265,8 @@ impl Split {
         rows.flat_map(|rows| gaps.issues(rows, window)).collect()
     }
 
-    /// What is to be said where less than half of the windows of a part are complete, for gaps in some column.
+    /// What is to be said where less than half of the windows of a part are complete, for gaps in some column that
+    /// is observed: those in forecasts from outside nobody can fill.
     pub fn few_complete(
         &self,
         part: Part,
@@ -277,7 +284,7 @@ impl Split {
             complete,
             all,
             rows: self.count(part, &frame.layout),
-            sparsest: self.sparsest(part, frame)?,
+            sparsest: self.sparsest(part, frame, |role| role != Role::Forecast)?,
         })
     }
 

@@ -31,6 +31,10 @@ pub struct ModelFile {
     pub model: ModelParams,
     /// The columns it sees, in order.
     pub columns: Vec<ModelColumn>,
+    /// Seconds from the issue of a forecast from outside to the moment at which it could be had; absent without
+    /// such, and in models of before this was written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forecasts_delay_s: Option<i64>,
     /// The series it was trained on, in their order; empty where there is one without a name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub series: Vec<String>,
@@ -101,6 +105,17 @@ pub enum Misfit {
         /// As the data have it.
         data: String,
     },
+    /// Forecasts from outside that can be had sooner or later.
+    #[error(
+        "the model was trained on forecasts from outside that can be had {model} s after their issue, those of the data \
+         {data} s (prepare.forecasts.delay)"
+    )]
+    Delay {
+        /// Seconds, as the model knows it.
+        model: i64,
+        /// As the data have it.
+        data: i64,
+    },
     /// Targets that are not those of its columns.
     #[error("model.json has other columns with the role target than {0}")]
     Targets(String),
@@ -146,6 +161,7 @@ impl ModelFile {
                     scaler: c.scaler,
                 })
                 .collect(),
+            forecasts_delay_s: meta.forecasts.as_ref().map(|forecasts| forecasts.delay_s),
             series: dataset.panel().layout().names(),
             seen_until: Some(format_utc(meta.split.validation_until())),
             best: best.map(|epoch| BestEpoch {
@@ -221,7 +237,11 @@ impl ModelFile {
                 });
             }
         }
-        Ok(())
+        let delay = meta.forecasts.as_ref().map(|forecasts| forecasts.delay_s);
+        match (self.forecasts_delay_s, delay) {
+            (Some(model), Some(data)) if model != data => Err(Misfit::Delay { model, data }),
+            _ => Ok(()),
+        }
     }
 
     /// What is to be said where the test part of a data set has rows that this model was fitted to.
@@ -323,6 +343,13 @@ pub fn decode_checkpoint(bytes: &[u8]) -> anyhow::Result<Checkpoint> {
 }
 
 fn encode(weights: &Weights, metadata: Option<HashMap<String, String>>) -> anyhow::Result<Vec<u8>> {
+    let misshapen = |(_, array): &(&String, &Array)| {
+        array.shape.iter().product::<usize>() != array.values.len()
+    };
+    if let Some((name, array)) = weights.iter().find(misshapen) {
+        let (shape, values) = (&array.shape, array.values.len());
+        anyhow::bail!("weight {name} has shape {shape:?} and {values} values");
+    }
     Ok(safetensors::serialize(weights, metadata)?)
 }
 

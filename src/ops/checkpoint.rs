@@ -1,11 +1,10 @@
 //! Where an interrupted training goes on.
 //!
 //! One folder for each task under `.krammerti/checkpoints/`, named by all that decides the result:
-//! the data, the parameters and the version, or the study and the point of a trial. So a training finds its own checkpoint whatever ended
-//! it, and one with other data or parameters never takes it for its own. It is removed once the
-//! model is written.
+//! the data, the parameters and the version, or the study and the point of a trial. So a training finds
+//! its own checkpoint whatever ended it, and one with other data or parameters never takes it for its own.
+//! It is removed once the model is written, or the trial told.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -14,7 +13,7 @@ use anyhow::{Context as _, Result, ensure};
 use super::Context;
 use crate::artifact::{Digest, StatCache};
 use crate::event::{Event, Observer};
-use crate::fs::{self, StagedFile};
+use crate::fs;
 use crate::model::{Checkpoint, Moment, Wish, decode_checkpoint, encode_checkpoint};
 use crate::pipeline::interrupted;
 use crate::tune::Trial;
@@ -52,7 +51,7 @@ impl Kept {
         ))?))
     }
 
-    /// The place for a trial of a study, which is told by all that decides its trials but their points.
+    /// The place for a trial of a study, which is told by the first line of its journal.
     pub(super) fn of_trial(study: &str, trial: &Trial) -> Result<Self> {
         Ok(Self::of_task(&serde_json::to_vec(&(study, &trial.point))?))
     }
@@ -88,10 +87,8 @@ impl Kept {
             fs::create_dir_all(fs::parent(&self.path))?;
             let bytes = encode_checkpoint(checkpoint)?;
             let digest = Digest::of(&bytes).to_string();
-            let (staged, mut file) = StagedFile::new(&self.path)?;
-            file.write_all(&bytes)?;
-            file.write_all(digest.as_bytes())?;
-            Ok(staged.commit()?)
+            let parts = [&bytes, digest.as_bytes()];
+            Ok(fs::write_parts_atomic(&self.path, &parts)?)
         };
         write().context("the checkpoint of the training cannot be kept")
     }

@@ -188,7 +188,11 @@ fn score_baselines(
         let Some(baseline) = file.model.baseline(kind, params.ridge_lags) else {
             bail!("no baseline is named {kind}");
         };
-        let fit = train::Fit::new(dataset, &task.frame, &baseline, &train_params);
+        let fit = train::Fit {
+            // As the frame is scaled: by the model.
+            scalers: file.target_scalers(),
+            ..train::Fit::new(dataset, &task.frame, &baseline, &train_params)
+        };
         let fitted = match fit.run(context.registry, &mut Silent) {
             Ok(fitted) => fitted,
             // Nobody asked for this one by its name.

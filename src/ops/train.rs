@@ -211,12 +211,14 @@ fn unlike(found: &ModelParams, wanted: &ModelParams) -> Result<Vec<String>> {
     Ok(told.collect())
 }
 
-/// A model to be fitted to the training part of a data set, scaled as a frame has it.
+/// A model to be fitted to the training part of a data set.
 pub(super) struct Fit<'a> {
     pub(super) dataset: &'a Dataset,
     pub(super) frame: &'a Frame,
     pub(super) model: &'a ModelParams,
     pub(super) train: &'a TrainParams,
+    /// By which the targets are scaled in the frame.
+    pub(super) scalers: Vec<Scaler>,
     /// Only windows that a model with such a lookback could forecast as well are validated on.
     pub(super) validation_lookback: usize,
     /// Where an interrupted training of the same goes on.
@@ -225,6 +227,7 @@ pub(super) struct Fit<'a> {
 }
 
 impl<'a> Fit<'a> {
+    /// On a frame that is scaled as the data set says.
     pub(super) fn new(
         dataset: &'a Dataset,
         frame: &'a Frame,
@@ -236,6 +239,7 @@ impl<'a> Fit<'a> {
             frame,
             model,
             train,
+            scalers: dataset.targets().map(|target| target.scaler).collect(),
             validation_lookback: model.lookback,
             resume: None,
             warm_start: None,
@@ -264,16 +268,20 @@ impl<'a> Fit<'a> {
             );
         }
         let longest = window(model.lookback.max(self.validation_lookback), 1)?;
+        let validation = split.some_issues(Part::Validation, self.frame, longest)?;
         Ok(Task {
-            gaps: split.few_complete(Part::Train, self.frame, window_of_train, train.len()),
+            gaps: [
+                split.few_complete(Part::Train, self.frame, window_of_train, train.len()),
+                split.few_complete(Part::Validation, self.frame, longest, validation.len()),
+            ],
             frame: self.frame,
             sample_weights: sample_weights(self.dataset, wanted, &train, model.horizon)?,
             train,
-            validation: split.some_issues(Part::Validation, self.frame, longest)?,
+            validation,
             train_rows: split.ranges(Part::Train, &self.frame.layout),
             model,
             train_params: self.train,
-            scalers: self.dataset.targets().map(|target| target.scaler).collect(),
+            scalers: self.scalers.clone(),
             resume: self.resume,
             warm_start: self.warm_start,
         })
@@ -286,8 +294,8 @@ struct Task<'a> {
     /// Issue rows.
     train: Vec<usize>,
     validation: Vec<usize>,
-    /// Where most windows of the training part have some.
-    gaps: Option<FewComplete>,
+    /// Where most windows of the training or the validation part have some.
+    gaps: [Option<FewComplete>; 2],
     train_rows: Vec<Range<usize>>,
     sample_weights: Option<Vec<f32>>,
     model: &'a ModelParams,
@@ -301,7 +309,12 @@ struct Task<'a> {
 impl Task<'_> {
     /// What is to be said where hardly anything decides a part of the model.
     fn few_windows(&self) -> Vec<String> {
-        let mut told: Vec<String> = self.gaps.iter().map(ToString::to_string).collect();
+        let mut told: Vec<String> = self
+            .gaps
+            .iter()
+            .flatten()
+            .map(ToString::to_string)
+            .collect();
         if let Some(weights) = &self.sample_weights {
             let (effective, all) = (effective(weights), weights.len());
             if effective < FEW as f64 && effective < 0.5 * all as f64 {
@@ -311,11 +324,29 @@ impl Task<'_> {
                 ));
             }
         }
-        let validation = self.validation.len();
-        if !self.model.quantiles.is_empty() && !self.model.is_net() && validation < FEW {
+        let without = self.frame.layout.names_without(&self.train).join(", ");
+        if !without.is_empty() {
+            let then = if self.model.knows_series() {
+                ", and is forecast as the others are on average"
+            } else {
+                ""
+            };
             told.push(format!(
-                "the quantiles come from the errors of {validation} windows of the validation part, which \
-                 say little: a longer validation part makes them better"
+                "no window of the training part is of the series {without}, which the model has not seen{then}"
+            ));
+        }
+        let validation = self.validation.len();
+        let decides = match self.model.is_net() {
+            true => Some("when a training ends, and which weights are kept, is decided by"),
+            false if !self.model.quantiles.is_empty() => {
+                Some("the quantiles come from the errors of")
+            }
+            false => None,
+        };
+        if let Some(decides) = decides.filter(|_| validation < FEW) {
+            told.push(format!(
+                "{decides} {validation} windows of the validation part, which say little: a longer \
+                 validation part makes them better"
             ));
         }
         told

@@ -21,6 +21,7 @@ use crate::event::{Event, Observer};
 use crate::fs::{self, StagedFolder};
 use crate::model::{Checkpoint, Epoch, Interrupted, Moment, Monitor, NeedsBackend, NoDevice, Wish};
 use crate::params::{Dimension, ParamsError, TuneParams};
+use crate::pipeline::interrupted;
 use crate::tune::{self, Outcome, State, Study, Trial};
 
 /// What stands before the names of parameters that no trial heeds.
@@ -80,7 +81,7 @@ pub fn tune(mut context: Context<'_>) -> Result<()> {
             ));
             break;
         };
-        let kept = Kept::of_trial(&journal.objective, &trial)?;
+        let kept = Kept::of_trial(&journal.header, &trial)?;
         let outcome = match attempt(&mut context, &objective, &mut journal.study, &trial, &kept)? {
             Ok(outcome) => outcome,
             Err(why) => {
@@ -90,8 +91,17 @@ pub fn tune(mut context: Context<'_>) -> Result<()> {
             }
         };
         journal.tell(&trial, outcome)?;
-        kept.remove()?;
+        if let Err(error) = kept.remove() {
+            context.warn(format!(
+                "the checkpoint of trial {} stays: {error:#}",
+                trial.number
+            ));
+        }
         tell_progress(&mut context, &journal.study, &trial, params.trials);
+        // Since a trial has asked after them, signals do not kill.
+        if let Some(signal) = interrupted() {
+            bail!(signal);
+        }
     }
     write_study(context, &journal, reason)
 }
@@ -99,8 +109,8 @@ pub fn tune(mut context: Context<'_>) -> Result<()> {
 /// A study and the file that remembers it.
 struct Journal {
     study: Study,
-    /// What all trials are trained on and judged by, as a digest.
-    objective: String,
+    /// Its first line: all that decides its trials.
+    header: String,
     path: PathBuf,
     /// Two searches of one study would both write the same trial; the second waits.
     _held: std::fs::File,
@@ -125,7 +135,7 @@ impl Journal {
         }
         let text = fs::read_if_exists(&path)?.unwrap_or_default();
         let records = tune::parse(&text).with_context(|| path.display().to_string())?;
-        let study = Study::resume(params, objective.clone(), records)
+        let study = Study::resume(params, objective, records)
             .with_context(|| path.display().to_string())?;
         // A line that a crash cut off must not stand before the next one.
         let whole = tune::whole_lines(&text);
@@ -133,7 +143,7 @@ impl Journal {
         fs::write_atomic(&path, begin.as_bytes())?;
         Ok(Self {
             study,
-            objective,
+            header,
             path,
             _held: held,
         })
@@ -254,6 +264,9 @@ fn attempt(
     };
     for epoch in checkpoint.iter().flat_map(|kept| &kept.history) {
         watch.epoch(epoch, params.train.epochs);
+    }
+    if watch.pruned {
+        return Ok(Ok(Outcome::Pruned));
     }
     // A trial's value is the error of the net itself.
     let model = model.uncorrected();

@@ -20,7 +20,7 @@ pub struct ModelParams {
     pub horizon: usize,
     /// Quantile levels between 0 and 1, increasing; with any, 0.5 is one of them.
     pub quantiles: Vec<f64>,
-    /// Between which values every forecast of a net stays.
+    /// Between which values every forecast stays.
     #[serde(default, skip_serializing_if = "TargetBounds::is_open")]
     pub bounds: TargetBounds,
     /// Whether forecasts are corrected by what is known of those before them, and how.
@@ -164,8 +164,10 @@ pub struct DeeparParams {
     pub distribution: Distribution,
     /// How many sample paths make a forecast.
     pub paths: usize,
-    /// Rows back at which the target is seen again beside the last value, such as a day.
-    pub season: usize,
+    /// Rows back at which the target is seen again beside the last value; where nothing is said, a day of them as
+    /// far as the lookback has two.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub season: Option<usize>,
     /// Nets of this shape that are trained side by side; each gives its share of the paths.
     pub members: usize,
 }
@@ -266,7 +268,7 @@ impl ModelParams {
         matches!(self.architecture, Architecture::Segrnn(_))
     }
 
-    /// The parameters of a baseline on the same windows as this model.
+    /// The parameters of a baseline on the same windows and within the same bounds as this model.
     pub fn baseline(&self, kind: &str, ridge_lags: usize) -> Option<Self> {
         let architecture = match kind {
             "persistence" => Architecture::Persistence,
@@ -281,7 +283,6 @@ impl ModelParams {
         Some(Self {
             architecture,
             quantiles: Vec::new(),
-            bounds: TargetBounds::default(),
             correction: None,
             ..self.clone()
         })

@@ -26,7 +26,7 @@ pub struct PrepareParams {
     pub aggregate: BTreeMap<String, Aggregate>,
     /// The share of the observations of a step that must be there for it to have a value.
     pub minimum_share: f64,
-    /// What becomes of short gaps.
+    /// What becomes of gaps.
     pub fill: Option<FillParams>,
     /// Calendar features, known in the future.
     pub calendar: Vec<Calendar>,

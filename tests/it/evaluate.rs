@@ -24,6 +24,37 @@ fn rmse(table: &Table, observed: &str, mean: &str) -> f64 {
     (squares.iter().sum::<f64>() / squares.len() as f64).sqrt()
 }
 
+/// The frame of a model is scaled as the model was trained, not as the data are.
+#[test]
+fn baselines_keep_the_bounds_of_the_model_on_other_data_too() {
+    let sandbox = Sandbox::new();
+    sandbox.edit(
+        "params.yaml",
+        "kind: ridge",
+        "kind: ridge, bounds: {lower: 9}",
+    );
+    sandbox.run(&["run", "train"]).ok();
+    let split = "prepare.split={train: 0.4, validation: 0.2, test: 0.4}";
+    let other = ["prepare", "raw.parquet", "--out", "other", "--set", split];
+    sandbox.run(&other).ok();
+    sandbox
+        .run(&["train", "other", "--out", "model-of-other"])
+        .ok();
+    let persistence = |model: &str| -> f64 {
+        let out = format!("report-of-{model}");
+        sandbox
+            .run(&["evaluate", model, "--data", "other", "--out", &out])
+            .ok();
+        let metrics: Value =
+            serde_json::from_str(&sandbox.read(&format!("{out}/metrics.json"))).unwrap();
+        metrics["baselines"]["persistence"]["overall"]["rmse"]
+            .as_f64()
+            .unwrap()
+    };
+    let (of_model, of_other) = (persistence("model"), persistence("model-of-other"));
+    assert!((of_model - of_other).abs() < 1e-4, "{of_model} {of_other}");
+}
+
 /// What was scored can be scored again by whoever reads the table.
 #[test]
 fn all_forecasts_of_the_test_part_are_written_where_asked_for() {

@@ -18,7 +18,7 @@ pub(crate) struct Censored {
 }
 
 impl Censored {
-    /// `[...]`: the logarithm of the likelihood of `truth`, element by element. What lies beyond a bound counts
+    /// `[...]`: the logarithm of the likelihood of `truth`, element by element, by a Gaussian or Student's t. What lies beyond a bound counts
     /// as lying on it.
     pub(crate) fn log_likelihood(
         self,
@@ -27,9 +27,7 @@ impl Censored {
         truth: &Tensor,
     ) -> Tensor {
         let log = distribution.log_likelihood(parameters, truth);
-        let Some(places) = Places::of(distribution, parameters) else {
-            return log;
-        };
+        let places = Places::of(parameters);
         let below = |bound: f64| (truth.le(bound), -places.above(bound));
         let above = |bound: f64| (truth.ge(bound), places.above(bound));
         // One tail for both: a value lies on one of them at most.
@@ -48,9 +46,7 @@ impl Censored {
     /// `[...]`: the mean of what is observed.
     pub(crate) fn mean(self, distribution: Distribution, parameters: &[Tensor]) -> Tensor {
         let mean = distribution.mean(parameters);
-        let Some(places) = Places::of(distribution, parameters) else {
-            return mean;
-        };
+        let places = Places::of(parameters);
         let standard = places.standard();
         let above = |bound: f64| standard.mean_above(&places.above(bound)) * &places.scale;
         // What lies above the lower bound, less what lies above the upper one.
@@ -68,23 +64,18 @@ impl Censored {
 struct Places {
     mean: Tensor,
     scale: Tensor,
+    /// Of Student's t.
     freedom: Option<Tensor>,
 }
 
 impl Places {
-    /// None of counts and shares.
-    fn of(distribution: Distribution, parameters: &[Tensor]) -> Option<Self> {
-        let wide = |parameter: usize| parameters[parameter].to_kind(Kind::Double);
-        let freedom = match distribution {
-            Distribution::Gaussian => None,
-            Distribution::StudentT => Some(wide(2)),
-            Distribution::NegativeBinomial | Distribution::Beta => return None,
-        };
-        Some(Self {
-            mean: wide(0),
-            scale: wide(1),
-            freedom,
-        })
+    fn of(parameters: &[Tensor]) -> Self {
+        let wide = |parameter: &Tensor| parameter.to_kind(Kind::Double);
+        Self {
+            mean: wide(&parameters[0]),
+            scale: wide(&parameters[1]),
+            freedom: parameters.get(2).map(wide),
+        }
     }
 
     fn standard(&self) -> Standard<'_> {
@@ -103,7 +94,7 @@ impl Places {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checks::assert_gradient;
+    use crate::checks::{assert_gradient, standardised_mean};
     use crate::draws::Draws;
     use tch::Device;
 
@@ -149,12 +140,6 @@ mod tests {
         bounds
             .upper
             .map_or(sample.shallow_clone(), |upper| sample.clamp_max(upper))
-    }
-
-    /// The mean in units of its standard error.
-    fn standardised_mean(values: &Tensor) -> f64 {
-        let error = values.std(true) / (SAMPLES as f64).sqrt();
-        (values.mean(Kind::Double) / error).double_value(&[])
     }
 
     /// What is drawn and cut has the mean, and the derivative of the logarithm of its likelihood by each

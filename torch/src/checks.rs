@@ -211,6 +211,12 @@ fn step_on(architecture: Arc<dyn Architecture>, columns: &[&dyn Fn(usize) -> f32
     }
 }
 
+/// The mean of independent numbers in units of its standard error.
+pub(crate) fn standardised_mean(values: &Tensor) -> f64 {
+    let error = values.std(true) / (values.numel() as f64).sqrt();
+    (values.mean(Kind::Double) / error).double_value(&[])
+}
+
 fn is_finite(tensor: &Tensor) -> bool {
     bool::try_from(tensor.isfinite().all()).unwrap()
 }

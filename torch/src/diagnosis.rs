@@ -149,7 +149,7 @@ fn more(asked: Option<&str>) -> String {
 fn parameters_of(kind: &str) -> &'static str {
     match kind {
         "linear" => "train.batch, model.lookback, model.horizon or model.members",
-        _ => "train.batch, model.lookback, model.hidden or model.members",
+        _ => "train.batch, model.lookback, model.horizon, model.hidden or model.members",
     }
 }
 

@@ -173,6 +173,7 @@ fn draw_log_gamma(shape: f64, rng: &mut ValueRng) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::checks::standardised_mean;
     use crate::golden;
     use tch::Device;
 
@@ -345,12 +346,6 @@ mod tests {
             .collect();
         let sample = distribution.sample(&parameters, &mut Draws::new(3, [7]));
         (parameters, sample)
-    }
-
-    /// The mean in units of its standard error.
-    fn standardised_mean(values: &Tensor) -> f64 {
-        let error = values.std(true) / (SAMPLES as f64).sqrt();
-        (values.mean(Kind::Double) / error).double_value(&[])
     }
 
     #[test]

@@ -39,7 +39,13 @@ pub(crate) fn architecture(task: &LoadTask<'_>) -> Result<Arc<dyn Architecture>>
         Wanted::Gru(params) => Arc::new(Recurrent::new(shape, Cell::Gru, params)),
         Wanted::Segrnn(params) => Arc::new(Segrnn::new(shape, params)),
         Wanted::Linear(params) => Arc::new(Linear::new(shape, params)),
-        Wanted::Deepar(params) => Arc::new(Deepar::new(shape, task.columns, task.targets, params)?),
+        Wanted::Deepar(params) => Arc::new(Deepar::new(
+            shape,
+            task.columns,
+            task.targets,
+            task.step,
+            params,
+        )?),
         _ => bail!("a model of kind `{}` is no net", task.model.kind()),
     })
 }

@@ -84,7 +84,16 @@ pub(crate) fn fit(
     if trainer.progress.best_epoch > 0 {
         trainer.net().parameters.assign(&trainer.best);
     }
+    let (seen, unseen) = seen_and_unseen(task, series);
+    trainer.net().average_unseen(&seen, &unseen);
     Ok((trainer.team.into_own().net, trainer.history))
+}
+
+/// The places of the series that windows of the training are of, and those of the others.
+fn seen_and_unseen(task: &FitTask<'_>, series: &[String]) -> (Vec<i64>, Vec<i64>) {
+    let with_windows = task.frame.layout.names_of(task.train);
+    let places = 0..series.len() as i64;
+    places.partition(|&place| with_windows.contains(&series[place as usize].as_str()))
 }
 
 struct Trainer<'a> {
@@ -126,6 +135,8 @@ fn replica(
     if let Some(warm) = task.warm_start {
         weights::load_trained(&net, warm)?;
     }
+    let (seen, unseen) = seen_and_unseen(task, series);
+    net.average_unseen(&seen, &unseen);
     Ok(Replica {
         windows,
         net,

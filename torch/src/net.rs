@@ -69,9 +69,15 @@ pub(crate) trait Architecture: Send + Sync {
         64
     }
 
-    /// Whether it tells one series from another, and so forecasts only those that it was trained on.
+    /// The parameter that has a row for each series, where it tells one from another, and so forecasts only
+    /// those that it was trained on.
+    fn series_table(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// Whether it tells one series from another.
     fn knows_series(&self) -> bool {
-        false
+        self.series_table().is_some()
     }
 
     /// Tensors that are solved before the training and then stand still, with their shapes.
@@ -227,6 +233,24 @@ impl Net {
             parameters: self.parameters.share(),
             constants: self.constants.iter().map(Tensor::shallow_clone).collect(),
             each: self.each,
+        }
+    }
+
+    /// Gives the series that no window of the training is of, by their places, what the others have on average:
+    /// otherwise they would keep what was drawn for them.
+    pub(crate) fn average_unseen(&self, seen: &[i64], unseen: &[i64]) {
+        let Some(table) = self.architecture.series_table() else {
+            return;
+        };
+        let _no_grad = tch::no_grad_guard();
+        let is_table = |name: &str| name.rsplit('.').next() == Some(table);
+        let tables = self.parameters.named().filter(|(name, _)| is_table(name));
+        for (_, rows) in tables.filter(|_| !unseen.is_empty()) {
+            let rows_of = |places: &[i64]| Tensor::from_slice(places).to(rows.device());
+            let seen = rows.index_select(0, &rows_of(seen));
+            let mean = seen.mean_dim([0_i64].as_slice(), true, Kind::Float);
+            let mean = mean.expand([unseen.len() as i64, -1], false);
+            let _ = rows.shallow_clone().index_copy_(0, &rows_of(unseen), &mean);
         }
     }
 

@@ -17,6 +17,9 @@ use crate::net::{Architecture, Forecast, Pass, Shape, Taken, Tensors, pick};
 use crate::parameters::Spec;
 use crate::windows::Inputs;
 
+/// The parameter with a row for each series.
+const SERIES: &str = "series";
+
 /// All that decides the shapes of a net.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Segrnn {
@@ -133,8 +136,8 @@ impl Architecture for Segrnn {
         self.members
     }
 
-    fn knows_series(&self) -> bool {
-        true
+    fn series_table(&self) -> Option<&'static str> {
+        Some(SERIES)
     }
 
     fn member_specs(&self) -> Vec<Spec> {
@@ -150,7 +153,7 @@ impl Architecture for Segrnn {
         specs.extend(Dense::specs("embed", segment, hidden));
         specs.extend(Dense::specs("out", hidden, self.segment * shape.outputs()));
         specs.push(embedding("position", self.ahead()));
-        specs.push(embedding("series", shape.series));
+        specs.push(embedding(SERIES, shape.series));
         if shape.future > 0 {
             let future = self.segment * shape.future;
             specs.push(Spec::by_fan_in("future", vec![hidden, future], future));

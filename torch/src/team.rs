@@ -32,11 +32,12 @@ const LONG: Duration = Duration::from_millis(200);
 pub(crate) struct Team<S> {
     own: S,
     crew: Crew<S>,
-    /// Of the tasks that were done last; unknown before the first.
+    /// The longest time that a task took; unknown before the first.
     longest: Cell<Option<Duration>>,
+    long: Duration,
 }
 
-/// The other threads. They end with it.
+/// The other threads. They end with it, once what they have begun is done.
 struct Crew<S> {
     others: Vec<Other<S>>,
     stand_in: Option<Other<S>>,
@@ -71,6 +72,7 @@ impl<S: Send + 'static> Team<S> {
             own,
             crew,
             longest: Cell::new(None),
+            long: LONG,
         })
     }
 
@@ -114,7 +116,7 @@ impl<S: Send + 'static> Team<S> {
         T: Send + 'static,
         R: Send + 'static,
     {
-        let is_long = self.longest.get().is_none_or(|longest| longest > LONG);
+        let is_long = self.longest.get().is_none_or(|longest| longest > self.long);
         match &self.crew.stand_in {
             Some(stand_in) if is_long => self.by_others(stand_in, tasks, work, ends),
             _ => self.by_all(tasks, work, ends),
@@ -171,7 +173,7 @@ impl<S: Send + 'static> Team<S> {
             Some(made)
         });
         let made = made.collect();
-        self.longest.set(Some(longest));
+        self.longest.set(self.longest.get().max(Some(longest)));
         made
     }
 
@@ -196,7 +198,7 @@ impl<S: Send + 'static> Team<S> {
         drop(sender);
         let mut done = Vec::with_capacity(count);
         while done.len() < count {
-            match made.recv_timeout(LONG) {
+            match made.recv_timeout(self.long) {
                 Ok(one) => done.push(one),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
@@ -218,7 +220,7 @@ impl<S: Send + 'static> Team<S> {
             results[place] = Some(result);
             longest = longest.max(Some(took));
         }
-        self.longest.set(longest.or(self.longest.get()));
+        self.longest.set(self.longest.get().max(longest));
         let result = |result: Option<Result<R, _>>| {
             Some(result?.unwrap_or_else(|panic| resume_unwind(panic)))
         };
@@ -413,19 +415,15 @@ mod tests {
 
     #[test]
     fn another_one_stands_in_where_tasks_take_long() {
-        let team = team(1).listening(9).unwrap();
-        let by = |milliseconds: u64| {
-            let work = |state: &u64, milliseconds: &u64| {
-                thread::sleep(Duration::from_millis(*milliseconds));
-                *state
-            };
-            team.each_until(vec![milliseconds; 2], work, || false)
-        };
         // How long they take shows by the ones before.
-        let long = LONG.as_millis() as u64 + 50;
-        let expected = [(0, 9), (long, 0), (0, 9), (0, 0)];
-        for (milliseconds, state) in expected {
-            assert_eq!(by(milliseconds), Some(vec![state; 2]));
+        for (long, by) in [(Duration::MAX, 0), (Duration::ZERO, 9)] {
+            let team = Team {
+                long,
+                ..team(1).listening(9).unwrap()
+            };
+            let states = || team.each_until(vec![(); 2], |state, ()| *state, || false);
+            assert_eq!(states(), Some(vec![9; 2]));
+            assert_eq!(states(), Some(vec![by; 2]));
         }
     }
 

@@ -1,7 +1,6 @@
 //! The forecasts of a model from every window of the test part, and how far they lie from what became.
 
 use std::borrow::Cow;
-use std::ops::Range;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
@@ -78,19 +77,9 @@ impl<'a> Scoring<'a> {
 
     /// What is to be said of series that none of the windows is of.
     pub(super) fn without_windows(&self) -> Option<String> {
-        let has_some = |rows: &Range<usize>| {
-            let first = self.issues.partition_point(|&issue| issue < rows.start);
-            self.issues
-                .get(first)
-                .is_some_and(|&issue| issue < rows.end)
-        };
-        let blocks = self.frame.layout.blocks().iter();
-        let without: Vec<&str> = blocks
-            .filter(|block| !has_some(&block.rows))
-            .map(|block| block.name.as_str())
-            .collect();
-        let names = without.join(", ");
-        (!without.is_empty()).then(|| format!("the test part has no window of the series {names}"))
+        let without = self.frame.layout.names_without(&self.issues).join(", ");
+        (!without.is_empty())
+            .then(|| format!("the test part has no window of the series {without}"))
     }
 
     /// One entry a target. Gives the issue rows of each batch and their forecasts to `each`.

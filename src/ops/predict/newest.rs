@@ -236,7 +236,7 @@ impl Newest {
         };
         bail!(
             "{} has no {column}{of} at {}, within the {lookback} rows that the model looks back over{others}; \
-             prepare.fill with `method: last` fills gaps of any length",
+             prepare.fill with `method: last` fills gaps up to any `up_to`",
             data.display(),
             format_short(frame.time(row))
         )

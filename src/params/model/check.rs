@@ -322,13 +322,9 @@ fn check_linear(raw: &Raw) -> Result<LinearParams, Invalid> {
 fn check_deepar(raw: &Raw) -> Result<DeeparParams, Invalid> {
     let paths = raw.paths.unwrap_or(200);
     within("model.paths", paths, 2..=100_000, "between 2 and 100000")?;
-    // A day of hours. Rows without a value a season before condition nothing, and a lookback of no more than
-    // a season would leave the net to say what is usual.
-    let usual = if raw.lookback >= 48 { 24 } else { 1 };
-    let season = raw.season_rows.unwrap_or(usual);
     within(
         "model.season_rows",
-        season,
+        raw.season_rows.unwrap_or(1),
         1..=raw.lookback,
         "between 1 and model.lookback",
     )?;
@@ -338,7 +334,7 @@ fn check_deepar(raw: &Raw) -> Result<DeeparParams, Invalid> {
         dropout: raw.dropout()?,
         distribution: raw.distribution.unwrap_or_default(),
         paths,
-        season,
+        season: raw.season_rows,
         members: raw.members()?,
     })
 }

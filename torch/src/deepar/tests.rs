@@ -52,7 +52,7 @@ fn deepar_within(
         dropout: 0.0,
         distribution,
         paths: 7,
-        season,
+        season: Some(season),
         members: 3,
     };
     let model = ModelParams {
@@ -70,7 +70,7 @@ fn deepar_within(
     let columns: Vec<FrameColumn> = roles.iter().enumerate().map(column).collect();
     let scalers = vec![Scaler::IDENTITY; columns_with(&columns, Role::Target).len()];
     let shape = Shape::new(&model, &columns, 1, &scalers).unwrap();
-    Deepar::new(shape, &columns, &scalers, &params).unwrap()
+    Deepar::new(shape, &columns, &scalers, Step::HOUR, &params).unwrap()
 }
 
 fn net(deepar: Deepar) -> Net {
@@ -406,11 +406,11 @@ fn it_stands_degenerate_data() {
                 dropout: 0.0,
                 distribution,
                 paths: 5,
-                season: 1,
+                season: Some(1),
                 // Of several it gives the forecast together.
                 members: 1,
             };
-            Arc::new(Deepar::new(shape, &columns, &scalers, &params).unwrap())
+            Arc::new(Deepar::new(shape, &columns, &scalers, Step::HOUR, &params).unwrap())
         });
     }
 }

@@ -5,7 +5,7 @@ mod resume;
 mod targets;
 
 use super::*;
-use krammerti::data::{Frame, FrameColumn, Layout, Role, Scaler};
+use krammerti::data::{Frame, FrameColumn, Layout, Outlook, Role, Scaler};
 use krammerti::event::Observer;
 use krammerti::model::{Checkpoint, Epoch, Interrupted, Moment, Predictions, Wish};
 use krammerti::params::{
@@ -55,7 +55,7 @@ const DEEPAR: DeeparParams = DeeparParams {
     dropout: 0.1,
     distribution: Distribution::StudentT,
     paths: 41,
-    season: 20,
+    season: Some(20),
     members: 2,
 };
 
@@ -458,6 +458,98 @@ fn a_kind_that_knows_series_refuses_others() {
     assert!(fitted.forecaster.forecast(&other, &[100]).is_ok());
 }
 
+/// Numbers from 0 to 1 that no model foresees.
+fn unforeseen(row: usize) -> f32 {
+    let mixed = (row as u32).wrapping_mul(0x9E37_79B9);
+    let mixed = (mixed ^ (mixed >> 15)).wrapping_mul(0x85EB_CA6B);
+    (mixed ^ (mixed >> 13)) as f32 / u32::MAX as f32
+}
+
+/// Noise, of which somebody else's forecasts, made anew at each row, say the next rows.
+#[test]
+fn what_somebody_else_forecast_is_learnt_from() {
+    let mut frame = frame();
+    frame.columns[2].role = Role::Forecast;
+    for row in 0..ROWS {
+        frame.values[row * 3 + 1] = unforeseen(row) - 0.5;
+        frame.values[row * 3 + 2] = unforeseen(row) - 0.5;
+    }
+    let ahead = (0..ROWS).map(|row| (ROWS - 1 - row).min(HORIZON) as u32);
+    frame.outlook = Outlook {
+        values: (0..ROWS).map(|row| unforeseen(row) - 0.5).collect(),
+        bases: (0..ROWS as i64).collect(),
+        reach: ahead.collect(),
+    };
+    for model in models() {
+        let params = TrainParams {
+            epochs: if model.kind() == "deepar" { 60 } else { 30 },
+            learning_rate: 1e-2,
+            weight_decay: 0.0,
+            ..train_params()
+        };
+        let fitted = fit_with(&frame, &model, &params, &mut Watcher::default()).unwrap();
+        let issues = test_issues();
+        let predictions = fitted.forecaster.forecast(&frame, &issues).unwrap();
+        let error = rmse(&frame, &predictions);
+        assert!(
+            error < 0.2,
+            "{}: {error}, where the deviation is 0.29",
+            model.kind()
+        );
+        // And a window sees none but those that were there.
+        let mut later = frame.clone();
+        let last = *issues.last().unwrap();
+        later.outlook.values[last + HORIZON + 1..].fill(9.0);
+        later.values[(last + 1) * 3..].fill(9.0);
+        let again = fitted.forecaster.forecast(&later, &[last]).unwrap();
+        let alone = fitted.forecaster.forecast(&frame, &[last]).unwrap();
+        assert_eq!(again, alone, "{}", model.kind());
+    }
+}
+
+/// The second series has no window of the training: it is forecast as one that is like all others.
+#[test]
+fn a_series_without_a_window_is_like_the_others_on_average() {
+    let mut three = frame();
+    let names = ["a", "b", "c"].map(|name| (name.to_owned(), 0, ROWS / 3));
+    three.layout = Layout::new(Step::HOUR, names);
+    let models = models();
+    let segrnn = models
+        .iter()
+        .find(|model| model.kind() == "segrnn")
+        .unwrap();
+    let within = |rows: std::ops::Range<usize>| rows.start + LOOKBACK..rows.end - HORIZON;
+    let ranges: Vec<_> = (three.layout.blocks().iter())
+        .map(|block| block.rows.clone())
+        .collect();
+    let train: Vec<usize> = [0, 2]
+        .into_iter()
+        .flat_map(|at| within(ranges[at].clone()))
+        .collect();
+    let task = FitTask {
+        frame: &three,
+        train: &train,
+        validation: &train[..2],
+        train_rows: &ranges,
+        sample_weights: None,
+        model: segrnn,
+        train_params: &train_params(),
+        targets: &[Scaler::IDENTITY],
+        resume: None,
+        warm_start: None,
+    };
+    let fitted = Nets("segrnn").fit(&task, &mut Watcher::default()).unwrap();
+    let table = &fitted.weights["member0.series"];
+    let rows: Vec<&[f32]> = table.values.chunks(table.shape[1]).collect();
+    assert_eq!(rows.len(), 3);
+    for ((a, b), c) in rows[0].iter().zip(rows[1]).zip(rows[2]) {
+        assert!((a + c - 2.0 * b).abs() < 1e-5, "{a} {b} {c}");
+    }
+    let of_b = within(ranges[1].clone()).start;
+    let forecast = fitted.forecaster.forecast(&three, &[of_b]).unwrap();
+    assert!(forecast.are_finite());
+}
+
 /// A farm of 2 MW beside one of 1000, scaled together, and the smaller one is judged.
 #[test]
 fn deepar_forecasts_a_small_series_beside_a_large_one() {
@@ -518,12 +610,7 @@ fn deepar_knows_how_likely_a_bound_is() {
         lower: Some(0.0),
         upper: None,
     };
-    let noise = |row: usize| {
-        let mixed = (row as u32).wrapping_mul(0x9E37_79B9);
-        let mixed = (mixed ^ (mixed >> 15)).wrapping_mul(0x85EB_CA6B);
-        (mixed ^ (mixed >> 13)) as f32 / u32::MAX as f32
-    };
-    let showers = |row: usize, _: f32| (4.0 * noise(row) - 3.0).max(0.0);
+    let showers = |row: usize, _: f32| (4.0 * unforeseen(row) - 3.0).max(0.0);
     for distribution in [Distribution::Gaussian, Distribution::StudentT] {
         let (_, predictions) = deepar_of(distribution, &showers, at_zero).unwrap();
         let medians: Vec<f32> = predictions
@@ -542,6 +629,24 @@ fn deepar_knows_how_likely_a_bound_is() {
         // It may rain all the same.
         assert!(
             predictions.mean.iter().all(|mean| *mean > 0.0),
+            "{distribution:?}"
+        );
+    }
+}
+
+/// Where it never rained, it hardly will.
+#[test]
+fn deepar_stands_a_target_that_lies_on_its_bound() {
+    let at_zero = Bounds {
+        lower: Some(0.0),
+        upper: None,
+    };
+    for distribution in [Distribution::Gaussian, Distribution::StudentT] {
+        let (error, dry) = deepar_of(distribution, &|_, _| 0.0, at_zero).unwrap();
+        assert!(error < 0.1, "{distribution:?} {error}");
+        let medians = dry.quantiles.iter().skip(1).step_by(3);
+        assert!(
+            medians.into_iter().all(|median| *median <= 0.0),
             "{distribution:?}"
         );
     }
