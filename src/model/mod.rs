@@ -72,6 +72,17 @@ impl Predictions {
     }
 }
 
+/// Possible courses of the targets from one issue row, in scaled units.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Paths {
+    /// How many targets each is of.
+    pub targets: usize,
+    /// How many leads it has of each.
+    pub horizon: usize,
+    /// `[paths × targets × horizon]`, row-major.
+    pub values: Vec<f32>,
+}
+
 /// A fitted model.
 pub trait Forecaster {
     /// Has a frame before it, to forecast from rows of it. What the model needs to copy of the frame, it
@@ -96,6 +107,11 @@ pub trait Issuer {
     ///
     /// Every issue row has `lookback` rows up to and including itself, and `horizon` rows after it.
     fn forecast(&self, issues: &[usize]) -> Result<Predictions>;
+
+    /// The courses that a forecast from an issue row comes of, where it comes of such.
+    fn paths(&self, _issue: usize) -> Result<Option<Paths>> {
+        Ok(None)
+    }
 }
 
 /// What a fit works on.

@@ -5,7 +5,7 @@
 
 use anyhow::Result;
 
-use super::{Forecaster, Issuer, Predictions};
+use super::{Forecaster, Issuer, Paths, Predictions};
 use crate::data::{Frame, FrameColumn, Role, Scaler, Unscaling};
 use crate::params::ModelParams;
 
@@ -63,6 +63,14 @@ impl Issuer for Over<'_> {
         cut(&mut made.mean, horizon, self.bounds);
         cut(&mut made.quantiles, horizon * levels, self.bounds);
         Ok(made)
+    }
+
+    fn paths(&self, issue: usize) -> Result<Option<Paths>> {
+        let mut paths = self.inner.paths(issue)?;
+        if let Some(paths) = &mut paths {
+            cut(&mut paths.values, paths.horizon, self.bounds);
+        }
+        Ok(paths)
     }
 }
 

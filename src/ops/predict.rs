@@ -1,6 +1,7 @@
 //! `krammerti predict`: the newest data to a forecast.
 
 mod newest;
+mod paths;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -9,10 +10,11 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 
 use self::newest::{Newest, newest};
+use self::paths::PathsFile;
 use super::model::LoadedModel;
 use super::plot_name::plot_name;
 use super::{Context, dataset, model, to_json};
-use crate::data::{Dataset, Frame, Part};
+use crate::data::{Dataset, Frame, Part, to_parquet};
 use crate::event::Event;
 use crate::forecast::{self, Forecast};
 use crate::fs::{self, StagedFolder};
@@ -35,11 +37,21 @@ pub fn predict(mut context: Context<'_>) -> Result<()> {
     let data = context.data()?.clone();
     let dataset = dataset::read_dataset(&data)?;
     loaded.check(&folder, &data, &dataset)?;
+    let asked = context.params.predict.paths;
+    let mut paths = asked.then(|| PathsFile::of(&loaded.file)).transpose()?;
 
     let frame = dataset.frame(&loaded.file.scalers(), loaded.file.model.horizon)?;
     let (mut forecasts, mut plots) = (Vec::new(), Vec::new());
     for series in newest(&dataset, &frame, &loaded.file) {
-        let made = match of_series(&series, &frame, &loaded, &dataset, &mut context) {
+        let made = of_series(
+            &series,
+            &frame,
+            &loaded,
+            &dataset,
+            &mut context,
+            paths.as_mut(),
+        );
+        let made = match made {
             Ok(made) => made,
             // One station that fails must not take the forecasts of all others.
             Err(error) if frame.layout.blocks().len() > 1 => {
@@ -63,6 +75,9 @@ pub fn predict(mut context: Context<'_>) -> Result<()> {
     staged.write("forecast.csv", &forecast::to_csv(&forecasts)?)?;
     let written = Written::of(forecasts);
     staged.write(FORECAST, &to_json(&written)?)?;
+    if let Some(paths) = paths {
+        staged.write(paths::NAME, &to_parquet(&paths.table()?)?)?;
+    }
     staged.commit()?;
 
     let json = serde_json::to_value(&written)?;
@@ -116,6 +131,7 @@ fn of_series(
     model: &LoadedModel,
     dataset: &Dataset,
     context: &mut Context<'_>,
+    paths: Option<&mut PathsFile<'_>>,
 ) -> Result<Vec<Forecast>> {
     let data = context.data()?.clone();
     series.require_complete(frame, &model.file, &data)?;
@@ -126,7 +142,7 @@ fn of_series(
     if let Some(short) = back.shortage(series, &data) {
         context.warn(short);
     }
-    let mut made = forecasts_of(series, back, frame, model)
+    let mut made = forecasts_of(series, back, frame, model, paths)
         .with_context(|| context.inputs[0].display().to_string())?;
     if let Some(params) = &context.params.predict.feels_like {
         add_feels_like(&mut made, dataset, series, params)
@@ -141,16 +157,23 @@ fn forecasts_of(
     back: Back,
     frame: &Frame,
     model: &LoadedModel,
+    paths: Option<&mut PathsFile<'_>>,
 ) -> Result<Vec<Forecast>> {
     // Of a series in a frame of its own: another one beside it changes not a bit.
     let window = frame.window(series.issue, back.rows(), model.file.model.horizon);
-    let predictions = model.forecaster.forecast(&window, &[back.rows() - 1])?;
+    let (issuer, row) = (model.forecaster.over(&window)?, back.rows() - 1);
+    let predictions = issuer.forecast(&[row])?;
     ensure!(
         predictions.are_finite(),
         "the forecast{} is no number: look at the data of the lookback with `krammerti check`",
         series.of_series()
     );
     let (issued, step) = (frame.time(series.issue), frame.step());
+    if let Some(file) = paths
+        && let Some(paths) = issuer.paths(row)?
+    {
+        file.add(&series.observed.name, issued, step, &paths);
+    }
     let targets = model.file.target_columns().enumerate();
     let forecasts = targets.map(|(place, target)| {
         let unscaling = model.file.unscaling(target);

@@ -30,6 +30,7 @@ pub(super) fn check(raw: raw::Params) -> Result<Params, Invalid> {
                 humidity: f.humidity,
                 wind_from: f.wind_from,
             }),
+            paths: raw.predict.paths,
         },
     })
 }

@@ -124,6 +124,8 @@ pub struct EvaluateParams {
 pub struct PredictParams {
     /// The feels-like temperature, where a target is an air temperature.
     pub feels_like: Option<FeelsLike>,
+    /// Whether the sample paths of a forecast are written beside it.
+    pub paths: bool,
 }
 
 /// What the feels-like temperature is made from besides the temperature.

@@ -288,6 +288,11 @@ impl ModelParams {
         })
     }
 
+    /// Whether its forecasts come of sample paths, which can be had.
+    pub fn draws_paths(&self) -> bool {
+        matches!(self.architecture, Architecture::Deepar(_)) && self.correction.is_none()
+    }
+
     /// The same model, whose forecasts stay as they are.
     #[must_use]
     pub fn uncorrected(&self) -> Self {

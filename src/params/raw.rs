@@ -82,6 +82,7 @@ impl Default for Evaluate {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Predict {
     pub(super) feels_like: Option<FeelsLike>,
+    pub(super) paths: bool,
 }
 
 #[derive(Debug, Deserialize)]

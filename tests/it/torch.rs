@@ -495,6 +495,50 @@ fn every_kind_of_net_goes_all_the_way() {
     }
 }
 
+/// Each quantile is that of the paths at its lead, in order or between two of them.
+#[test]
+fn the_paths_of_a_forecast_are_written_where_asked_for() {
+    let sandbox = lstm_sandbox();
+    let deepar = "kind: deepar, hidden: 8, paths: 20";
+    sandbox.edit("params.yaml", LSTM, deepar);
+    sandbox.run(&["run", "train"]).ok();
+    let predict = ["predict", "model", "--data", "data", "--out", "forecast"];
+    let asked = [&predict[..], &["--set", "predict.paths=true"]].concat();
+    sandbox.run(&asked).ok();
+    let bytes = std::fs::read(sandbox.path("forecast/paths.parquet")).unwrap();
+    let table = krammerti::data::from_parquet(bytes).unwrap();
+    let of = |name: &str| table.column(name).unwrap().values.clone();
+    let (numbers, leads_h, values) = (of("path"), of("lead_h"), of("temperature_2m"));
+    let forecast: serde_json::Value =
+        serde_json::from_str(&sandbox.read("forecast/forecast.json")).unwrap();
+    let leads = forecast["leads"].as_array().unwrap();
+    assert_eq!(table.rows(), 20 * leads.len());
+    assert!((numbers[0] - 1.0).abs() + (numbers[table.rows() - 1] - 20.0).abs() < 1e-9);
+    for lead in leads {
+        let hours = lead["lead_h"].as_f64().unwrap();
+        let rows = (0..table.rows()).filter(|&row| (leads_h[row] - hours).abs() < 1e-9);
+        let mut drawn: Vec<f64> = rows.map(|row| values[row]).collect();
+        drawn.sort_by(f64::total_cmp);
+        let levels = forecast["quantile_levels"].as_array().unwrap();
+        assert!(!levels.is_empty());
+        for (level, told) in levels.iter().zip(lead["quantiles"].as_array().unwrap()) {
+            let place = level.as_f64().unwrap() * 19.0;
+            let (below, above) = (drawn[place as usize], drawn[place as usize + 1]);
+            let expected = below + place.fract() * (above - below);
+            let told = told.as_f64().unwrap();
+            assert!(
+                (told - expected).abs() < 1e-3,
+                "{hours} h, {level}: {told} {expected}"
+            );
+        }
+    }
+    let lstm = lstm_sandbox();
+    lstm.run(&["run", "train"]).ok();
+    let told =
+        "predict.paths: expected a model of kind deepar without model.correction, found kind lstm";
+    lstm.run(&asked).fails(1, &[told]);
+}
+
 #[test]
 fn a_host_without_the_back_end_is_told_what_to_do() {
     let sandbox = lstm_sandbox();

@@ -548,6 +548,13 @@ impl Architecture for Deepar {
         }
     }
 
+    /// Those that the forecast comes of.
+    fn courses(&self, tensors: &Tensors<'_>, inputs: &Inputs, pass: Pass<'_>) -> Option<Tensor> {
+        let parts = self.paths(tensors, inputs, pass);
+        let parts: Vec<Tensor> = parts.map(|paths| paths.values).collect();
+        Some(Tensor::cat(&parts, 0))
+    }
+
     /// One path of each member, which goes by the means: to sample after every epoch would take
     /// longer than the training.
     fn sketch(

@@ -5,7 +5,7 @@
 
 use anyhow::{Result, ensure};
 use krammerti::data::Frame;
-use krammerti::model::{Forecaster, Issuer, LoadTask, Predictions, Weights};
+use krammerti::model::{Forecaster, Issuer, LoadTask, Paths, Predictions, Weights};
 use tch::{Device, Tensor};
 
 use crate::diagnosis::{NoMemoryToForecast, is_of_memory, memory_asked};
@@ -13,7 +13,7 @@ use crate::family::architecture;
 use crate::guard::{TorchError, guarded};
 use crate::net::{Forecast, Net, Pass};
 use crate::team::Team;
-use crate::windows::{Windows, seeds};
+use crate::windows::{Inputs, Windows, seeds};
 use crate::{device, weights};
 
 /// Windows in memory at once, on the CPU for each thread, and on a GPU.
@@ -119,6 +119,23 @@ impl Issuer for Over<'_> {
         let made = guarded("forecast", || self.forecast_all(issues));
         made.map_err(|error| of_memory(error, self.model.device))
     }
+
+    fn paths(&self, issue: usize) -> Result<Option<Paths>> {
+        let &Self { model, frame, .. } = self;
+        check_series(frame, &[issue], &model.series)?;
+        let asked = Asked {
+            issues: self.own.windows.issues(&[issue]),
+            seeds: seeds(frame, &[issue]),
+        };
+        let drawn = guarded("forecast", || self.own.courses(&asked));
+        let values = drawn.map_err(|error| of_memory(error, model.device))?;
+        let shape = model.net.architecture.shape();
+        Ok(values.map(|values| Paths {
+            targets: shape.targets.len(),
+            horizon: shape.horizon as usize,
+            values,
+        }))
+    }
 }
 
 /// What a thread needs to forecast, in handles of its own.
@@ -141,11 +158,26 @@ impl Forecasting {
         }
     }
 
+    fn inputs(&self, asked: &Asked) -> Inputs {
+        Inputs {
+            seeds: asked.seeds.clone(),
+            ..self.windows.inputs(&asked.issues)
+        }
+    }
+
+    /// `[issues × paths × cells]`, of a kind that draws them.
+    fn courses(&self, asked: &Asked) -> Result<Option<Vec<f32>>> {
+        let _no_grad = tch::no_grad_guard();
+        let (inputs, pass) = (self.inputs(asked), Pass::FORECAST);
+        let tensors = self.net.tensors(pass);
+        let courses = self.net.architecture.courses(&tensors, &inputs, pass);
+        courses.as_ref().map(values).transpose()
+    }
+
     /// The values of mean and quantiles.
     fn make(&self, asked: &Asked) -> Result<(Vec<f32>, Vec<f32>)> {
         let _no_grad = tch::no_grad_guard();
-        let mut inputs = self.windows.inputs(&asked.issues);
-        inputs.seeds.clone_from(&asked.seeds);
+        let inputs = self.inputs(asked);
         let Forecast { mean, quantiles } = self
             .net
             .forecast(&inputs, Pass::FORECAST)

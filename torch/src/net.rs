@@ -115,6 +115,11 @@ pub(crate) trait Architecture: Send + Sync {
         pass: Pass<'_>,
     ) -> Forecast;
 
+    /// Possible courses of the targets, `[issues, paths, cells]`, where a forecast comes of such.
+    fn courses(&self, _: &Tensors<'_>, _: &Inputs, _: Pass<'_>) -> Option<Tensor> {
+        None
+    }
+
     /// A forecast of which only the mean is wanted, after each epoch; where an own loss stands for
     /// the rest it may be a rough one.
     fn sketch(

@@ -203,9 +203,7 @@ fn usual_values_by_hand() {
 }
 
 fn all_paths(deepar: &Deepar, tensors: &Tensors<'_>, inputs: &Inputs) -> Tensor {
-    let parts = deepar.paths(tensors, inputs, Pass::FORECAST);
-    let parts: Vec<Tensor> = parts.map(|paths| paths.values).collect();
-    Tensor::cat(&parts, 0)
+    deepar.courses(tensors, inputs, Pass::FORECAST).unwrap()
 }
 
 /// The mean that is told is that of draws cut at a bound, without their noise.
