@@ -19,6 +19,7 @@ mod prepare;
 mod quality;
 mod run;
 mod sample_weights;
+mod series_sizes;
 mod status;
 mod train;
 mod training_log;

@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result, bail};
 
 use super::checkpoint::{Keeper, Kept};
 use super::sample_weights::{effective, sample_weights};
+use super::series_sizes::unequal;
 use super::training_log::{Measured, TrainingLog};
 use super::{Context, dataset, model};
 use crate::data::{Dataset, FewComplete, Frame, Part, Scaler, Window};
@@ -40,7 +41,8 @@ pub fn train(mut context: Context<'_>) -> Result<()> {
     };
     let unit = unit.as_str();
     check_bounds(&params, &dataset)?;
-    for odd in beyond_the_model(&params, &dataset) {
+    let odd = beyond_the_model(&params, &dataset);
+    for odd in odd.into_iter().chain(unequal(&params, &dataset)) {
         context.warn(odd);
     }
     let frame = dataset.frame(&dataset.scalers(), 0)?;

@@ -177,6 +177,37 @@ fn what_is_asked_for_by_hand_is_told_also_where_there_is_nothing_to_do() {
 }
 
 /// A station that begins after the training part has no climatology of its wind there.
+/// One measures in thousandths of what the other does.
+#[test]
+fn stations_of_very_different_size_are_told() {
+    let sandbox = Sandbox::new();
+    let text = sandbox.read("station.csv");
+    let (header, rows) = text.split_once('\n').unwrap();
+    let place = header
+        .split(',')
+        .position(|name| name == "temperature_2m")
+        .unwrap();
+    let mut both = format!("{header},place\n");
+    for row in rows.lines() {
+        let mut fields: Vec<String> = row.split(',').map(str::to_owned).collect();
+        both += &format!("{row},small\n");
+        if let Ok(value) = fields[place].parse::<f64>() {
+            fields[place] = (value * 1000.0).to_string();
+        }
+        both += &format!("{},large\n", fields.join(","));
+    }
+    sandbox.write("station.csv", &both);
+    let series = "    series: {column: place}\n    columns:\n";
+    sandbox.edit("params.yaml", "    columns:\n", series);
+    let ran = sandbox.run(&["-q", "run", "train"]).ok();
+    let told = "temperature_2m of the series large varies 1000 times as much as that of small";
+    assert!(ran.stderr.contains(told), "{ran}");
+    // Those that take nothing from one series for another are fine.
+    sandbox.edit("params.yaml", "kind: ridge", "kind: climatology");
+    let ran = sandbox.run(&["-q", "run", "train"]).ok();
+    assert!(!ran.stderr.contains("varies"), "{ran}");
+}
+
 #[test]
 fn a_station_that_cannot_be_forecast_takes_no_other_along() {
     let sandbox = Sandbox::new();

@@ -1,0 +1,77 @@
+//! Series of very different size in one model: a farm of 2 MW beside one of 2,000.
+//!
+//! All are scaled together, and errors count in those units, so a model learns the large ones and neglects the
+//! small. `deepar` reads each window in its own unit; the naive kinds learn nothing that one series could take
+//! from another.
+
+use std::ops::Range;
+
+use crate::data::{Dataset, Part};
+use crate::params::{Architecture, Distribution, ModelParams};
+
+/// How many times as far the values of one series may lie from their mean as those of another.
+const MOST: f64 = 10.0;
+
+/// What is to be said of each target whose series differ too much.
+pub(super) fn unequal(model: &ModelParams, dataset: &Dataset) -> Vec<String> {
+    let of_any_size = match &model.architecture {
+        Architecture::Deepar(deepar) => deepar.distribution != Distribution::Beta,
+        _ => !model.reads_covariates(),
+    };
+    if of_any_size {
+        return Vec::new();
+    }
+    let layout = dataset.panel().layout();
+    let train = dataset.meta().split.ranges(Part::Train, layout);
+    let told = |(target, observed): (&str, &[f64])| {
+        let of_series = layout.blocks().iter().zip(&train);
+        let deviations = of_series
+            .filter_map(|(block, rows)| Some((deviation(observed, rows)?, block.name.as_str())));
+        let mut deviations: Vec<(f64, &str)> = deviations.collect();
+        deviations.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let (smallest, largest) = (deviations.first()?, deviations.last()?);
+        let times = largest.0 / smallest.0;
+        (times > MOST).then(|| {
+            format!(
+                "{target} of the series {} varies {times:.0} times as much as that of {}, which a model of kind `{}` \
+                 will hardly learn beside it: give shares of what each can reach, or leave it out",
+                largest.1,
+                smallest.1,
+                model.kind()
+            )
+        })
+    };
+    let observed = dataset.observed_targets();
+    let targets = dataset.targets().zip(&observed);
+    targets
+        .filter_map(|(target, observed)| told((&target.name, observed)))
+        .collect()
+}
+
+/// The standard deviation of what was observed in some rows; none where nothing differs.
+fn deviation(observed: &[f64], rows: &Range<usize>) -> Option<f64> {
+    let values = || {
+        observed[rows.clone()]
+            .iter()
+            .filter(|value| !value.is_nan())
+    };
+    let count = values().count() as f64;
+    let mean = values().sum::<f64>() / count;
+    let variance = values().map(|value| (value - mean).powi(2)).sum::<f64>() / count;
+    // Rounding leaves a series that stands still a tiny one.
+    (variance.sqrt() > 1e-9 * mean.abs()).then(|| variance.sqrt())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deviation_is_of_what_was_observed() {
+        let values = [9.0, 1.0, f64::NAN, 3.0, 5.0, 5.0, 5.1];
+        assert_eq!(deviation(&values, &(1..4)), Some(1.0));
+        assert_eq!(deviation(&values, &(4..6)), None);
+        assert_eq!(deviation(&values, &(2..3)), None);
+        assert_eq!(deviation(&[0.1; 3], &(0..3)), None);
+    }
+}
