@@ -541,6 +541,134 @@ def recurrent_two():
     put_forecast("decoder_two", net(past, future, base, spread), base, spread)
 
 
+# DeepAR ------------------------------------------------------------------------------------------
+
+
+def student_t_below(z, freedom):
+    """The share of Student's t below `z`: torch has none. Simpson's rule over the angle whose tangent t is."""
+    steps = 20_000
+    far = torch.atan(torch.as_tensor(1e9, dtype=torch.float64))
+    angles = torch.linspace(0, 1, steps + 1, dtype=torch.float64)
+    angles = -far + (torch.atan(z).unsqueeze(-1) + far) * angles
+    t = torch.tan(angles)
+    density = StudentT(freedom.unsqueeze(-1)).log_prob(t).exp() * (1 + t.square())
+    weights = torch.ones(steps + 1, dtype=torch.float64)
+    weights[1:-1:2], weights[2:-1:2] = 4, 2
+    width = (angles[..., -1] - angles[..., 0]) / steps
+    return (density * weights).sum(-1) * width / 3
+
+
+def emission(kind, raw, usual_before, usual, before, typical):
+    """The distribution of each value: its parameters but the mean are those of the net, and the mean is the usual
+    value with a share of how far the value before lay from its own."""
+    softplus = nn.functional.softplus
+    kept = torch.sigmoid(raw[..., -1] + (0.0 if kind == "negative_binomial" else 2.0))
+    if kind in ("gaussian", "student_t"):
+        mean = raw[..., 0] * typical + usual + kept * (before - usual_before)
+        scale = (softplus(raw[..., 1]) + 1e-3) * typical
+        if kind == "gaussian":
+            return Normal(mean, scale)
+        return StudentT(softplus(raw[..., 2]) + 2.001, mean, scale)
+    if kind == "beta":
+        usual_before, usual, before = (x.logit(0.02) for x in (usual_before, usual, before))
+        mean = torch.sigmoid(raw[..., 0] + usual + kept * (before - usual_before)) * 0.9998 + 1e-4
+        precision = softplus(raw[..., 1]) + 1e-2
+        return Beta(mean * precision, (1 - mean) * precision)
+    expected = ((usual + kept * (before - usual_before)) / typical).clamp(min=0.25)
+    mean = (softplus(raw[..., 0] + torch.log(torch.expm1(expected))) + 1e-6) * typical
+    excess = softplus(raw[..., 1]) + 1e-6
+    return NegativeBinomial(total_count=1 / excess, logits=torch.log(mean * excess), validate_args=False)
+
+
+def censored(distribution, truth, bounds):
+    """The logarithm of the likelihood where what lies beyond a bound is seen on it."""
+    if isinstance(distribution, Beta):
+        truth = truth.clamp(1e-4, 1 - 1e-4)
+    if bounds is None:
+        return distribution.log_prob(truth)
+    low, high = bounds
+    log = distribution.log_prob(truth.clamp(low + 1e-9, high - 1e-9))
+    for is_there, z in (
+        (truth <= low, (low - distribution.loc) / distribution.scale),
+        (truth >= high, (distribution.loc - high) / distribution.scale),
+    ):
+        if isinstance(distribution, Normal):
+            below = torch.special.log_ndtr(z)
+        else:
+            below = student_t_below(z, distribution.df).log()
+        log = torch.where(is_there, below, log)
+    return log
+
+
+def deepar():
+    """Lookback 7, horizon 5, a season of 3, two layers of 4; a target, a past column and one known. The target is
+    beyond its bounds at times where it has some. The loss is that of the horizon."""
+    lookback, horizon, season, least = 7, 5, 3, 0.1
+    conditioning = lookback - season
+    count = conditioning + horizon
+    cell = fill(nn.LSTM(8, 4, num_layers=2, batch_first=True), 3)
+    for name, value in cell.named_parameters():
+        put(f"deepar.cell.{name}", value)
+    outs = {outputs: fill(nn.Linear(4, outputs), 8) for outputs in (3, 4)}
+    for outputs, out in outs.items():
+        put(f"deepar.out{outputs}.weight", out.weight)
+        put(f"deepar.out{outputs}.bias", out.bias)
+    past, future = small((3, lookback, 3), 9) * 4, small((3, horizon, 1), 14) * 4
+    numbers = small((3, horizon), 17) * 4
+    put("deepar.past", past)
+    put("deepar.future_columns", future)
+    bounds = (-0.8, 0.9)
+    for name, kind, between in (
+        ("gaussian", "gaussian", None),
+        ("student_t", "student_t", None),
+        ("gaussian_bounds", "gaussian", bounds),
+        ("student_t_bounds", "student_t", bounds),
+        ("negative_binomial", "negative_binomial", None),
+        ("beta", "beta", None),
+    ):
+        of = {"beta": lambda x: x / 4 + 0.5, "negative_binomial": lambda x: ((x + 2) * 5).round()}
+        own = of.get(kind, lambda x: x if between is None else x.clamp(*between))
+        target, truth = own(past[..., 0]), own(numbers)
+        put(f"deepar.{name}.target", target)
+        put(f"deepar.{name}.truth", truth)
+        if kind in ("gaussian", "student_t"):
+            typical = (target.var(1, correction=0, keepdim=True) + least**2).sqrt()
+            unit = typical
+        else:
+            unit = torch.ones_like(target[:, :1])
+            typical = unit if kind == "beta" else target.mean(1, keepdim=True) + 1
+        whole = torch.cat([target, truth], 1)
+        seasons = target[:, lookback // season * -season :].view(3, -1, season).mean(1)
+        first = (season - 1 - lookback) % season
+        usual = seasons.repeat(1, 9)[:, first : first + 1 + count]
+        last = target[:, -1:]
+        others = past[:, season - 1 :, 1]
+        steps = torch.stack(
+            [
+                (whole[:, season - 1 : season - 1 + count] - usual[:, :count]) / unit,
+                (whole[:, :count] - usual[:, 1:]) / unit,
+                (usual[:, 1:] - last) / unit,
+                last.expand(-1, count),
+                typical.log().expand(-1, count),
+                (torch.arange(-conditioning, horizon).clamp(min=0) / horizon).expand(3, -1),
+                torch.cat([past[:, season:, 2], future[..., 0]], 1),
+                torch.cat([others, others[:, -1:].expand(-1, horizon - 1)], 1),
+            ],
+            2,
+        )
+        top, _ = cell(steps)
+        raw = outs[4 if kind == "student_t" else 3](top[:, conditioning:])
+        distribution = emission(
+            kind,
+            raw,
+            usual[:, conditioning : conditioning + horizon],
+            usual[:, conditioning + 1 :],
+            whole[:, lookback - 1 : -1],
+            typical,
+        )
+        put(f"deepar.{name}.loss", -censored(distribution, truth, between).mean())
+
+
 def main():
     for part in (
         cells,
@@ -556,6 +684,7 @@ def main():
         dlinear_two,
         recurrent,
         recurrent_two,
+        deepar,
     ):
         part()
     rows = ",\n".join(f"{json.dumps(key)}: {json.dumps(value)}" for key, value in ROWS.items())

@@ -11,6 +11,7 @@ use rand_chacha::rand_core::SeedableRng;
 use tch::Device;
 
 use crate::checks::{assert_loss_gradient, stands_degenerate_data};
+use crate::golden;
 use crate::link::{Link, Links};
 use crate::net::Net;
 
@@ -71,6 +72,70 @@ fn deepar_within(
     let scalers = vec![Scaler::IDENTITY; columns_with(&columns, Role::Target).len()];
     let shape = Shape::new(&model, &columns, 1, &scalers).unwrap();
     Deepar::new(shape, &columns, &scalers, Step::HOUR, &params).unwrap()
+}
+
+/// The likelihood of PyTorch: what is read, what is near to a value, its distribution, and its bounds.
+#[test]
+fn likelihoods_are_those_of_pytorch() {
+    let cells = ["l0", "l1"].map(|layer| {
+        ["weight_ih", "weight_hh", "bias_ih", "bias_hh"].map(|of| format!("cell.{of}_{layer}"))
+    });
+    let between = |lower, upper| Bounds {
+        lower: Some(lower),
+        upper: Some(upper),
+    };
+    for (name, distribution, outputs, bounds) in [
+        ("gaussian", Distribution::Gaussian, 3, Bounds::default()),
+        ("student_t", Distribution::StudentT, 4, Bounds::default()),
+        (
+            "gaussian_bounds",
+            Distribution::Gaussian,
+            3,
+            between(-0.8, 0.9),
+        ),
+        (
+            "student_t_bounds",
+            Distribution::StudentT,
+            4,
+            between(-0.8, 0.9),
+        ),
+        (
+            "negative_binomial",
+            Distribution::NegativeBinomial,
+            3,
+            Bounds::default(),
+        ),
+        ("beta", Distribution::Beta, 3, between(0.0, 1.0)),
+    ] {
+        let roles = [Role::Target, Role::Past, Role::Future];
+        let deepar = deepar_within(bounds, &roles, distribution, 3);
+        let out = ["weight", "bias"].map(|of| format!("out{outputs}.{of}"));
+        let keys: Vec<&str> = out
+            .iter()
+            .chain(cells.as_flattened())
+            .map(String::as_str)
+            .collect();
+        let mut net = golden::net(Arc::new(deepar.clone()), "deepar", &keys);
+        net.constants = vec![Tensor::from_slice(&[0.1_f32])];
+        let of = |what: &str| golden::tensor(&format!("deepar.{name}.{what}"));
+        let past = golden::tensor("deepar.past");
+        past.select(2, 0).copy_(&of("target"));
+        let inputs = golden::inputs(&past, &golden::tensor("deepar.future_columns"), None);
+        let batch = Batch {
+            base: deepar.base(&[], &inputs),
+            inputs,
+            truth: of("truth").to_kind(Kind::Float),
+            weights: None,
+        };
+        let loss = Loss::new(
+            PointLoss::Mse,
+            &Tensor::ones([5], (Kind::Float, Device::Cpu)),
+            &[],
+        );
+        let tensors = net.tensors(Pass::FORECAST);
+        let told = deepar.loss(&tensors, &batch, &loss, Pass::FORECAST);
+        golden::assert_near(&told.to_kind(Kind::Double), &of("loss").view([]), 2e-5);
+    }
 }
 
 fn net(deepar: Deepar) -> Net {
