@@ -478,16 +478,118 @@ fn a_host_without_a_gpu_is_told_so_in_one_line() {
     assert_eq!(told.count(), 1, "{ran}");
 }
 
+const KINDS: [&str; 5] = [
+    "kind: gru, hidden: 8, layers: 2, bounds: {lower: -40, upper: 50}",
+    "kind: lstm, hidden: 8, decoder: autoregressive",
+    "kind: segrnn, hidden: 8, segment: 6",
+    "kind: linear, kernel: 5",
+    "kind: deepar, hidden: 8, paths: 20",
+];
+
+/// A sandbox whose file is changed row by row, by the number of the row and its fields: time, temperature,
+/// humidity, wind speed and direction, pressure. Rows that are left without a field are gone.
+fn with_rows(kind: &str, change: impl Fn(usize, &mut Vec<&str>)) -> Sandbox {
+    let sandbox = lstm_sandbox();
+    sandbox.edit("params.yaml", LSTM, kind);
+    let text = sandbox.read("station.csv");
+    let mut lines = text.lines();
+    let mut changed = lines.next().unwrap().to_owned() + "\n";
+    for (row, line) in lines.enumerate() {
+        let mut fields = line.split(',').collect();
+        change(row, &mut fields);
+        if !fields.is_empty() {
+            changed += &(fields.join(",") + "\n");
+        }
+    }
+    sandbox.write("station.csv", &changed);
+    sandbox
+}
+
+/// The means of the forecast that a whole run ends with.
+fn means_of_a_run(sandbox: &Sandbox) -> Vec<f64> {
+    sandbox.run(&["run"]).ok();
+    let forecast: serde_json::Value =
+        serde_json::from_str(&sandbox.read("forecast/forecast.json")).unwrap();
+    let leads = forecast["leads"].as_array().unwrap().iter();
+    leads.map(|lead| lead["mean"].as_f64().unwrap()).collect()
+}
+
+#[test]
+fn data_without_content_make_a_sane_model() {
+    for kind in KINDS {
+        let constant = with_rows(kind, |_, fields| fields[1] = "5");
+        // Its unit is 1 °C, and to say nothing has to be learnt.
+        let longer = "epochs: 20, batch: 32, learning_rate: 0.01";
+        constant.edit("params.yaml", "epochs: 2", longer);
+        let means = means_of_a_run(&constant);
+        assert!(
+            means.iter().all(|mean| (mean - 5.0).abs() < 0.3),
+            "{kind}: {means:?}"
+        );
+        // A column that says nothing, and one that is missing now and then.
+        let idle = with_rows(kind, |row, fields| {
+            fields[5] = "1000";
+            if row % 200 == 0 {
+                fields[3] = "";
+            }
+        });
+        assert_eq!(means_of_a_run(&idle).len(), 6, "{kind}");
+        let alone = with_rows(kind, |_, _| ());
+        alone.edit(
+            "params.yaml",
+            "  wind: [{speed: wind_speed_10m, direction: wind_direction_10m}]\n",
+            "",
+        );
+        alone.edit(
+            "params.yaml",
+            "  calendar: [hour_of_day]\n",
+            "  columns: [temperature_2m]\n",
+        );
+        alone.edit(
+            "params.yaml",
+            "  feels_like: {wind_speed: wind_speed_10m}",
+            "  paths: false",
+        );
+        assert_eq!(means_of_a_run(&alone).len(), 6, "{kind}");
+    }
+}
+
+#[test]
+fn data_that_no_net_can_learn_from_are_told() {
+    let absent = with_rows(LSTM, |_, fields| fields[1] = "");
+    absent
+        .run(&["run"])
+        .fails(1, &["temperature_2m", "has no value in the training part"]);
+    let infinite = with_rows(LSTM, |row, fields| {
+        if row == 100 {
+            fields[3] = "inf";
+        }
+    });
+    let told = "line 102: expected a number in `wind_speed_10m`, found `inf`";
+    infinite.run(&["run"]).fails(1, &[told]);
+    let huge = with_rows(LSTM, |row, fields| {
+        if row == 100 {
+            fields[3] = "1e300";
+        }
+    });
+    huge.run(&["run"])
+        .fails(1, &["wind_speed_10m has values", "too large to be scaled"]);
+    for kind in KINDS {
+        let short = with_rows(kind, |row, fields| {
+            if row >= 60 {
+                fields.clear();
+            }
+        });
+        short.run(&["run"]).fails(1, &["part has no window"]);
+        let dead = with_rows(kind, |_, fields| fields[3] = "");
+        dead.run(&["run"])
+            .fails(1, &["`wind_speed_10m` is missing in 840 of them"]);
+    }
+}
+
 #[test]
 fn every_kind_of_net_goes_all_the_way() {
-    let kinds = [
-        "kind: gru, hidden: 8, layers: 2, bounds: {lower: -40, upper: 50}",
-        "kind: lstm, hidden: 8, decoder: autoregressive",
-        "kind: segrnn, hidden: 8, segment: 6",
-        "kind: linear, kernel: 5",
-        "kind: deepar, hidden: 8, paths: 20",
-    ];
-    for kind in kinds {
+    for kind in KINDS {
         let sandbox = lstm_sandbox();
         sandbox.edit("params.yaml", LSTM, kind);
         let ran = sandbox.run(&["run"]).ok();
