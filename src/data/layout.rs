@@ -76,19 +76,14 @@ impl Layout {
 
     /// The names of those series that some rows, in increasing order, are of.
     pub fn names_of(&self, rows: &[usize]) -> Vec<&str> {
-        let has_some = |block: &&Block| {
-            let first = rows.partition_point(|&row| row < block.rows.start);
-            rows.get(first).is_some_and(|&row| row < block.rows.end)
-        };
-        let with_some = self.blocks.iter().filter(has_some);
+        let with_some = self.blocks.iter().filter(|block| has_some(block, rows));
         with_some.map(|block| block.name.as_str()).collect()
     }
 
     /// The names of the other series.
     pub fn names_without(&self, rows: &[usize]) -> Vec<&str> {
-        let with_some = self.names_of(rows);
-        let names = self.blocks.iter().map(|block| block.name.as_str());
-        names.filter(|name| !with_some.contains(name)).collect()
+        let without = self.blocks.iter().filter(|block| !has_some(block, rows));
+        without.map(|block| block.name.as_str()).collect()
     }
 
     /// The series that a row belongs to; past the last row, the last one. `None` without any.
@@ -143,6 +138,12 @@ impl Block {
         let row = steps.div_ceil(step.seconds().unsigned_abs()) as usize;
         self.rows.start + row.min(self.rows.len())
     }
+}
+
+/// Whether some of the rows, in increasing order, are of a series.
+fn has_some(block: &Block, rows: &[usize]) -> bool {
+    let first = rows.partition_point(|&row| row < block.rows.start);
+    rows.get(first).is_some_and(|&row| row < block.rows.end)
 }
 
 #[cfg(test)]

@@ -112,10 +112,10 @@ pub struct NoWindow {
     sparsest: Option<(String, usize)>,
 }
 
-/// A part most of whose windows have a gap.
+/// A part most of whose windows look back on a gap.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{complete} of {all} windows of the {part} part are complete: `{}` is missing in {} of its {rows} rows; prepare.fill \
+    "{complete} of {all} windows of the {part} part look back on complete rows: `{}` is missing in {} of its {rows} rows; prepare.fill \
      with `method: last` fills gaps up to any `up_to`, and tells the model where",
     .sparsest.0, .sparsest.1
 )]
@@ -265,26 +265,36 @@ impl Split {
         rows.flat_map(|rows| gaps.issues(rows, window)).collect()
     }
 
-    /// What is to be said where less than half of the windows of a part are complete, for gaps in some column that
-    /// is observed: those in forecasts from outside nobody can fill.
-    pub fn few_complete(
-        &self,
-        part: Part,
-        frame: &Frame,
-        window: Window,
-        complete: usize,
-    ) -> Option<FewComplete> {
+    /// What is to be said where less than half of the windows of a part look back on complete rows. Forecasts from
+    /// outside do not count: what they lack nobody can fill.
+    pub fn few_complete(&self, part: Part, frame: &Frame, window: Window) -> Option<FewComplete> {
+        let fillable = |role| role != Role::Forecast;
+        let columns: Vec<usize> = (0..frame.width())
+            .filter(|&column| fillable(frame.columns[column].role))
+            .collect();
+        // Rows before each one that have a gap.
+        let mut gaps = vec![0_usize];
+        for row in 0..frame.rows() {
+            let has_gap = columns.iter().any(|&column| frame.at(row, column).is_nan());
+            gaps.push(gaps[row] + usize::from(has_gap));
+        }
+        let is_complete = |issue: &usize| gaps[issue + 1] == gaps[issue + 1 - window.lookback];
         let rows = self.rows_to_issue_from(part, &frame.layout, window);
-        let all = rows.map(|rows| rows.len().div_ceil(window.stride)).sum();
-        if complete * 2 >= all {
+        let issues: Vec<usize> = rows.flat_map(|rows| rows.step_by(window.stride)).collect();
+        let complete = issues
+            .iter()
+            .copied()
+            .filter(|issue| is_complete(issue))
+            .count();
+        if complete * 2 >= issues.len() {
             return None;
         }
         Some(FewComplete {
             part,
             complete,
-            all,
+            all: issues.len(),
             rows: self.count(part, &frame.layout),
-            sparsest: self.sparsest(part, frame, |role| role != Role::Forecast)?,
+            sparsest: self.sparsest(part, frame, fillable)?,
         })
     }
 
@@ -522,15 +532,14 @@ mod tests {
             let value = |row: usize| if row % every == 2 { f32::NAN } else { 0.0 };
             let frame = frame((0..100).map(value).collect());
             let window = Window::new(4, 2, stride).expect("not zero");
-            let complete = split.issues(Part::Train, &frame, window).len();
-            let few = split.few_complete(Part::Train, &frame, window, complete);
+            let few = split.few_complete(Part::Train, &frame, window);
             few.map(|few| few.to_string())
         };
         assert_eq!(told(12, 1), None);
         assert_eq!(told(12, 5), None);
         let told = told(6, 1).expect("a third");
         assert!(
-            told.starts_with("22 of 65 windows of the train part are complete: `t` is missing in 12 of its 70 rows;"),
+            told.starts_with("22 of 65 windows of the train part look back on complete rows: `t` is missing in 12 of its 70 rows;"),
             "{told}"
         );
     }

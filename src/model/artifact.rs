@@ -107,8 +107,8 @@ pub enum Misfit {
     },
     /// Forecasts from outside that can be had sooner or later.
     #[error(
-        "the model was trained on forecasts from outside that can be had {model} s after their issue, those of the data \
-         {data} s (prepare.forecasts.delay)"
+        "the model was trained on forecasts from outside that can be had {model} s after their issue, the data have such \
+         after {data} s: prepare.forecasts.delay must be the same"
     )]
     Delay {
         /// Seconds, as the model knows it.

@@ -20,6 +20,7 @@ mod quality;
 mod run;
 mod sample_weights;
 mod series_sizes;
+mod staged_table;
 mod status;
 mod train;
 mod training_log;

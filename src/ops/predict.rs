@@ -10,15 +10,15 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 
 use self::newest::{Newest, newest};
-use self::paths::PathsFile;
+use self::paths::{Issued, PathsFile};
 use super::model::LoadedModel;
 use super::plot_name::plot_name;
 use super::{Context, dataset, model, to_json};
-use crate::data::{Dataset, Frame, Part, to_parquet};
+use crate::data::{Dataset, Frame, Part};
 use crate::event::Event;
 use crate::forecast::{self, Forecast};
 use crate::fs::{self, StagedFolder};
-use crate::model::Climatology;
+use crate::model::{Climatology, Paths};
 use crate::params::{Device, Fallback, FeelsLike};
 use crate::physics;
 use crate::report::{self, ForecastPlot};
@@ -39,19 +39,12 @@ pub fn predict(mut context: Context<'_>) -> Result<()> {
     loaded.check(&folder, &data, &dataset)?;
     let asked = context.params.predict.paths;
     let mut paths = asked.then(|| PathsFile::of(&loaded.file)).transpose()?;
+    let staged = StagedFolder::new(&context.out)?;
 
     let frame = dataset.frame(&loaded.file.scalers(), loaded.file.model.horizon)?;
     let (mut forecasts, mut plots) = (Vec::new(), Vec::new());
     for series in newest(&dataset, &frame, &loaded.file) {
-        let made = of_series(
-            &series,
-            &frame,
-            &loaded,
-            &dataset,
-            &mut context,
-            paths.as_mut(),
-        );
-        let made = match made {
+        let (made, drawn) = match of_series(&series, &frame, &loaded, &dataset, &mut context) {
             Ok(made) => made,
             // One station that fails must not take the forecasts of all others.
             Err(error) if frame.layout.blocks().len() > 1 => {
@@ -60,6 +53,14 @@ pub fn predict(mut context: Context<'_>) -> Result<()> {
             }
             Err(error) => return Err(error),
         };
+        if let (Some(file), Some(drawn)) = (&mut paths, drawn) {
+            let issued = Issued {
+                series: &series.observed.name,
+                time: frame.time(series.issue),
+                step: frame.step(),
+            };
+            file.write(issued, &drawn, &staged)?;
+        }
         let plotted = |forecast| report::forecast_plot(&plot(forecast, &dataset, &series));
         plots.extend(made.iter().map(plotted));
         forecasts.extend(made);
@@ -68,7 +69,6 @@ pub fn predict(mut context: Context<'_>) -> Result<()> {
     if forecasts.is_empty() {
         bail!("{}: no series can be forecast", data.display());
     }
-    let staged = StagedFolder::new(&context.out)?;
     for (name, plot) in plot_names(&forecasts).iter().zip(&plots) {
         staged.write(name, plot.as_bytes())?;
     }
@@ -76,7 +76,7 @@ pub fn predict(mut context: Context<'_>) -> Result<()> {
     let written = Written::of(forecasts);
     staged.write(FORECAST, &to_json(&written)?)?;
     if let Some(paths) = paths {
-        staged.write(paths::NAME, &to_parquet(&paths.table()?)?)?;
+        paths.finish(&staged)?;
     }
     staged.commit()?;
 
@@ -124,15 +124,15 @@ impl Back {
     }
 }
 
-/// The forecasts of all targets of a series, with what is derived from them.
+/// The forecasts of all targets of a series, with what is derived from them, and the paths that they come of
+/// where these are asked for.
 fn of_series(
     series: &Newest,
     frame: &Frame,
     model: &LoadedModel,
     dataset: &Dataset,
     context: &mut Context<'_>,
-    paths: Option<&mut PathsFile<'_>>,
-) -> Result<Vec<Forecast>> {
+) -> Result<(Vec<Forecast>, Option<Paths>)> {
     let data = context.data()?.clone();
     series.require_complete(frame, &model.file, &data)?;
     if let Some(late) = series.lateness(frame) {
@@ -142,13 +142,14 @@ fn of_series(
     if let Some(short) = back.shortage(series, &data) {
         context.warn(short);
     }
-    let mut made = forecasts_of(series, back, frame, model, paths)
+    let asked = context.params.predict.paths;
+    let (mut made, paths) = forecasts_of(series, back, frame, model, asked)
         .with_context(|| context.inputs[0].display().to_string())?;
     if let Some(params) = &context.params.predict.feels_like {
         add_feels_like(&mut made, dataset, series, params)
             .with_context(|| format!("the feels-like temperature{}", series.of_series()))?;
     }
-    Ok(made)
+    Ok((made, paths))
 }
 
 /// The forecasts of all targets of a series as the model makes them.
@@ -157,23 +158,25 @@ fn forecasts_of(
     back: Back,
     frame: &Frame,
     model: &LoadedModel,
-    paths: Option<&mut PathsFile<'_>>,
-) -> Result<Vec<Forecast>> {
+    with_paths: bool,
+) -> Result<(Vec<Forecast>, Option<Paths>)> {
     // Of a series in a frame of its own: another one beside it changes not a bit.
     let window = frame.window(series.issue, back.rows(), model.file.model.horizon);
     let (issuer, row) = (model.forecaster.over(&window)?, back.rows() - 1);
     let predictions = issuer.forecast(&[row])?;
+    let paths = if with_paths {
+        let drawn = issuer.paths(row)?;
+        Some(drawn.context("this model draws no paths")?)
+    } else {
+        None
+    };
+    let are_finite = |paths: &Paths| paths.values.iter().all(|value| value.is_finite());
     ensure!(
-        predictions.are_finite(),
+        predictions.are_finite() && paths.as_ref().is_none_or(are_finite),
         "the forecast{} is no number: look at the data of the lookback with `krammerti check`",
         series.of_series()
     );
     let (issued, step) = (frame.time(series.issue), frame.step());
-    if let Some(file) = paths
-        && let Some(paths) = issuer.paths(row)?
-    {
-        file.add(&series.observed.name, issued, step, &paths);
-    }
     let targets = model.file.target_columns().enumerate();
     let forecasts = targets.map(|(place, target)| {
         let unscaling = model.file.unscaling(target);
@@ -182,7 +185,7 @@ fn forecasts_of(
             ..Forecast::new(target, unscaling, place, issued, step, &predictions)
         }
     });
-    Ok(forecasts.collect())
+    Ok((forecasts.collect(), paths))
 }
 
 /// What an earlier forecast said, as it was told then, from what it left in a folder of a project.

@@ -1,8 +1,7 @@
 //! Series of very different size in one model: a farm of 2 MW beside one of 2,000.
 //!
 //! All are scaled together, and errors count in those units, so a model learns the large ones and neglects the
-//! small. `deepar` reads each window in its own unit; the naive kinds learn nothing that one series could take
-//! from another.
+//! small. `deepar` reads each window in its own unit; the naive kinds make their means of each series alone.
 
 use std::ops::Range;
 
@@ -11,12 +10,14 @@ use crate::params::{Architecture, Distribution, ModelParams};
 
 /// How many times as far the values of one series may lie from their mean as those of another.
 const MOST: f64 = 10.0;
+/// Observations from which on a series is one, and not just its beginning.
+const FEW: usize = 100;
 
 /// What is to be said of each target whose series differ too much.
 pub(super) fn unequal(model: &ModelParams, dataset: &Dataset) -> Vec<String> {
     let of_any_size = match &model.architecture {
         Architecture::Deepar(deepar) => deepar.distribution != Distribution::Beta,
-        _ => !model.reads_covariates(),
+        _ => !model.learns_from_windows(),
     };
     if of_any_size {
         return Vec::new();
@@ -33,11 +34,11 @@ pub(super) fn unequal(model: &ModelParams, dataset: &Dataset) -> Vec<String> {
         let times = largest.0 / smallest.0;
         (times > MOST).then(|| {
             format!(
-                "{target} of the series {} varies {times:.0} times as much as that of {}, which a model of kind `{}` \
-                 will hardly learn beside it: give shares of what each can reach, or leave it out",
+                "{target} of the series {} varies {times:.0} times as much as that of {small}, which a model of kind `{}` \
+                 will hardly learn beside it: give shares of what each can reach, or leave {small} out",
                 largest.1,
-                smallest.1,
-                model.kind()
+                model.kind(),
+                small = smallest.1,
             )
         })
     };
@@ -48,13 +49,16 @@ pub(super) fn unequal(model: &ModelParams, dataset: &Dataset) -> Vec<String> {
         .collect()
 }
 
-/// The standard deviation of what was observed in some rows; none where nothing differs.
+/// The standard deviation of what was observed in some rows; none where hardly anything was, or nothing differs.
 fn deviation(observed: &[f64], rows: &Range<usize>) -> Option<f64> {
     let values = || {
         observed[rows.clone()]
             .iter()
             .filter(|value| !value.is_nan())
     };
+    if values().count() < FEW {
+        return None;
+    }
     let count = values().count() as f64;
     let mean = values().sum::<f64>() / count;
     let variance = values().map(|value| (value - mean).powi(2)).sum::<f64>() / count;
@@ -68,10 +72,15 @@ mod tests {
 
     #[test]
     fn a_deviation_is_of_what_was_observed() {
-        let values = [9.0, 1.0, f64::NAN, 3.0, 5.0, 5.0, 5.1];
-        assert_eq!(deviation(&values, &(1..4)), Some(1.0));
-        assert_eq!(deviation(&values, &(4..6)), None);
-        assert_eq!(deviation(&values, &(2..3)), None);
-        assert_eq!(deviation(&[0.1; 3], &(0..3)), None);
+        let mut values = [9.0, 1.0, f64::NAN, 3.0].repeat(60);
+        for value in values.iter_mut().step_by(4) {
+            *value = 1.0;
+        }
+        // Of each four rows 1, 1 and 3.
+        let expected = (8.0_f64 / 9.0).sqrt();
+        let found = deviation(&values, &(0..240)).expect("they differ");
+        assert!((found - expected).abs() < 1e-9, "{found}");
+        assert_eq!(deviation(&values, &(0..60)), None);
+        assert_eq!(deviation(&[0.1; 200], &(0..200)), None);
     }
 }

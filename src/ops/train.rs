@@ -32,6 +32,7 @@ pub fn train(mut context: Context<'_>) -> Result<()> {
     context.registry.family(params.kind())?;
     let path = context.input()?.clone();
     let dataset = dataset::read_dataset(&path)?;
+    let params = params.on(dataset.meta().step);
     let (spread, unit) = unit_of_errors(&dataset);
     // As a person writes it: a share has none.
     let unit = if unit == "1" {
@@ -273,8 +274,8 @@ impl<'a> Fit<'a> {
         let validation = split.some_issues(Part::Validation, self.frame, longest)?;
         Ok(Task {
             gaps: [
-                split.few_complete(Part::Train, self.frame, window_of_train, train.len()),
-                split.few_complete(Part::Validation, self.frame, longest, validation.len()),
+                split.few_complete(Part::Train, self.frame, window_of_train),
+                split.few_complete(Part::Validation, self.frame, longest),
             ],
             frame: self.frame,
             sample_weights: sample_weights(self.dataset, wanted, &train, model.horizon)?,
@@ -326,15 +327,16 @@ impl Task<'_> {
                 ));
             }
         }
-        let without = self.frame.layout.names_without(&self.train).join(", ");
-        if !without.is_empty() {
-            let then = if self.model.knows_series() {
-                ", and is forecast as the others are on average"
+        let without = self.frame.layout.names_without(&self.train);
+        if !without.is_empty() && self.model.learns_from_windows() {
+            let then = if self.model.knows_series() && self.warm_start.is_none() {
+                "; these are forecast as the others are on average"
             } else {
                 ""
             };
+            let without = without.join(", ");
             told.push(format!(
-                "no window of the training part is of the series {without}, which the model has not seen{then}"
+                "the training part has no window of the series {without}{then}"
             ));
         }
         let validation = self.validation.len();

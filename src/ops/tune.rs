@@ -269,7 +269,7 @@ fn attempt(
         return Ok(Ok(Outcome::Pruned));
     }
     // A trial's value is the error of the net itself.
-    let model = model.uncorrected();
+    let model = model.uncorrected().on(objective.dataset.meta().step);
     let fit = train::Fit {
         validation_lookback: objective.longest_lookback,
         resume: checkpoint.as_ref(),

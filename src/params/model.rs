@@ -164,8 +164,8 @@ pub struct DeeparParams {
     pub distribution: Distribution,
     /// How many sample paths make a forecast.
     pub paths: usize,
-    /// Rows back at which the target is seen again beside the last value; where nothing is said, a day of them as
-    /// far as the lookback has two.
+    /// Rows back at which the target is seen again beside the last value; where nothing is said, what is usual for
+    /// the step of the data ([`ModelParams::on`]).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub season: Option<usize>,
     /// Nets of this shape that are trained side by side; each gives its share of the paths.
@@ -248,6 +248,24 @@ impl ModelParams {
             | Architecture::Ridge(_) => {}
         }
         params
+    }
+
+    /// For data on a step, which decides what is usual where nothing is said: a day of rows for the season of
+    /// `deepar`. Rows without a value a season before condition nothing, and a lookback of no more than a season would
+    /// leave the net to say what is usual; so the lookback must have two.
+    #[must_use]
+    pub fn on(&self, step: Step) -> Self {
+        let mut params = self.clone();
+        if let Architecture::Deepar(deepar) = &mut params.architecture {
+            let day = step.per_day().filter(|rows| 2 * rows <= self.lookback);
+            deepar.season.get_or_insert(day.unwrap_or(1));
+        }
+        params
+    }
+
+    /// Whether it learns from windows of all series together, and not for each series by itself.
+    pub fn learns_from_windows(&self) -> bool {
+        self.reads_covariates()
     }
 
     /// Whether it is a net, whose weights are trained step by step.

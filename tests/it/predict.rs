@@ -176,7 +176,6 @@ fn what_is_asked_for_by_hand_is_told_also_where_there_is_nothing_to_do() {
     assert_eq!(ran.stdout, "");
 }
 
-/// A station that begins after the training part has no climatology of its wind there.
 /// One measures in thousandths of what the other does.
 #[test]
 fn stations_of_very_different_size_are_told() {
@@ -208,6 +207,7 @@ fn stations_of_very_different_size_are_told() {
     assert!(!ran.stderr.contains("varies"), "{ran}");
 }
 
+/// A station that begins after the training part has no climatology of its wind there.
 #[test]
 fn a_station_that_cannot_be_forecast_takes_no_other_along() {
     let sandbox = Sandbox::new();

@@ -18,7 +18,7 @@ pub(crate) struct Censored {
 }
 
 impl Censored {
-    /// `[...]`: the logarithm of the likelihood of `truth`, element by element, by a Gaussian or Student's t. What lies beyond a bound counts
+    /// `[...]`: the logarithm of the likelihood of `truth` by a Gaussian or Student's t, element by element. What lies beyond a bound counts
     /// as lying on it.
     pub(crate) fn log_likelihood(
         self,

@@ -40,7 +40,6 @@
 use anyhow::{Context as _, Result, ensure};
 use krammerti::data::{FrameColumn, Role, Scaler, columns_with};
 use krammerti::params::DeeparParams;
-use krammerti::time::Step;
 use tch::{Kind, Tensor};
 
 use crate::draws::{Draws, quantiles_of_paths};
@@ -84,7 +83,6 @@ impl Deepar {
         shape: Shape,
         columns: &[FrameColumn],
         scalers: &[Scaler],
-        step: Step,
         params: &DeeparParams,
     ) -> Result<Self> {
         let with = |role| columns_with(columns, role).into_iter();
@@ -105,10 +103,7 @@ impl Deepar {
             layers: params.layers as i64,
             dropout: params.dropout,
             paths: params.paths as i64,
-            season: params.season.map_or_else(
-                || usual_season(step, shape.lookback),
-                |season| season as i64,
-            ),
+            season: params.season.unwrap_or(1) as i64,
             members: params.members,
             shape,
         })
@@ -353,13 +348,6 @@ impl Deepar {
         numbers.push(read.rest.narrow(1, 0, count));
         Tensor::cat(&numbers, 2)
     }
-}
-
-/// Rows of a day. Rows without a value a season before condition nothing, and a lookback of no more than a
-/// season would leave the net to say what is usual; so it takes two.
-fn usual_season(step: Step, lookback: i64) -> i64 {
-    let day = step.per_day().map(|rows| rows as i64);
-    day.filter(|rows| 2 * rows <= lookback).unwrap_or(1)
 }
 
 /// The deviation that windows have at least, of those of a training: so few are smaller that no series is

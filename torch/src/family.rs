@@ -39,13 +39,7 @@ pub(crate) fn architecture(task: &LoadTask<'_>) -> Result<Arc<dyn Architecture>>
         Wanted::Gru(params) => Arc::new(Recurrent::new(shape, Cell::Gru, params)),
         Wanted::Segrnn(params) => Arc::new(Segrnn::new(shape, params)),
         Wanted::Linear(params) => Arc::new(Linear::new(shape, params)),
-        Wanted::Deepar(params) => Arc::new(Deepar::new(
-            shape,
-            task.columns,
-            task.targets,
-            task.step,
-            params,
-        )?),
+        Wanted::Deepar(params) => Arc::new(Deepar::new(shape, task.columns, task.targets, params)?),
         _ => bail!("a model of kind `{}` is no net", task.model.kind()),
     })
 }

@@ -84,8 +84,7 @@ pub(crate) fn fit(
     if trainer.progress.best_epoch > 0 {
         trainer.net().parameters.assign(&trainer.best);
     }
-    let (seen, unseen) = seen_and_unseen(task, series);
-    trainer.net().average_unseen(&seen, &unseen);
+    trainer.average_unseen();
     Ok((trainer.team.into_own().net, trainer.history))
 }
 
@@ -102,6 +101,8 @@ struct Trainer<'a> {
     machine: Machine<'a>,
     team: Team<Replica>,
     optimizer: AdamW,
+    /// The places of the series that windows of the training are of, and those of the others.
+    seen: (Vec<i64>, Vec<i64>),
     /// On a GPU.
     recorder: Option<Recorder<'a>>,
     schedule: Schedule,
@@ -135,8 +136,6 @@ fn replica(
     if let Some(warm) = task.warm_start {
         weights::load_trained(&net, warm)?;
     }
-    let (seen, unseen) = seen_and_unseen(task, series);
-    net.average_unseen(&seen, &unseen);
     Ok(Replica {
         windows,
         net,
@@ -212,6 +211,7 @@ impl<'a> Trainer<'a> {
             params,
             machine,
             optimizer: AdamW::new(flat),
+            seen: seen_and_unseen(task, series),
             // A step has no more windows than there are.
             recorder: (machine.device != Device::Cpu).then(|| {
                 let windows = batch.min(task.train.len());
@@ -230,6 +230,14 @@ impl<'a> Trainer<'a> {
 
     fn net(&self) -> &Net {
         &self.team.own().net
+    }
+
+    /// Of what a training began with, series may have been learnt before.
+    fn average_unseen(&self) {
+        if self.task.warm_start.is_none() {
+            let (seen, unseen) = &self.seen;
+            self.net().average_unseen(seen, unseen);
+        }
     }
 
     /// Takes up where a checkpoint was kept.
@@ -548,6 +556,7 @@ impl<'a> Trainer<'a> {
         let parameters = &self.net().parameters;
         let present = parameters.flat().copy();
         parameters.assign(&self.average);
+        self.average_unseen();
         let scores = self.scores(monitor);
         // Threads that were left with a part may still read them; what they make of it nobody sees.
         self.net().parameters.assign(&present);

@@ -421,7 +421,11 @@ mod tests {
                 long,
                 ..team(1).listening(9).unwrap()
             };
-            let states = || team.each_until(vec![(); 2], |state, ()| *state, || false);
+            let work = |state: &u64, (): &()| {
+                thread::sleep(Duration::from_micros(1));
+                *state
+            };
+            let states = || team.each_until(vec![(); 2], work, || false);
             assert_eq!(states(), Some(vec![9; 2]));
             assert_eq!(states(), Some(vec![by; 2]));
         }

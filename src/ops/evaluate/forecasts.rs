@@ -2,13 +2,11 @@
 //!
 //! Written batch by batch, so that the memory is bounded whatever the length of the test part.
 
-use std::fs::File;
-use std::io::BufWriter;
+use anyhow::Result;
 
-use anyhow::{Context as _, Result};
-
+use super::super::staged_table::StagedTable;
 use super::scoring::{Scoring, Target};
-use crate::data::{Column, RowSeries, Table, TableWriter};
+use crate::data::{Column, RowSeries, Table};
 use crate::fs::StagedFolder;
 use crate::model::Predictions;
 
@@ -17,13 +15,13 @@ const NAME: &str = "forecasts.parquet";
 /// See the module.
 pub(super) struct ForecastFile<'a> {
     task: &'a Scoring<'a>,
-    /// Once there is a batch to tell its columns from.
-    writer: Option<TableWriter<BufWriter<File>>>,
+    table: StagedTable,
 }
 
 impl<'a> ForecastFile<'a> {
     pub(super) fn new(task: &'a Scoring<'a>) -> Self {
-        Self { task, writer: None }
+        let table = StagedTable::new(NAME);
+        Self { task, table }
     }
 
     /// Writes the forecasts from some issue rows.
@@ -34,23 +32,12 @@ impl<'a> ForecastFile<'a> {
         staged: &StagedFolder,
     ) -> Result<()> {
         let table = self.table(issues, predictions)?;
-        let writer = if let Some(writer) = self.writer.take() {
-            writer
-        } else {
-            TableWriter::new(&table, BufWriter::new(staged.create(NAME)?))?
-        };
-        let written = self.writer.insert(writer).write(&table);
-        written.with_context(|| format!("cannot write {NAME}"))
+        self.table.write(&table, staged)
     }
 
     /// Ends the file.
     pub(super) fn finish(self, staged: &StagedFolder) -> Result<()> {
-        if let Some(writer) = self.writer {
-            let finished = writer.finish();
-            finished.with_context(|| format!("cannot write {NAME}"))?;
-            staged.flush([NAME])?;
-        }
-        Ok(())
+        self.table.finish(staged)
     }
 
     /// One row for each lead of each issue row.

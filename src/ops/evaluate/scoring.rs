@@ -67,7 +67,7 @@ impl<'a> Scoring<'a> {
                 unscaling: file.unscaling(column),
             });
         Ok(Self {
-            gaps: split.few_complete(Part::Test, &frame, window, issues.len()),
+            gaps: split.few_complete(Part::Test, &frame, window),
             targets: targets.collect(),
             frame,
             horizon,

@@ -3,24 +3,31 @@
 
 use anyhow::{Result, ensure};
 
-use crate::data::{Column, RowSeries, Table, Unscaling};
+use super::super::staged_table::StagedTable;
+use crate::data::{Column, RowSeries, Table};
+use crate::fs::StagedFolder;
 use crate::model::{ModelFile, Paths};
 use crate::time::Step;
 
 /// Its name in the folder of a forecast.
-pub(super) const NAME: &str = "paths.parquet";
+const NAME: &str = "paths.parquet";
+/// Columns beside those of the targets.
+const PATH: &str = "path";
+const LEAD: &str = "lead_h";
 
 /// See the module.
 pub(super) struct PathsFile<'a> {
     file: &'a ModelFile,
-    series: Vec<String>,
-    times: Vec<i64>,
-    issues: Vec<i64>,
-    /// From 1 in each series.
-    numbers: Vec<f64>,
-    leads_h: Vec<f64>,
-    /// Of each target.
-    values: Vec<Vec<f64>>,
+    table: StagedTable,
+}
+
+/// A series, and when it is forecast from.
+#[derive(Clone, Copy)]
+pub(super) struct Issued<'a> {
+    /// Empty where there is one without a name.
+    pub(super) series: &'a str,
+    pub(super) time: i64,
+    pub(super) step: Step,
 }
 
 impl<'a> PathsFile<'a> {
@@ -36,56 +43,70 @@ impl<'a> PathsFile<'a> {
                 ""
             }
         );
-        Ok(Self {
-            file,
-            series: Vec::new(),
-            times: Vec::new(),
-            issues: Vec::new(),
-            numbers: Vec::new(),
-            leads_h: Vec::new(),
-            values: file.target_columns().map(|_| Vec::new()).collect(),
-        })
-    }
-
-    /// Takes those of a series from an issue time.
-    pub(super) fn add(&mut self, series: &str, issue_time: i64, step: Step, paths: &Paths) {
-        let unscalings: Vec<Unscaling> = (self.file.target_columns())
-            .map(|target| self.file.unscaling(target))
-            .collect();
-        let courses = paths.values.chunks_exact(paths.targets * paths.horizon);
-        for (number, course) in courses.enumerate() {
-            for lead in 1..=paths.horizon as i64 {
-                self.series.push(series.to_owned());
-                self.times.push(issue_time + lead * step.seconds());
-                self.issues.push(issue_time);
-                self.numbers.push((number + 1) as f64);
-                self.leads_h.push(lead as f64 * step.hours());
-            }
-            let of_targets = course.chunks_exact(paths.horizon).zip(&unscalings);
-            for ((scaled, unscaling), values) in of_targets.zip(&mut self.values) {
-                values.extend(scaled.iter().map(|scaled| unscaling.original(*scaled)));
-            }
+        for target in file.target_columns() {
+            ensure!(
+                ![PATH, LEAD].contains(&target.name.as_str()),
+                "predict.paths: {NAME} has a column {} of its own, and so has no place for a target of that name",
+                target.name
+            );
         }
+        let table = StagedTable::new(NAME);
+        Ok(Self { file, table })
     }
 
-    /// One row for each lead of each path.
-    pub(super) fn table(self) -> Result<Table> {
-        let column = |name: &str, unit: &str, values| Column {
+    /// Writes those of a series, one row for each lead of each path.
+    pub(super) fn write(
+        &mut self,
+        issued: Issued<'_>,
+        paths: &Paths,
+        staged: &StagedFolder,
+    ) -> Result<()> {
+        let table = self.rows(issued, paths)?;
+        self.table.write(&table, staged)
+    }
+
+    /// Ends the file.
+    pub(super) fn finish(self, staged: &StagedFolder) -> Result<()> {
+        self.table.finish(staged)
+    }
+
+    fn rows(&self, issued: Issued<'_>, paths: &Paths) -> Result<Table> {
+        let Issued { series, time, step } = issued;
+        let horizon = paths.horizon;
+        let courses = paths.values.chunks_exact(paths.targets * horizon);
+        // From 1 on, both.
+        let rows = || {
+            let numbers = 1..=courses.len();
+            numbers.flat_map(|number| (1..=horizon).map(move |lead| (number, lead)))
+        };
+        let column = |name: &str, unit: &str, values: Vec<f64>| Column {
             name: name.to_owned(),
             unit: unit.to_owned(),
             values,
         };
+        let hours = rows().map(|(_, lead)| lead as f64 * step.hours());
         let mut columns = vec![
-            column("path", "1", self.numbers),
-            column("lead_h", "h", self.leads_h),
+            column(PATH, "1", rows().map(|(number, _)| number as f64).collect()),
+            column(LEAD, "h", hours.collect()),
         ];
-        let targets = self.file.target_columns().zip(self.values);
-        columns.extend(targets.map(|(target, values)| column(&target.name, &target.unit, values)));
-        let table = Table::new(self.times, columns)?.with_issues(self.issues)?;
-        if self.series.iter().all(String::is_empty) {
+        for (place, target) in self.file.target_columns().enumerate() {
+            let unscaling = self.file.unscaling(target);
+            let of_target = |course: &'_ [f32]| {
+                let scaled = course[place * horizon..][..horizon].iter();
+                scaled
+                    .map(|scaled| unscaling.original(*scaled))
+                    .collect::<Vec<f64>>()
+            };
+            let values = courses.clone().flat_map(of_target).collect();
+            columns.push(column(&target.name, &target.unit, values));
+        }
+        let times = rows().map(|(_, lead)| time + lead as i64 * step.seconds());
+        let table = Table::new(times.collect(), columns)?;
+        let count = table.rows();
+        let table = table.with_issues(vec![time; count])?;
+        if series.is_empty() {
             return Ok(table);
         }
-        let names = self.series.iter().map(String::as_str);
-        Ok(table.with_series(RowSeries::from_names(names))?)
+        Ok(table.with_series(RowSeries::one(series, count))?)
     }
 }

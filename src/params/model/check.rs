@@ -365,6 +365,30 @@ mod tests {
         }
     }
 
+    /// A day of rows, where the lookback has two.
+    #[test]
+    fn the_season_of_deepar_is_a_day() {
+        let season = |lookback: usize, more: &str, step: &str| {
+            let text = format!("{{kind: deepar, lookback: {lookback}, horizon: 6{more}}}");
+            let params = checked(&text).unwrap().on(step.parse().unwrap());
+            let Architecture::Deepar(deepar) = params.architecture else {
+                panic!("{params:?}");
+            };
+            deepar.season.unwrap()
+        };
+        for (lookback, more, step, expected) in [
+            (48, "", "1h", 24),
+            (47, "", "1h", 1),
+            (288, "", "10min", 144),
+            (96, "", "10min", 1),
+            (60, "", "1d", 1),
+            (96, "", "7h", 1),
+            (96, ", season_rows: 7", "10min", 7),
+        ] {
+            assert_eq!(season(lookback, more, step), expected, "{lookback} {step}");
+        }
+    }
+
     #[test]
     fn what_cannot_be_is_told_by_its_key() {
         let told = |rest: &str| {

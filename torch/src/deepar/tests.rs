@@ -71,7 +71,7 @@ fn deepar_within(
     let columns: Vec<FrameColumn> = roles.iter().enumerate().map(column).collect();
     let scalers = vec![Scaler::IDENTITY; columns_with(&columns, Role::Target).len()];
     let shape = Shape::new(&model, &columns, 1, &scalers).unwrap();
-    Deepar::new(shape, &columns, &scalers, Step::HOUR, &params).unwrap()
+    Deepar::new(shape, &columns, &scalers, &params).unwrap()
 }
 
 /// The likelihood of PyTorch: what is read, what is near to a value, its distribution, and its bounds.
@@ -473,7 +473,7 @@ fn it_stands_degenerate_data() {
                 // Of several it gives the forecast together.
                 members: 1,
             };
-            Arc::new(Deepar::new(shape, &columns, &scalers, Step::HOUR, &params).unwrap())
+            Arc::new(Deepar::new(shape, &columns, &scalers, &params).unwrap())
         });
     }
 }

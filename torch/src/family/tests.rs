@@ -529,7 +529,7 @@ fn a_series_without_a_window_is_like_the_others_on_average() {
     let task = FitTask {
         frame: &three,
         train: &train,
-        validation: &train[..2],
+        validation: &within(ranges[1].clone()).collect::<Vec<_>>(),
         train_rows: &ranges,
         sample_weights: None,
         model: segrnn,
@@ -545,9 +545,35 @@ fn a_series_without_a_window_is_like_the_others_on_average() {
     for ((a, b), c) in rows[0].iter().zip(rows[1]).zip(rows[2]) {
         assert!((a + c - 2.0 * b).abs() < 1e-5, "{a} {b} {c}");
     }
-    let of_b = within(ranges[1].clone()).start;
-    let forecast = fitted.forecaster.forecast(&three, &[of_b]).unwrap();
-    assert!(forecast.are_finite());
+    // The validation, which is of that series, judges what is kept.
+    let of_b: Vec<usize> = within(ranges[1].clone()).collect();
+    let forecast = fitted.forecaster.forecast(&three, &of_b).unwrap();
+    let squares = of_b.iter().enumerate().flat_map(|(place, issue)| {
+        let truth = (1..=HORIZON).map(|lead| three.at(issue + lead, 1));
+        let pairs = forecast.mean_of(place, 0).iter().zip(truth);
+        pairs
+            .map(|(mean, truth)| f64::from(mean - truth).powi(2))
+            .collect::<Vec<f64>>()
+    });
+    let error = (squares.sum::<f64>() / (of_b.len() * HORIZON) as f64).sqrt();
+    let told = fitted
+        .history
+        .iter()
+        .map(|epoch| (epoch.validation_loss, epoch.validation_rmse));
+    let best = told.min_by(|a, b| a.0.total_cmp(&b.0)).unwrap().1;
+    assert!((error - best).abs() < 1e-4, "{error} {best}");
+    // What was learnt of it before stays.
+    let task = FitTask {
+        warm_start: Some(&fitted.weights),
+        ..task
+    };
+    let warm = Nets("segrnn").fit(&task, &mut Watcher::default()).unwrap();
+    let [row, before] = [&warm, &fitted].map(|of| {
+        let table = &of.weights["member0.series"];
+        table.values[table.shape[1]..2 * table.shape[1]].to_vec()
+    });
+    let apart = row.iter().zip(&before).map(|(a, b)| (a - b).abs());
+    assert!(apart.fold(0.0, f32::max) < 0.1, "{row:?} {before:?}");
 }
 
 /// A farm of 2 MW beside one of 1000, scaled together, and the smaller one is judged.
