@@ -13,7 +13,7 @@
 use std::any::Any;
 use std::cell::Cell;
 use std::panic::resume_unwind;
-use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -138,11 +138,8 @@ impl<S: Send + 'static> Team<S> {
         if count < 2 || self.crew.others.is_empty() {
             return self.alone(&tasks, work, ends);
         }
-        let tasks = Arc::new(Mutex::new(tasks.into_iter().enumerate()));
-        let (sender, made) = mpsc::channel();
-        for other in self.crew.others.iter().take(count - 1) {
-            other.start_on(&tasks, work, &sender);
-        }
+        let others = self.crew.others.iter().take(count - 1);
+        let (tasks, sender, made) = handed_out(others, tasks, work);
         let mut is_ended = false;
         while !is_ended && take_one(&self.own, &tasks, work, &sender) {
             is_ended = ends();
@@ -190,11 +187,8 @@ impl<S: Send + 'static> Team<S> {
         R: Send + 'static,
     {
         let count = tasks.len();
-        let tasks = Arc::new(Mutex::new(tasks.into_iter().enumerate()));
-        let (sender, made) = mpsc::channel();
-        for other in self.crew.others.iter().chain([stand_in]).take(count) {
-            other.start_on(&tasks, work, &sender);
-        }
+        let others = self.crew.others.iter().chain([stand_in]).take(count);
+        let (tasks, sender, made) = handed_out(others, tasks, work);
         drop(sender);
         let mut done = Vec::with_capacity(count);
         while done.len() < count {
@@ -234,6 +228,25 @@ impl<S> Drop for Crew<S> {
             other.end(!self.is_left.get());
         }
     }
+}
+
+/// Tasks of which some threads have begun to take, and where they send what became of them.
+fn handed_out<'a, S, T, R>(
+    others: impl Iterator<Item = &'a Other<S>>,
+    tasks: Vec<T>,
+    work: fn(&S, &T) -> R,
+) -> (Tasks<T>, Sender<Done<R>>, Receiver<Done<R>>)
+where
+    S: Send + 'static,
+    T: Send + 'static,
+    R: Send + 'static,
+{
+    let tasks = Arc::new(Mutex::new(tasks.into_iter().enumerate()));
+    let (sender, made) = mpsc::channel();
+    for other in others {
+        other.start_on(&tasks, work, &sender);
+    }
+    (tasks, sender, made)
 }
 
 /// Takes the next task and does it; whether there was one.
