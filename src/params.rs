@@ -4,6 +4,7 @@
 //! sections that a command reads. A command must not meet a value out of range, so it takes the
 //! checked form. Both come from one file read once.
 
+mod capacity;
 mod check;
 mod checked;
 mod model;
@@ -24,6 +25,7 @@ use serde_json::Value;
 
 use crate::yaml;
 
+pub use capacity::{CapacityParams, Fitted as FittedCapacity};
 pub use checked::{
     Device, Dimension, EvaluateParams, Fallback, FeelsLike, Params, PredictParams, Sampler,
     SourceParams, TuneParams,

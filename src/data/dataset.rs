@@ -9,10 +9,11 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::capacity;
 use super::features::{self, ColumnSource};
 use super::{
-    Column, EmptyPart, Frame, FrameColumn, Layout, Outlook, Panel, Part, Role, Runs, Scaler,
-    SeriesError, Split, Table,
+    Capacities, Capacity, Column, EmptyPart, Frame, FrameColumn, Layout, Outlook, Panel, Part,
+    Role, Runs, Scaler, SeriesError, Split, Table,
 };
 use crate::params::{FillMethod, QualityParams, Targets};
 use crate::time::{Step, format_utc, parse_time};
@@ -55,6 +56,9 @@ pub struct DatasetMeta {
     /// The forecasts from outside.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forecasts: Option<ForecastsMeta>,
+    /// What columns can reach at most: a model sees shares of it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub capacity: Capacities,
     /// The columns in the order of `series.parquet`, after its `time`.
     pub columns: Vec<ColumnMeta>,
 }
@@ -183,12 +187,29 @@ pub enum DatasetError {
         /// The time after which data were altered.
         issue: i64,
     },
+    /// Of a column that has a capacity, a series has none.
+    #[error(
+        "prepare.capacity.{column}: expected a number above 0 for each series, found none for {}", named(.series)
+    )]
+    NoCapacity {
+        /// The column.
+        column: String,
+        /// The series.
+        series: String,
+    },
     /// Rows with an issue time where observations are needed, or none where forecasts are.
     #[error("{0}")]
     Kind(&'static str),
     /// `dataset.json` and `series.parquet` do not belong together, or are not ours.
     #[error("{0}")]
     Mismatch(String),
+}
+
+fn named(series: &str) -> &str {
+    match series {
+        "" => "all series together, of which it speaks",
+        name => name,
+    }
 }
 
 impl Dataset {
@@ -217,6 +238,15 @@ impl Dataset {
             ));
         }
         let layout = layout_of(&meta)?;
+        for (column, capacity) in &meta.capacity {
+            let mut series = layout.blocks().iter().map(|block| block.name.as_str());
+            if let Some(lacking) = capacity.lacking(&mut series) {
+                return Err(DatasetError::NoCapacity {
+                    column: column.clone(),
+                    series: lacking.to_owned(),
+                });
+            }
+        }
         if table.rows() != layout.rows() {
             return mismatch(format!(
                 "series.parquet has {} rows, dataset.json speaks of {}",
@@ -312,6 +342,23 @@ impl Dataset {
         names.iter().filter_map(observed).collect()
     }
 
+    /// The same as shares of the capacity of each series, where a target has one.
+    pub fn observed_shares(&self) -> Vec<Cow<'_, [f64]>> {
+        let mut all = self.observed_targets();
+        for (target, observed) in self.targets().zip(&mut all) {
+            if !self.meta.capacity.contains_key(&target.name) {
+                continue;
+            }
+            for block in self.panel.layout().blocks() {
+                let capacity = self.meta.capacity(&target.name, &block.name);
+                for value in &mut observed.to_mut()[block.rows.clone()] {
+                    *value /= capacity;
+                }
+            }
+        }
+        all
+    }
+
     /// The columns as a model sees them.
     pub fn frame_columns(&self) -> Vec<FrameColumn> {
         self.meta
@@ -334,8 +381,12 @@ impl Dataset {
         let mut longer: Vec<Cow<'_, [f64]>> = Vec::new();
         for c in 0..width {
             let column = self.longer(c, &layout, &longer)?;
-            for (row, &value) in column.iter().enumerate() {
-                values[row * width + c] = scalers[c].transform(value) as f32;
+            let capacity = self.meta.capacity_of(c);
+            for block in layout.blocks() {
+                let sized = Sized::new(scalers[c], capacity, &block.name);
+                for row in block.rows.clone() {
+                    values[row * width + c] = sized.transform(column[row]);
+                }
             }
             // Columns that are known in the future are made from such alone.
             let is_known = self.meta.columns[c].role == Role::Future;
@@ -448,19 +499,22 @@ impl Dataset {
         let of_forecasts: Vec<usize> = (0..self.meta.columns.len())
             .filter(|&c| self.meta.columns[c].role == Role::Forecast)
             .collect();
-        let columns: Vec<(&[f64], Scaler)> = of_forecasts
-            .iter()
-            .zip(runs.columns())
-            .map(|(&c, column)| (column.values.as_slice(), scalers[c]))
+        let columns: Vec<&[f64]> = (runs.columns().iter())
+            .map(|column| column.values.as_slice())
             .collect();
-        let rows = runs.rows();
-        let mut values = Vec::with_capacity(rows * columns.len());
-        for row in 0..rows {
-            values.extend(
-                columns
-                    .iter()
-                    .map(|(v, scaler)| scaler.transform(v[row]) as f32),
-            );
+        let scalings: Vec<(Scaler, Option<&Capacity>)> = (of_forecasts.iter())
+            .map(|&c| (scalers[c], self.meta.capacity_of(c)))
+            .collect();
+        let mut values = Vec::with_capacity(runs.rows() * columns.len());
+        for run in runs.runs() {
+            let sized = scalings.iter();
+            let sized: Vec<Sized> = sized
+                .map(|(scaler, capacity)| Sized::new(*scaler, *capacity, &run.series))
+                .collect();
+            for row in run.rows.clone() {
+                let both = columns.iter().zip(&sized);
+                values.extend(both.map(|(column, sized)| sized.transform(column[row])));
+            }
         }
         let known = runs.known(layout, meta.delay_s);
         let complete = runs.complete_until(|row| {
@@ -477,6 +531,13 @@ impl Dataset {
         }
     }
 
+    /// Takes over the capacities that a model was trained with, where they were found in data.
+    #[must_use]
+    pub fn sized_as(mut self, of_model: &Capacities) -> Self {
+        capacity::adopt(&mut self.meta.capacity, of_model);
+        self
+    }
+
     /// The scalers of the columns.
     pub fn scalers(&self) -> Vec<Scaler> {
         self.meta
@@ -489,6 +550,44 @@ impl Dataset {
     /// The rows of a part in all series.
     pub fn count(&self, part: Part) -> usize {
         self.meta.split.count(part, self.panel.layout())
+    }
+}
+
+impl DatasetMeta {
+    /// The capacity of a column, by its place.
+    fn capacity_of(&self, column: usize) -> Option<&Capacity> {
+        let source_of = |name: &str| {
+            let mut columns = self.columns.iter();
+            columns.find(|c| c.name == name).map(|c| &c.source)
+        };
+        let meta = &self.columns[column];
+        capacity::of_column(&self.capacity, &meta.name, &meta.source, &source_of)
+    }
+
+    /// The capacity of a target in a series; 1 where it has none.
+    pub fn capacity(&self, target: &str, series: &str) -> f64 {
+        let known = self.capacity.get(target);
+        known.and_then(|known| known.of(series)).unwrap_or(1.0)
+    }
+}
+
+/// How the values of a column are scaled in one series.
+#[derive(Clone, Copy)]
+struct Sized {
+    scaler: Scaler,
+    capacity: Option<f64>,
+}
+
+impl Sized {
+    /// A series without a capacity, of which the data set has no rows, has no shares.
+    fn new(scaler: Scaler, capacity: Option<&Capacity>, series: &str) -> Self {
+        let capacity = capacity.map(|capacity| capacity.of(series).unwrap_or(f64::NAN));
+        Self { scaler, capacity }
+    }
+
+    fn transform(self, value: f64) -> f32 {
+        let value = self.capacity.map_or(value, |capacity| value / capacity);
+        self.scaler.transform(value) as f32
     }
 }
 

@@ -192,6 +192,23 @@ impl ColumnSource {
         }
     }
 
+    /// The column that it is twice as large with, where that is twice as large: their values are of one size. A
+    /// forecast from outside is of the size of what it speaks of.
+    pub(super) fn grows_with(&self) -> Option<&str> {
+        match self {
+            Self::Lag { column, .. }
+            | Self::Difference { column, .. }
+            | Self::Rolling { column, .. } => Some(column),
+            Self::Forecast { column } => column.as_deref(),
+            Self::Observed { .. }
+            | Self::Wind { .. }
+            | Self::Filled { .. }
+            | Self::Calendar { .. }
+            | Self::DewPoint { .. }
+            | Self::Sun { .. } => None,
+        }
+    }
+
     /// What may be known of it, from what may be known of the columns it is made from.
     pub(super) fn role(&self, role_of: impl Fn(&str) -> Role) -> Role {
         match self {

@@ -8,6 +8,7 @@
 //! No files, no clock, no terminal.
 
 pub mod aggregate;
+mod capacity;
 mod dataset;
 mod error;
 pub mod features;
@@ -27,6 +28,7 @@ mod split;
 mod table;
 mod unscaling;
 
+pub use capacity::{Capacities, Capacity};
 pub use dataset::{
     ColumnMeta, Dataset, DatasetError, DatasetMeta, FillMeta, ForecastsMeta, RowCounts, SeriesMeta,
 };

@@ -201,12 +201,20 @@ impl Runs {
         self.each.iter().map(|run| run.issue)
     }
 
-    /// The values that were issued before a time and speak of one before it.
-    pub(super) fn before(&self, values: &[f64], time: i64) -> Vec<f64> {
-        let latest = |run: &Run, row: i64| run.issue.max(run.first + row * self.step.seconds());
-        let rows = self.per_row(latest).zip(values);
-        let before = rows.filter(|(at, _)| *at < time);
-        before.map(|(_, &value)| value).collect()
+    /// The values that were issued before a time and speak of one before it, by the series that they are of,
+    /// whose runs stand together.
+    pub(super) fn before(&self, values: &[f64], time: i64) -> Vec<(&str, Vec<f64>)> {
+        let step = self.step.seconds();
+        let of_run = |run: &Run| {
+            let before = |row: &i64| run.issue.max(run.first + row * step) < time;
+            let rows = (0..run.rows.len() as i64).take_while(before).count();
+            values[run.rows.clone()][..rows].iter().copied()
+        };
+        let series = self.each.chunk_by(|one, next| one.series == next.series);
+        let of_series = series.map(|runs| (runs[0].series.as_str(), runs.iter().flat_map(of_run)));
+        of_series
+            .map(|(name, values)| (name, values.collect()))
+            .collect()
     }
 
     /// How many rows all runs have.

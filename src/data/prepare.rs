@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! observations ─ one step ─▶ gaps filled ─▶ features ─┐
-//! forecasts ─ on that step, known as of their issue ──┴▶ leakage check ─▶ split ─▶ scalers
+//! forecasts ─ on that step, known as of their issue ──┴▶ leakage check ─▶ split ─▶ capacities, scalers
 //! ```
 //!
 //! Each series is brought to the step by itself and has gaps of its own. A row holds what lies in
@@ -10,19 +10,18 @@
 //! by a straight line holds something of the future, and no window is issued from within one.
 
 mod builder;
+mod fitting;
 mod steps;
-
-use rayon::prelude::*;
 
 use super::dataset::{self, ColumnMeta, DatasetMeta, FORMAT, FillMeta, ForecastsMeta, RowCounts};
 use super::features::{self, ColumnSource};
 use super::{
-    Column, Dataset, DatasetError, Layout, Panel, Part, Role, Runs, Scaler, SeriesError, Split,
-    Table, leakage,
+    Column, Dataset, DatasetError, Layout, Panel, Part, Role, Runs, Scaler, Split, Table, leakage,
 };
-use crate::params::{PrepareParams, Scaling, WindPair};
+use crate::params::{PrepareParams, WindPair};
 use crate::time::format_utc;
 use builder::Builder;
+use fitting::Fitted;
 use steps::Steps;
 
 /// A column on its way into a data set.
@@ -90,37 +89,11 @@ impl Draft {
     fn finish(self, params: &PrepareParams, rows: RowCounts) -> Result<Dataset, DatasetError> {
         let rows_out = self.layout.rows();
         let split = Split::new(&self.layout, &params.split)?;
-        let train = split.ranges(Part::Train, &self.layout);
-        let mut of_runs = self.runs.iter().flat_map(Runs::columns);
-        let with_runs = self.columns.iter().map(|made| match made.role {
-            Role::Forecast => (made, of_runs.next()),
-            _ => (made, None),
-        });
-        let with_runs: Vec<(&Made, Option<&Column>)> = with_runs.collect();
-        let meta = |&(made, forecast): &(&Made, Option<&Column>)| {
-            let known = match (forecast, &self.runs) {
-                (Some(column), Some(runs)) => runs.before(&column.values, split.train_until()),
-                _ => train
-                    .iter()
-                    .flat_map(|rows| &made.column.values[rows.clone()])
-                    .copied()
-                    .collect(),
-            };
-            meta_of(made, &known, params)
-        };
-        let metas: Vec<Result<ColumnMeta, DatasetError>> = with_runs.par_iter().map(meta).collect();
-        // In order, so that it is the first column with a fault that is told.
-        let metas = metas.into_iter().collect::<Result<Vec<_>, _>>()?;
+        let Fitted { capacity, scalers } = fitting::fit(&self, &split, params)?;
+        let metas = self.columns.iter().zip(scalers);
+        let metas: Vec<ColumnMeta> = metas.map(|(made, scaler)| meta_of(made, scaler)).collect();
         let columns: Vec<Column> = (self.columns.into_iter()).map(|made| made.column).collect();
-        let there = || metas.iter().map(|meta: &ColumnMeta| meta.name.clone());
-        if let Some(name) = params
-            .scaling_of
-            .keys()
-            .find(|name| there().all(|n| n != **name))
-        {
-            let (name, there) = (name.clone(), there().collect());
-            return Err(SeriesError::NoColumn { name, there }.into());
-        }
+        let train = split.ranges(Part::Train, &self.layout);
         let is_empty = |column: &Column| {
             let mut rows = train.iter();
             rows.all(|rows| column.values[rows.clone()].iter().all(|v| v.is_nan()))
@@ -155,6 +128,7 @@ impl Draft {
                 first_issue: format_utc(runs.issues().min().unwrap_or_default()),
                 last_issue: format_utc(runs.issues().max().unwrap_or_default()),
             }),
+            capacity,
             columns: metas,
         };
         Ok(Dataset::new(
@@ -165,26 +139,10 @@ impl Draft {
     }
 }
 
-fn meta_of(made: &Made, train: &[f64], params: &PrepareParams) -> Result<ColumnMeta, DatasetError> {
+fn meta_of(made: &Made, scaler: Scaler) -> ColumnMeta {
     let column = &made.column;
-    let scaling = params.scaling_of.get(&column.name).copied();
-    let usual = if made.source.is_scaled_by_construction() {
-        Scaling::None
-    } else {
-        params.scaling
-    };
-    let scaler = Scaler::fit(scaling.unwrap_or(usual), train).map_err(|smallest| {
-        DatasetError::NoLogarithm {
-            column: column.name.clone(),
-            smallest,
-        }
-    })?;
-    let (center, scale, _) = scaler.parts();
-    if !center.is_finite() || !scale.is_finite() {
-        return Err(DatasetError::TooLarge(column.name.clone()));
-    }
     let (min, max, missing) = dataset::extent(column);
-    Ok(ColumnMeta {
+    ColumnMeta {
         name: column.name.clone(),
         role: made.role,
         unit: column.unit.clone(),
@@ -194,7 +152,7 @@ fn meta_of(made: &Made, train: &[f64], params: &PrepareParams) -> Result<ColumnM
         max,
         filled: made.filled,
         missing,
-    })
+    }
 }
 
 fn made(name: String, unit: String, values: Vec<f64>, role: Role, source: ColumnSource) -> Made {

@@ -10,6 +10,8 @@ pub struct Unscaling {
     scaler: Scaler,
     /// Lower and upper, as scaled and in the unit of the target.
     bounds: [Option<(f32, f64)>; 2],
+    /// What all is a share of.
+    capacity: f64,
 }
 
 impl Unscaling {
@@ -18,7 +20,17 @@ impl Unscaling {
         let scaled = |bound: f64| (scaler.transform(bound) as f32, bound);
         let of = |bound: Option<f64>| bound.map(scaled).filter(|(scaled, _)| !scaled.is_nan());
         let bounds = [of(bounds.lower), of(bounds.upper)];
-        Self { scaler, bounds }
+        Self {
+            scaler,
+            bounds,
+            capacity: 1.0,
+        }
+    }
+
+    /// Where scaler and bounds are of shares of a capacity, in the unit of the target.
+    #[must_use]
+    pub fn times(self, capacity: f64) -> Self {
+        Self { capacity, ..self }
     }
 
     /// The bounds in scaled units, lower and upper: none where there is none, nor where the logarithm of the
@@ -31,10 +43,11 @@ impl Unscaling {
     #[expect(clippy::float_cmp, reason = "what was cut at a bound is the bound")]
     pub fn original(self, scaled: f32) -> f64 {
         let mut bounds = self.bounds.iter().flatten();
-        match bounds.find(|(bound, _)| *bound == scaled) {
+        let value = match bounds.find(|(bound, _)| *bound == scaled) {
             Some(&(_, bound)) => bound,
             None => self.scaler.inverse(f64::from(scaled)),
-        }
+        };
+        value * self.capacity
     }
 }
 
@@ -61,6 +74,21 @@ mod tests {
                 assert!(of(lower.next_up()) > low && of(upper.next_down()) < high);
             }
         }
+    }
+
+    #[test]
+    fn a_share_comes_back_as_what_it_is_a_share_of() {
+        let bounds = Bounds {
+            lower: Some(0.0),
+            upper: Some(1.0),
+        };
+        let scaler = Scaler::fit(Scaling::Standard, &[0.0, 0.3, 0.9]).unwrap();
+        let unscaling = Unscaling::new(scaler, bounds).times(1234.5);
+        let [lower, upper] = unscaling.scaled_bounds().map(Option::unwrap);
+        assert!((unscaling.original(lower)).abs() == 0.0);
+        assert!((unscaling.original(upper) - 1234.5).abs() == 0.0);
+        let half = unscaling.original(scaler.transform(0.5) as f32);
+        assert!((half - 617.25).abs() < 1e-3);
     }
 
     #[test]

@@ -35,6 +35,9 @@ pub struct LeadScores {
 pub struct ModelScores {
     /// Over all windows and leads together.
     pub overall: Scores,
+    /// The same of errors as shares of the capacity of their series, where the target has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of_capacity: Option<Scores>,
     /// Lead by lead, increasing; leads without any observation are left out.
     pub by_lead: Vec<LeadScores>,
 }
@@ -47,6 +50,21 @@ pub struct SeriesScores {
     /// The scores over all its windows and leads.
     #[serde(flatten)]
     pub scores: Scores,
+    /// The same as shares of its capacity, where the target has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of_capacity: Option<Scores>,
+}
+
+impl Scores {
+    /// As shares of a capacity.
+    #[must_use]
+    pub fn over(self, capacity: f64) -> Self {
+        Self {
+            rmse: self.rmse / capacity,
+            mae: self.mae / capacity,
+            bias: self.bias / capacity,
+        }
+    }
 }
 
 /// The pinball loss of one quantile level, in the unit of the target.
@@ -133,6 +151,7 @@ impl ErrorSums {
             .collect();
         Some(ModelScores {
             overall: all.scores()?,
+            of_capacity: None,
             by_lead,
         })
     }

@@ -10,6 +10,8 @@ use crate::decimals::decimals;
 
 /// The leads in hours that a table shows, where the horizon has them.
 const TABLE_LEADS_H: [f64; 7] = [1.0, 3.0, 6.0, 12.0, 24.0, 36.0, 48.0];
+/// How many decimals errors by capacity are told with.
+const SHARE_DIGITS: usize = 3;
 /// How wide a table may be, in characters.
 const TABLE_WIDTH: usize = 80;
 
@@ -64,6 +66,9 @@ pub struct Report {
     pub windows: usize,
     /// The model over all windows and leads together.
     pub overall: Scores,
+    /// The same of errors as shares of the capacity of their series, where the target has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of_capacity: Option<Scores>,
     /// The model lead by lead.
     pub by_lead: Vec<LeadScores>,
     /// Each baseline on the same windows, by its kind.
@@ -104,6 +109,7 @@ impl Report {
             unit: unit.into(),
             windows,
             overall: scores.overall,
+            of_capacity: scores.of_capacity,
             by_lead: scores.by_lead,
             baselines,
             skill,
@@ -199,15 +205,19 @@ fn digits(report: &Report) -> usize {
     decimals(largest, 3).clamp(least, 10)
 }
 
-/// The series with the largest errors, as many as a line holds.
+/// The series with the largest errors, as shares of their capacity where they have one, as many as a line holds.
 fn worst_series(report: &Report) -> String {
+    let rmse = |series: &SeriesScores| series.of_capacity.unwrap_or(series.scores).rmse;
     let mut by_rmse: Vec<&SeriesScores> = report.by_series.iter().collect();
-    by_rmse.sort_by(|a, b| b.scores.rmse.total_cmp(&a.scores.rmse));
-    let digits = digits(report);
-    let mut line = format!("largest RMSE of {} series:", by_rmse.len());
+    by_rmse.sort_by(|a, b| rmse(b).total_cmp(&rmse(a)));
+    let (digits, of) = match report.of_capacity {
+        Some(_) => (SHARE_DIGITS, ", by capacity"),
+        None => (digits(report), ""),
+    };
+    let mut line = format!("largest RMSE of {} series{of}:", by_rmse.len());
     for (place, series) in by_rmse.iter().enumerate() {
         let comma = if place == 0 { "" } else { "," };
-        let next = format!("{comma} {} {:.digits$}", series.name, series.scores.rmse);
+        let next = format!("{comma} {} {:.digits$}", series.name, rmse(series));
         if place > 0 && line.chars().count() + next.chars().count() > TABLE_WIDTH {
             break;
         }
@@ -219,17 +229,24 @@ fn worst_series(report: &Report) -> String {
 /// The cells of a table, a header and then one row a model.
 fn cells(report: &Report, leads: &[f64]) -> Vec<Vec<String>> {
     let mut header = vec!["model".to_owned(), "overall".to_owned()];
+    header.extend(report.of_capacity.map(|_| "by capacity".to_owned()));
     header.extend(leads.iter().map(|&lead| lead_name(lead)));
     header.push("skill".to_owned());
 
     let digits = digits(report);
-    let mut own = numbers(&report.overall, &report.by_lead, leads, digits);
+    let numbers = |overall: &Scores, of_capacity: Option<Scores>, by_lead: &[LeadScores]| {
+        let mut numbers = numbers(overall, by_lead, leads, digits);
+        let share = of_capacity.map(|scores| format!("{:.SHARE_DIGITS$}", scores.rmse));
+        numbers.splice(1..1, share);
+        numbers
+    };
+    let mut own = numbers(&report.overall, report.of_capacity, &report.by_lead);
     own.insert(0, report.model.clone());
     own.push(String::new());
 
     let mut rows = vec![header, own];
     for (name, baseline) in &report.baselines {
-        let mut row = numbers(&baseline.overall, &baseline.by_lead, leads, digits);
+        let mut row = numbers(&baseline.overall, baseline.of_capacity, &baseline.by_lead);
         row.insert(0, report.label(name));
         let skill = report.skill.get(name);
         row.push(skill.map_or_else(

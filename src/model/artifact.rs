@@ -1,7 +1,7 @@
 //! A trained model as an artifact: everything that predict needs to refuse a series that does not fit.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use anyhow::Context as _;
 use safetensors::SafeTensors;
@@ -9,7 +9,7 @@ use safetensors::tensor::{Dtype, View};
 use serde::{Deserialize, Serialize};
 
 use super::{Array, Checkpoint, Epoch, Weights};
-use crate::data::{ColumnSource, Dataset, FrameColumn, Role, Scaler, Unscaling};
+use crate::data::{Capacities, ColumnSource, Dataset, FrameColumn, Role, Scaler, Unscaling};
 use crate::params::{ModelParams, Targets};
 use crate::time::{Step, format_utc, parse_time};
 
@@ -31,6 +31,9 @@ pub struct ModelFile {
     pub model: ModelParams,
     /// The columns it sees, in order.
     pub columns: Vec<ModelColumn>,
+    /// What columns can reach at most: it sees shares of it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub capacity: Capacities,
     /// Seconds from the issue of a forecast from outside to the moment at which it could be had; absent without
     /// such, and in models of before this was written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -116,6 +119,17 @@ pub enum Misfit {
         /// As the data have it.
         data: i64,
     },
+    /// Shares of a capacity in one, and not in the other.
+    #[error(
+        "the model was trained on {column} {}, the data have it {}: prepare.capacity must name the same columns",
+        as_shares(*.model), as_shares(!*.model)
+    )]
+    Capacity {
+        /// The column.
+        column: String,
+        /// Whether the model knows it as shares.
+        model: bool,
+    },
     /// Targets that are not those of its columns.
     #[error("model.json has other columns with the role target than {0}")]
     Targets(String),
@@ -130,6 +144,14 @@ pub enum Misfit {
         /// The file's.
         found: u32,
     },
+}
+
+fn as_shares(are: bool) -> &'static str {
+    if are {
+        "as shares of a capacity"
+    } else {
+        "as it is"
+    }
 }
 
 /// As it stands in `dataset.json`.
@@ -161,6 +183,7 @@ impl ModelFile {
                     scaler: c.scaler,
                 })
                 .collect(),
+            capacity: meta.capacity.clone(),
             forecasts_delay_s: meta.forecasts.as_ref().map(|forecasts| forecasts.delay_s),
             series: dataset.panel().layout().names(),
             seen_until: Some(format_utc(meta.split.validation_until())),
@@ -237,6 +260,15 @@ impl ModelFile {
                 });
             }
         }
+        for (ours, theirs, model) in [
+            (&self.capacity, &meta.capacity, true),
+            (&meta.capacity, &self.capacity, false),
+        ] {
+            if let Some(column) = ours.keys().find(|column| !theirs.contains_key(*column)) {
+                let column = column.clone();
+                return Err(Misfit::Capacity { column, model });
+            }
+        }
         let delay = meta.forecasts.as_ref().map(|forecasts| forecasts.delay_s);
         match (self.forecasts_delay_s, delay) {
             (Some(model), Some(data)) if model != data => Err(Misfit::Delay { model, data }),
@@ -280,9 +312,9 @@ impl ModelFile {
         columns.filter(|column| column.role == Role::Target)
     }
 
-    /// The way back from its forecasts of a target.
-    pub fn unscaling(&self, target: &ModelColumn) -> Unscaling {
-        Unscaling::new(target.scaler, self.model.bounds.of(&target.name))
+    /// The way back from its forecasts of a target with such a capacity, which is 1 where it has none.
+    pub fn unscaling(&self, target: &ModelColumn, capacity: f64) -> Unscaling {
+        Unscaling::new(target.scaler, self.model.bounds.of(&target.name)).times(capacity)
     }
 
     /// The scaling of each of its targets.
@@ -292,10 +324,14 @@ impl ModelFile {
 }
 
 /// What a scaled error of all targets together is multiplied by to be told to a person, and the unit
-/// that it then has: the target's own where there is one; several have none in common.
+/// that it then has: the target's own where there is one, or that of shares of its capacity; several have none in
+/// common.
 pub fn unit_of_errors(dataset: &Dataset) -> (f64, &str) {
     let mut targets = dataset.targets();
     match (targets.next(), targets.next()) {
+        (Some(one), None) if dataset.meta().capacity.contains_key(&one.name) => {
+            (one.scaler.spread(), "of capacity")
+        }
         (Some(one), None) => (one.scaler.spread(), &one.unit),
         _ => (1.0, "(scaled)"),
     }

@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, bail};
 use self::forecasts::ForecastFile;
 use self::scoring::{Scored, Scoring};
 use super::plot_name::plot_name;
-use super::{Context, dataset, model, to_json, train};
+use super::{Context, model, to_json, train};
 use crate::data::Dataset;
 use crate::eval::{LeadScores, Metrics, ModelScores, Report, table};
 use crate::event::{Event, Observer};
@@ -60,8 +60,7 @@ pub fn evaluate(mut context: Context<'_>) -> Result<()> {
     let folder = context.input()?.clone();
     let loaded = model::read_model(&folder, context.registry, params.device)?;
     let data = context.data()?.clone();
-    let dataset = dataset::read_dataset(&data)?;
-    loaded.check(&folder, &data, &dataset)?;
+    let dataset = loaded.read_dataset(&folder, &data)?;
     let task = Scoring::new(&dataset, &loaded.file, params.stride)
         .with_context(|| data.display().to_string())?;
 

@@ -66,10 +66,12 @@ pub(super) fn read_weights(folder: &Path) -> Result<Weights> {
 }
 
 impl LoadedModel {
-    /// Refuses a data set that it does not fit.
-    pub(super) fn check(&self, folder: &Path, data: &Path, dataset: &Dataset) -> Result<()> {
+    /// Reads a data set, and refuses one that it does not fit.
+    pub(super) fn read_dataset(&self, folder: &Path, data: &Path) -> Result<Dataset> {
+        let dataset = super::dataset::read_dataset(data)?;
         let what = || format!("{} does not fit {}", folder.display(), data.display());
-        self.file.check(dataset).with_context(what)
+        self.file.check(&dataset).with_context(what)?;
+        Ok(dataset.sized_as(&self.file.capacity))
     }
 }
 

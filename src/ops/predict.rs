@@ -13,7 +13,7 @@ use self::newest::{Newest, newest};
 use self::paths::{Issued, PathsFile};
 use super::model::LoadedModel;
 use super::plot_name::plot_name;
-use super::{Context, dataset, model, to_json};
+use super::{Context, model, to_json};
 use crate::data::{Dataset, Frame, Part};
 use crate::event::Event;
 use crate::forecast::{self, Forecast};
@@ -35,8 +35,7 @@ pub fn predict(mut context: Context<'_>) -> Result<()> {
     let folder = context.input()?.clone();
     let loaded = model::read_model(&folder, context.registry, Device::Cpu)?;
     let data = context.data()?.clone();
-    let dataset = dataset::read_dataset(&data)?;
-    loaded.check(&folder, &data, &dataset)?;
+    let dataset = loaded.read_dataset(&folder, &data)?;
     let asked = context.params.predict.paths;
     let mut paths = asked.then(|| PathsFile::of(&loaded.file)).transpose()?;
     let staged = StagedFolder::new(&context.out)?;
@@ -59,7 +58,7 @@ pub fn predict(mut context: Context<'_>) -> Result<()> {
                 time: frame.time(series.issue),
                 step: frame.step(),
             };
-            file.write(issued, &drawn, &staged)?;
+            file.write(issued, &drawn, dataset.meta(), &staged)?;
         }
         let plotted = |forecast| report::forecast_plot(&plot(forecast, &dataset, &series));
         plots.extend(made.iter().map(plotted));
@@ -143,7 +142,7 @@ fn of_series(
         context.warn(short);
     }
     let asked = context.params.predict.paths;
-    let (mut made, paths) = forecasts_of(series, back, frame, model, asked)
+    let (mut made, paths) = forecasts_of(series, back, (dataset, frame), model, asked)
         .with_context(|| context.inputs[0].display().to_string())?;
     if let Some(params) = &context.params.predict.feels_like {
         add_feels_like(&mut made, dataset, series, params)
@@ -156,7 +155,7 @@ fn of_series(
 fn forecasts_of(
     series: &Newest,
     back: Back,
-    frame: &Frame,
+    (dataset, frame): (&Dataset, &Frame),
     model: &LoadedModel,
     with_paths: bool,
 ) -> Result<(Vec<Forecast>, Option<Paths>)> {
@@ -179,9 +178,11 @@ fn forecasts_of(
     let (issued, step) = (frame.time(series.issue), frame.step());
     let targets = model.file.target_columns().enumerate();
     let forecasts = targets.map(|(place, target)| {
-        let unscaling = model.file.unscaling(target);
+        let name = &series.observed.name;
+        let capacity = dataset.meta().capacity(&target.name, name);
+        let unscaling = model.file.unscaling(target, capacity);
         Forecast {
-            series: series.observed.name.clone(),
+            series: name.clone(),
             ..Forecast::new(target, unscaling, place, issued, step, &predictions)
         }
     });

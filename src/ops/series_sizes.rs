@@ -35,14 +35,14 @@ pub(super) fn unequal(model: &ModelParams, dataset: &Dataset) -> Vec<String> {
         (times > MOST).then(|| {
             format!(
                 "{target} of the series {} varies {times:.0} times as much as that of {small}, which a model of kind `{}` \
-                 will hardly learn beside it: give shares of what each can reach, or leave {small} out",
+                 will hardly learn beside it: say in prepare.capacity what each can reach, or leave {small} out",
                 largest.1,
                 model.kind(),
                 small = smallest.1,
             )
         })
     };
-    let observed = dataset.observed_targets();
+    let observed = dataset.observed_shares();
     let targets = dataset.targets().zip(&observed);
     targets
         .filter_map(|(target, observed)| told((&target.name, observed)))

@@ -104,6 +104,18 @@ pub(super) fn check_bounds(model: &ModelParams, dataset: &Dataset) -> Result<()>
         let bounds = model.bounds.of(name);
         bounds.lower.is_some() && bounds.upper.is_some()
     };
+    let capacity = &dataset.meta().capacity;
+    let counts = model.architecture.distribution() == Some(Distribution::NegativeBinomial);
+    if let Some(name) = targets
+        .names()
+        .iter()
+        .find(|name| counts && capacity.contains_key(*name))
+    {
+        bail!(
+            "model.distribution: expected another one than negative_binomial for {name}, which is seen as shares of \
+             prepare.capacity: shares are no counts"
+        );
+    }
     match targets.names().iter().find(|name| !is_bounded(name)) {
         Some(name) if model.needs_bounds() => bail!(
             "model.bounds: expected `lower` and `upper` of every target, between which distribution \
@@ -121,7 +133,7 @@ fn beyond_the_model(model: &ModelParams, dataset: &Dataset) -> Vec<String> {
     let counts = model.architecture.distribution() == Some(Distribution::NegativeBinomial);
     let mut told = Vec::new();
     // What was filled between them may be anything.
-    for (target, observed) in dataset.targets().zip(dataset.observed_targets()) {
+    for (target, observed) in dataset.targets().zip(dataset.observed_shares()) {
         let of_train = train.iter().flat_map(|rows| &observed[rows.clone()]);
         let values: Vec<f64> = of_train.copied().filter(|value| !value.is_nan()).collect();
         let bounds = model.bounds.of(&target.name);
@@ -140,7 +152,13 @@ fn beyond_the_model(model: &ModelParams, dataset: &Dataset) -> Vec<String> {
         let outside = values
             .iter()
             .filter(|value| !(lower..=upper).contains(value));
-        let how = format!("lie beyond model.bounds ({lower} to {upper}), which no forecast will");
+        let shares = if dataset.meta().capacity.contains_key(&target.name) {
+            ", shares of the capacity"
+        } else {
+            ""
+        };
+        let how =
+            format!("lie beyond model.bounds ({lower} to {upper}{shares}), which no forecast will");
         tell(outside.count(), how);
         if counts {
             let broken = values.iter().filter(|value| value.fract() != 0.0);

@@ -3,7 +3,7 @@
 #![expect(clippy::float_cmp, reason = "these values are exact by construction")]
 
 use super::*;
-use crate::data::{DatasetMeta, Frame, RowSeries};
+use crate::data::{DatasetMeta, Frame, RowSeries, SeriesError};
 use crate::params::{Aggregate, ParamsFile};
 
 const HOUR: i64 = 3600;
@@ -115,6 +115,134 @@ fn scaling_sees_the_training_part_only() {
     assert_eq!(scalers(&table(100)), scalers(&other));
     let negative = prepare(&table(100), "  scaling: {columns: {t: min_max}}\n").unwrap();
     assert!(negative.scalers()[0].transform(0.0).abs() < 0.2);
+}
+
+/// Two series of 100 rows, of which one is `times` as large as the other.
+fn two_sizes(times: f64) -> Table {
+    let names = (0..200).map(|row| if row < 100 { "a" } else { "b" });
+    let hours = (0..100).chain(0..100).map(|row| row * HOUR).collect();
+    let t = (0..200).map(|row| noise(row % 100, 0) * if row < 100 { 1.0 } else { times });
+    Table::new(hours, vec![column("t", "MW", t)])
+        .and_then(|table| table.with_series(RowSeries::from_names(names)))
+        .unwrap()
+}
+
+/// The values of one series as a model sees them.
+fn seen(frame: &Frame, series: usize) -> &[f32] {
+    let rows = frame.layout.blocks()[series].rows.clone();
+    &frame.values[rows.start * frame.width()..rows.end * frame.width()]
+}
+
+#[test]
+fn a_model_sees_shares_of_what_each_series_can_reach() {
+    let features = "  lags: {t: [2h]}\n  differences: {t: [1h]}\n  rolling: [{column: t, over: 3h, stat: std}]\n";
+    let capacity = "  capacity: {t: {a: 16, b: 16384}}\n";
+    let unequal = prepare(&two_sizes(1024.0), &format!("{features}{capacity}")).unwrap();
+    let frame_of = |dataset: &Dataset| frame(dataset, 3);
+    let frame = frame_of(&unequal);
+    assert_eq!(
+        format!("{:?}", seen(&frame, 0)),
+        format!("{:?}", seen(&frame, 1))
+    );
+    // As if all had been given as shares.
+    let equal = prepare(
+        &two_sizes(1.0),
+        &format!("{features}  capacity: {{t: 16}}\n"),
+    )
+    .unwrap();
+    assert_same(&frame.values, &frame_of(&equal).values);
+    assert_eq!(unequal.scalers(), equal.scalers());
+    assert_eq!(unequal.observed_shares(), equal.observed_shares());
+    assert_eq!(
+        values(&unequal, "t")[150],
+        1024.0 * values(&unequal, "t")[50]
+    );
+    assert_eq!(unequal.meta().capacity("t", "b"), 16384.0);
+    let back = round_trip(&unequal);
+    assert_same(&frame_of(&back), &frame);
+}
+
+#[test]
+fn the_largest_of_the_training_part_is_a_capacity_and_a_model_keeps_it() {
+    let dataset = |times| prepare(&two_sizes(times), "  capacity: {t: largest}\n").unwrap();
+    let known = dataset(1024.0);
+    let most = values(&known, "t")[..70]
+        .iter()
+        .copied()
+        .fold(0.0, f64::max);
+    assert_eq!(known.meta().capacity("t", "a"), most);
+    assert_eq!(known.meta().capacity("t", "b"), 1024.0 * most);
+    let later = dataset(512.0).sized_as(&known.meta().capacity);
+    assert_eq!(later.meta().capacity("t", "b"), 1024.0 * most);
+}
+
+#[test]
+fn forecasts_from_outside_are_shares_of_the_same() {
+    let runs = |named: bool| {
+        let table = forecasts(4);
+        let ws = &table.columns()[0].values;
+        let both = ws
+            .iter()
+            .copied()
+            .chain(ws.iter().map(|value| value * 1024.0));
+        let twice = |of: &[i64]| [of, of].concat();
+        let rows = table.rows();
+        let times = twice(table.times());
+        let issues = twice(table.issues().unwrap());
+        if !named {
+            return forecasts(4);
+        }
+        let names = (0..2 * rows).map(|row| if row < rows { "a" } else { "b" });
+        Table::new(times, vec![column("t", "MW", both)])
+            .and_then(|table| table.with_issues(issues))
+            .and_then(|table| table.with_series(RowSeries::from_names(names)))
+            .unwrap()
+    };
+    let each = "  capacity: {t: {a: 16, b: 16384}}\n";
+    let prepared = |change: &str, runs: &Table| {
+        let params = params(change);
+        Dataset::prepare(
+            &two_sizes(1024.0),
+            Some(runs),
+            &params,
+            RowCounts::default(),
+        )
+    };
+    let dataset = prepared(each, &runs(true)).unwrap();
+    let frame = frame(&dataset, 0);
+    for issue in [20, 50] {
+        let [of_a, of_b] = [issue, 100 + issue].map(|row| frame.forecast_at(row, 5));
+        assert!(of_a.len() == 2 && of_a == of_b, "{of_a:?} {of_b:?}");
+    }
+    // What speaks of all at once is no share of any.
+    let named = "  capacity: {forecast_ws: {a: 16, b: 32}}\n";
+    let told = prepared(named, &runs(false)).unwrap_err().to_string();
+    assert!(
+        told.contains("found none for all series together"),
+        "{told}"
+    );
+    prepared("  capacity: {forecast_ws: 16}\n", &runs(false)).unwrap();
+}
+
+#[test]
+fn a_series_without_a_capacity_is_told() {
+    let told = |change: &str| prepare(&two_sizes(2.0), change).unwrap_err().to_string();
+    let of_one = told("  capacity: {t: {a: 16}}\n");
+    assert!(
+        of_one.contains(
+            "prepare.capacity.t: expected a number above 0 for each series, found none for b"
+        ),
+        "{of_one}"
+    );
+    let misspelt = told("  capacity: {p: 16}\n");
+    assert!(misspelt.contains("no column p; there are t"), "{misspelt}");
+    let dataset = prepare(&two_sizes(2.0), "  capacity: {t: {a: 16, b: 4}}\n").unwrap();
+    let (table, _, meta) = dataset.into_parts().unwrap();
+    let json = serde_json::to_string(&meta)
+        .unwrap()
+        .replace("\"b\":4.0", "\"c\":4.0");
+    let broken = Dataset::from_parts(table, None, serde_json::from_str(&json).unwrap());
+    assert!(broken.unwrap_err().to_string().contains("found none for b"));
 }
 
 #[test]

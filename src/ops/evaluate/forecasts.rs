@@ -59,7 +59,8 @@ impl<'a> ForecastFile<'a> {
                 1 => what.to_owned(),
                 _ => format!("{} {what}", target.name),
             };
-            columns.extend(of_target(issues, predictions, (place, target), named));
+            let target = (place, target);
+            columns.extend(of_target(self.task, issues, predictions, target, named));
         }
         let table = Table::new(times, columns)?
             .with_issues(ahead().map(|(issue, _)| frame.time(issue)).collect())?;
@@ -76,6 +77,7 @@ impl<'a> ForecastFile<'a> {
 
 /// What was observed of a target, and its forecasts, in its unit.
 fn of_target(
+    task: &Scoring<'_>,
     issues: &[usize],
     predictions: &Predictions,
     (place, target): (usize, &Target<'_>),
@@ -83,27 +85,27 @@ fn of_target(
 ) -> Vec<Column> {
     let (horizon, levels) = (predictions.horizon, &predictions.levels);
     let unit = target.unit.as_str();
-    let original = |scaled: &f32| target.unscaling.original(*scaled);
     let rows = |&issue: &usize| &target.observed[issue + 1..=issue + horizon];
     let observed = issues.iter().flat_map(rows).copied();
-    let all = 0..issues.len();
-    let means = all
-        .clone()
-        .flat_map(|i| predictions.mean_of(i, place))
-        .map(original);
+    // Of each issue row, and the way back in its series.
+    let all = || {
+        let unscaling = |&issue: &usize| target.unscalings[task.series_of(issue)];
+        issues.iter().map(unscaling).enumerate()
+    };
+    let means = all().flat_map(|(i, unscaling)| {
+        let scaled = predictions.mean_of(i, place).iter();
+        scaled.map(move |scaled| unscaling.original(*scaled))
+    });
     let mut columns = vec![
         column(named("observed"), unit, observed),
         column(named("mean"), unit, means),
     ];
     for (rank, level) in levels.iter().enumerate() {
-        let of_level = |i| {
-            predictions
-                .quantiles_of(i, place)
-                .iter()
-                .skip(rank)
-                .step_by(levels.len())
-        };
-        let values = all.clone().flat_map(of_level).map(original);
+        let values = all().flat_map(|(i, unscaling)| {
+            let quantiles = predictions.quantiles_of(i, place).iter();
+            let of_level = quantiles.skip(rank).step_by(levels.len());
+            of_level.map(move |scaled| unscaling.original(*scaled))
+        });
         columns.push(column(named(&format!("q{level}")), unit, values));
     }
     columns

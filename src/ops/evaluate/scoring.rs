@@ -28,7 +28,10 @@ pub(super) struct Target<'a> {
     pub(super) unit: String,
     /// In its own unit, where it was observed.
     pub(super) observed: Cow<'a, [f64]>,
-    pub(super) unscaling: Unscaling,
+    /// Of each series.
+    pub(super) unscalings: Vec<Unscaling>,
+    /// Of each series, where it has one.
+    pub(super) capacities: Option<Vec<f64>>,
 }
 
 /// How the forecasts of a target are.
@@ -42,6 +45,8 @@ pub(super) struct Scored {
 /// The same in the making.
 struct Sums {
     errors: ErrorSums,
+    /// As shares of the capacity, where there is one.
+    shares: Option<ErrorSums>,
     /// Of each series, where there are several.
     of_series: Vec<ErrorSums>,
     coverage: Option<CoverageSums>,
@@ -58,13 +63,22 @@ impl<'a> Scoring<'a> {
         let split = dataset.meta().split;
         let issues = split.some_issues(Part::Test, &frame, window)?;
         let observed = dataset.observed_targets().into_iter();
+        let meta = dataset.meta();
+        let blocks = frame.layout.blocks();
         let targets = observed
             .zip(file.target_columns())
-            .map(|(observed, column)| Target {
-                name: column.name.clone(),
-                unit: column.unit.clone(),
-                observed,
-                unscaling: file.unscaling(column),
+            .map(|(observed, column)| {
+                let name = &column.name;
+                let capacities = blocks.iter().map(|block| meta.capacity(name, &block.name));
+                let capacities: Vec<f64> = capacities.collect();
+                let unscaling = |&capacity: &f64| file.unscaling(column, capacity);
+                Target {
+                    name: name.clone(),
+                    unit: column.unit.clone(),
+                    observed,
+                    unscalings: capacities.iter().map(unscaling).collect(),
+                    capacities: meta.capacity.contains_key(name).then_some(capacities),
+                }
             });
         Ok(Self {
             gaps: split.few_complete(Part::Test, &frame, window),
@@ -82,6 +96,12 @@ impl<'a> Scoring<'a> {
             .then(|| format!("the test part has no window of the series {without}"))
     }
 
+    /// The place of the series that an issue row is of.
+    pub(super) fn series_of(&self, issue: usize) -> usize {
+        let blocks = self.frame.layout.blocks();
+        blocks.partition_point(|block| block.rows.end <= issue)
+    }
+
     /// One entry a target. Gives the issue rows of each batch and their forecasts to `each`.
     pub(super) fn score(
         &self,
@@ -96,38 +116,43 @@ impl<'a> Scoring<'a> {
                 predictions.are_finite(),
                 "a forecast of the test part is no number; look at the data with `krammerti check`"
             );
-            let blocks = self.frame.layout.blocks();
-            sums.resize_with(self.targets.len(), || {
-                Sums::new(self.horizon, &predictions.levels, blocks.len())
-            });
+            if sums.is_empty() {
+                let of = |target| Sums::new(target, self.horizon, &predictions.levels);
+                sums = self.targets.iter().map(of).collect();
+            }
             for (i, &issue) in issues.iter().enumerate() {
                 let rows = issue + 1..=issue + self.horizon;
-                let series = blocks.partition_point(|block| block.rows.end <= issue);
+                let series = self.series_of(issue);
                 for (place, (target, sums)) in self.targets.iter().zip(&mut sums).enumerate() {
                     let observed = &target.observed[rows.clone()];
-                    let original = |scaled: &f32| target.unscaling.original(*scaled);
-                    sums.add(&predictions, i, place, original, observed);
-                    if let Some(of_series) = sums.of_series.get_mut(series) {
-                        let mean = predictions.mean_of(i, place).iter().map(original);
-                        of_series.add(mean, observed.iter().copied());
-                    }
+                    sums.add(&predictions, (i, place), (target, series), observed);
                 }
             }
             each(issues, &predictions)?;
         }
+        let step = self.frame.step();
         let scored = |(sums, target): (Sums, &Target<'_>)| {
-            let scores = sums.errors.scores(self.frame.step());
-            let scores = scores.with_context(|| {
+            let scores = sums.errors.scores(step).with_context(|| {
                 let name = &target.name;
                 format!("{name} was nowhere observed after a window of the test part")
             })?;
+            let shares = sums.shares.and_then(|shares| shares.scores(step));
             let of_series = self.frame.layout.blocks().iter().zip(sums.of_series);
-            let by_series = of_series.filter_map(|(block, errors)| {
-                Some(SeriesScores {
-                    name: block.name.clone(),
-                    scores: errors.scores(self.frame.step())?.overall,
-                })
-            });
+            let by_series = of_series
+                .enumerate()
+                .filter_map(|(place, (block, errors))| {
+                    let scores = errors.scores(step)?.overall;
+                    let capacity = target.capacities.as_ref().map(|all| all[place]);
+                    Some(SeriesScores {
+                        name: block.name.clone(),
+                        scores,
+                        of_capacity: capacity.map(|capacity| scores.over(capacity)),
+                    })
+                });
+            let scores = ModelScores {
+                of_capacity: shares.map(|shares| shares.overall),
+                ..scores
+            };
             Ok(Scored {
                 scores,
                 by_series: by_series.collect(),
@@ -140,35 +165,45 @@ impl<'a> Scoring<'a> {
 }
 
 impl Sums {
-    fn new(horizon: usize, levels: &[f64], series: usize) -> Self {
+    fn new(target: &Target<'_>, horizon: usize, levels: &[f64]) -> Self {
+        let series = target.unscalings.len();
         let of_series = if series > 1 { series } else { 0 };
+        let shares = target.capacities.as_ref();
         Self {
             errors: ErrorSums::new(horizon),
+            shares: shares.map(|_| ErrorSums::new(horizon)),
             of_series: (0..of_series).map(|_| ErrorSums::new(horizon)).collect(),
             coverage: CoverageSums::new(levels),
             pinball: PinballSums::new(levels),
         }
     }
 
-    /// Adds the forecast of one target from one issue row, both by their places.
+    /// Adds the forecast from one issue row of a target in one series, all by their places.
     fn add(
         &mut self,
         predictions: &Predictions,
-        issue: usize,
-        target: usize,
-        original: impl Fn(&f32) -> f64,
+        (issue, place): (usize, usize),
+        (target, series): (&Target<'_>, usize),
         observed: &[f64],
     ) {
-        let mean = predictions.mean_of(issue, target);
-        let pairs = observed.iter().copied();
-        self.errors.add(mean.iter().map(&original), pairs);
+        let unscaling = target.unscalings[series];
+        let original = |scaled: &f32| unscaling.original(*scaled);
+        let mean = || predictions.mean_of(issue, place).iter().map(original);
+        self.errors.add(mean(), observed.iter().copied());
+        if let Some(of_series) = self.of_series.get_mut(series) {
+            of_series.add(mean(), observed.iter().copied());
+        }
+        if let (Some(shares), Some(capacities)) = (&mut self.shares, &target.capacities) {
+            let share = |value: f64| value / capacities[series];
+            shares.add(mean().map(share), observed.iter().copied().map(share));
+        }
         let levels = predictions.levels.len();
         if levels == 0 {
             return;
         }
-        let all = predictions.quantiles_of(issue, target);
+        let all = predictions.quantiles_of(issue, place);
         for (quantiles, &observed) in all.chunks_exact(levels).zip(observed) {
-            self.pinball.add(quantiles.iter().map(&original), observed);
+            self.pinball.add(quantiles.iter().map(original), observed);
             if let Some(coverage) = &mut self.coverage {
                 let (low, high) = (&quantiles[0], &quantiles[levels - 1]);
                 coverage.add(original(low), original(high), observed);
@@ -226,7 +261,8 @@ mod tests {
                 name: "t".into(),
                 unit: "m".into(),
                 observed: vec![2.0; rows].into(),
-                unscaling: Unscaling::new(Scaler::IDENTITY, Bounds::default()),
+                unscalings: vec![Unscaling::new(Scaler::IDENTITY, Bounds::default())],
+                capacities: None,
             }],
             frame: Frame::single(0, Step::HOUR, columns, vec![2.0; rows]),
             horizon: 1,

@@ -4,7 +4,7 @@
 use anyhow::{Result, ensure};
 
 use super::super::staged_table::StagedTable;
-use crate::data::{Column, RowSeries, Table};
+use crate::data::{Column, DatasetMeta, RowSeries, Table};
 use crate::fs::StagedFolder;
 use crate::model::{ModelFile, Paths};
 use crate::time::Step;
@@ -59,9 +59,10 @@ impl<'a> PathsFile<'a> {
         &mut self,
         issued: Issued<'_>,
         paths: &Paths,
+        meta: &DatasetMeta,
         staged: &StagedFolder,
     ) -> Result<()> {
-        let table = self.rows(issued, paths)?;
+        let table = self.rows(issued, paths, meta)?;
         self.table.write(&table, staged)
     }
 
@@ -70,7 +71,7 @@ impl<'a> PathsFile<'a> {
         self.table.finish(staged)
     }
 
-    fn rows(&self, issued: Issued<'_>, paths: &Paths) -> Result<Table> {
+    fn rows(&self, issued: Issued<'_>, paths: &Paths, meta: &DatasetMeta) -> Result<Table> {
         let Issued { series, time, step } = issued;
         let horizon = paths.horizon;
         let courses = paths.values.chunks_exact(paths.targets * horizon);
@@ -90,7 +91,8 @@ impl<'a> PathsFile<'a> {
             column(LEAD, "h", hours.collect()),
         ];
         for (place, target) in self.file.target_columns().enumerate() {
-            let unscaling = self.file.unscaling(target);
+            let capacity = meta.capacity(&target.name, series);
+            let unscaling = self.file.unscaling(target, capacity);
             let of_target = |course: &'_ [f32]| {
                 let scaled = course[place * horizon..][..horizon].iter();
                 scaled
