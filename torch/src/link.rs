@@ -14,6 +14,9 @@ use tch::Tensor;
 const SOFTNESS: f64 = 0.1;
 /// The same where both bounds are close to each other, as a share of what lies between.
 const SOFTNESS_SHARE: f64 = 0.05;
+/// A quantile nearer than this share of that to a bound is on it. Often the bound itself is observed, as no rain or no
+/// power are, and then a quantile belongs on it, which the function comes near and never reaches.
+const SETTLED: f64 = 0.05;
 /// Farther away, in standard deviations, a bound only cuts: nothing comes near it, and to take it away and
 /// add it again would round every value to the last place of the bound.
 const FAR: f64 = 1000.0;
@@ -63,6 +66,20 @@ impl Link {
         }
     }
 
+    /// What is next to a bound on it, and nothing beyond, for quantiles that no gradient goes through.
+    pub(crate) fn settle(&self, x: &Tensor) -> Tensor {
+        let reach = self.softness * SETTLED;
+        let (lower, upper) = self.near();
+        let mut x = self.cut(x);
+        if let Some(lower) = lower {
+            x = x.masked_fill(&x.lt(lower + reach), lower);
+        }
+        if let Some(upper) = upper {
+            x = x.masked_fill(&x.gt(upper - reach), upper);
+        }
+        x
+    }
+
     /// Element by element; one bound after the other, since the difference of two large numbers would
     /// not keep their order.
     pub(crate) fn apply(&self, x: Tensor) -> Tensor {
@@ -104,6 +121,11 @@ impl Links {
     /// See [`Link::cut`].
     pub(crate) fn cut(&self, x: Tensor) -> Tensor {
         self.by_target(x, |link, x| link.cut(&x))
+    }
+
+    /// See [`Link::settle`].
+    pub(crate) fn settle(&self, x: Tensor) -> Tensor {
+        self.by_target(x, |link, x| link.settle(&x))
     }
 
     fn by_target(&self, x: Tensor, change: impl Fn(&Link, Tensor) -> Tensor) -> Tensor {
@@ -185,6 +207,24 @@ mod tests {
             let cut = link(bounds.0, bounds.1).cut(&Tensor::from_slice(&[-1.0_f32, 0.1, 4.0]));
             assert_eq!(Vec::<f32>::try_from(cut).unwrap(), expected);
         }
+    }
+
+    #[test]
+    fn what_is_next_to_a_bound_settles_on_it() {
+        let settled = |bounds: (Option<f64>, Option<f64>), values: &[f32]| {
+            let settled = link(bounds.0, bounds.1).settle(&Tensor::from_slice(values));
+            Vec::<f32>::try_from(settled).unwrap()
+        };
+        let values = [-1.0, 1e-6, 0.0049, 0.0051, 1.0, 2.9949, 2.9951, 4.0_f32];
+        let both = settled((Some(0.0), Some(3.0)), &values);
+        assert_eq!(both, [0.0, 0.0, 0.0, 0.0051, 1.0, 2.9949, 3.0, 3.0]);
+        assert_eq!(settled((None, None), &values), values);
+        // Of bounds that are close to each other a share of what lies between.
+        let narrow = settled((Some(0.0), Some(0.1)), &[0.0002, 0.0003, 0.0998]);
+        assert_eq!(narrow, [0.0, 0.0003, 0.1]);
+        // A bound far away is none that anything comes near, and what is no number stays none.
+        assert_eq!(settled((Some(-1e4), None), &[-9999.999]), [-9999.999]);
+        assert!(settled((Some(0.0), Some(3.0)), &[f32::NAN])[0].is_nan());
     }
 
     /// Two leads of a target from 0 up, two of one without a bound, two of one up to 3.

@@ -431,13 +431,13 @@ impl Shape {
 }
 
 impl Forecast {
-    /// The average over members, as one. An average of values that stand at a bound can lie a last
-    /// bit beyond it.
+    /// The average over members, as one, quantiles next to a bound on it. An average of values that stand at a
+    /// bound can lie a last bit beyond it.
     pub(crate) fn averaged(self, links: &Links) -> Self {
-        let average = |all: Tensor| links.cut(all.mean_dim([0_i64].as_slice(), true, Kind::Float));
+        let average = |all: Tensor| all.mean_dim([0_i64].as_slice(), true, Kind::Float);
         Self {
-            mean: average(self.mean),
-            quantiles: self.quantiles.map(average),
+            mean: links.cut(average(self.mean)),
+            quantiles: self.quantiles.map(|all| links.settle(average(all))),
         }
     }
 }
