@@ -385,7 +385,10 @@ impl Dataset {
             for block in layout.blocks() {
                 let sized = Sized::new(scalers[c], capacity, &block.name);
                 for row in block.rows.clone() {
-                    values[row * width + c] = sized.transform(column[row]);
+                    let scaled = sized.transform(column[row]).ok_or_else(|| {
+                        self.too_far(c, column[row], block.time(row, layout.step()))
+                    })?;
+                    values[row * width + c] = scaled;
                 }
             }
             // Columns that are known in the future are made from such alone.
@@ -397,7 +400,7 @@ impl Dataset {
             values,
             held: self.held(&layout),
             filled: self.filled(&layout),
-            outlook: self.outlook(&layout, scalers),
+            outlook: self.outlook(&layout, scalers)?,
             layout,
         })
     }
@@ -492,9 +495,9 @@ impl Dataset {
         rows
     }
 
-    fn outlook(&self, layout: &Layout, scalers: &[Scaler]) -> Outlook {
+    fn outlook(&self, layout: &Layout, scalers: &[Scaler]) -> Result<Outlook, SeriesError> {
         let (Some(runs), Some(meta)) = (&self.runs, &self.meta.forecasts) else {
-            return Outlook::default();
+            return Ok(Outlook::default());
         };
         let of_forecasts: Vec<usize> = (0..self.meta.columns.len())
             .filter(|&c| self.meta.columns[c].role == Role::Forecast)
@@ -511,9 +514,14 @@ impl Dataset {
             let sized: Vec<Sized> = sized
                 .map(|(scaler, capacity)| Sized::new(*scaler, *capacity, &run.series))
                 .collect();
-            for row in run.rows.clone() {
-                let both = columns.iter().zip(&sized);
-                values.extend(both.map(|(column, sized)| sized.transform(column[row])));
+            for (lead, row) in run.rows.clone().enumerate() {
+                for ((column, sized), &c) in columns.iter().zip(&sized).zip(&of_forecasts) {
+                    let scaled = sized.transform(column[row]).ok_or_else(|| {
+                        let time = run.first + lead as i64 * layout.step().seconds();
+                        self.too_far(c, column[row], time)
+                    })?;
+                    values.push(scaled);
+                }
             }
         }
         let known = runs.known(layout, meta.delay_s);
@@ -524,10 +532,18 @@ impl Dataset {
                 .all(|v| !v.is_nan())
         });
         let reach = (0..layout.rows()).map(|row| runs.reach(&known, row, &complete));
-        Outlook {
+        Ok(Outlook {
             reach: reach.collect(),
             bases: known.bases,
             values,
+        })
+    }
+
+    fn too_far(&self, column: usize, value: f64, time: i64) -> SeriesError {
+        SeriesError::TooFar {
+            column: self.meta.columns[column].name.clone(),
+            value: format!("{value:e}"),
+            time,
         }
     }
 
@@ -585,9 +601,11 @@ impl Sized {
         Self { scaler, capacity }
     }
 
-    fn transform(self, value: f64) -> f32 {
+    /// None where it is so far from the training part that no `f32` holds it.
+    fn transform(self, value: f64) -> Option<f32> {
         let value = self.capacity.map_or(value, |capacity| value / capacity);
-        self.scaler.transform(value) as f32
+        let scaled = self.scaler.transform(value) as f32;
+        (!scaled.is_infinite()).then_some(scaled)
     }
 }
 

@@ -26,6 +26,19 @@ pub enum SeriesError {
         /// The row, from 0.
         row: usize,
     },
+    /// A value lies so far from those of the training part that it cannot be told in their units.
+    #[error(
+        "column {column} has {value} at {}, too far from its training part to be scaled; `krammerti check` tells more, \
+         and `prepare.quality.range: mask` takes out what cannot be", format_utc(*.time)
+    )]
+    TooFar {
+        /// The column.
+        column: String,
+        /// The value, as it is.
+        value: String,
+        /// The time that it is of.
+        time: i64,
+    },
     /// There are no rows.
     #[error("there are no rows")]
     Empty,

@@ -7,6 +7,7 @@ use rustix::process::Signal;
 use crate::sandbox::{Sandbox, binary, wait_until};
 
 const LSTM: &str = "kind: lstm, hidden: 8";
+const WIND: &str = "  wind: [{speed: wind_speed_10m, direction: wind_direction_10m}]\n";
 
 fn lstm_sandbox() -> Sandbox {
     let library = binary().with_file_name("libkrammerti_torch.so");
@@ -535,11 +536,7 @@ fn data_without_content_make_a_sane_model() {
         });
         assert_eq!(means_of_a_run(&idle).len(), 6, "{kind}");
         let alone = with_rows(kind, |_, _| ());
-        alone.edit(
-            "params.yaml",
-            "  wind: [{speed: wind_speed_10m, direction: wind_direction_10m}]\n",
-            "",
-        );
+        alone.edit("params.yaml", WIND, "");
         alone.edit(
             "params.yaml",
             "  calendar: [hour_of_day]\n",
@@ -574,6 +571,15 @@ fn data_that_no_net_can_learn_from_are_told() {
     });
     huge.run(&["run"])
         .fails(1, &["wind_speed_10m has values", "too large to be scaled"]);
+    let far = with_rows(LSTM, |row, fields| {
+        if row == 900 {
+            fields[3] = "1e300";
+        }
+    });
+    far.edit("params.yaml", WIND, "");
+    let told = "column wind_speed_10m has 1e300 at ";
+    far.run(&["run"])
+        .fails(1, &[told, "too far from its training part"]);
     let short = with_rows(LSTM, |row, fields| {
         if row >= 60 {
             fields.clear();
