@@ -25,7 +25,7 @@ use serde_json::Value;
 
 use crate::yaml;
 
-pub use capacity::{CapacityParams, Fitted as FittedCapacity};
+pub use capacity::CapacityParams;
 pub use checked::{
     Device, Dimension, EvaluateParams, Fallback, FeelsLike, Params, PredictParams, Sampler,
     SourceParams, TuneParams,

@@ -58,6 +58,14 @@ impl Capacity {
         self.each.get(series).or_else(|| self.each.get("")).copied()
     }
 
+    /// How many times what was given of a series these values of it are at most; 0 where nothing was given.
+    pub(super) fn excess(&self, series: &str, values: &[f64]) -> f64 {
+        match self.of(series) {
+            Some(capacity) if !self.fitted => farthest(values) / capacity,
+            _ => 0.0,
+        }
+    }
+
     /// The name of one of these series that has none, or one that is no capacity.
     pub(super) fn lacking<'a>(&self, mut series: impl Iterator<Item = &'a str>) -> Option<&'a str> {
         let is_one = |of: f64| of > 0.0 && of.is_finite();

@@ -151,6 +151,14 @@ pub enum DatasetError {
     /// The table breaks a rule.
     #[error(transparent)]
     Series(#[from] SeriesError),
+    /// A name in the parameters that nothing has.
+    #[error("{key}: {error}")]
+    Named {
+        /// The key that it stands under.
+        key: &'static str,
+        /// What there is.
+        error: SeriesError,
+    },
     /// No row for one of the three parts.
     #[error(transparent)]
     EmptyPart(#[from] EmptyPart),
@@ -545,6 +553,24 @@ impl Dataset {
             value: format!("{value:e}"),
             time,
         }
+    }
+
+    /// Series of columns whose capacity somebody gave, with the largest distance of an observation from 0 as a share
+    /// of it: those of which that is more than `most`.
+    pub fn beyond_capacity(&self, most: f64) -> Vec<(&str, &str, f64)> {
+        let mut beyond = Vec::new();
+        for (name, capacity) in &self.meta.capacity {
+            let Ok(column) = self.panel.column(name) else {
+                continue;
+            };
+            for block in self.panel.layout().blocks() {
+                let share = capacity.excess(&block.name, &column.values[block.rows.clone()]);
+                if share > most {
+                    beyond.push((name.as_str(), block.name.as_str(), share));
+                }
+            }
+        }
+        beyond
     }
 
     /// Takes over the capacities that a model was trained with, where they were found in data.

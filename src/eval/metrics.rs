@@ -55,6 +55,13 @@ pub struct SeriesScores {
     pub of_capacity: Option<Scores>,
 }
 
+impl ModelScores {
+    /// By which models are compared: overall, and of series of any size those of shares.
+    pub fn judged(&self) -> Scores {
+        self.of_capacity.unwrap_or(self.overall)
+    }
+}
+
 impl Scores {
     /// As shares of a capacity.
     #[must_use]

@@ -73,7 +73,8 @@ pub struct Report {
     pub by_lead: Vec<LeadScores>,
     /// Each baseline on the same windows, by its kind.
     pub baselines: BTreeMap<String, ModelScores>,
-    /// The skill of the model against each baseline by overall RMSE, see [`skill`].
+    /// The skill of the model against each baseline by overall RMSE, as shares of the capacity where the target has
+    /// one, see [`skill`].
     pub skill: BTreeMap<String, f64>,
     /// The model in each series, where there are several; those in which nothing was scored are left out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -99,7 +100,7 @@ impl Report {
         let skill = baselines
             .iter()
             .filter_map(|(name, baseline)| {
-                let skill = skill(scores.overall.rmse, baseline.overall.rmse)?;
+                let skill = skill(scores.judged().rmse, baseline.judged().rmse)?;
                 Some((name.clone(), skill))
             })
             .collect();

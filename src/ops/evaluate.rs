@@ -70,7 +70,7 @@ pub fn evaluate(mut context: Context<'_>) -> Result<()> {
     if let Some(gaps) = &task.gaps {
         context.warn(gaps.to_string());
     }
-    if let Some(without) = task.without_windows() {
+    for without in task.without_windows() {
         context.warn(without);
     }
     let staged = StagedFolder::new(&context.out)?;

@@ -54,12 +54,40 @@ pub fn prepare(mut context: Context<'_>) -> Result<()> {
         Dataset::prepare(&assessed.kept, known.as_ref(), params, rows).with_context(|| inputs)?;
     // What is written next needs room of its own.
     drop((assessed, known));
+    let beyond = beyond_capacity(&prepared);
     let of_parts = Split::PARTS.map(|part| prepared.count(part));
     let meta = dataset::write_dataset(&staged, prepared)?;
     staged.commit()?;
 
     tell_prepared(&mut context, &meta, of_parts);
+    if let Some(beyond) = beyond {
+        context.warn(beyond);
+    }
     Ok(())
+}
+
+/// A farm gives a little more than its plate says at times, and hardly more than that.
+const MOST_OF_CAPACITY: f64 = 1.2;
+/// Series that are named.
+const NAMED: usize = 3;
+
+/// What is to be said where a capacity that was given is not one.
+fn beyond_capacity(dataset: &Dataset) -> Option<String> {
+    let beyond = dataset.beyond_capacity(MOST_OF_CAPACITY);
+    let told = |(column, series, share): &(&str, &str, f64)| match *series {
+        "" => format!("{column} reaches {share:.2} times it"),
+        series => format!("{column} of {series} reaches {share:.2} times it"),
+    };
+    let named: Vec<String> = beyond.iter().take(NAMED).map(told).collect();
+    let more = match beyond.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let is_some = !named.is_empty();
+    is_some.then(|| {
+        let named = named.join(", ");
+        format!("prepare.capacity is too small: {named}{more}; it is in the unit of the column")
+    })
 }
 
 /// Looks at observations and forecasts as `prepare.quality` says.

@@ -25,6 +25,11 @@ pub(super) fn unequal(model: &ModelParams, dataset: &Dataset) -> Vec<String> {
     let layout = dataset.panel().layout();
     let train = dataset.meta().split.ranges(Part::Train, layout);
     let told = |(target, observed): (&str, &[f64])| {
+        let help = if dataset.meta().capacity.contains_key(target) {
+            "so it does as shares of prepare.capacity, which may be wrong: correct them"
+        } else {
+            "say in prepare.capacity what each can reach"
+        };
         let of_series = layout.blocks().iter().zip(&train);
         let deviations = of_series
             .filter_map(|(block, rows)| Some((deviation(observed, rows)?, block.name.as_str())));
@@ -35,7 +40,7 @@ pub(super) fn unequal(model: &ModelParams, dataset: &Dataset) -> Vec<String> {
         (times > MOST).then(|| {
             format!(
                 "{target} of the series {} varies {times:.0} times as much as that of {small}, which a model of kind `{}` \
-                 will hardly learn beside it: say in prepare.capacity what each can reach, or leave {small} out",
+                 will hardly learn beside it: {help}, or leave {small} out",
                 largest.1,
                 model.kind(),
                 small = smallest.1,

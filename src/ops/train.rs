@@ -20,6 +20,8 @@ use crate::model::{
 use crate::params::{Distribution, ModelParams, SampleWeights, TrainParams, Values};
 use crate::pipeline::{differences, interrupted};
 
+/// A bound of shares beyond this is meant in the unit of the target.
+const FAR_BEYOND_CAPACITY: f64 = 10.0;
 /// Windows that are too few to decide anything well.
 const FEW: usize = 50;
 
@@ -105,6 +107,19 @@ pub(super) fn check_bounds(model: &ModelParams, dataset: &Dataset) -> Result<()>
         bounds.lower.is_some() && bounds.upper.is_some()
     };
     let capacity = &dataset.meta().capacity;
+    let far = |bound: Option<f64>| bound.filter(|bound| bound.abs() > FAR_BEYOND_CAPACITY);
+    for name in targets
+        .names()
+        .iter()
+        .filter(|name| capacity.contains_key(*name))
+    {
+        let bounds = model.bounds.of(name);
+        if let Some(bound) = far(bounds.lower).or(far(bounds.upper)) {
+            bail!(
+                "model.bounds: expected shares of prepare.capacity for {name}, such as 0 and 1, found {bound}"
+            );
+        }
+    }
     let counts = model.architecture.distribution() == Some(Distribution::NegativeBinomial);
     if let Some(name) = targets
         .names()

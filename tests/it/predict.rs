@@ -43,6 +43,29 @@ fn a_forecast_of_what_is_past_is_none() {
     sandbox.run(&PREDICT).fails(1, &[told]);
 }
 
+/// Horizon and outage are of six hours.
+#[test]
+fn an_outage_longer_than_the_horizon_is_bridged_by_what_was_filled() {
+    let sandbox = without_the_last("temperature_2m", 8);
+    sandbox.run(&PREDICT).fails(1, &["all it could say"]);
+    let prepare = "prepare:\n  fill: {up_to: 7d, method: last}\n";
+    sandbox.edit("params.yaml", "prepare:\n", prepare);
+    sandbox.run(&["run", "train"]).ok();
+    let ran = sandbox.run(&PREDICT).ok();
+    let told = "from what was filled (prepare.fill): there is no temperature_2m after ";
+    assert!(ran.stderr.contains(told), "{ran}");
+    let forecast: serde_json::Value =
+        serde_json::from_str(&sandbox.read("next/forecast.json")).unwrap();
+    let text = sandbox.read("station.csv");
+    let last = text.lines().last().unwrap().split(',').next().unwrap();
+    let issued = forecast["issue_time"].as_str().unwrap();
+    assert!(issued.starts_with(&last[..13]), "{issued} {last}");
+    // One that is filled by what comes after it is none to issue from, nor one beyond what is filled.
+    sandbox.edit("params.yaml", "up_to: 7d", "up_to: 1h");
+    sandbox.run(&["run", "train"]).ok();
+    sandbox.run(&PREDICT).fails(1, &["all it could say"]);
+}
+
 #[test]
 fn a_model_of_the_target_alone_needs_no_other_column() {
     let sandbox = without_the_last("wind_speed_10m", 2);

@@ -317,6 +317,8 @@ impl<'a> Builder<'a> {
             };
             runs.push(lead);
         }
+        // With its lead: what is of an older run is told as such.
+        let runs = runs.completed();
         let known = runs.known(&self.layout, params.delay_s);
         for (column, source) in runs.columns().iter().zip(sources) {
             let values = known.shown(&column.values);

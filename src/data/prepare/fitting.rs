@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use super::{Draft, Made};
 use crate::data::capacity::{self, OfSeries};
 use crate::data::{Capacities, Capacity, DatasetError, Part, Role, Scaler, SeriesError, Split};
-use crate::params::{CapacityParams, FittedCapacity, PrepareParams, Scaling};
+use crate::params::{CapacityParams, PrepareParams, Scaling};
 
 /// See the module.
 pub(super) struct Fitted {
@@ -23,9 +23,8 @@ pub(super) fn fit(
     params: &PrepareParams,
 ) -> Result<Fitted, DatasetError> {
     let training = Training::of(draft, split);
-    for name in params.capacity.keys().chain(params.scaling_of.keys()) {
-        training.place_of(name)?;
-    }
+    training.require("prepare.capacity", params.capacity.keys())?;
+    training.require("prepare.scaling.columns", params.scaling_of.keys())?;
     let capacity = capacities(&training, params)?;
     let places: Vec<usize> = (0..draft.columns.len()).collect();
     let scaler = |&place: &usize| scaler(&training, place, &capacity, params);
@@ -41,7 +40,7 @@ fn capacities(training: &Training<'_>, params: &PrepareParams) -> Result<Capacit
         let capacity = match wanted {
             CapacityParams::Same(capacity) => Capacity::given([(String::new(), *capacity)].into()),
             CapacityParams::Each(each) => Capacity::given(each.clone()),
-            CapacityParams::Fitted(FittedCapacity::Largest) => {
+            CapacityParams::Largest => {
                 Capacity::largest([&values, &training.values(place, Time::All)])
             }
         };
@@ -131,6 +130,16 @@ impl<'a> Training<'a> {
             until: split.train_until(),
             of_runs: draft.columns.iter().map(of_runs).collect(),
         }
+    }
+
+    /// Refuses a name under a key that no column has.
+    fn require<'n>(
+        &self,
+        key: &'static str,
+        mut names: impl Iterator<Item = &'n String>,
+    ) -> Result<(), DatasetError> {
+        let places = names.try_for_each(|name| self.place_of(name).map(|_| ()));
+        places.map_err(|error| DatasetError::Named { key, error })
     }
 
     fn place_of(&self, name: &str) -> Result<usize, SeriesError> {

@@ -235,7 +235,10 @@ fn a_series_without_a_capacity_is_told() {
         "{of_one}"
     );
     let misspelt = told("  capacity: {p: 16}\n");
-    assert!(misspelt.contains("no column p; there are t"), "{misspelt}");
+    assert!(
+        misspelt.contains("prepare.capacity: no column p; there are t"),
+        "{misspelt}"
+    );
     let dataset = prepare(&two_sizes(2.0), "  capacity: {t: {a: 16, b: 4}}\n").unwrap();
     let (table, _, meta) = dataset.into_parts().unwrap();
     let json = serde_json::to_string(&meta)
@@ -512,13 +515,16 @@ fn values_that_no_scale_holds_are_told() {
 
 #[test]
 fn names_that_nothing_has_are_told() {
-    for change in [
-        "  known: [plan]\n",
-        "  aggregate: {rain: sum}\n",
-        "  scaling: {columns: {rain: log1p}}\n",
+    for (change, expected) in [
+        ("  known: [plan]\n", "no column plan; "),
+        ("  aggregate: {rain: sum}\n", "no column rain; "),
+        (
+            "  scaling: {columns: {rain: log1p}}\n",
+            "prepare.scaling.columns: no column rain; ",
+        ),
     ] {
         let told = prepare(&table(60), change).unwrap_err().to_string();
-        assert!(told.starts_with("no column "), "{change}: {told}");
+        assert!(told.starts_with(expected), "{change}: {told}");
     }
     let sun = "  sun: {places: {dover: {latitude: 51, longitude: 1}}}\n";
     let told = prepare(&table(60), sun).unwrap_err().to_string();

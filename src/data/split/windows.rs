@@ -106,12 +106,13 @@ impl<'a> Gaps<'a> {
 #[error(
     "the {part} part has no window, {} complete rows with an observation in the {} after them{}: it has {rows} \
      rows{}; try a shorter model.lookback, a larger share in prepare.split, prepare.split.history, or \
-     prepare.fill for gaps",
+     prepare.fill for gaps{}",
     .window.lookback, .window.horizon,
     if *.forecasts { " and forecasts from outside for all of these" } else { "" },
     .sparsest.as_ref().map_or(String::new(), |(name, missing)| {
         format!(", and `{name}` is missing in {missing} of them")
-    })
+    }),
+    if *.forecasts { " in what was observed, which those of forecasts are not" } else { "" }
 )]
 pub struct NoWindow {
     part: Part,

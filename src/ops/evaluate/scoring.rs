@@ -20,6 +20,15 @@ pub(super) struct Scoring<'a> {
     pub(super) issues: Vec<usize>,
     /// Where most windows of the test part have some.
     pub(super) gaps: Option<FewComplete>,
+    /// Series that the model cannot forecast, since it tells them apart and was not trained on them.
+    pub(super) unknown: Vec<String>,
+}
+
+/// Of a model that tells series apart, those that it does not know.
+fn unknown_series(frame: &Frame, file: &ModelFile) -> Vec<String> {
+    let names = frame.layout.names().into_iter();
+    let is_unknown = |name: &String| file.model.knows_series() && !file.series.contains(name);
+    names.filter(is_unknown).collect()
 }
 
 /// What the forecasts of a target are held against.
@@ -61,7 +70,16 @@ impl<'a> Scoring<'a> {
             bail!("lookback, horizon and stride must not be 0");
         };
         let split = dataset.meta().split;
-        let issues = split.some_issues(Part::Test, &frame, window)?;
+        let mut issues = split.some_issues(Part::Test, &frame, window)?;
+        let unknown = unknown_series(&frame, file);
+        issues.retain(|&issue| {
+            let block = frame.layout.block_of(issue);
+            !block.is_some_and(|block| unknown.contains(&block.name))
+        });
+        ensure!(
+            !issues.is_empty(),
+            "the model was not trained on any of the series that the test part has windows of"
+        );
         let observed = dataset.observed_targets().into_iter();
         let meta = dataset.meta();
         let blocks = frame.layout.blocks();
@@ -86,14 +104,31 @@ impl<'a> Scoring<'a> {
             frame,
             horizon,
             issues,
+            unknown,
         })
     }
 
     /// What is to be said of series that none of the windows is of.
-    pub(super) fn without_windows(&self) -> Option<String> {
-        let without = self.frame.layout.names_without(&self.issues).join(", ");
-        (!without.is_empty())
-            .then(|| format!("the test part has no window of the series {without}"))
+    pub(super) fn without_windows(&self) -> Vec<String> {
+        let unknown = self.unknown.join(", ");
+        let without = self.frame.layout.names_without(&self.issues).into_iter();
+        let without: Vec<&str> = without
+            .filter(|name| !self.unknown.iter().any(|u| u == name))
+            .collect();
+        let without = without.join(", ");
+        let mut told = Vec::new();
+        if !unknown.is_empty() {
+            told.push(format!(
+                "without the series {unknown}, on which the model was not trained: train it again with them, or \
+                 use a kind that does not tell series apart, such as lstm"
+            ));
+        }
+        if !without.is_empty() {
+            told.push(format!(
+                "the test part has no window of the series {without}"
+            ));
+        }
+        told
     }
 
     /// The place of the series that an issue row is of.
@@ -268,6 +303,7 @@ mod tests {
             horizon: 1,
             issues: (0..rows - 1).collect(),
             gaps: None,
+            unknown: Vec::new(),
         };
         let model = Counting::default();
         let mut batches = Vec::new();

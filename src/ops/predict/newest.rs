@@ -21,8 +21,10 @@ pub(super) struct Newest {
     pub(super) first: usize,
     /// The row of the frame that the forecast is issued from: the last one that has all that the model
     /// reads, and every target observed. What is known in the future may reach beyond, and so may what
-    /// was filled.
+    /// was filled: where all that could be said from there is past, it is the last row that was filled.
     pub(super) issue: usize,
+    /// Where that was filled, the last row with all observed.
+    before_outage: Option<usize>,
     /// The last row that anything was observed in, of this or another series.
     data_end: i64,
     /// What is not there in the row after the one that it is issued from.
@@ -45,6 +47,7 @@ pub(super) fn newest(dataset: &Dataset, frame: &Frame, file: &ModelFile) -> Vec<
             observed: block.clone(),
             first,
             issue,
+            before_outage: None,
             data_end: frame.time(end),
             missing: if issue < end {
                 seen.missing_at(&series, issue + 1)
@@ -57,6 +60,9 @@ pub(super) fn newest(dataset: &Dataset, frame: &Frame, file: &ModelFile) -> Vec<
     let data_end = all.iter().map(|series| series.data_end).max();
     for series in &mut all {
         series.data_end = data_end.unwrap_or(series.data_end);
+        if series.is_past(frame, file) {
+            series.bridge(&seen, file);
+        }
     }
     all
 }
@@ -101,6 +107,15 @@ impl<'a> Seen<'a> {
     fn is_observed(&self, series: &SeriesRows, target: usize, row: usize) -> bool {
         let row = series.observed + row - series.rows.start;
         !self.targets[target][row].is_nan()
+    }
+
+    /// The last row that was filled so that a forecast may be issued from it, as those of an evaluation are.
+    fn last_filled(&self, rows: Range<usize>) -> Option<usize> {
+        let targets = self.frame.targets();
+        let read = || targets.iter().chain(&self.read);
+        let is_there =
+            |&row: &usize| self.frame.may_issue(row) && read().all(|&column| self.has(row, column));
+        rows.rev().find(is_there)
     }
 
     fn has(&self, row: usize, column: usize) -> bool {
@@ -149,26 +164,61 @@ impl Newest {
         }
     }
 
-    /// What is to be said where the forecast is issued from before the end of the data.
+    /// How many steps before the end of the data it is issued.
+    fn steps_late(&self, frame: &Frame, issue: usize) -> i64 {
+        (self.data_end - frame.time(issue)) / frame.step().seconds()
+    }
+
+    /// Whether all that could be said lies before the end of the data.
+    fn is_past(&self, frame: &Frame, file: &ModelFile) -> bool {
+        self.steps_late(frame, self.issue) >= file.model.horizon as i64
+    }
+
+    /// Goes over an outage that is longer than the horizon by what was filled, if that reaches far enough.
+    fn bridge(&mut self, seen: &Seen<'_>, file: &ModelFile) {
+        let rows = self.issue + 1..self.first + self.observed.rows.len();
+        let filled = seen.last_filled(rows);
+        let near = |row: &usize| self.steps_late(seen.frame, *row) < file.model.horizon as i64;
+        if let Some(row) = filled.filter(near) {
+            self.before_outage = Some(self.issue);
+            self.issue = row;
+        }
+    }
+
+    /// What is to be said where the forecast is issued from before the end of the data, or in an outage.
     pub(super) fn lateness(&self, frame: &Frame) -> Option<String> {
+        if let Some(before) = self.before_outage {
+            return Some(format!(
+                "the forecast{} is issued at {} from what was filled (prepare.fill): there is no {} after {}",
+                self.of_series(),
+                format_short(frame.time(self.issue)),
+                self.named_missing(),
+                format_short(frame.time(before))
+            ));
+        }
         let issued = frame.time(self.issue);
         let late = u64::try_from(self.data_end - issued)
             .ok()
             .filter(|&late| late > 0)?;
         let span = Span::from(std::time::Duration::from_secs(late));
-        let more = match self.missing.len().saturating_sub(NAMED) {
-            0 => String::new(),
-            more => format!(" and {more} more"),
-        };
-        let why = match &self.missing[..self.missing.len().min(NAMED)] {
+        let why = match self.missing[..] {
             [] => "the series ends there".to_owned(),
-            some => format!("there is no {}{more} after it", some.join(", ")),
+            _ => format!("there is no {} after it", self.named_missing()),
         };
         Some(format!(
             "the forecast{} is issued at {}, {span} before the end of the data: {why}",
             self.of_series(),
             format_short(issued)
         ))
+    }
+
+    /// Some of the columns that are missing.
+    fn named_missing(&self) -> String {
+        let some = &self.missing[..self.missing.len().min(NAMED)];
+        match self.missing.len().saturating_sub(NAMED) {
+            0 => some.join(", "),
+            more => format!("{} and {more} more", some.join(", ")),
+        }
     }
 
     /// Refuses a series without what the model needs before and after the issue row.
@@ -178,8 +228,7 @@ impl Newest {
         file: &ModelFile,
         data: &Path,
     ) -> Result<()> {
-        let late = (self.data_end - frame.time(self.issue)) / frame.step().seconds();
-        if late >= file.model.horizon as i64 {
+        if self.is_past(frame, file) {
             let late = self.lateness(frame).unwrap_or_default();
             bail!("{late}; all it could say lies before that end");
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::super::{Aggregate, CapacityParams, Invalid, Statistic, Targets, invalid};
+use super::super::{Aggregate, Invalid, Statistic, Targets, capacity, invalid};
 use super::{
     Borders, Calendar, DewPointParams, FillMethod, FillParams, ForecastParams, Mask, Place,
     PrepareParams, RollingParams, Scaling, Shift, SplitParams, SplitShares, SunParams, WindPair,
@@ -50,7 +50,7 @@ pub(in super::super) struct Raw {
     #[serde(default)]
     scaling: RawScaling,
     #[serde(default)]
-    capacity: BTreeMap<String, CapacityParams>,
+    capacity: BTreeMap<String, capacity::Raw>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -203,7 +203,7 @@ pub(in super::super) fn check(raw: Raw) -> Result<PrepareParams, Invalid> {
         dew_point: raw.dew_point,
         scaling: raw.scaling.default,
         scaling_of: raw.scaling.columns,
-        capacity: super::super::capacity::check(raw.capacity)?,
+        capacity: capacity::check(raw.capacity)?,
     })
 }
 
@@ -342,7 +342,7 @@ fn check_shares(raw: [Option<f64>; 3]) -> Result<SplitShares, Invalid> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::FittedCapacity;
+    use super::super::super::CapacityParams;
     use super::*;
 
     fn checked(change: &str) -> Result<PrepareParams, String> {
@@ -402,7 +402,7 @@ mod tests {
             ("scaling: {default: none_at_all}", "none_at_all"),
             (
                 "capacity: {t: 0}",
-                "prepare.capacity.t: expected a number above 0, found 0",
+                "prepare.capacity.t: expected a number above 0, one for each series, or `largest`, found 0",
             ),
             (
                 "capacity: {t: {a: 2, b: -1}}",
@@ -414,7 +414,11 @@ mod tests {
             ),
             (
                 "capacity: {t: most}",
-                "expected a number, a number for each series, or `largest`",
+                "prepare.capacity.t: expected a number above 0, one for each series, or `largest`, found most",
+            ),
+            (
+                "capacity: {t: {a: 2 MW}}",
+                "prepare.capacity.t.a: expected a number above 0, found 2 MW",
             ),
         ] {
             let error = checked(change).unwrap_err();
@@ -454,9 +458,6 @@ mod tests {
         let each = [("a".to_owned(), 2.0), ("1".to_owned(), 2.5)].into();
         assert_eq!(params.capacity["t"], CapacityParams::Same(2.0));
         assert_eq!(params.capacity["u"], CapacityParams::Each(each));
-        assert_eq!(
-            params.capacity["v"],
-            CapacityParams::Fitted(FittedCapacity::Largest)
-        );
+        assert_eq!(params.capacity["v"], CapacityParams::Largest);
     }
 }
