@@ -14,7 +14,8 @@ use super::ColumnSource;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Capacity {
-    /// By the name of the series; the empty name stands for all others. Each is above 0.
+    /// By the name of the series; the empty name stands for all others. Each is above 0. A series of which
+    /// nothing but 0 was ever observed has none that could be found, and is seen as it is.
     each: BTreeMap<String, f64>,
     /// Whether it was found in the training part, as scalers are.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -36,26 +37,33 @@ impl Capacity {
         }
     }
 
-    /// Of each series the largest distance from 0 among the values of its training part, or where that has none, as
-    /// of a station that is new, among all it has. Where nothing but 0 was ever observed it is 1, as a column
-    /// that stands still is scaled by 1.
+    /// Of each series the largest distance from 0 among the values of its training part, or where these are none but
+    /// 0, as of a station that is new, among all it has.
     pub(super) fn largest(training_then_all: [&OfSeries<'_>; 2]) -> Self {
         let mut each = BTreeMap::new();
         for (series, values) in training_then_all.into_iter().flatten() {
-            let known: &mut f64 = each.entry((*series).to_owned()).or_default();
-            if *known == 0.0 {
-                *known = farthest(values);
+            let most = farthest(values);
+            if most > 0.0 {
+                each.entry((*series).to_owned()).or_insert(most);
             }
-        }
-        for capacity in each.values_mut().filter(|capacity| **capacity == 0.0) {
-            *capacity = 1.0;
         }
         Self { each, fitted: true }
     }
 
     /// Of a series; none where it is not known.
     pub fn of(&self, series: &str) -> Option<f64> {
-        self.each.get(series).or_else(|| self.each.get("")).copied()
+        let known = self.each.get(series).or_else(|| self.each.get(""));
+        known.copied().or(self.fitted.then_some(1.0))
+    }
+
+    /// Whether it was found in data.
+    pub fn is_fitted(&self) -> bool {
+        self.fitted
+    }
+
+    /// Whether all of it could be capacities.
+    pub fn is_sound(&self) -> bool {
+        self.each.values().all(|of| *of > 0.0 && of.is_finite())
     }
 
     /// How many times what was given of a series these values of it are at most; 0 where nothing was given.
@@ -66,45 +74,61 @@ impl Capacity {
         }
     }
 
-    /// The name of one of these series that has none, or one that is no capacity.
+    /// The name of one of these series that has none.
     pub(super) fn lacking<'a>(&self, mut series: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-        let is_one = |of: f64| of > 0.0 && of.is_finite();
-        series.find(|name| !self.of(name).is_some_and(is_one))
+        series.find(|name| self.of(name).is_none())
     }
 
-    /// With those of another one where both were found in data: a model keeps what it was trained with, and
-    /// of a series that it does not know there is only what the data say.
-    fn adopt(&mut self, of_model: &Self) {
-        if self.fitted && of_model.fitted {
-            self.each.extend(of_model.each.clone());
+    /// Takes over what a model was trained with; of a series that it does not know there is only what the data say.
+    /// Gives back the series that reach more than `most` times as far in the data, and how many times.
+    fn adopt(&mut self, of_model: &Self, most: f64) -> Vec<(String, f64)> {
+        let mut outgrown = Vec::new();
+        for (series, known) in &of_model.each {
+            if let Some(found) = self.each.insert(series.clone(), *known) {
+                outgrown.push((series.clone(), found / known));
+            }
         }
+        outgrown.retain(|(_, times)| *times > most);
+        outgrown
     }
 }
 
-/// Takes over what a model was trained with, where it was found in data.
-pub(super) fn adopt(ours: &mut Capacities, of_model: &Capacities) {
-    for (column, capacity) in ours {
-        if let Some(known) = of_model.get(column) {
-            capacity.adopt(known);
-        }
+/// Takes over what a model was trained with, where it was found in data. Gives back the columns and series that
+/// reach more than `most` times as far in these data, and how many times.
+pub(super) fn adopt(
+    ours: &mut Capacities,
+    of_model: &Capacities,
+    most: f64,
+) -> Vec<(String, String, f64)> {
+    let mut outgrown = Vec::new();
+    for (column, capacity) in ours.iter_mut().filter(|(_, capacity)| capacity.fitted) {
+        let Some(known) = of_model.get(column) else {
+            continue;
+        };
+        let of_column = capacity.adopt(known, most).into_iter();
+        outgrown.extend(of_column.map(|(series, times)| (column.clone(), series, times)));
     }
+    outgrown
 }
 
-/// The capacity that a column has, or what it is made of.
+/// The capacity that a column has, or what it is made of, by what each of `columns` is made of; a file in which
+/// these go round in a circle is damaged, and has none.
 pub(super) fn of_column<'c>(
     all: &'c Capacities,
-    name: &str,
-    source: &ColumnSource,
-    source_of: &dyn Fn(&str) -> Option<&'c ColumnSource>,
+    columns: &[(&str, &ColumnSource)],
+    place: usize,
 ) -> Option<&'c Capacity> {
-    if let Some(own) = all.get(name) {
-        return Some(own);
+    let (mut name, source) = *columns.get(place)?;
+    let mut source = Some(source);
+    for _ in 0..=columns.len() {
+        if let Some(own) = all.get(name) {
+            return Some(own);
+        }
+        name = source?.grows_with()?;
+        let of_name = columns.iter().find(|(other, _)| *other == name);
+        source = of_name.map(|(_, source)| *source);
     }
-    let made_of = source.grows_with()?;
-    match source_of(made_of) {
-        Some(source) if made_of != name => of_column(all, made_of, source, source_of),
-        _ => all.get(made_of),
-    }
+    None
 }
 
 /// The largest distance from 0; 0 where there is no value.
@@ -134,9 +158,11 @@ mod tests {
         let of = |name| found.of(name);
         assert_eq!(
             [of("a"), of("new"), of("still"), of("none")],
-            [Some(3.0), Some(2.0), Some(1.0), None]
+            [Some(3.0), Some(2.0), Some(1.0), Some(1.0)]
         );
-        assert_eq!(found.lacking(["a", "none"].into_iter()), Some("none"));
+        assert!(!found.each.contains_key("still") && found.is_sound());
+        let given = Capacity::given([("a".to_owned(), 2.0)].into());
+        assert_eq!(given.lacking(["a", "none"].into_iter()), Some("none"));
     }
 
     #[test]
@@ -151,13 +177,16 @@ mod tests {
         };
         let of_model = [("p".to_owned(), fitted(&[("a", 3.0)]))].into();
         let mut ours: Capacities = [("p".to_owned(), fitted(&[("a", 2.0), ("b", 5.0)]))].into();
-        adopt(&mut ours, &of_model);
+        assert_eq!(adopt(&mut ours, &of_model, 1.5), []);
         assert_eq!(
             (ours["p"].of("a"), ours["p"].of("b")),
             (Some(3.0), Some(5.0))
         );
+        let mut grown: Capacities = [("p".to_owned(), fitted(&[("a", 6.0)]))].into();
+        let told = adopt(&mut grown, &of_model, 1.5);
+        assert_eq!(told, [("p".to_owned(), "a".to_owned(), 2.0)]);
         let mut ours: Capacities = [("p".to_owned(), Capacity::given(each(&[("a", 2.0)])))].into();
-        adopt(&mut ours, &of_model);
+        assert_eq!(adopt(&mut ours, &of_model, 0.1), []);
         assert_eq!(ours["p"].of("a"), Some(2.0));
     }
 
@@ -176,26 +205,25 @@ mod tests {
             column: "power".to_owned(),
             aggregate: None,
         };
-        let (of_lag, of_power) = (lag("power"), observed.clone());
-        let source_of = |name: &str| match name {
-            "power" => Some(&of_power),
-            "power_lag" => Some(&of_lag),
-            _ => None,
-        };
-        let of = |name: &str, source: &ColumnSource| {
-            of_column(&all, name, source, &source_of).and_then(|found| found.of("a"))
-        };
-        assert_eq!(of("power", &observed), Some(7.0));
-        assert_eq!(of("power_lag", &lag("power")), Some(7.0));
-        assert_eq!(of("lag_of_lag", &lag("power_lag")), Some(7.0));
-        assert_eq!(of("wind", &lag("wind")), None);
-        let forecast = ColumnSource::Forecast {
-            column: Some("power".to_owned()),
-        };
-        assert_eq!(of("forecast_power", &forecast), Some(7.0));
-        let filled = ColumnSource::Filled {
-            column: Some("power".to_owned()),
-        };
-        assert_eq!(of("power_filled", &filled), None);
+        let power = || Some("power".to_owned());
+        let sources = [
+            ("power", observed),
+            ("power_lag", lag("power")),
+            ("lag_of_lag", lag("power_lag")),
+            ("wind_lag", lag("wind")),
+            ("forecast_power", ColumnSource::Forecast { column: power() }),
+            ("power_filled", ColumnSource::Filled { column: power() }),
+        ];
+        let columns: Vec<_> = sources
+            .iter()
+            .map(|(name, source)| (*name, source))
+            .collect();
+        let of = |place| of_column(&all, &columns, place).and_then(|found| found.of("a"));
+        let found: Vec<Option<f64>> = (0..columns.len()).map(of).collect();
+        let (known, none) = (Some(7.0), None);
+        assert_eq!(found, [known, known, known, none, known, none]);
+        // Of a file that nobody made so.
+        let circle = [("a", &lag("b")), ("b", &lag("a"))];
+        assert_eq!(of_column(&all, &circle, 0), None);
     }
 }

@@ -173,14 +173,16 @@ pub enum DatasetError {
     NoTarget(String),
     /// The logarithm was asked for, and there is none.
     #[error(
-        "column {column} has the value {smallest} in the training part, which scaling by log1p \
-         cannot take (it needs more than -1)"
+        "column {column} has the value {smallest}{} in the training part, which scaling by log1p \
+         cannot take (it needs more than -1)", if *.of_capacity { " of its capacity" } else { "" }
     )]
     NoLogarithm {
         /// The column.
         column: String,
         /// Its smallest value.
         smallest: f64,
+        /// Whether that is a share.
+        of_capacity: bool,
     },
     /// A feature looks ahead.
     #[error(
@@ -197,7 +199,7 @@ pub enum DatasetError {
     },
     /// Of a column that has a capacity, a series has none.
     #[error(
-        "prepare.capacity.{column}: expected a number above 0 for each series, found none for {}", named(.series)
+        "prepare.capacity.{column}: expected a number above 0 for each series, found none for {}", told(.series)
     )]
     NoCapacity {
         /// The column.
@@ -213,9 +215,9 @@ pub enum DatasetError {
     Mismatch(String),
 }
 
-fn named(series: &str) -> &str {
+fn told(series: &str) -> &str {
     match series {
-        "" => "all series together, of which it speaks",
+        "" => "all together, of which it speaks: give it one of its own under this name",
         name => name,
     }
 }
@@ -247,8 +249,13 @@ impl Dataset {
         }
         let layout = layout_of(&meta)?;
         for (column, capacity) in &meta.capacity {
-            let mut series = layout.blocks().iter().map(|block| block.name.as_str());
-            if let Some(lacking) = capacity.lacking(&mut series) {
+            if !capacity.is_sound() {
+                return mismatch(format!(
+                    "dataset.json has a capacity of {column} that is none"
+                ));
+            }
+            let series = layout.blocks().iter().map(|block| block.name.as_str());
+            if let Some(lacking) = capacity.lacking(series) {
                 return Err(DatasetError::NoCapacity {
                     column: column.clone(),
                     series: lacking.to_owned(),
@@ -352,19 +359,25 @@ impl Dataset {
 
     /// The same as shares of the capacity of each series, where a target has one.
     pub fn observed_shares(&self) -> Vec<Cow<'_, [f64]>> {
-        let mut all = self.observed_targets();
-        for (target, observed) in self.targets().zip(&mut all) {
-            if !self.meta.capacity.contains_key(&target.name) {
-                continue;
-            }
+        let places =
+            (0..self.meta.columns.len()).filter(|&c| self.meta.columns[c].role == Role::Target);
+        let pairs = places.zip(self.observed_targets());
+        pairs
+            .map(|(place, observed)| self.shares(place, observed))
+            .collect()
+    }
+
+    /// Values of a column, by its place, as shares of the capacity of each series, where it has one.
+    pub fn shares<'v>(&self, column: usize, mut values: Cow<'v, [f64]>) -> Cow<'v, [f64]> {
+        if let Some(capacity) = self.meta.capacity_of(column) {
             for block in self.panel.layout().blocks() {
-                let capacity = self.meta.capacity(&target.name, &block.name);
-                for value in &mut observed.to_mut()[block.rows.clone()] {
+                let capacity = capacity.of(&block.name).unwrap_or(f64::NAN);
+                for value in &mut values.to_mut()[block.rows.clone()] {
                     *value /= capacity;
                 }
             }
         }
-        all
+        values
     }
 
     /// The columns as a model sees them.
@@ -520,7 +533,7 @@ impl Dataset {
         for run in runs.runs() {
             let sized = scalings.iter();
             let sized: Vec<Sized> = sized
-                .map(|(scaler, capacity)| Sized::new(*scaler, *capacity, &run.series))
+                .map(|(scaler, capacity)| Sized::new(*scaler, *capacity, self.spoken_of(run)))
                 .collect();
             for (lead, row) in run.rows.clone().enumerate() {
                 for ((column, sized), &c) in columns.iter().zip(&sized).zip(&of_forecasts) {
@@ -573,11 +586,18 @@ impl Dataset {
         beyond
     }
 
-    /// Takes over the capacities that a model was trained with, where they were found in data.
-    #[must_use]
-    pub fn sized_as(mut self, of_model: &Capacities) -> Self {
-        capacity::adopt(&mut self.meta.capacity, of_model);
-        self
+    /// Takes over the capacities that a model was trained with, where they were found in data. Gives back the columns
+    /// and series that reach more than `most` times as far here, and how many times.
+    pub fn sized_as(&mut self, of_model: &Capacities, most: f64) -> Vec<(String, String, f64)> {
+        capacity::adopt(&mut self.meta.capacity, of_model, most)
+    }
+
+    /// The series that a run of forecasts speaks of, where it is one.
+    fn spoken_of<'a>(&'a self, run: &'a super::Run) -> &'a str {
+        match self.panel.layout().blocks() {
+            [only] if run.series.is_empty() => &only.name,
+            _ => &run.series,
+        }
     }
 
     /// The scalers of the columns.
@@ -598,12 +618,9 @@ impl Dataset {
 impl DatasetMeta {
     /// The capacity of a column, by its place.
     fn capacity_of(&self, column: usize) -> Option<&Capacity> {
-        let source_of = |name: &str| {
-            let mut columns = self.columns.iter();
-            columns.find(|c| c.name == name).map(|c| &c.source)
-        };
-        let meta = &self.columns[column];
-        capacity::of_column(&self.capacity, &meta.name, &meta.source, &source_of)
+        let columns = self.columns.iter();
+        let columns: Vec<_> = columns.map(|c| (c.name.as_str(), &c.source)).collect();
+        capacity::of_column(&self.capacity, &columns, column)
     }
 
     /// The capacity of a target in a series; 1 where it has none.

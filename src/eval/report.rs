@@ -10,8 +10,6 @@ use crate::decimals::decimals;
 
 /// The leads in hours that a table shows, where the horizon has them.
 const TABLE_LEADS_H: [f64; 7] = [1.0, 3.0, 6.0, 12.0, 24.0, 36.0, 48.0];
-/// How many decimals errors by capacity are told with.
-const SHARE_DIGITS: usize = 3;
 /// How wide a table may be, in characters.
 const TABLE_WIDTH: usize = 80;
 
@@ -206,13 +204,20 @@ fn digits(report: &Report) -> usize {
     decimals(largest, 3).clamp(least, 10)
 }
 
+/// The same of errors by capacity.
+fn share_digits(report: &Report) -> usize {
+    let baselines = report.baselines.values().map(|scores| scores.judged().rmse);
+    let own = report.of_capacity.map_or(0.0, |scores| scores.rmse);
+    decimals(baselines.fold(own, f64::max), 3).clamp(3, 10)
+}
+
 /// The series with the largest errors, as shares of their capacity where they have one, as many as a line holds.
 fn worst_series(report: &Report) -> String {
     let rmse = |series: &SeriesScores| series.of_capacity.unwrap_or(series.scores).rmse;
     let mut by_rmse: Vec<&SeriesScores> = report.by_series.iter().collect();
     by_rmse.sort_by(|a, b| rmse(b).total_cmp(&rmse(a)));
     let (digits, of) = match report.of_capacity {
-        Some(_) => (SHARE_DIGITS, ", by capacity"),
+        Some(_) => (share_digits(report), ", by capacity"),
         None => (digits(report), ""),
     };
     let mut line = format!("largest RMSE of {} series{of}:", by_rmse.len());
@@ -234,10 +239,10 @@ fn cells(report: &Report, leads: &[f64]) -> Vec<Vec<String>> {
     header.extend(leads.iter().map(|&lead| lead_name(lead)));
     header.push("skill".to_owned());
 
-    let digits = digits(report);
+    let (digits, share_digits) = (digits(report), share_digits(report));
     let numbers = |overall: &Scores, of_capacity: Option<Scores>, by_lead: &[LeadScores]| {
         let mut numbers = numbers(overall, by_lead, leads, digits);
-        let share = of_capacity.map(|scores| format!("{:.SHARE_DIGITS$}", scores.rmse));
+        let share = of_capacity.map(|scores| format!("{:.share_digits$}", scores.rmse));
         numbers.splice(1..1, share);
         numbers
     };

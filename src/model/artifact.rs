@@ -130,6 +130,20 @@ pub enum Misfit {
         /// Whether the model knows it as shares.
         model: bool,
     },
+    /// Capacities that were found in data in one, and given in the other.
+    #[error(
+        "the model was trained on shares of capacities of {column} that were {}, the data have such that were {}: \
+         prepare.capacity must say it alike, or the model be trained again", found(*.model), found(!*.model)
+    )]
+    CapacityOrigin {
+        /// The column.
+        column: String,
+        /// Whether those of the model were found.
+        model: bool,
+    },
+    /// Capacities that are none.
+    #[error("model.json has a capacity of {0} that is none")]
+    NoCapacity(String),
     /// Targets that are not those of its columns.
     #[error("model.json has other columns with the role target than {0}")]
     Targets(String),
@@ -152,6 +166,10 @@ fn as_shares(are: bool) -> &'static str {
     } else {
         "as it is"
     }
+}
+
+fn found(are: bool) -> &'static str {
+    if are { "found in data" } else { "given" }
 }
 
 /// As it stands in `dataset.json`.
@@ -267,6 +285,15 @@ impl ModelFile {
             if let Some(column) = ours.keys().find(|column| !theirs.contains_key(*column)) {
                 let column = column.clone();
                 return Err(Misfit::Capacity { column, model });
+            }
+        }
+        for (column, capacity) in &self.capacity {
+            let (column, model) = (column.clone(), capacity.is_fitted());
+            if !capacity.is_sound() {
+                return Err(Misfit::NoCapacity(column));
+            }
+            if (meta.capacity.get(&column)).is_some_and(|ours| ours.is_fitted() != model) {
+                return Err(Misfit::CapacityOrigin { column, model });
             }
         }
         let delay = meta.forecasts.as_ref().map(|forecasts| forecasts.delay_s);

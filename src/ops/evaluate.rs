@@ -60,7 +60,10 @@ pub fn evaluate(mut context: Context<'_>) -> Result<()> {
     let folder = context.input()?.clone();
     let loaded = model::read_model(&folder, context.registry, params.device)?;
     let data = context.data()?.clone();
-    let dataset = loaded.read_dataset(&folder, &data)?;
+    let (dataset, odd) = loaded.read_dataset(&folder, &data)?;
+    for odd in odd {
+        context.warn(odd);
+    }
     let task = Scoring::new(&dataset, &loaded.file, params.stride)
         .with_context(|| data.display().to_string())?;
 

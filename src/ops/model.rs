@@ -14,6 +14,9 @@ use crate::model::{
 use crate::params::Device;
 use crate::report;
 
+/// A series that reaches so many times as far as in the training is another one.
+const OUTGROWN: f64 = 1.5;
+
 /// A model that was read from its folder.
 pub(super) struct LoadedModel {
     pub(super) file: ModelFile,
@@ -66,12 +69,27 @@ pub(super) fn read_weights(folder: &Path) -> Result<Weights> {
 }
 
 impl LoadedModel {
-    /// Reads a data set, and refuses one that it does not fit.
-    pub(super) fn read_dataset(&self, folder: &Path, data: &Path) -> Result<Dataset> {
-        let dataset = super::dataset::read_dataset(data)?;
+    /// Reads a data set, and refuses one that it does not fit. Also what is to be said of it.
+    pub(super) fn read_dataset(
+        &self,
+        folder: &Path,
+        data: &Path,
+    ) -> Result<(Dataset, Vec<String>)> {
+        let mut dataset = super::dataset::read_dataset(data)?;
         let what = || format!("{} does not fit {}", folder.display(), data.display());
         self.file.check(&dataset).with_context(what)?;
-        Ok(dataset.sized_as(&self.file.capacity))
+        let outgrown = dataset.sized_as(&self.file.capacity, OUTGROWN).into_iter();
+        let told = outgrown.map(|(column, series, times)| {
+            let of = match series.as_str() {
+                "" => String::new(),
+                name => format!(" of {name}"),
+            };
+            format!(
+                "{column}{of} reaches {times:.1} times as far as in the training of the model, to which that is its \
+                 capacity (prepare.capacity: largest): train it again"
+            )
+        });
+        Ok((dataset, told.collect()))
     }
 }
 

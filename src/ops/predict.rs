@@ -35,7 +35,10 @@ pub fn predict(mut context: Context<'_>) -> Result<()> {
     let folder = context.input()?.clone();
     let loaded = model::read_model(&folder, context.registry, Device::Cpu)?;
     let data = context.data()?.clone();
-    let dataset = loaded.read_dataset(&folder, &data)?;
+    let (dataset, odd) = loaded.read_dataset(&folder, &data)?;
+    for odd in odd {
+        context.warn(odd);
+    }
     let asked = context.params.predict.paths;
     let mut paths = asked.then(|| PathsFile::of(&loaded.file)).transpose()?;
     let staged = StagedFolder::new(&context.out)?;

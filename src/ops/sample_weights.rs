@@ -1,5 +1,7 @@
 //! How much each training window counts, as `train.sample_weights` says.
 
+use std::borrow::Cow;
+
 use anyhow::{Result, bail, ensure};
 
 use crate::data::Dataset;
@@ -25,7 +27,7 @@ pub(super) fn sample_weights(
     if let Some(name) = &wanted.column {
         times_each(
             &mut weights,
-            by_column(column(dataset, name)?, issues, horizon),
+            by_column(&column(dataset, name)?, issues, horizon),
         );
     }
     let mean = mean(&weights);
@@ -82,8 +84,8 @@ pub(super) fn effective(weights: &[f32]) -> f64 {
     sum * sum / squares
 }
 
-/// A column in its own unit, of which no value is below 0.
-fn column<'d>(dataset: &'d Dataset, name: &str) -> Result<&'d [f64]> {
+/// A column, as shares of its capacity where it has one, of which no value is below 0.
+fn column<'d>(dataset: &'d Dataset, name: &str) -> Result<Cow<'d, [f64]>> {
     let columns = &dataset.meta().columns;
     let Some(place) = columns.iter().position(|column| column.name == name) else {
         let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
@@ -104,7 +106,7 @@ fn column<'d>(dataset: &'d Dataset, name: &str) -> Result<&'d [f64]> {
             format_utc(panel.layout().time(row))
         );
     }
-    Ok(values)
+    Ok(dataset.shares(place, Cow::Borrowed(values)))
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use super::targets::Name;
 use super::{Invalid, invalid};
 
 /// Whose capacity is whose.
@@ -25,7 +26,7 @@ pub enum CapacityParams {
 )]
 pub(super) enum Raw {
     One(Entry),
-    Each(BTreeMap<String, Entry>),
+    Each(BTreeMap<Name, Entry>),
 }
 
 /// A number, or what stands in its place.
@@ -63,7 +64,7 @@ fn check_one(column: &str, raw: &Raw) -> Result<CapacityParams, Invalid> {
         }
         Raw::Each(each) if each.is_empty() => Err(invalid(key, "a number for each series", "none")),
         Raw::Each(each) => {
-            let of_series = |(series, entry): (&String, &Entry)| {
+            let of_series = |(Name(series), entry): (&Name, &Entry)| {
                 let number = entry.number(format!("{key}.{series}"), "a number above 0")?;
                 Ok((series.clone(), number))
             };

@@ -88,8 +88,9 @@ impl<'de> Visitor<'de> for Names {
     }
 }
 
-/// One name of a list.
-struct Name(String);
+/// One name, as YAML has it: a column or series may be called `1`.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Name(pub(super) String);
 
 impl<'de> Deserialize<'de> for Name {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -115,3 +115,88 @@ fn without_a_capacity_the_sizes_are_told_with_what_helps() {
     let [large, small] = ["large", "small"].map(|name| each[name].as_f64().unwrap());
     assert!((large / small - TIMES).abs() < 1e-9, "{each}");
 }
+
+/// A farm that stood still in the training, and then begins to run: the model knows it as it is.
+#[test]
+fn what_was_found_in_other_data_is_told_where_it_is_outgrown() {
+    let sandbox = of_two_sizes("largest");
+    sandbox.run(&["run", "train"]).ok();
+    let text = sandbox.read("station.csv");
+    let grown = text.lines().map(|line| {
+        let mut fields: Vec<String> = line.split(',').map(str::to_owned).collect();
+        if let (true, Ok(value)) = (line.ends_with("small"), fields[1].parse::<f64>()) {
+            fields[1] = (value * 4.0).to_string();
+        }
+        fields.join(",")
+    });
+    let grown: Vec<String> = grown.collect();
+    sandbox.write("station.csv", &(grown.join("\n") + "\n"));
+    sandbox.run(&["run", "prepare"]).ok();
+    let predict = ["predict", "model", "--data", "data", "--out", "forecast"];
+    let ran = sandbox.run(&predict).ok();
+    let told = "temperature_2m of small reaches 4.0 times as far as in the training of the model";
+    assert!(ran.stderr.contains(told), "{ran}");
+
+    let given = "{small: 32, large: 32768}";
+    sandbox.edit("params.yaml", "largest", given);
+    let ran = sandbox.run(&["run", "prepare"]).ok();
+    let told = "prepare.capacity is too small: temperature_2m of small reaches";
+    assert!(ran.stderr.contains(told), "{ran}");
+    let told = "shares of capacities of temperature_2m that were found in data, the data have such that were given";
+    sandbox.run(&predict).fails(1, &[told]);
+    let bounds = "kind: ridge, bounds: {upper: 40}";
+    sandbox.edit("params.yaml", "kind: ridge", bounds);
+    let told = "model.bounds: expected shares of prepare.capacity for temperature_2m, such as 0 and 1, found 40";
+    sandbox.run(&["run", "train"]).fails(1, &[told]);
+}
+
+/// Two targets, of which one has a capacity; all that is written of them, by a net that draws paths.
+#[test]
+fn paths_and_past_forecasts_are_in_the_unit_of_the_column() {
+    let sandbox = of_two_sizes("{small: 32, large: 32768}");
+    let two = "target: [temperature_2m, wind_speed_10m]";
+    sandbox.edit("params.yaml", "target: temperature_2m", two);
+    let deepar =
+        "kind: deepar, hidden: 8, paths: 20, bounds: {temperature_2m: {lower: -0.5, upper: 1}}";
+    sandbox.edit("params.yaml", "kind: ridge", deepar);
+    sandbox.edit(
+        "params.yaml",
+        "  paths: false",
+        "  paths: true\nevaluate: {forecasts: true, baselines: [persistence]}",
+    );
+    sandbox.run(&["run"]).ok();
+    let values = |path: &str, name: &str, of: &str| -> Vec<f64> {
+        let bytes = std::fs::read(sandbox.path(path)).unwrap();
+        let table = krammerti::data::from_parquet(bytes).unwrap();
+        let column = table.column(name).unwrap().values.clone();
+        let series = table.series().unwrap();
+        let rows = (0..table.rows()).filter(|&row| series.name(row) == of);
+        rows.map(|row| column[row])
+            .filter(|value| !value.is_nan())
+            .collect()
+    };
+    let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+    for (path, name) in [
+        ("forecast/paths.parquet", "temperature_2m"),
+        ("report/forecasts.parquet", "temperature_2m mean"),
+        ("report/forecasts.parquet", "temperature_2m q0.9"),
+        ("report/forecasts.parquet", "temperature_2m observed"),
+    ] {
+        let [large, small] = ["large", "small"].map(|of| values(path, name, of));
+        let times = mean(&large) / mean(&small);
+        assert!((times / TIMES - 1.0).abs() < 0.2, "{path} {name}: {times}");
+        assert!(large.iter().all(|value| *value <= 32768.0), "{path} {name}");
+    }
+    let [large, small] = ["large", "small"].map(|of| {
+        mean(&values(
+            "report/forecasts.parquet",
+            "wind_speed_10m mean",
+            of,
+        ))
+    });
+    assert!((large / small - 1.0).abs() < 0.2, "{large} {small}");
+    let metrics = json(&sandbox, "report/metrics.json");
+    let targets = &metrics["targets"];
+    assert!(targets["temperature_2m"]["of_capacity"].is_object());
+    assert!(targets["wind_speed_10m"]["of_capacity"].is_null());
+}

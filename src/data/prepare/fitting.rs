@@ -69,11 +69,11 @@ fn scaler(
 ) -> Result<Scaler, DatasetError> {
     let made = &training.draft.columns[place];
     let name = &made.column.name;
-    let source_of = |name: &str| {
-        let place = training.place_of(name).ok()?;
-        Some(&training.draft.columns[place].source)
-    };
-    let capacity = capacity::of_column(capacities, name, &made.source, &source_of);
+    let columns = training.draft.columns.iter();
+    let columns: Vec<_> = columns
+        .map(|made| (made.column.name.as_str(), &made.source))
+        .collect();
+    let capacity = capacity::of_column(capacities, &columns, place);
     let mut known = Vec::new();
     for (series, values) in training.values(place, Time::Training) {
         match capacity.map(|capacity| capacity.of(series)) {
@@ -92,6 +92,7 @@ fn scaler(
     let scaler = Scaler::fit(wanted, &known).map_err(|smallest| DatasetError::NoLogarithm {
         column: name.clone(),
         smallest,
+        of_capacity: capacity.is_some(),
     })?;
     let (center, scale, _) = scaler.parts();
     if !center.is_finite() || !scale.is_finite() {

@@ -172,7 +172,9 @@ fn the_largest_of_the_training_part_is_a_capacity_and_a_model_keeps_it() {
         .fold(0.0, f64::max);
     assert_eq!(known.meta().capacity("t", "a"), most);
     assert_eq!(known.meta().capacity("t", "b"), 1024.0 * most);
-    let later = dataset(512.0).sized_as(&known.meta().capacity);
+    let mut later = dataset(4096.0);
+    let told = later.sized_as(&known.meta().capacity, 2.0);
+    assert_eq!(told, [("t".to_owned(), "b".to_owned(), 4.0)]);
     assert_eq!(later.meta().capacity("t", "b"), 1024.0 * most);
 }
 
@@ -217,10 +219,7 @@ fn forecasts_from_outside_are_shares_of_the_same() {
     // What speaks of all at once is no share of any.
     let named = "  capacity: {forecast_ws: {a: 16, b: 32}}\n";
     let told = prepared(named, &runs(false)).unwrap_err().to_string();
-    assert!(
-        told.contains("found none for all series together"),
-        "{told}"
-    );
+    assert!(told.contains("found none for all together"), "{told}");
     prepared("  capacity: {forecast_ws: 16}\n", &runs(false)).unwrap();
 }
 

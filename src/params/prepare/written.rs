@@ -454,7 +454,7 @@ mod tests {
 
     #[test]
     fn a_capacity_is_one_or_of_each_or_found() {
-        let params = checked("capacity: {t: 2, u: {a: 2, '1': 2.5}, v: largest}").unwrap();
+        let params = checked("capacity: {t: 2, u: {a: 2, 1: 2.5}, v: largest}").unwrap();
         let each = [("a".to_owned(), 2.0), ("1".to_owned(), 2.5)].into();
         assert_eq!(params.capacity["t"], CapacityParams::Same(2.0));
         assert_eq!(params.capacity["u"], CapacityParams::Each(each));
