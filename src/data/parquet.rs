@@ -8,18 +8,18 @@ use std::fs::File;
 use std::io::{Cursor, Write};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
+use std::sync::Mutex;
 
 use polars::io::mmap::MmapBytesReader;
 use polars::io::parquet::write::BatchedWriter;
 use polars::prelude::{
     CompatLevel, DataFrame, DataType, FileMetadata, FileMetadataRef, Float64Chunked, IntoColumn,
-    KeyValueMetadata, NamedFrom, ParallelStrategy, ParquetCompression, ParquetReader,
-    ParquetWriter, PolarsError, SchemaExt as _, SerReader, Series as PolarsSeries,
-    StatisticsOptions, TimeUnit, TimeZone, get_encodings,
+    KeyValueMetadata, NamedFrom, ParallelStrategy, ParquetReader, PolarsError, SchemaExt as _,
+    SerReader, Series as PolarsSeries, StatisticsOptions, TimeUnit, TimeZone, get_encodings,
 };
 use polars_parquet::write::{
-    CompressedPage, CompressionOptions, Encoding, Page, SchemaDescriptor, Version, WriteOptions,
-    array_to_columns, compress as compress_page,
+    CompressedPage, CompressionOptions, Encoding, FileWriter, Page, SchemaDescriptor, Version,
+    WriteOptions, array_to_columns, compress as compress_page,
 };
 use rayon::prelude::*;
 
@@ -34,6 +34,12 @@ const UNITS: &str = "krammerti.units";
 
 /// Rows that are encoded at once. So much more memory than the table itself is needed for each core.
 const ROW_GROUP: usize = 512 * 512;
+
+/// How Arrow sees what is written: texts as every reader knows them. By its newer views pyarrow, for one, neither
+/// filters nor sorts.
+fn widely_known() -> CompatLevel {
+    CompatLevel::oldest()
+}
 
 /// How pages are written: as the writer of polars does where nothing but the compression is asked for.
 const WRITTEN: WriteOptions = WriteOptions {
@@ -118,18 +124,17 @@ impl<W: Write + Send> TableWriter<W> {
             .collect();
         let units = serde_json::to_string(&units)
             .map_err(|error| ParquetError::Schema(error.to_string()))?;
-        let schema = frame(like, reasons, 0..0)?.schema().clone();
-        let mut writer = ParquetWriter::new(to)
-            .with_compression(ParquetCompression::Zstd(None))
-            .with_key_value_metadata(Some(KeyValueMetadata::from_static(vec![(
-                UNITS.to_owned(),
-                units,
-            )])))
-            .batched(&schema)?;
+        let schema = frame(like, reasons, 0..0)?
+            .schema()
+            .to_arrow(widely_known());
+        let units = KeyValueMetadata::from_static(vec![(UNITS.to_owned(), units)]);
+        let encodings = get_encodings(&schema);
+        let file = FileWriter::try_new(to, schema, WRITTEN)?;
         let encoder = Encoder {
-            schema: writer.parquet_schema().clone(),
-            encodings: get_encodings(&schema.to_arrow(CompatLevel::newest())).to_vec(),
+            schema: file.parquet_schema().clone(),
+            encodings: encodings.clone().to_vec(),
         };
+        let writer = BatchedWriter::new(Mutex::new(file), encodings, WRITTEN, false, Some(units));
         Ok(Self { writer, encoder })
     }
 
@@ -180,7 +185,7 @@ impl Encoder {
     fn encode(&self, frame: &DataFrame) -> Result<Vec<Vec<CompressedPage>>, PolarsError> {
         let mut columns = Vec::new();
         // One chunk: nothing was put together in a frame.
-        for chunk in frame.iter_chunks(CompatLevel::newest(), false) {
+        for chunk in frame.iter_chunks(widely_known(), false) {
             let arrays = chunk.columns().par_iter();
             let parts = arrays.zip(self.schema.fields()).zip(&self.encodings);
             let encode = parts.map(|((array, kind), encodings)| {

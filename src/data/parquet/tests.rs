@@ -1,5 +1,8 @@
 //! Tables through Parquet and back, and files that are none.
 
+use polars::prelude::ParquetWriter;
+use polars_parquet::write::schema_to_metadata_key;
+
 use super::*;
 
 #[test]
@@ -30,7 +33,17 @@ fn series_and_issue_times_stay_with_their_rows() {
         .and_then(|table| table.with_issues(vec![-60, -60, 0]))
         .and_then(|table| table.with_series(RowSeries::from_names(["b", "a", "b"].into_iter())))
         .unwrap();
-    assert_eq!(from_parquet(to_parquet(&table).unwrap()).unwrap(), table);
+    let bytes = to_parquet(&table).unwrap();
+    // Arrow is told of texts in the form that all its readers know.
+    let frame = frame::<&str>(&table, None, 0..0).unwrap();
+    let known = schema_to_metadata_key(&frame.schema().to_arrow(CompatLevel::oldest()));
+    let metadata = ParquetReader::new(Cursor::new(&bytes))
+        .get_metadata()
+        .unwrap()
+        .clone();
+    let mut said = metadata.key_value_metadata().as_ref().unwrap().iter();
+    assert_eq!(said.find(|said| said.key == known.key), Some(&known));
+    assert_eq!(from_parquet(bytes).unwrap(), table);
 }
 
 #[test]
