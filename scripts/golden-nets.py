@@ -571,8 +571,8 @@ def emission(kind, raw, usual_before, usual, before, typical):
         return StudentT(softplus(raw[..., 2]) + 2.001, mean, scale)
     if kind == "beta":
         usual_before, usual, before = (x.logit(0.02) for x in (usual_before, usual, before))
-        mean = torch.sigmoid(raw[..., 0] + usual + kept * (before - usual_before)) * 0.9998 + 1e-4
-        precision = softplus(raw[..., 1]) + 1e-2
+        mean = torch.sigmoid(raw[..., 0] * typical + usual + kept * (before - usual_before)) * 0.998 + 1e-3
+        precision = 1 / ((softplus(raw[..., 1]) + 1e-3) ** 2 * typical**2 * mean * (1 - mean))
         return Beta(mean * precision, (1 - mean) * precision)
     expected = ((usual + kept * (before - usual_before)) / typical).clamp(min=0.25)
     mean = (softplus(raw[..., 0] + torch.log(torch.expm1(expected))) + 1e-6) * typical
@@ -583,7 +583,7 @@ def emission(kind, raw, usual_before, usual, before, typical):
 def censored(distribution, truth, bounds):
     """The logarithm of the likelihood where what lies beyond a bound is seen on it."""
     if isinstance(distribution, Beta):
-        truth = truth.clamp(1e-4, 1 - 1e-4)
+        truth = truth.clamp(1e-3, 1 - 1e-3)
     if bounds is None:
         return distribution.log_prob(truth)
     low, high = bounds
@@ -636,7 +636,10 @@ def deepar():
             unit = typical
         else:
             unit = torch.ones_like(target[:, :1])
-            typical = unit if kind == "beta" else target.mean(1, keepdim=True) + 1
+            if kind == "beta":
+                typical = (target.logit(0.02).var(1, correction=0, keepdim=True) + least**2).sqrt()
+            else:
+                typical = target.mean(1, keepdim=True) + 1
         whole = torch.cat([target, truth], 1)
         seasons = target[:, lookback // season * -season :].view(3, -1, season).mean(1)
         first = (season - 1 - lookback) % season

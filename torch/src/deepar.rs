@@ -43,7 +43,7 @@ use krammerti::params::DeeparParams;
 use tch::{Kind, Tensor};
 
 use crate::draws::{Draws, quantiles_of_paths};
-use crate::emission::{Emission, Near, deviation};
+use crate::emission::{Emission, Near};
 use crate::layers::{Cell, Dense, Layers};
 use crate::loss::{Loss, weighed};
 use crate::net::{Architecture, Batch, Forecast, Pass, Shape, Taken, Tensors, pick};
@@ -488,8 +488,9 @@ impl Architecture for Deepar {
         let mut deviations = vec![Vec::new(); self.names.len()];
         for chunk in train.chunks(windows.at_once(CHUNK)) {
             let past = windows.inputs(&windows.issues(chunk)).past;
-            for (place, of_target) in self.shape.targets.iter().zip(&mut deviations) {
-                let of_chunk = deviation(&past.select(2, *place)).squeeze_dim(1);
+            let targets = self.shape.targets.iter().zip(&self.emissions);
+            for ((place, emission), of_target) in targets.zip(&mut deviations) {
+                let of_chunk = emission.deviation(&past.select(2, *place)).squeeze_dim(1);
                 of_target.extend(Vec::<f32>::try_from(of_chunk)?);
             }
         }

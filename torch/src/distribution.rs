@@ -26,12 +26,10 @@ const LEAST_COUNT: f64 = 1e-6;
 /// Least excess of the variance of counts; the negative binomial of 0 is the Poisson distribution,
 /// to which its formula has no limit in floating point.
 const LEAST_EXCESS: f64 = 1e-6;
-/// Least precision of a beta distribution.
-const LEAST_PRECISION: f64 = 1e-2;
 /// How near to 0 and 1 a share may lie. The density of a beta distribution there is 0 or infinite,
 /// but shares that were measured are 0 and 1 (a clear sky, saturated air); they stand for what an
-/// instrument that reads to a part in some thousands would call so.
-const EDGE: f64 = 1e-4;
+/// instrument that reads to a part in a thousand would call so. Nearer ones would decide the fit by themselves.
+const EDGE: f64 = 1e-3;
 
 /// The distribution of one value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,9 +62,10 @@ impl Distribution {
             Self::StudentT => vec![raw(0), above(LEAST_SCALE, 1), above(LEAST_FREEDOM, 2)],
             Self::NegativeBinomial => vec![above(LEAST_COUNT, 0), above(LEAST_EXCESS, 1)],
             Self::Beta => {
-                // Where the shares are kept, so is their mean; a sigmoid of 20 is 1 in a float.
+                // Where the shares are kept, so is their mean; a sigmoid of 20 is 1 in a float. Its precision is told by
+                // its root turned over, a scale: a net finds a small number as soon as its half, and a large one late.
                 let mean = raw(0).sigmoid() * (1.0 - 2.0 * EDGE) + EDGE;
-                vec![mean, above(LEAST_PRECISION, 1)]
+                vec![mean, above(LEAST_SCALE, 1).square().reciprocal()]
             }
         }
     }

@@ -7,7 +7,9 @@
 //! step. The published nets give the mean itself, and have to learn first that tomorrow is much like
 //! today. What a net gives for real numbers is in units of how far those of the window lie from their mean,
 //! so that a small farm beside a large one is forecast as well. Where they have bounds, these are observed in the
-//! place of what lies beyond (see `censored`).
+//! place of what lies beyond (see `censored`). Shares are so in logits: what a net gives for their mean is in units
+//! of how far the logits of a window lie from their mean, and its precision is of that many, so that a wind of 0 to
+//! 10 m/s between bounds of 0 and 100 is learnt as fast as one between closer ones.
 
 use anyhow::{Context, Result};
 use krammerti::data::Scaler;
@@ -110,16 +112,30 @@ impl Emission {
 
     /// `[windows, 1]`: what the values of a window are like, of its target `[windows, rows]`: of counts one
     /// more than their mean (Salinas et al. 2020); of real numbers, which lie about any level, how far they
-    /// lie from their mean, and where they hardly do the `least` of it. Shares are 1.
+    /// lie from their mean, and where they hardly do the `least` of it; of shares their logits do.
     pub(crate) fn typical(&self, target: &Tensor, least: &Tensor) -> Tensor {
         match self.unit {
             Unit::Count { .. } => {
                 let mean = (self.own(target)).mean_dim([1_i64].as_slice(), true, Kind::Float);
                 mean + 1.0
             }
-            Unit::Scaled(_) => (deviation(target).square() + least.square()).sqrt(),
-            Unit::Share { .. } => target.narrow(1, 0, 1).ones_like(),
+            Unit::Scaled(_) | Unit::Share { .. } => {
+                (self.deviation(target).square() + least.square()).sqrt()
+            }
         }
+    }
+
+    /// `[windows, 1]`: how far values of a window, `[windows, rows]`, lie from their mean; of shares their logits.
+    pub(crate) fn deviation(&self, target: &Tensor) -> Tensor {
+        match self.unit {
+            Unit::Share { .. } => deviation(&self.logit(target)),
+            Unit::Scaled(_) | Unit::Count { .. } => deviation(target),
+        }
+    }
+
+    /// Of shares, such as lie next to an end a little within.
+    fn logit(&self, scaled: &Tensor) -> Tensor {
+        self.own(scaled).logit(NEAR)
     }
 
     /// What numbers of a window are divided by before a net reads them.
@@ -139,8 +155,8 @@ impl Emission {
         let kept = (raw.select(-1, parameters) + self.kept()).sigmoid();
         let mean = raw.select(-1, 0);
         let mean = match self.unit {
-            Unit::Scaled(_) => mean * typical,
-            Unit::Share { .. } | Unit::Count { .. } => mean,
+            Unit::Scaled(_) | Unit::Share { .. } => mean * typical,
+            Unit::Count { .. } => mean,
         };
         let mean = self.moved(mean, near, &kept, typical);
         let others = raw.narrow(-1, 1, parameters - 1);
@@ -150,7 +166,12 @@ impl Emission {
             // The excess of the variance is of counts of any size alike.
             Unit::Count { .. } => parameters[0] = &parameters[0] * typical,
             Unit::Scaled(_) => parameters[1] = &parameters[1] * typical,
-            Unit::Share { .. } => {}
+            // A share m whose logit deviates by t does itself by about t m (1 - m), the root of m (1 - m) / s.
+            Unit::Share { .. } => {
+                let mean = &parameters[0];
+                let variance = typical.square() * mean * (1.0 - mean);
+                parameters[1] = &parameters[1] / variance;
+            }
         }
         parameters
     }
@@ -175,7 +196,7 @@ impl Emission {
                 raw + usual + apart
             }
             Unit::Share { .. } => {
-                let (usual, apart) = expected(|unit, value| unit.own(value).logit(NEAR));
+                let (usual, apart) = expected(Self::logit);
                 raw + usual + apart
             }
             // The noise of counts is about as large as they are: what a curved function made of it would
@@ -252,7 +273,7 @@ impl Emission {
 }
 
 /// `[windows, 1]`: the standard deviation of each window of values `[windows, rows]`.
-pub(crate) fn deviation(values: &Tensor) -> Tensor {
+fn deviation(values: &Tensor) -> Tensor {
     let mean = |of: &Tensor| of.mean_dim([1_i64].as_slice(), true, Kind::Float);
     mean(&(values - mean(values)).square()).sqrt()
 }
@@ -313,10 +334,10 @@ mod tests {
         }
         let emission = emission(Wanted::Beta, bounds(-10.0, 90.0), Scaler::IDENTITY);
         let before = Tensor::from_slice(&[-10.0_f32, 0.0, 40.0, 90.0]).view([1, 4]);
-        let error =
-            mean_of_zeros(&emission, &before) - Tensor::from_slice(&[-8.0_f32, 0.0, 40.0, 88.0]);
-        // A mean keeps a ten-thousandth from both ends.
-        assert!(error.abs().max().double_value(&[]) < 0.02);
+        // Next to an end it is a little within, and a mean keeps a thousandth from both ends.
+        let shares = [0.02, 0.1, 0.5, 0.98].map(|share| share * 0.998 + 0.001);
+        let expected = shares.map(|share| share * 100.0 - 10.0);
+        close(&mean_of_zeros(&emission, &before), &expected);
     }
 
     fn mean_of_zeros(emission: &Emission, before: &Tensor) -> Tensor {
@@ -382,6 +403,32 @@ mod tests {
             for (small, large) in by_size[0].iter().zip(by_size[1]) {
                 assert!((small - large).abs() < 1e-3, "{by_size:?}");
             }
+        }
+    }
+
+    /// Shares of which a window moves much or hardly: a net's numbers are in units of that, in logits.
+    #[test]
+    fn shares_are_in_units_of_how_far_their_logits_lie_apart() {
+        let emission = emission(Wanted::Beta, bounds(0.0, 1.0), Scaler::IDENTITY);
+        let of = |values: &[f32]| Tensor::from_slice(values).view([1, -1]);
+        let raw = Tensor::from_slice(&[0.3_f32, -2.0, 0.0]).view([1, 1, 3]);
+        for apart in [0.05, 0.8_f32] {
+            let share = |logit: f32| 1.0 / (1.0 + (-logit).exp());
+            let window = of(&[-apart, apart, -apart, apart].map(|logit| share(logit - 1.0)));
+            let typical = emission.typical(&window, &Tensor::from(1e-5_f32));
+            close(&typical, &[f64::from(apart)]);
+            let near = of(&[share(-1.0)]);
+            let parameters = emission.parameters(&raw, &steady(&near), &typical);
+            let [mean, precision] = [0, 1].map(|at| parameters[at].double_value(&[0, 0]));
+            let expected = f64::from(share(0.3 * apart - 1.0)) * 0.998 + 0.001;
+            assert!((mean - expected).abs() < 1e-5, "{mean} {expected}");
+            // Of a logit that deviates by so much, near its mean.
+            let deviation = (mean * (1.0 - mean) / precision).sqrt() / (mean * (1.0 - mean));
+            let scale = 1e-3 + (-2.0_f64).exp().ln_1p();
+            assert!(
+                (deviation / f64::from(apart) - scale).abs() < 1e-4,
+                "{deviation}"
+            );
         }
     }
 
