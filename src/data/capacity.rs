@@ -66,12 +66,9 @@ impl Capacity {
         self.each.values().all(|of| *of > 0.0 && of.is_finite())
     }
 
-    /// How many times what was given of a series these values of it are at most; 0 where nothing was given.
+    /// How many times the capacity of a series these values of it are at most.
     pub(super) fn excess(&self, series: &str, values: &[f64]) -> f64 {
-        match self.of(series) {
-            Some(capacity) if !self.fitted => farthest(values) / capacity,
-            _ => 0.0,
-        }
+        farthest(values) / self.of(series).unwrap_or(f64::INFINITY)
     }
 
     /// The name of one of these series that has none.
@@ -80,35 +77,20 @@ impl Capacity {
     }
 
     /// Takes over what a model was trained with; of a series that it does not know there is only what the data say.
-    /// Gives back the series that reach more than `most` times as far in the data, and how many times.
-    fn adopt(&mut self, of_model: &Self, most: f64) -> Vec<(String, f64)> {
-        let mut outgrown = Vec::new();
-        for (series, known) in &of_model.each {
-            if let Some(found) = self.each.insert(series.clone(), *known) {
-                outgrown.push((series.clone(), found / known));
-            }
+    fn adopt(&mut self, of_model: &Self) {
+        if self.fitted {
+            self.each.extend(of_model.each.clone());
         }
-        outgrown.retain(|(_, times)| *times > most);
-        outgrown
     }
 }
 
-/// Takes over what a model was trained with, where it was found in data. Gives back the columns and series that
-/// reach more than `most` times as far in these data, and how many times.
-pub(super) fn adopt(
-    ours: &mut Capacities,
-    of_model: &Capacities,
-    most: f64,
-) -> Vec<(String, String, f64)> {
-    let mut outgrown = Vec::new();
-    for (column, capacity) in ours.iter_mut().filter(|(_, capacity)| capacity.fitted) {
-        let Some(known) = of_model.get(column) else {
-            continue;
-        };
-        let of_column = capacity.adopt(known, most).into_iter();
-        outgrown.extend(of_column.map(|(series, times)| (column.clone(), series, times)));
+/// Takes over what a model was trained with, where it was found in data.
+pub(super) fn adopt(ours: &mut Capacities, of_model: &Capacities) {
+    for (column, capacity) in ours {
+        if let Some(known) = of_model.get(column) {
+            capacity.adopt(known);
+        }
     }
-    outgrown
 }
 
 /// The capacity that a column has, or what it is made of, by what each of `columns` is made of; a file in which
@@ -177,16 +159,15 @@ mod tests {
         };
         let of_model = [("p".to_owned(), fitted(&[("a", 3.0)]))].into();
         let mut ours: Capacities = [("p".to_owned(), fitted(&[("a", 2.0), ("b", 5.0)]))].into();
-        assert_eq!(adopt(&mut ours, &of_model, 1.5), []);
+        adopt(&mut ours, &of_model);
         assert_eq!(
             (ours["p"].of("a"), ours["p"].of("b")),
             (Some(3.0), Some(5.0))
         );
-        let mut grown: Capacities = [("p".to_owned(), fitted(&[("a", 6.0)]))].into();
-        let told = adopt(&mut grown, &of_model, 1.5);
-        assert_eq!(told, [("p".to_owned(), "a".to_owned(), 2.0)]);
+        let share = ours["p"].excess("a", &[f64::NAN, -6.0, 1.0]);
+        assert!((share - 2.0).abs() < 1e-12, "{share}");
         let mut ours: Capacities = [("p".to_owned(), Capacity::given(each(&[("a", 2.0)])))].into();
-        assert_eq!(adopt(&mut ours, &of_model, 0.1), []);
+        adopt(&mut ours, &of_model);
         assert_eq!(ours["p"].of("a"), Some(2.0));
     }
 

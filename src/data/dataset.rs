@@ -74,6 +74,10 @@ pub struct SeriesMeta {
     pub first_time: String,
     /// Its rows.
     pub rows: usize,
+    /// Where gaps were filled, the time of the last row in which anything was observed, but for what is known
+    /// before its time; absent where nothing ever was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_until: Option<String>,
 }
 
 /// What happened to observations on the way to a data set. `rows_in` is always
@@ -568,28 +572,29 @@ impl Dataset {
         }
     }
 
-    /// Series of columns whose capacity somebody gave, with the largest distance of an observation from 0 as a share
-    /// of it: those of which that is more than `most`.
-    pub fn beyond_capacity(&self, most: f64) -> Vec<(&str, &str, f64)> {
+    /// What reaches far beyond its capacity, be it in the unit of another column or a series that has grown since: the
+    /// column, the series, and how many times its capacity.
+    pub fn beyond_capacity(&self) -> Vec<(&str, &str, f64)> {
         let mut beyond = Vec::new();
         for (name, capacity) in &self.meta.capacity {
             let Ok(column) = self.panel.column(name) else {
                 continue;
             };
             for block in self.panel.layout().blocks() {
-                let share = capacity.excess(&block.name, &column.values[block.rows.clone()]);
-                if share > most {
-                    beyond.push((name.as_str(), block.name.as_str(), share));
+                let times = capacity.excess(&block.name, &column.values[block.rows.clone()]);
+                if times > MOST_OF_CAPACITY {
+                    beyond.push((name.as_str(), block.name.as_str(), times));
                 }
             }
         }
         beyond
     }
 
-    /// Takes over the capacities that a model was trained with, where they were found in data. Gives back the columns
-    /// and series that reach more than `most` times as far here, and how many times.
-    pub fn sized_as(&mut self, of_model: &Capacities, most: f64) -> Vec<(String, String, f64)> {
-        capacity::adopt(&mut self.meta.capacity, of_model, most)
+    /// Takes over the capacities that a model was trained with, where they were found in data.
+    #[must_use]
+    pub fn sized_as(mut self, of_model: &Capacities) -> Self {
+        capacity::adopt(&mut self.meta.capacity, of_model);
+        self
     }
 
     /// The series that a run of forecasts speaks of, where it is one.
@@ -630,6 +635,9 @@ impl DatasetMeta {
     }
 }
 
+/// A farm gives a little more than its plate says at times, and a station more than it did in its training part.
+const MOST_OF_CAPACITY: f64 = 1.5;
+
 /// How the values of a column are scaled in one series.
 #[derive(Clone, Copy)]
 struct Sized {
@@ -658,13 +666,15 @@ pub(super) fn filled_name(column: &str) -> String {
 }
 
 /// What `dataset.json` says of the series of a layout.
-pub(super) fn series_of(layout: &Layout) -> Vec<SeriesMeta> {
-    let series = |block: &super::Block| SeriesMeta {
+pub(super) fn series_of(layout: &Layout, observed_until: &[Option<i64>]) -> Vec<SeriesMeta> {
+    let blocks = layout.blocks().iter().enumerate();
+    let series = |(place, block): (usize, &super::Block)| SeriesMeta {
         name: block.name.clone(),
         first_time: format_utc(block.start),
         rows: block.rows.len(),
+        observed_until: observed_until.get(place).copied().flatten().map(format_utc),
     };
-    layout.blocks().iter().map(series).collect()
+    blocks.map(series).collect()
 }
 
 fn layout_of(meta: &DatasetMeta) -> Result<Layout, DatasetError> {

@@ -28,8 +28,8 @@ pub enum SeriesError {
     },
     /// A value lies so far from those of the training part that it cannot be told in their units.
     #[error(
-        "column {column} has {value} at {}, too far from its training part to be scaled; `krammerti check` tells more, \
-         and `prepare.quality.range: mask` takes out what cannot be", format_utc(*.time)
+        "column {column} has {value} at {}, too far from its training part to be scaled: `min` and `max` under \
+         prepare.quality.columns say what can be, and `prepare.quality.range: mask` takes out the rest", format_utc(*.time)
     )]
     TooFar {
         /// The column.

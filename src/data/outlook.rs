@@ -6,11 +6,13 @@
 //! them: runs are kept one after the other, and each row of the series knows where the newest run
 //! that was known then stands. A window's horizon is `rows` of that run, one gather away.
 //!
-//! A run that lacks a value at some time, or ends before an older one, has there what the newest older one
-//! says of it: for each time the newest forecast that can be had, whatever became of the last run.
+//! A run that lacks a value at some time, begins late or ends before an older one, has there what the newest older
+//! one says of it: for each time the newest forecast that can be had, whatever became of the last run.
 //!
 //! In a lookback, a row shows what was forecast for it when it came: the newest run known at that
 //! time that speaks of it.
+
+mod completed;
 
 use std::ops::Range;
 
@@ -137,42 +139,6 @@ impl Runs {
     fn per_row<T>(&self, value: impl Fn(&Run, i64) -> T + Copy) -> impl Iterator<Item = T> {
         let runs = self.each.iter();
         runs.flat_map(move |run| (0..run.rows.len() as i64).map(move |row| value(run, row)))
-    }
-
-    /// Each run with what it lacks and the one before it in its series has, row by row: no row is mixed of two.
-    #[must_use]
-    pub(super) fn completed(mut self) -> Self {
-        let is_complete = |row: usize| self.columns.iter().all(|c| !c.values[row].is_nan());
-        let mut each: Vec<Run> = Vec::with_capacity(self.each.len());
-        // Of each row that there will be, the one that it is now.
-        let mut rows: Vec<usize> = Vec::with_capacity(self.rows());
-        for run in &self.each {
-            let before = each.last().filter(|before| before.series == run.series);
-            let back = before.map_or(0, |before| (run.first - before.first) / self.step.seconds());
-            let of_before = |row: usize| {
-                let there = usize::try_from(row as i64 + back).ok()?;
-                let rows_before = &rows[before?.rows.clone()];
-                rows_before.get(there).copied()
-            };
-            let longest = before.map_or(0, |before| before.rows.len() as i64 - back);
-            let count = run.rows.len().max(usize::try_from(longest).unwrap_or(0));
-            let newest = |row: usize| {
-                let own = run.rows.clone().nth(row);
-                let other = || of_before(row).filter(|&row| own.is_none() || is_complete(row));
-                own.filter(|&row| is_complete(row)).or_else(other).or(own)
-            };
-            let of_run: Vec<usize> = (0..count).filter_map(newest).collect();
-            each.push(Run {
-                rows: rows.len()..rows.len() + of_run.len(),
-                ..run.clone()
-            });
-            rows.extend(of_run);
-        }
-        for column in &mut self.columns {
-            column.values = rows.iter().map(|&row| column.values[row]).collect();
-        }
-        self.each = each;
-        self
     }
 
     /// As a table, for writing.
@@ -369,10 +335,10 @@ mod tests {
     use super::*;
     use crate::time::Step;
 
-    const HOUR: i64 = 3600;
+    pub(super) const HOUR: i64 = 3600;
 
     /// Runs every 12 hours with leads of 3, 6, … hours, whose value is the issue time in hours.
-    fn runs(issues: &[i64], leads: i64) -> Runs {
+    pub(super) fn runs(issues: &[i64], leads: i64) -> Runs {
         let rows: Vec<(i64, i64)> = issues
             .iter()
             .flat_map(|&issue| (1..=leads / 3).map(move |lead| (issue, issue + 3 * lead)))
@@ -413,61 +379,6 @@ mod tests {
         // A gap ends what can be seen.
         let gap = runs.complete_until(|row| row != 10);
         assert_eq!(runs.reach(&known, 2, &gap), 10);
-    }
-
-    /// Runs every 12 hours of which the second has a gap, and the third ends early.
-    #[test]
-    fn what_a_run_lacks_the_one_before_it_says() {
-        let mut whole = runs(&[0, 12, 24], 24);
-        let gap = whole.runs()[1].rows.start + 2;
-        whole.columns[0].values[gap] = f64::NAN;
-        let short = whole.runs()[2].rows.start + 4;
-        whole.columns[0].values.truncate(short);
-        whole.each[2].rows.end = short;
-        let completed = whole.clone().completed();
-        // Valid from 15 to 36, of which 17 is the gap; the first one speaks of it.
-        let of_run =
-            |run: usize| &completed.columns()[0].values[completed.runs()[run].rows.clone()];
-        let expected: Vec<f64> = (15..=36)
-            .map(|at| if at == 17 { 0.0 } else { 12.0 })
-            .collect();
-        assert_eq!(of_run(1), expected);
-        // From 27 to 30 by itself, and then by the second one as far as that goes.
-        let expected: Vec<f64> = (27..=36)
-            .map(|at| if at <= 30 { 24.0 } else { 12.0 })
-            .collect();
-        assert_eq!(of_run(2), expected);
-        assert_eq!(of_run(0).len(), 22);
-        let layout = Layout::single(0, Step::HOUR, 48);
-        let reach = |runs: &Runs, row: usize| {
-            let complete = runs.complete_until(|row| !runs.columns()[0].values[row].is_nan());
-            runs.reach(&runs.known(&layout, 0), row, &complete)
-        };
-        assert_eq!((reach(&whole, 14), reach(&completed, 14)), (2, 22));
-        assert_eq!((reach(&whole, 26), reach(&completed, 26)), (4, 10));
-        // What nothing is missing of stays as it is, and once is enough.
-        let plain = runs(&[0, 12, 24], 24);
-        assert_eq!(plain.clone().completed(), plain);
-        assert_eq!(completed.clone().completed(), completed);
-    }
-
-    #[test]
-    fn the_runs_of_one_series_say_nothing_of_another() {
-        let column = |values: Vec<f64>| Column {
-            name: "ws".into(),
-            unit: "m/s".into(),
-            values,
-        };
-        let names = ["a", "a", "b", "b"];
-        let table = Table::new(
-            [1, 2, 1, 2].map(|hour| hour * HOUR).to_vec(),
-            vec![column(vec![1.0, 2.0, f64::NAN, 3.0])],
-        )
-        .and_then(|table| table.with_issues(vec![0; 4]))
-        .and_then(|table| table.with_series(RowSeries::from_names(names.into_iter())))
-        .unwrap();
-        let runs = Runs::new(&table, Step::HOUR, 0, &QualityParams::default()).unwrap();
-        assert!(runs.completed().columns()[0].values[2].is_nan());
     }
 
     #[test]

@@ -40,6 +40,8 @@ pub(super) struct Draft {
     pub(super) columns: Vec<Made>,
     pub(super) runs: Option<Runs>,
     pub(super) missing_rows: usize,
+    /// Of each series the time of the last row in which anything was observed; empty where nothing was filled.
+    pub(super) observed_until: Vec<Option<i64>>,
 }
 
 impl Dataset {
@@ -72,6 +74,10 @@ impl Draft {
         let steps = Steps::new(observed, params)?;
         let mut builder = Builder::new(params, steps.layout());
         builder.observed(&steps)?;
+        let observed_until = match params.fill {
+            Some(_) => builder.observed_until(),
+            None => Vec::new(),
+        };
         builder.fill();
         builder.features()?;
         let runs = match forecasts {
@@ -80,6 +86,7 @@ impl Draft {
         };
         Ok(Self {
             missing_rows: steps.missing_rows(),
+            observed_until,
             layout: steps.layout(),
             columns: builder.finish(),
             runs,
@@ -111,7 +118,7 @@ impl Draft {
             step: params.step,
             first_time: format_utc(first),
             last_time: format_utc(last),
-            series: dataset::series_of(&self.layout),
+            series: dataset::series_of(&self.layout, &self.observed_until),
             split,
             rows: RowCounts {
                 missing_rows: self.missing_rows,

@@ -61,7 +61,7 @@ pub fn evaluate(mut context: Context<'_>) -> Result<()> {
     let loaded = model::read_model(&folder, context.registry, params.device)?;
     let data = context.data()?.clone();
     let (dataset, odd) = loaded.read_dataset(&folder, &data)?;
-    for odd in odd {
+    if let Some(odd) = odd {
         context.warn(odd);
     }
     let task = Scoring::new(&dataset, &loaded.file, params.stride)

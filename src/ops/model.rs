@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 
+use super::prepare::beyond_capacity;
 use super::to_json;
 use crate::data::Dataset;
 use crate::fs::{self, StagedFolder};
@@ -13,9 +14,6 @@ use crate::model::{
 };
 use crate::params::Device;
 use crate::report;
-
-/// A series that reaches so many times as far as in the training is another one.
-const OUTGROWN: f64 = 1.5;
 
 /// A model that was read from its folder.
 pub(super) struct LoadedModel {
@@ -74,22 +72,13 @@ impl LoadedModel {
         &self,
         folder: &Path,
         data: &Path,
-    ) -> Result<(Dataset, Vec<String>)> {
-        let mut dataset = super::dataset::read_dataset(data)?;
+    ) -> Result<(Dataset, Option<String>)> {
+        let dataset = super::dataset::read_dataset(data)?;
         let what = || format!("{} does not fit {}", folder.display(), data.display());
         self.file.check(&dataset).with_context(what)?;
-        let outgrown = dataset.sized_as(&self.file.capacity, OUTGROWN).into_iter();
-        let told = outgrown.map(|(column, series, times)| {
-            let of = match series.as_str() {
-                "" => String::new(),
-                name => format!(" of {name}"),
-            };
-            format!(
-                "{column}{of} reaches {times:.1} times as far as in the training of the model, to which that is its \
-                 capacity (prepare.capacity: largest): train it again"
-            )
-        });
-        Ok((dataset, told.collect()))
+        let dataset = dataset.sized_as(&self.file.capacity);
+        let odd = beyond_capacity(&dataset);
+        Ok((dataset, odd))
     }
 }
 

@@ -36,7 +36,7 @@ pub fn predict(mut context: Context<'_>) -> Result<()> {
     let loaded = model::read_model(&folder, context.registry, Device::Cpu)?;
     let data = context.data()?.clone();
     let (dataset, odd) = loaded.read_dataset(&folder, &data)?;
-    for odd in odd {
+    if let Some(odd) = odd {
         context.warn(odd);
     }
     let asked = context.params.predict.paths;

@@ -66,17 +66,12 @@ pub fn prepare(mut context: Context<'_>) -> Result<()> {
     Ok(())
 }
 
-/// A farm gives a little more than its plate says at times, and hardly more than that.
-const MOST_OF_CAPACITY: f64 = 1.2;
-/// Series that are named.
-const NAMED: usize = 3;
-
-/// What is to be said where a capacity that was given is not one.
-fn beyond_capacity(dataset: &Dataset) -> Option<String> {
-    let beyond = dataset.beyond_capacity(MOST_OF_CAPACITY);
-    let told = |(column, series, share): &(&str, &str, f64)| match *series {
-        "" => format!("{column} reaches {share:.2} times it"),
-        series => format!("{column} of {series} reaches {share:.2} times it"),
+/// What is to be said where capacities are too small for what was observed, given or found.
+pub(super) fn beyond_capacity(dataset: &Dataset) -> Option<String> {
+    let beyond = dataset.beyond_capacity();
+    let told = |(column, series, times): &(&str, &str, f64)| match *series {
+        "" => format!("{column} reaches {times:.2} times it"),
+        series => format!("{column} of {series} reaches {times:.2} times it"),
     };
     let named: Vec<String> = beyond.iter().take(NAMED).map(told).collect();
     let more = match beyond.len().saturating_sub(NAMED) {
@@ -85,10 +80,16 @@ fn beyond_capacity(dataset: &Dataset) -> Option<String> {
     };
     let is_some = !named.is_empty();
     is_some.then(|| {
-        let named = named.join(", ");
-        format!("prepare.capacity is too small: {named}{more}; it is in the unit of the column")
+        format!(
+            "prepare.capacity is too small: {}{more}; it is in the unit of the column, and `largest` that of the \
+             training part, of the model where there is one: give numbers, and train again",
+            named.join(", ")
+        )
     })
 }
+
+/// Series that are named.
+const NAMED: usize = 3;
 
 /// Looks at observations and forecasts as `prepare.quality` says.
 fn assess(

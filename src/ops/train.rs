@@ -22,6 +22,8 @@ use crate::pipeline::{differences, interrupted};
 
 /// A bound of shares beyond this is meant in the unit of the target.
 const FAR_BEYOND_CAPACITY: f64 = 10.0;
+/// Shares nearer to 0 or 1 are alike to a beta distribution, as what they are expected to be near to.
+const NEAR_A_BOUND: f64 = 0.02;
 /// Windows that are too few to decide anything well.
 const FEW: usize = 50;
 
@@ -175,6 +177,19 @@ fn beyond_the_model(model: &ModelParams, dataset: &Dataset) -> Vec<String> {
         let how =
             format!("lie beyond model.bounds ({lower} to {upper}{shares}), which no forecast will");
         tell(outside.count(), how);
+        if model.architecture.distribution() == Some(Distribution::Beta) {
+            let near = NEAR_A_BOUND * (upper - lower);
+            let inside = lower + near..upper - near;
+            let at_ends = values
+                .iter()
+                .filter(|value| !inside.contains(value))
+                .count();
+            if at_ends * 2 > values.len() {
+                let how = "lie within 2 % of model.bounds, where distribution beta hardly tells them apart: give \
+                     bounds nearer to what occurs, or take gaussian or student_t";
+                tell(at_ends, how.to_owned());
+            }
+        }
         if counts {
             let broken = values.iter().filter(|value| value.fract() != 0.0);
             let how = "are no whole numbers, of which distribution negative_binomial is";

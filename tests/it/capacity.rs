@@ -134,7 +134,7 @@ fn what_was_found_in_other_data_is_told_where_it_is_outgrown() {
     sandbox.run(&["run", "prepare"]).ok();
     let predict = ["predict", "model", "--data", "data", "--out", "forecast"];
     let ran = sandbox.run(&predict).ok();
-    let told = "temperature_2m of small reaches 4.0 times as far as in the training of the model";
+    let told = "prepare.capacity is too small: temperature_2m of small reaches 4.";
     assert!(ran.stderr.contains(told), "{ran}");
 
     let given = "{small: 32, large: 32768}";

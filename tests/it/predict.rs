@@ -66,6 +66,38 @@ fn an_outage_longer_than_the_horizon_is_bridged_by_what_was_filled() {
     sandbox.run(&PREDICT).fails(1, &["all it could say"]);
 }
 
+/// Of a plan that is known a day ahead the rows after the last observation are filled too.
+#[test]
+fn what_is_filled_after_the_end_of_the_data_is_no_outage() {
+    let sandbox = Sandbox::new();
+    let text = sandbox.read("station.csv");
+    let lines: Vec<&str> = text.lines().collect();
+    let kept = lines.len() - 24;
+    let planned = lines.iter().enumerate().map(|(row, line)| match row {
+        0 => format!("{line},plan"),
+        row if row < kept => format!("{line},{}", row % 7),
+        row => format!("{},,,,,,{}", &line[..16], row % 7),
+    });
+    let planned: Vec<String> = planned.collect();
+    let width = planned[1].split(',').count();
+    assert!(planned.iter().all(|line| line.split(',').count() == width));
+    sandbox.write("station.csv", &(planned.join("\n") + "\n"));
+    let params = sandbox.read("params.yaml");
+    let prepare = "prepare:\n  known: [plan]\n  fill: {up_to: 7d, method: last}\n";
+    let params = params.replacen("prepare:\n", prepare, 1);
+    let columns = "    columns:\n      plan: {unit: \"1\"}\n";
+    sandbox.write(
+        "params.yaml",
+        &params.replacen("    columns:\n", columns, 1),
+    );
+    let ran = sandbox.run(&["run"]).ok();
+    assert!(!ran.stderr.contains("prepare.fill)"), "{ran}");
+    let forecast: serde_json::Value =
+        serde_json::from_str(&sandbox.read("forecast/forecast.json")).unwrap();
+    let issued = forecast["issue_time"].as_str().unwrap();
+    assert_eq!(issued[..13], lines[kept - 1][..13]);
+}
+
 #[test]
 fn a_model_of_the_target_alone_needs_no_other_column() {
     let sandbox = without_the_last("wind_speed_10m", 2);

@@ -479,7 +479,14 @@ impl Architecture for Deepar {
     }
 
     fn constant_shapes(&self) -> Vec<(&'static str, Vec<i64>)> {
-        vec![("least_deviation", vec![self.shape.count()])]
+        // By its name a model of before shares were told in logits is known as another one.
+        let of_shares = self.emissions.iter().all(Emission::is_of_shares);
+        let name = if of_shares {
+            "least_deviation_of_logits"
+        } else {
+            "least_deviation"
+        };
+        vec![(name, vec![self.shape.count()])]
     }
 
     /// Solves what windows differ in at least, and refuses a target that the distribution is not of.

@@ -96,6 +96,11 @@ impl Emission {
         })
     }
 
+    /// Whether it is of shares of an interval.
+    pub(crate) fn is_of_shares(&self) -> bool {
+        matches!(self.unit, Unit::Share { .. })
+    }
+
     /// How many numbers a net gives for each value.
     pub(crate) fn outputs(&self) -> i64 {
         self.distribution.parameters() + 1

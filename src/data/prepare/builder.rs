@@ -71,6 +71,17 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
+    /// Of each series the time of the last row in which anything was observed that is not known before its time.
+    pub(super) fn observed_until(&self) -> Vec<Option<i64>> {
+        let columns = self.columns.iter();
+        let columns: Vec<&Made> = columns.filter(|made| made.role != Role::Future).collect();
+        let has_some = |&row: &usize| columns.iter().any(|made| !made.column.values[row].is_nan());
+        let blocks = self.layout.blocks().iter();
+        let last = blocks.map(|block| block.rows.clone().rev().find(has_some));
+        last.map(|row| row.map(|row| self.layout.time(row)))
+            .collect()
+    }
+
     /// Fills gaps, and says where.
     pub(super) fn fill(&mut self) {
         let Some(params) = self.params.fill else {

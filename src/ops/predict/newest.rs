@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 
 use crate::data::{Block, ColumnSource, Dataset, Frame, Role};
 use crate::model::ModelFile;
-use crate::time::{Span, format_short};
+use crate::time::{Span, format_short, parse_time};
 
 /// Columns that are named where many are missing.
 const NAMED: usize = 3;
@@ -41,6 +41,7 @@ pub(super) fn newest(dataset: &Dataset, frame: &Frame, file: &ModelFile) -> Vec<
         let series = SeriesRows {
             rows: first..first + block.rows.len(),
             observed: block.rows.start,
+            until: observed_until(dataset, block),
         };
         let (issue, end) = seen.issue_and_end(&series);
         Newest {
@@ -71,6 +72,16 @@ pub(super) fn newest(dataset: &Dataset, frame: &Frame, file: &ModelFile) -> Vec<
 struct SeriesRows {
     rows: Range<usize>,
     observed: usize,
+    /// The last of them, from the first on, in which anything was observed, where that is written.
+    until: Option<usize>,
+}
+
+/// The last row of a series, from its first on, in which anything was observed, where gaps were filled.
+fn observed_until(dataset: &Dataset, block: &Block) -> Option<usize> {
+    let mut series = dataset.meta().series.iter();
+    let series = series.find(|series| series.name == block.name)?;
+    let until = parse_time(series.observed_until.as_ref()?, None, 0)?;
+    usize::try_from((until - block.start) / dataset.meta().step.seconds()).ok()
 }
 
 /// What a model reads of a row, and what there is.
@@ -132,7 +143,11 @@ impl<'a> Seen<'a> {
         let mut latest_first = series.rows.clone().rev();
         let issue = latest_first.clone().find(is_complete);
         let issue = issue.unwrap_or(series.rows.end - 1);
-        (issue, latest_first.find(has_data).unwrap_or(issue))
+        let end = match series.until {
+            Some(row) => Some(series.rows.start + row),
+            None => latest_first.find(has_data),
+        };
+        (issue, end.unwrap_or(issue))
     }
 
     /// The names of what a row lacks. What is made from others lacks what they lack, so it is named only
@@ -177,7 +192,10 @@ impl Newest {
     /// Goes over an outage that is longer than the horizon by what was filled, if that reaches far enough.
     fn bridge(&mut self, seen: &Seen<'_>, file: &ModelFile) {
         let rows = self.issue + 1..self.first + self.observed.rows.len();
-        let filled = seen.last_filled(rows);
+        // What is known before its time has rows after the end of the data, which are filled too.
+        let ended = |&row: &usize| seen.frame.time(row) > self.data_end;
+        let end = rows.clone().find(ended).unwrap_or(rows.end);
+        let filled = seen.last_filled(rows.start..end);
         let near = |row: &usize| self.steps_late(seen.frame, *row) < file.model.horizon as i64;
         if let Some(row) = filled.filter(near) {
             self.before_outage = Some(self.issue);
