@@ -537,7 +537,9 @@ impl Dataset {
         for run in runs.runs() {
             let sized = scalings.iter();
             let sized: Vec<Sized> = sized
-                .map(|(scaler, capacity)| Sized::new(*scaler, *capacity, self.spoken_of(run)))
+                .map(|(scaler, capacity)| {
+                    Sized::new(*scaler, *capacity, layout.spoken_of(&run.series))
+                })
                 .collect();
             for (lead, row) in run.rows.clone().enumerate() {
                 for ((column, sized), &c) in columns.iter().zip(&sized).zip(&of_forecasts) {
@@ -595,14 +597,6 @@ impl Dataset {
     pub fn sized_as(mut self, of_model: &Capacities) -> Self {
         capacity::adopt(&mut self.meta.capacity, of_model);
         self
-    }
-
-    /// The series that a run of forecasts speaks of, where it is one.
-    fn spoken_of<'a>(&'a self, run: &'a super::Run) -> &'a str {
-        match self.panel.layout().blocks() {
-            [only] if run.series.is_empty() => &only.name,
-            _ => &run.series,
-        }
     }
 
     /// The scalers of the columns.

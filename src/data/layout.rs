@@ -74,6 +74,14 @@ impl Layout {
         }
     }
 
+    /// The series that something without a name speaks of, where there is only one.
+    pub fn spoken_of<'a>(&'a self, name: &'a str) -> &'a str {
+        match &self.blocks[..] {
+            [only] if name.is_empty() => &only.name,
+            _ => name,
+        }
+    }
+
     /// The names of those series that some rows, in increasing order, are of.
     pub fn names_of(&self, rows: &[usize]) -> Vec<&str> {
         let with_some = self.blocks.iter().filter(|block| has_some(block, rows));

@@ -172,8 +172,9 @@ impl<'a> Training<'a> {
             let values = runs
                 .before(&runs.columns()[place].values, until)
                 .into_iter();
+            let spoken_of = |series: &'a str| draft.layout.spoken_of(series);
             return values
-                .map(|(series, values)| (series, Cow::Owned(values)))
+                .map(|(series, values)| (spoken_of(series), Cow::Owned(values)))
                 .collect();
         }
         let values = &draft.columns[place].column.values;

@@ -215,10 +215,21 @@ fn forecasts_from_outside_are_shares_of_the_same() {
     };
     let dataset = prepared(each, &runs(true)).unwrap();
     let frame = frame(&dataset, 0);
+    let of_a_at_20 = frame.forecast_at(20, 5)[0];
     for issue in [20, 50] {
         let [of_a, of_b] = [issue, 100 + issue].map(|row| frame.forecast_at(row, 5));
         assert!(of_a.len() == 2 && of_a == of_b, "{of_a:?} {of_b:?}");
     }
+    // Without a name they are of the only series there is.
+    let rows: Vec<usize> = (0..100).collect();
+    let only = two_sizes(1024.0).take_rows(&rows);
+    let unnamed = forecasts(4);
+    let column = column("t", "MW", unnamed.columns()[0].values.iter().copied());
+    let unnamed = unnamed.with_columns(vec![column]).unwrap();
+    let params = params("  capacity: {t: {a: 16}}\n");
+    let of_one = Dataset::prepare(&only, Some(&unnamed), &params, RowCounts::default()).unwrap();
+    let of_one = self::frame(&of_one, 0);
+    assert!((of_one.forecast_at(20, 5)[0] - of_a_at_20).abs() < 1e-5);
     // What speaks of all at once is no share of any.
     let named = "  capacity: {forecast_ws: {a: 16, b: 32}}\n";
     let told = prepared(named, &runs(false)).unwrap_err().to_string();
