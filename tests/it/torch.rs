@@ -688,6 +688,49 @@ fn paths_are_of_the_series_that_are_forecast() {
     assert!((lowest - 9.0).abs() == 0.0, "{lowest}");
 }
 
+/// A station that came after the training of a model that tells stations apart.
+#[test]
+fn a_series_that_a_model_does_not_know_is_left_out_of_its_scores() {
+    let sandbox = lstm_sandbox();
+    let text = sandbox.read("station.csv");
+    let (header, rows) = text.split_once('\n').unwrap();
+    let stations = |names: &[&str]| {
+        let mut all = format!("{header},place\n");
+        for name in names {
+            for line in rows.lines() {
+                all += &format!("{line},{name}\n");
+            }
+        }
+        sandbox.write("station.csv", &all);
+    };
+    stations(&["old"]);
+    let series = "    series: {column: place}\n    columns:\n";
+    sandbox.edit("params.yaml", "    columns:\n", series);
+    sandbox.edit("params.yaml", LSTM, "kind: segrnn, hidden: 8, segment: 6");
+    sandbox.run(&["run", "train"]).ok();
+    let scores = || -> serde_json::Value {
+        let evaluate = ["evaluate", "model", "--data", "data", "--out", "scores"];
+        let ran = sandbox.run(&evaluate).ok();
+        let told = "without the series new, on which the model was not trained";
+        let is_told = ran.stderr.contains(told);
+        let mut read: serde_json::Value =
+            serde_json::from_str(&sandbox.read("scores/metrics.json")).unwrap();
+        read["told"] = is_told.into();
+        read
+    };
+    let before = scores();
+    stations(&["new", "old"]);
+    sandbox.run(&["run", "prepare"]).ok();
+    let after = scores();
+    assert_eq!(
+        (&before["told"], &after["told"]),
+        (&false.into(), &true.into())
+    );
+    assert_eq!(before["overall"], after["overall"]);
+    assert_eq!(before["windows"], after["windows"]);
+    assert_eq!(after["by_series"].as_array().unwrap().len(), 1);
+}
+
 #[test]
 fn a_host_without_the_back_end_is_told_what_to_do() {
     let sandbox = lstm_sandbox();

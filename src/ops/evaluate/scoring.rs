@@ -24,11 +24,13 @@ pub(super) struct Scoring<'a> {
     pub(super) unknown: Vec<String>,
 }
 
-/// Of a model that tells series apart, those that it does not know.
+/// Of a model that tells series apart, those that it does not know. One of a series without a name takes any.
 fn unknown_series(frame: &Frame, file: &ModelFile) -> Vec<String> {
+    if !file.model.knows_series() || file.series.is_empty() {
+        return Vec::new();
+    }
     let names = frame.layout.names().into_iter();
-    let is_unknown = |name: &String| file.model.knows_series() && !file.series.contains(name);
-    names.filter(is_unknown).collect()
+    names.filter(|name| !file.series.contains(name)).collect()
 }
 
 /// What the forecasts of a target are held against.
