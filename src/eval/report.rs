@@ -198,17 +198,25 @@ pub fn table(report: &Report) -> String {
 /// How many decimals errors are told with. Where all are small, such as those of shares of a capacity, they
 /// have more than those of temperatures.
 fn digits(report: &Report) -> usize {
-    let baselines = report.baselines.values().map(|scores| scores.overall.rmse);
-    let largest = baselines.fold(report.overall.rmse, f64::max);
     let least = if report.unit == "1" { 3 } else { 2 };
-    decimals(largest, 3).clamp(least, 10)
+    digits_of(report, report.overall, |scores| scores.overall, least)
 }
 
 /// The same of errors by capacity.
 fn share_digits(report: &Report) -> usize {
-    let baselines = report.baselines.values().map(|scores| scores.judged().rmse);
-    let own = report.of_capacity.map_or(0.0, |scores| scores.rmse);
-    decimals(baselines.fold(own, f64::max), 3).clamp(3, 10)
+    let own = report.of_capacity.unwrap_or(report.overall);
+    digits_of(report, own, ModelScores::judged, 3)
+}
+
+/// Three digits of the largest error, that of the model or of a baseline, and so many decimals at `least`.
+fn digits_of(
+    report: &Report,
+    own: Scores,
+    of: impl Fn(&ModelScores) -> Scores,
+    least: usize,
+) -> usize {
+    let baselines = report.baselines.values().map(|scores| of(scores).rmse);
+    decimals(baselines.fold(own.rmse, f64::max), 3).clamp(least, 10)
 }
 
 /// The series with the largest errors, as shares of their capacity where they have one, as many as a line holds.

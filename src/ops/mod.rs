@@ -138,6 +138,16 @@ impl Context<'_> {
     }
 }
 
+/// The first few of some words, and how many more there are.
+fn some_of(all: &[String]) -> String {
+    const NAMED: usize = 3;
+    let named = all[..all.len().min(NAMED)].join(", ");
+    match all.len().saturating_sub(NAMED) {
+        0 => named,
+        more => format!("{named} and {more} more"),
+    }
+}
+
 /// JSON as it is written to disk: indented, with a line break at the end.
 fn to_json(value: &impl serde::Serialize) -> anyhow::Result<Vec<u8>> {
     let mut bytes = serde_json::to_vec_pretty(value)?;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 
-use super::prepare::beyond_capacity;
+use super::series_sizes::beyond_capacity;
 use super::to_json;
 use crate::data::Dataset;
 use crate::fs::{self, StagedFolder};

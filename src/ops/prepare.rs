@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 
 use super::quality::{columns_of_file, raw_step, require_named, tell, train_until, write};
+use super::series_sizes::beyond_capacity;
 use super::{Context, QualityFailed, dataset};
 use crate::data::quality::{self, Assessment, QualityReport, Setting};
 use crate::data::{Dataset, DatasetMeta, RowCounts, SeriesError, Split, Table};
@@ -65,31 +66,6 @@ pub fn prepare(mut context: Context<'_>) -> Result<()> {
     }
     Ok(())
 }
-
-/// What is to be said where capacities are too small for what was observed, given or found.
-pub(super) fn beyond_capacity(dataset: &Dataset) -> Option<String> {
-    let beyond = dataset.beyond_capacity();
-    let told = |(column, series, times): &(&str, &str, f64)| match *series {
-        "" => format!("{column} reaches {times:.2} times it"),
-        series => format!("{column} of {series} reaches {times:.2} times it"),
-    };
-    let named: Vec<String> = beyond.iter().take(NAMED).map(told).collect();
-    let more = match beyond.len().saturating_sub(NAMED) {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
-    let is_some = !named.is_empty();
-    is_some.then(|| {
-        format!(
-            "prepare.capacity is too small: {}{more}; it is in the unit of the column, and `largest` that of the \
-             training part, of the model where there is one: give numbers, and train again",
-            named.join(", ")
-        )
-    })
-}
-
-/// Series that are named.
-const NAMED: usize = 3;
 
 /// Looks at observations and forecasts as `prepare.quality` says.
 fn assess(

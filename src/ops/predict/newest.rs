@@ -6,12 +6,10 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 
+use super::super::some_of;
 use crate::data::{Block, ColumnSource, Dataset, Frame, Role};
 use crate::model::ModelFile;
 use crate::time::{Span, format_short, parse_time};
-
-/// Columns that are named where many are missing.
-const NAMED: usize = 3;
 
 /// A series and the row of a frame from which it is forecast.
 pub(super) struct Newest {
@@ -210,7 +208,7 @@ impl Newest {
                 "the forecast{} is issued at {} from what was filled (prepare.fill): there is no {} after {}",
                 self.of_series(),
                 format_short(frame.time(self.issue)),
-                self.named_missing(),
+                some_of(&self.missing),
                 format_short(frame.time(before))
             ));
         }
@@ -221,22 +219,13 @@ impl Newest {
         let span = Span::from(std::time::Duration::from_secs(late));
         let why = match self.missing[..] {
             [] => "the series ends there".to_owned(),
-            _ => format!("there is no {} after it", self.named_missing()),
+            _ => format!("there is no {} after it", some_of(&self.missing)),
         };
         Some(format!(
             "the forecast{} is issued at {}, {span} before the end of the data: {why}",
             self.of_series(),
             format_short(issued)
         ))
-    }
-
-    /// Some of the columns that are missing.
-    fn named_missing(&self) -> String {
-        let some = &self.missing[..self.missing.len().min(NAMED)];
-        match self.missing.len().saturating_sub(NAMED) {
-            0 => some.join(", "),
-            more => format!("{} and {more} more", some.join(", ")),
-        }
     }
 
     /// Refuses a series without what the model needs before and after the issue row.
