@@ -3,6 +3,8 @@
 //! The only user of `std::fs`. A file appears in its place complete or not at all: it is written
 //! under another name in the same folder, flushed to the disk, and renamed. A folder likewise.
 
+mod past_cache;
+
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, Metadata};
@@ -11,6 +13,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
+
+use past_cache::PastCache;
 
 /// The start of the names that unfinished files and folders have beside their final place.
 const PARTIAL: &str = ".krammerti-partial.";
@@ -314,15 +318,23 @@ pub fn is_abandoned(name: &OsStr) -> bool {
 
 /// Writes a file whole or not at all. It is on the disk when this returns.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    write_parts_atomic(path, &[bytes])
+    let (staged, mut file) = StagedFile::new(path)?;
+    file.write_all(bytes).map_err(at("cannot write", path))?;
+    staged.commit()
 }
 
-/// The same of parts that follow one another.
-pub fn write_parts_atomic(path: &Path, parts: &[&[u8]]) -> io::Result<()> {
-    let (staged, mut file) = StagedFile::new(path)?;
-    for part in parts {
-        file.write_all(part).map_err(at("cannot write", path))?;
-    }
+/// The same of parts that follow one another, which may be hundreds of megabytes.
+pub fn write_large_atomic<T: AsRef<[u8]>>(
+    path: &Path,
+    parts: impl IntoIterator<Item = T>,
+) -> io::Result<()> {
+    let (staged, file) = StagedFile::new(path)?;
+    let mut file = PastCache::new(file);
+    let mut parts = parts.into_iter();
+    let written = parts.try_for_each(|part| file.write_all(part.as_ref()));
+    written
+        .and_then(|()| file.flush())
+        .map_err(at("cannot write", path))?;
     staged.commit()
 }
 

@@ -23,6 +23,15 @@ impl Digest {
         blake3::hash(bytes).into()
     }
 
+    /// The digest of large parts that follow one another, on all cores.
+    pub fn of_parts(parts: &[impl AsRef<[u8]>]) -> Self {
+        let mut hasher = blake3::Hasher::new();
+        for part in parts {
+            hasher.update_rayon(part.as_ref());
+        }
+        hasher.finalize().into()
+    }
+
     pub(super) fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use anyhow::Context as _;
 use safetensors::SafeTensors;
-use safetensors::tensor::{Dtype, View};
+use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 use serde::{Deserialize, Serialize};
 
 use super::{Array, Checkpoint, Epoch, Weights};
@@ -366,7 +366,7 @@ pub fn unit_of_errors(dataset: &Dataset) -> (f64, &str) {
 
 /// Weights as safetensors. Equal weights give equal bytes.
 pub fn encode_weights(weights: &Weights) -> anyhow::Result<Vec<u8>> {
-    encode(weights, None)
+    Ok(encode(weights, None)?.concat())
 }
 
 /// Reads weights from safetensors.
@@ -378,8 +378,9 @@ pub fn decode_weights(bytes: &[u8]) -> anyhow::Result<Weights> {
 const STATE: &str = "state";
 const HISTORY: &str = "history";
 
-/// A checkpoint as safetensors.
-pub fn encode_checkpoint(checkpoint: &Checkpoint) -> anyhow::Result<Vec<u8>> {
+/// A checkpoint as safetensors, in parts that follow one another. Of a large net they are hundreds of
+/// megabytes, and whoever ended the training waits for them: nothing is copied.
+pub fn encode_checkpoint(checkpoint: &Checkpoint) -> anyhow::Result<Vec<Cow<'_, [u8]>>> {
     let metadata = HashMap::from([
         (STATE.to_owned(), checkpoint.state.clone()),
         (
@@ -405,38 +406,42 @@ pub fn decode_checkpoint(bytes: &[u8]) -> anyhow::Result<Checkpoint> {
     })
 }
 
-fn encode(weights: &Weights, metadata: Option<HashMap<String, String>>) -> anyhow::Result<Vec<u8>> {
-    let misshapen = |(_, array): &(&String, &Array)| {
-        array.shape.iter().product::<usize>() != array.values.len()
-    };
-    if let Some((name, array)) = weights.iter().find(misshapen) {
-        let (shape, values) = (&array.shape, array.values.len());
-        anyhow::bail!("weight {name} has shape {shape:?} and {values} values");
-    }
-    Ok(safetensors::serialize(weights, metadata)?)
+/// The header, and the values of each array.
+fn encode(
+    weights: &Weights,
+    metadata: Option<HashMap<String, String>>,
+) -> anyhow::Result<Vec<Cow<'_, [u8]>>> {
+    let mut parts = vec![Cow::Owned(header(weights, metadata)?)];
+    parts.extend(weights.values().map(|array| bytes_of(&array.values)));
+    Ok(parts)
 }
 
-/// A checkpoint of a large net is hundreds of megabytes, which are copied once.
-impl View for &Array {
-    fn dtype(&self) -> Dtype {
-        Dtype::F32
-    }
+/// What stands before the values: its own length and what each array is, filled up with blanks so that
+/// the values begin at a multiple of 8 bytes. The format wants equal types by name, as they stand here.
+fn header(weights: &Weights, metadata: Option<HashMap<String, String>>) -> anyhow::Result<Vec<u8>> {
+    let mut end = 0;
+    let infos = weights.iter().map(|(name, array)| {
+        let begin = end;
+        end += size_of_val(array.values.as_slice());
+        let info = TensorInfo {
+            dtype: Dtype::F32,
+            shape: array.shape.clone(),
+            data_offsets: (begin, end),
+        };
+        (name.clone(), info)
+    });
+    let metadata = Metadata::new(metadata, infos.collect())?;
+    let mut json = serde_json::to_vec(&metadata)?;
+    json.resize(json.len().next_multiple_of(8), b' ');
+    Ok([&(json.len() as u64).to_le_bytes()[..], &json].concat())
+}
 
-    fn shape(&self) -> &[usize] {
-        &self.shape
+fn bytes_of(values: &[f32]) -> Cow<'_, [u8]> {
+    if cfg!(target_endian = "little") {
+        return Cow::Borrowed(bytemuck::cast_slice(values));
     }
-
-    fn data(&self) -> Cow<'_, [u8]> {
-        if cfg!(target_endian = "little") {
-            return Cow::Borrowed(bytemuck::cast_slice(&self.values));
-        }
-        let bytes = self.values.iter().flat_map(|value| value.to_le_bytes());
-        Cow::Owned(bytes.collect())
-    }
-
-    fn data_len(&self) -> usize {
-        size_of_val(self.values.as_slice())
-    }
+    let bytes = values.iter().flat_map(|value| value.to_le_bytes());
+    Cow::Owned(bytes.collect())
 }
 
 fn decode(tensors: &SafeTensors<'_>) -> anyhow::Result<Weights> {
@@ -509,7 +514,7 @@ mod tests {
             }],
             tensors: Weights::from([("weights".to_owned(), array)]),
         };
-        let bytes = encode_checkpoint(&checkpoint).unwrap();
+        let bytes = encode_checkpoint(&checkpoint).unwrap().concat();
         assert_eq!(decode_checkpoint(&bytes).unwrap(), checkpoint);
         assert!(decode_checkpoint(&bytes[..bytes.len() - 1]).is_err());
         let weights = encode_weights(&checkpoint.tensors).unwrap();

@@ -44,7 +44,7 @@ const PREFIX: &str = "correction.";
 const SHARES: &str = "shares";
 /// The weight that holds what is added to the quantiles, `[targets × horizon, levels]`.
 const SPREAD: &str = "spread";
-/// Forecasts that are made at a time in a fit; between them it asks whether to go on.
+/// Forecasts that are in memory at a time in a fit.
 const BATCH: usize = 1024;
 
 /// Fits a model, and then what corrects it.
@@ -57,8 +57,12 @@ pub(super) fn fit(
     let frame = task.frame;
     let memory = Memory::new(params, task.model, frame.step())?;
     let fitted = family.fit(task, monitor)?;
+    if monitor.between(Moment::Solve) == Wish::KeepAndEnd {
+        let epoch = fitted.history.len().max(1);
+        return Err(Interrupted { epoch }.into());
+    }
     let usual = Climatologies::fit(frame, task.train_rows)?;
-    let (evidence, sample) = evidence(&memory, &usual, &fitted, task, monitor)?;
+    let (evidence, sample) = evidence(&memory, &usual, &fitted, task)?;
     let shares = evidence
         .iter()
         .map(|of_target| of_target.shares(memory.every));
@@ -87,7 +91,6 @@ fn evidence(
     usual: &Climatologies,
     fitted: &Fitted,
     task: &FitTask<'_>,
-    monitor: &mut dyn Monitor,
 ) -> Result<(Vec<Evidence>, Sample)> {
     let frame = task.frame;
     let issues = task.validation.iter().copied();
@@ -99,10 +102,6 @@ fn evidence(
     let mut past: Option<Past<'_>> = None;
     let issuer = fitted.forecaster.over(frame)?;
     for some in issues.chunks(BATCH) {
-        if monitor.between(Moment::Step) == Wish::KeepAndEnd {
-            let epoch = fitted.history.len().max(1);
-            return Err(Interrupted { epoch }.into());
-        }
         let made = issuer.forecast(some)?;
         for (place, &issue) in some.iter().enumerate() {
             let past = match &mut past {

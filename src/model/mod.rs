@@ -192,7 +192,7 @@ pub trait Monitor: Observer {
     /// Called after each epoch. `false` ends the training (a pruned trial).
     fn epoch(&mut self, epoch: &Epoch, of: usize) -> bool;
 
-    /// Asked after each step: what to do before the next one.
+    /// Asked after each step, and before long work between: what to do before going on.
     fn between(&mut self, _: Moment) -> Wish {
         Wish::GoOn
     }
@@ -210,9 +210,12 @@ pub enum Moment {
     Step,
     /// An epoch has ended.
     Epoch,
+    /// Before something is solved that takes seconds, asks nobody and leaves nothing to keep: until the next
+    /// moment the process may be ended at any instant.
+    Solve,
 }
 
-/// What a training shall do before its next step.
+/// What a training shall do before it goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wish {
     /// Nothing but go on.

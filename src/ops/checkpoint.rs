@@ -5,8 +5,10 @@
 //! its own checkpoint whatever ended it, and one with other data or parameters never takes it for its own.
 //! It is removed once the model is written, or the trial told.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+use std::{iter, thread};
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -15,7 +17,7 @@ use crate::artifact::{Digest, StatCache};
 use crate::event::{Event, Observer};
 use crate::fs;
 use crate::model::{Checkpoint, Moment, Wish, decode_checkpoint, encode_checkpoint};
-use crate::pipeline::interrupted;
+use crate::pipeline::{interrupted, let_signals_kill};
 use crate::tune::Trial;
 
 /// Where checkpoints lie within a project.
@@ -85,10 +87,14 @@ impl Kept {
     pub(super) fn write(&self, checkpoint: &Checkpoint) -> Result<()> {
         let write = || -> Result<()> {
             fs::create_dir_all(fs::parent(&self.path))?;
-            let bytes = encode_checkpoint(checkpoint)?;
-            let digest = Digest::of(&bytes).to_string();
-            let parts = [&bytes, digest.as_bytes()];
-            Ok(fs::write_parts_atomic(&self.path, &parts)?)
+            let parts = encode_checkpoint(checkpoint)?;
+            thread::scope(|scope| {
+                let hashed = scope.spawn(|| Digest::of_parts(&parts).to_string().into_bytes());
+                let digest = || Cow::Owned(hashed.join().expect("hashing does not panic"));
+                let parts = parts.iter().map(|part| Cow::Borrowed(&**part));
+                let parts = parts.chain(iter::once_with(digest));
+                Ok(fs::write_large_atomic(&self.path, parts)?)
+            })
         };
         write().context("the checkpoint of the training cannot be kept")
     }
@@ -122,13 +128,19 @@ impl<'a> Keeper<'a> {
         }
     }
 
-    /// What the training shall do. From the first call on a signal does not kill: whoever asks next sees it.
+    /// What the training shall do. From the first call on a signal does not kill, but where something is
+    /// solved: whoever asks next sees it.
     pub(super) fn wish(&self, moment: Moment) -> Wish {
+        let_signals_kill(moment == Moment::Solve);
         if interrupted().is_some() {
             return Wish::KeepAndEnd;
         }
         let since = self.last.elapsed();
-        let due = since >= self.every || (moment == Moment::Epoch && since >= EPOCHS_EVERY);
+        let due = match moment {
+            Moment::Step => since >= self.every,
+            Moment::Epoch => since >= self.every.min(EPOCHS_EVERY),
+            Moment::Solve => false,
+        };
         if due { Wish::Keep } else { Wish::GoOn }
     }
 
@@ -142,11 +154,17 @@ impl<'a> Keeper<'a> {
     }
 }
 
+impl Drop for Keeper<'_> {
+    fn drop(&mut self) {
+        let_signals_kill(false);
+    }
+}
+
 /// The bytes before the digest, which are those that were written.
 fn whole(bytes: &[u8]) -> Result<&[u8]> {
     let (whole, digest) = bytes.split_at(bytes.len().saturating_sub(DIGEST));
     ensure!(
-        Digest::of(whole).to_string().as_bytes() == digest,
+        Digest::of_parts(&[whole]).to_string().as_bytes() == digest,
         "it is damaged"
     );
     Ok(whole)

@@ -78,6 +78,7 @@ pub fn train(mut context: Context<'_>) -> Result<()> {
     let fitted = task
         .fit(context.registry, &mut monitor)
         .with_context(of_training)?;
+    drop(monitor);
     let file = ModelFile::new(&dataset, &params, &fitted.history).begun_with(warm_until.flatten());
     model::write_model(&context.out, &file, &fitted.weights, &fitted.history)?;
     // Whoever told us to end takes no result any more; the next try finds it all done.
@@ -528,6 +529,7 @@ mod tests {
         let log = Err(anyhow::anyhow!("the disk is full"));
         let mut told = Told::new(&mut observer, log, 100, 4.0, " °C");
         assert!(told.epoch(&epoch, 2) && told.epoch(&epoch, 2));
+        drop(told);
         let warned = |event: &&Event| matches!(event, Event::Warning { .. });
         assert_eq!(events.iter().filter(warned).count(), 1);
         let Event::Note { message, .. } = &events[2] else {

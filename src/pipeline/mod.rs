@@ -46,7 +46,9 @@ pub use key::{KeyParts, StaleReason, differences, params_digest};
 pub use lineage::{Lineage, LineageEdge, LineageError, LineageNode, LineageStage, LineageState};
 pub use lock::{Lock, LockError};
 pub use path::{PathError, ProjectPath};
-pub use process::{BODY, CommandError, Failed, Interrupted, Processes, interrupted};
+pub use process::{
+    BODY, CommandError, Failed, Interrupted, Processes, interrupted, let_signals_kill,
+};
 pub use schedule::{AfterFailure, Executor, Plan, Schedule, Summary, run};
 pub use spec::{Cmd, PipelineSpec, StageSpec, schema};
 pub use stage::{Policy, Stage, StageCommand};

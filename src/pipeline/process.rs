@@ -18,7 +18,7 @@ use std::time::Duration;
 
 pub use self::error::{CommandError, Failed};
 pub(super) use self::marks::{in_a_stage, kill_stage};
-pub use self::signals::{Interrupted, interrupted};
+pub use self::signals::{Interrupted, interrupted, let_signals_kill};
 
 use self::child::{die_with_parent, run_to_its_end};
 use self::marks::{RUN, STAGE};

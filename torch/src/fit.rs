@@ -69,6 +69,9 @@ pub(crate) fn fit(
     monitor: &mut dyn Monitor,
 ) -> Result<(Net, Vec<Epoch>)> {
     let _stream = Stream::enter(machine.device);
+    if monitor.between(Moment::Solve) == Wish::KeepAndEnd {
+        return Err(Interrupted { epoch: 1 }.into());
+    }
     let mut trainer = Trainer::new(task, architecture, series, machine, windows)?;
     if let Some(checkpoint) = task.resume {
         match trainer.resume(checkpoint) {

@@ -1,7 +1,7 @@
 //! The signals that tell this process to stop.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock, OnceLock};
 
 /// SIGINT, SIGTERM or SIGHUP came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -11,15 +11,26 @@ pub struct Interrupted {
     pub signal: i32,
 }
 
+/// Whether they end the process at once, as they do before anybody asks for them.
+static DEADLY: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
+
+/// From now on a signal that tells us to stop ends the process at once, or no longer does. For long work
+/// that asks nobody and would leave nothing behind.
+pub fn let_signals_kill(they_may: bool) {
+    DEADLY.store(they_may, Ordering::SeqCst);
+}
+
 /// The last signal that told us to stop. Installed at the first call; from then on these signals
-/// are no longer deadly, so only whoever watches the result may call it.
+/// are no longer deadly but where [`let_signals_kill`] says so; so only whoever watches the result may
+/// call it.
 pub fn interrupted() -> Option<Interrupted> {
     static SIGNAL: OnceLock<Arc<AtomicUsize>> = OnceLock::new();
     let flag = SIGNAL.get_or_init(|| {
         use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
         let flag = Arc::new(AtomicUsize::new(0));
         for signal in [SIGINT, SIGTERM, SIGHUP] {
-            // It fails only for signals that cannot be caught, which these can.
+            // Both fail only for signals that cannot be caught, which these can.
+            let _ = signal_hook::flag::register_conditional_default(signal, Arc::clone(&DEADLY));
             let _ = signal_hook::flag::register_usize(signal, Arc::clone(&flag), signal as usize);
         }
         flag

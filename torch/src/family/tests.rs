@@ -137,8 +137,9 @@ impl Monitor for Watcher {
         self.stop_after != Some(epoch.epoch)
     }
 
-    fn between(&mut self, _: Moment) -> Wish {
-        self.asked += 1;
+    fn between(&mut self, moment: Moment) -> Wish {
+        // Before anything is solved it is asked too, when there is nothing to keep.
+        self.asked += usize::from(moment != Moment::Solve);
         if self.end_at == Some(self.asked) {
             Wish::KeepAndEnd
         } else {
@@ -303,7 +304,7 @@ fn equal_seeds_give_equal_bytes_and_others_do_not() {
 }
 
 /// Eight steps an epoch: it asks after all of them but the last, in the validation and after it.
-/// It ends after the first step, within an epoch, in a validation, after one, and after all.
+/// It ends before and after the first step, within an epoch, in a validation, after one, and after all.
 #[test]
 fn an_interrupted_training_ends_as_one_that_was_not() {
     let params = TrainParams {
@@ -314,7 +315,7 @@ fn an_interrupted_training_ends_as_one_that_was_not() {
         let mut whole = Watcher::default();
         let undisturbed = fit_with(&frame(), &model, &params, &mut whole).unwrap();
         assert_eq!(whole.asked, 2 * 9);
-        for end_at in [1, 3, 8, 9, 10, 17, 18] {
+        for end_at in [0, 1, 3, 8, 9, 10, 17, 18] {
             let mut first = Watcher {
                 end_at: Some(end_at),
                 ..Watcher::default()
@@ -323,9 +324,10 @@ fn an_interrupted_training_ends_as_one_that_was_not() {
                 .err()
                 .unwrap();
             assert!(ended.is::<Interrupted>(), "{ended:#}");
-            let kept = first.kept.unwrap();
+            let kept = first.kept;
+            assert_eq!(kept.is_none(), end_at == 0);
             let mut second = Watcher::default();
-            let resumed = fit_from(&frame(), &model, &params, Some(&kept), &mut second).unwrap();
+            let resumed = fit_from(&frame(), &model, &params, kept.as_ref(), &mut second).unwrap();
             assert!(resumed.weights == undisturbed.weights, "ended at {end_at}");
             assert_eq!(resumed.history, undisturbed.history);
         }
