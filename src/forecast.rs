@@ -17,9 +17,13 @@ pub struct Forecast {
     pub target: String,
     /// The unit of every value.
     pub unit: String,
-    /// When it was made: the time of the last observation it could see, in seconds since 1970 UTC.
+    /// When it was made: the time of the last row that it could see, in seconds since 1970 UTC.
     #[serde(with = "utc")]
     pub issue_time: i64,
+    /// Where it was made from values that were filled in an outage, the last time before it at which all were
+    /// observed, in UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_until: Option<String>,
     /// The quantile levels.
     pub quantile_levels: Vec<f64>,
     /// What was derived from it, and how.
@@ -127,6 +131,7 @@ impl Forecast {
             target: target.name.clone(),
             unit: target.unit.clone(),
             issue_time,
+            observed_until: None,
             quantile_levels: predictions.levels.clone(),
             feels_like_method: None,
             leads,

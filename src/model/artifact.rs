@@ -507,7 +507,7 @@ mod tests {
             state: "{\"epoch\":2}".to_owned(),
             history: vec![Epoch {
                 epoch: 1,
-                train_loss: 0.1 + 0.2,
+                train_loss: Some(0.1 + 0.2),
                 validation_loss: 1.0 / 3.0,
                 validation_rmse: 2.0,
                 learning_rate: 1e-3,

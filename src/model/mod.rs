@@ -153,10 +153,10 @@ pub struct Checkpoint {
 /// One line of a training history.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Epoch {
-    /// From 1.
+    /// From 1; 0 is of the weights that a warm start begins with, before any step.
     pub epoch: usize,
-    /// Mean training loss of the epoch.
-    pub train_loss: f64,
+    /// Mean training loss of the epoch; none of epoch 0.
+    pub train_loss: Option<f64>,
     /// Loss on the validation part after it.
     pub validation_loss: f64,
     /// Root mean square error of the mean forecast on the validation part, in scaled units.
@@ -189,7 +189,7 @@ pub struct Array {
 
 /// What a fit reports between epochs, and what it is told: whether to go on.
 pub trait Monitor: Observer {
-    /// Called after each epoch. `false` ends the training (a pruned trial).
+    /// Called after each epoch, and where a warm start begins. `false` ends the training (a pruned trial).
     fn epoch(&mut self, epoch: &Epoch, of: usize) -> bool;
 
     /// Asked after each step, and before long work between: what to do before going on.

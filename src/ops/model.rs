@@ -111,7 +111,8 @@ pub(super) const HISTORY_COLUMNS: [&str; 5] = [
 pub(super) fn history_row(e: &Epoch) -> [String; 5] {
     [
         e.epoch.to_string(),
-        e.train_loss.to_string(),
+        e.train_loss
+            .map_or_else(String::new, |loss| loss.to_string()),
         e.validation_loss.to_string(),
         e.validation_rmse.to_string(),
         e.learning_rate.to_string(),

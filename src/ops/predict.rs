@@ -22,7 +22,7 @@ use crate::model::{Climatology, Paths};
 use crate::params::{Device, Fallback, FeelsLike};
 use crate::physics;
 use crate::report::{self, ForecastPlot};
-use crate::time::format_short;
+use crate::time::{format_short, format_utc};
 
 /// The file of the forecasts.
 const FORECAST: &str = "forecast.json";
@@ -186,6 +186,7 @@ fn forecasts_of(
         let unscaling = model.file.unscaling(target, capacity);
         Forecast {
             series: name.clone(),
+            observed_until: series.observed_until(frame).map(format_utc),
             ..Forecast::new(target, unscaling, place, issued, step, &predictions)
         }
     });
@@ -374,10 +375,14 @@ fn plot(forecast: &Forecast, dataset: &Dataset, series: &Newest) -> ForecastPlot
     let rows = end
         .saturating_sub(shown.max(1))
         .max(series.observed.rows.start)..end;
-    let observed = panel
-        .column(&forecast.target)
-        .map(|column| column.values.as_slice())
-        .unwrap_or_default();
+    let targets = dataset.meta().targets.names().iter();
+    let mut observed = targets.zip(dataset.observed_targets());
+    let observed = observed.find(|(name, _)| **name == forecast.target);
+    let observed = |row: usize| {
+        observed
+            .as_ref()
+            .map_or(f64::NAN, |(_, values)| values[row])
+    };
     let leads = &forecast.leads;
     let (levels, last) = (
         &forecast.quantile_levels,
@@ -399,7 +404,7 @@ fn plot(forecast: &Forecast, dataset: &Dataset, series: &Newest) -> ForecastPlot
         unit: forecast.unit.clone(),
         issued_at: forecast.issue_time,
         observed: rows
-            .map(|row| (panel.layout().time(row), observed[row]))
+            .map(|row| (panel.layout().time(row), observed(row)))
             .collect(),
         mean: leads
             .iter()

@@ -87,13 +87,13 @@ pub fn train(mut context: Context<'_>) -> Result<()> {
     {
         context.warn(format!("the checkpoint of the training stays: {error:#}"));
     }
-    if let Some(best) = file.best {
-        context.note(format!(
-            "kept epoch {} of {}, validation RMSE {:.3}{unit}",
-            best.epoch,
-            fitted.history.len(),
-            best.validation_rmse
-        ));
+    if let (Some(best), Some(last)) = (file.best, fitted.history.last()) {
+        let kept = match best.epoch {
+            0 => "kept the weights that it began with: no epoch was better".to_owned(),
+            epoch => format!("kept epoch {epoch} of {}", last.epoch),
+        };
+        let rmse = best.validation_rmse;
+        context.note(format!("{kept}, validation RMSE {rmse:.3}{unit}"));
     }
     Ok(())
 }
@@ -481,15 +481,17 @@ impl Monitor for Told<'_> {
             validation_rmse: epoch.validation_rmse * self.spread,
             windows_per_second: self.windows as f64 / seconds.max(1e-9),
         };
-        let message = format!(
-            "epoch {}/{of}  loss {:.4}  val {:.4}  RMSE {:.3}{}  {:.0} windows/s",
-            epoch.epoch,
-            epoch.train_loss,
-            epoch.validation_loss,
-            measured.validation_rmse,
-            self.unit,
-            measured.windows_per_second,
+        let validated = format!(
+            "val {:.4}  RMSE {:.3}{}",
+            epoch.validation_loss, measured.validation_rmse, self.unit
         );
+        let message = match epoch.train_loss {
+            Some(loss) => format!(
+                "epoch {}/{of}  loss {loss:.4}  {validated}  {:.0} windows/s",
+                epoch.epoch, measured.windows_per_second
+            ),
+            None => format!("begins with  {validated}"),
+        };
         self.observer.event(Event::note(message));
         if let Some(mut log) = self.log.take() {
             self.go_on_with(log.epoch(epoch, &measured).map(|()| log));
@@ -519,7 +521,7 @@ mod tests {
     fn a_log_that_fails_is_told_once_and_ends_nothing() {
         let epoch = Epoch {
             epoch: 1,
-            train_loss: 0.5,
+            train_loss: Some(0.5),
             validation_loss: 0.5,
             validation_rmse: 0.5,
             learning_rate: 0.1,

@@ -117,13 +117,20 @@ impl Files {
     fn add(&mut self, epoch: &Epoch, measured: &Measured) -> Result<()> {
         self.table.write_record(history_row(epoch))?;
         self.table.flush()?;
+        // Nothing was trained before the first epoch.
+        let of_training = |value: f64| epoch.train_loss.map(|_| value);
         let scalars = [
             ("loss/train", epoch.train_loss),
-            ("loss/validation", epoch.validation_loss),
-            ("rmse/validation", measured.validation_rmse),
-            ("learning_rate", epoch.learning_rate),
-            ("windows_per_second", measured.windows_per_second),
+            ("loss/validation", Some(epoch.validation_loss)),
+            ("rmse/validation", Some(measured.validation_rmse)),
+            ("learning_rate", of_training(epoch.learning_rate)),
+            (
+                "windows_per_second",
+                of_training(measured.windows_per_second),
+            ),
         ];
+        let scalars = scalars.map(|(tag, value)| Some((tag, value?)));
+        let scalars: Vec<(&str, f64)> = scalars.into_iter().flatten().collect();
         let step = epoch.epoch as u64;
         let record = tensorboard::scalars(seconds_since_1970(), step, &scalars);
         Ok(self.events.write_all(&record)?)
@@ -148,7 +155,7 @@ mod tests {
     fn epoch(epoch: usize) -> Epoch {
         Epoch {
             epoch,
-            train_loss: 1.0 / epoch as f64,
+            train_loss: (epoch > 0).then(|| 1.0 / epoch as f64),
             validation_loss: 0.5,
             validation_rmse: 0.25,
             learning_rate: 0.001,

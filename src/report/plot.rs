@@ -153,21 +153,22 @@ fn time_line(name: &str, points: &[(i64, f64)], stroke: Stroke) -> Line {
 pub fn history_plot(history: &[Epoch]) -> String {
     let losses = history
         .iter()
-        .flat_map(|e| [e.train_loss, e.validation_loss]);
-    let losses: Vec<f64> = losses.filter(|loss| chart::drawable(*loss)).collect();
+        .flat_map(|e| [e.train_loss, Some(e.validation_loss)]);
+    let losses = losses.flatten().filter(|loss| chart::drawable(*loss));
+    let losses: Vec<f64> = losses.collect();
     let scale = Scale::of(&losses);
-    let line = |name: &str, loss: fn(&Epoch) -> f64, stroke| Line {
+    let line = |name: &str, loss: fn(&Epoch) -> Option<f64>, stroke| Line {
         name: name.to_owned(),
         points: history
             .iter()
-            .map(|e| (e.epoch as f64, scale.place(loss(e))))
+            .filter_map(|e| Some((e.epoch as f64, scale.place(loss(e)?))))
             .collect(),
         stroke,
     };
     let validation = Stroke::solid(VERMILLION, 2.5);
     let lines = vec![
         line("training", |e| e.train_loss, Stroke::solid(BLUE, 2.0)),
-        line("validation", |e| e.validation_loss, validation),
+        line("validation", |e| Some(e.validation_loss), validation),
     ];
     Chart {
         size: Size::SMALL,

@@ -60,6 +60,10 @@ fn an_outage_longer_than_the_horizon_is_bridged_by_what_was_filled() {
     let last = text.lines().last().unwrap().split(',').next().unwrap();
     let issued = forecast["issue_time"].as_str().unwrap();
     assert!(issued.starts_with(&last[..13]), "{issued} {last}");
+    // What is from no observation says so, and the plot does not show it as observed.
+    let observed = text.lines().rev().nth(8).unwrap();
+    let until = forecast["observed_until"].as_str().unwrap();
+    assert!(observed.starts_with(&until[..13]), "{until} {observed}");
     // One that is filled by what comes after it is none to issue from, nor one beyond what is filled.
     sandbox.edit("params.yaml", "up_to: 7d", "up_to: 1h");
     sandbox.run(&["run", "train"]).ok();

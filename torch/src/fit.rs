@@ -81,10 +81,13 @@ pub(crate) fn fit(
             }
         }
     }
+    if task.warm_start.is_some() && trainer.history.is_empty() {
+        trainer.judge_beginning(monitor)?;
+    }
     while !trainer.is_done() {
         trainer.epoch(monitor)?;
     }
-    if trainer.progress.best_epoch > 0 {
+    if trainer.progress.best_epoch.is_some() {
         trainer.net().parameters.assign(&trainer.best);
     }
     trainer.average_unseen();
@@ -293,6 +296,34 @@ impl<'a> Trainer<'a> {
         self.task.train.len().div_ceil(self.progress.windows)
     }
 
+    /// What a warm start begins with may be better than all that comes of it, so it is judged as an epoch is.
+    fn judge_beginning(&mut self, monitor: &mut dyn Monitor) -> Result<()> {
+        let Some((validation_loss, validation_rmse)) = self.validate(monitor)? else {
+            return self.heed(Wish::KeepAndEnd, monitor);
+        };
+        self.judged(
+            Epoch {
+                epoch: 0,
+                train_loss: None,
+                validation_loss,
+                validation_rmse,
+                learning_rate: 0.0,
+            },
+            monitor,
+        );
+        Ok(())
+    }
+
+    /// Adds to the history, and keeps the weights where there are none better.
+    fn judged(&mut self, line: Epoch, monitor: &mut dyn Monitor) {
+        if self.progress.is_best(&line) {
+            self.best.copy_(&self.average);
+        }
+        self.history.push(line);
+        let stale = self.progress.is_stale(line.epoch, self.params.patience);
+        self.ended = !monitor.epoch(&line, self.params.epochs) || stale;
+    }
+
     fn epoch(&mut self, monitor: &mut dyn Monitor) -> Result<()> {
         let train_loss = self.train(monitor)?;
         let learning_rate = self.schedule.rate(self.progress.steps - 1);
@@ -302,20 +333,15 @@ impl<'a> Trainer<'a> {
         };
         let line = Epoch {
             epoch: self.progress.epoch,
-            train_loss,
+            train_loss: Some(train_loss),
             validation_loss,
             validation_rmse,
             learning_rate,
         };
-        if self.progress.is_best(&line) {
-            self.best.copy_(&self.average);
-        }
-        self.history.push(line);
         self.progress.epoch += 1;
         self.progress.batch = 0;
         self.progress.losses = 0.0;
-        let stale = self.progress.is_stale(line.epoch, self.params.patience);
-        self.ended = !monitor.epoch(&line, self.params.epochs) || stale;
+        self.judged(line, monitor);
         let wish = monitor.between(Moment::Epoch);
         self.heed(wish, monitor)
     }

@@ -28,8 +28,8 @@ pub(crate) struct Progress {
     pub(crate) losses: f64,
     /// Windows in a step; fewer than asked for where a GPU was too small.
     pub(crate) windows: usize,
-    /// The epoch of the best weights; 0 before there are any.
-    pub(crate) best_epoch: usize,
+    /// The epoch of the best weights, once there are any; 0 where those to begin with are.
+    pub(crate) best_epoch: Option<usize>,
     /// Their loss on the validation part.
     pub(crate) best_loss: f64,
 }
@@ -43,16 +43,16 @@ impl Progress {
             steps: 0,
             losses: 0.0,
             windows,
-            best_epoch: 0,
+            best_epoch: None,
             best_loss: f64::MAX,
         }
     }
 
     /// Whether an epoch is the best so far; a loss that is no number only is for want of another.
     pub(crate) fn is_best(&mut self, line: &Epoch) -> bool {
-        let better = self.best_epoch == 0 || line.validation_loss < self.best_loss;
+        let better = self.best_epoch.is_none() || line.validation_loss < self.best_loss;
         if better {
-            self.best_epoch = line.epoch;
+            self.best_epoch = Some(line.epoch);
             // JSON has no NaN; any number is better.
             self.best_loss = if line.validation_loss.is_nan() {
                 f64::MAX
@@ -65,7 +65,7 @@ impl Progress {
 
     /// Whether no epoch was better for so long.
     pub(crate) fn is_stale(&self, epoch: usize, patience: usize) -> bool {
-        epoch - self.best_epoch >= patience
+        epoch - self.best_epoch.unwrap_or(0) >= patience
     }
 
     /// Packs it with tensors under their names.
@@ -151,7 +151,7 @@ mod tests {
             steps: 217,
             losses: 0.1 + 0.2,
             windows: 64,
-            best_epoch: 2,
+            best_epoch: Some(2),
             best_loss: 1.0 / 3.0,
         };
         let tensor = Tensor::from_slice(&[1.0_f32, -2.5]);
@@ -168,7 +168,7 @@ mod tests {
     fn a_loss_that_is_no_number_is_never_better() {
         let line = |epoch, validation_loss| Epoch {
             epoch,
-            train_loss: 0.0,
+            train_loss: None,
             validation_loss,
             validation_rmse: 0.0,
             learning_rate: 0.0,

@@ -201,6 +201,11 @@ impl Newest {
         }
     }
 
+    /// Where it is issued from a row that was filled, the time of the last one that was observed.
+    pub(super) fn observed_until(&self, frame: &Frame) -> Option<i64> {
+        Some(frame.time(self.before_outage?))
+    }
+
     /// What is to be said where the forecast is issued from before the end of the data, or in an outage.
     pub(super) fn lateness(&self, frame: &Frame) -> Option<String> {
         if let Some(before) = self.before_outage {

@@ -34,7 +34,7 @@ fn curve(name: &str, rmse: &[f64], baseline: bool) -> Curve {
 fn epoch(epoch: usize, train_loss: f64, validation_loss: f64) -> Epoch {
     Epoch {
         epoch,
-        train_loss,
+        train_loss: (epoch > 0).then_some(train_loss),
         validation_loss,
         validation_rmse: 0.0,
         learning_rate: 0.0,

@@ -64,7 +64,7 @@ pub(super) fn fit_in_memory(
     }
 }
 
-/// Counts the epochs that have ended.
+/// Counts the epochs that have ended, but for the one that is no training.
 struct Counted<'m> {
     monitor: &'m mut dyn Monitor,
     epochs: usize,
@@ -78,7 +78,7 @@ impl Observer for Counted<'_> {
 
 impl Monitor for Counted<'_> {
     fn epoch(&mut self, epoch: &Epoch, of: usize) -> bool {
-        self.epochs += 1;
+        self.epochs += usize::from(epoch.train_loss.is_some());
         self.monitor.epoch(epoch, of)
     }
 

@@ -7,7 +7,7 @@ mod targets;
 use super::*;
 use krammerti::data::{Frame, FrameColumn, Layout, Outlook, Role, Scaler};
 use krammerti::event::Observer;
-use krammerti::model::{Checkpoint, Epoch, Interrupted, Moment, Predictions, Wish};
+use krammerti::model::{Array, Checkpoint, Epoch, Interrupted, Moment, Predictions, Wish};
 use krammerti::params::{
     Bounds, Decoder, DeeparParams, Device as WantedDevice, Distribution, LinearParams, ModelParams,
     PointLoss, RecurrentParams, SegrnnParams, TargetBounds, TrainParams,
@@ -314,7 +314,8 @@ fn an_interrupted_training_ends_as_one_that_was_not() {
     for model in models() {
         let mut whole = Watcher::default();
         let undisturbed = fit_with(&frame(), &model, &params, &mut whole).unwrap();
-        assert_eq!(whole.asked, 2 * 9);
+        // On a busy machine a step may take so long that it asks meanwhile.
+        assert!(whole.asked >= 2 * 9, "{}", whole.asked);
         for end_at in [0, 1, 3, 8, 9, 10, 17, 18] {
             let mut first = Watcher {
                 end_at: Some(end_at),
@@ -712,7 +713,7 @@ fn every_point_loss_trains() {
         };
         let mut watcher = Watcher::default();
         fit_with(&frame(), &model(), &params, &mut watcher).unwrap();
-        let losses: Vec<f64> = watcher.epochs.iter().map(|e| e.train_loss).collect();
+        let losses: Vec<f64> = watcher.epochs.iter().filter_map(|e| e.train_loss).collect();
         assert!(losses[2] < losses[0], "{losses:?}");
     }
 }
@@ -740,18 +741,35 @@ fn a_warm_start_begins_where_a_model_ended() {
         resume: None,
         warm_start: Some(&trained.weights),
     };
+    // What is solved for the windows is solved anew.
+    let farthest = |fitted: &Fitted| {
+        let of_net = |(name, _): &(&String, &Array)| !name.starts_with("linear.");
+        let arrays = trained.weights.iter().filter(of_net);
+        let apart = arrays.flat_map(|(name, array)| {
+            let pairs = array.values.iter().zip(&fitted.weights[name].values);
+            pairs.map(|(a, b)| (a - b).abs())
+        });
+        apart.fold(0.0, f32::max)
+    };
     let warm = Nets("lstm").fit(&task, &mut Watcher::default()).unwrap();
-    for (name, array) in &trained.weights {
-        // What is solved for the windows is solved anew.
-        if name.starts_with("linear.") {
-            continue;
-        }
-        let pairs = array.values.iter().zip(&warm.weights[name].values);
-        assert!(
-            pairs.into_iter().all(|(a, b)| (a - b).abs() < 1e-4),
-            "{name}"
-        );
-    }
+    assert!(farthest(&warm) < 1e-4);
+
+    // Steps that spoil it are not kept.
+    let wild = TrainParams {
+        learning_rate: 1.0,
+        ..params.clone()
+    };
+    let task = FitTask {
+        train_params: &wild,
+        ..task
+    };
+    let spoilt = Nets("lstm").fit(&task, &mut Watcher::default()).unwrap();
+    let [began, after] = spoilt.history[..] else {
+        panic!("{:?}", spoilt.history);
+    };
+    assert_eq!((began.epoch, began.train_loss, after.epoch), (0, None, 1));
+    assert!(began.validation_loss < after.validation_loss);
+    assert!(farthest(&spoilt) == 0.0);
 }
 
 #[test]
