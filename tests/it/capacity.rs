@@ -200,3 +200,43 @@ fn paths_and_past_forecasts_are_in_the_unit_of_the_column() {
     assert!(targets["temperature_2m"]["of_capacity"].is_object());
     assert!(targets["wind_speed_10m"]["of_capacity"].is_null());
 }
+
+#[test]
+fn what_shares_cannot_be_is_refused_or_told() {
+    let sandbox = of_two_sizes("{small: 32, large: 32768}");
+    sandbox.run(&["run", "prepare"]).ok();
+    let counts = "kind: deepar, hidden: 4, distribution: negative_binomial";
+    sandbox.edit("params.yaml", "kind: ridge", counts);
+    let train = ["train", "data", "--out", "model"];
+    let told =
+        "for temperature_2m, which is seen as shares of prepare.capacity: shares are no counts";
+    sandbox.run(&train).fails(1, &[told]);
+
+    // Between bounds so far apart nearly all shares are next to the upper one.
+    let beta = "kind: deepar, hidden: 4, distribution: beta, bounds: {lower: -1, upper: 1}";
+    sandbox.edit("params.yaml", counts, beta);
+    let ran = sandbox
+        .run(&[&train[..], &["--set", "train.epochs=1"]].concat())
+        .ok();
+    assert!(!ran.stderr.contains("within 2 %"), "{ran}");
+    sandbox.edit(
+        "params.yaml",
+        "lower: -1, upper: 1}",
+        "lower: -9.9, upper: 0.2}",
+    );
+    let ran = sandbox
+        .run(&[&train[..], &["--set", "train.epochs=1"]].concat())
+        .ok();
+    let told = "values of temperature_2m in the training part lie within 2 % of model.bounds, where distribution beta";
+    assert!(ran.stderr.contains(told), "{ran}");
+
+    let predict = ["predict", "model", "--data", "data", "--out", "forecast"];
+    for wrong in ["0.0", "-32.0"] {
+        let model = sandbox.read("model/model.json");
+        sandbox.write("model/model.json", &model.replace("32.0", wrong));
+        sandbox
+            .run(&predict)
+            .fails(1, &["has a capacity of temperature_2m that is none"]);
+        sandbox.write("model/model.json", &model);
+    }
+}

@@ -519,4 +519,21 @@ fn gefcom_joins_forecasts_when_they_could_be_known() {
     };
     assert_eq!(forecast(last_hour()), rows);
     assert_ne!(forecast(last_hour() - 12), rows);
+
+    // Of runs that come later after their issue the model knows nothing.
+    let later = [
+        "prepare",
+        "power.parquet",
+        "wind.parquet",
+        "--out",
+        "later",
+        "--set",
+        "prepare.forecasts.delay=6h",
+    ];
+    example.run(&later).ok();
+    let told = "prepare.forecasts.delay must be the same";
+    let predict = ["predict", "model", "--data", "later", "--out", "none"];
+    example
+        .run(&predict)
+        .fails(1, &["10800 s", "21600 s", told]);
 }
