@@ -9,6 +9,11 @@
 //! cut depends on the windows alone, so for one seed a training is repeatable to the bit whatever the
 //! number of threads, interrupted or not.
 
+mod losses;
+mod readiness;
+mod step;
+mod validation;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,25 +23,19 @@ use krammerti::model::{Checkpoint, Epoch, FitTask, Interrupted, Moment, Monitor,
 use krammerti::params::TrainParams;
 use tch::{Device, Kind, Tensor};
 
+use self::losses::Losses;
+use self::readiness::{all_bases, replica, seen_and_unseen, team_of};
 use crate::generator::Randomness;
 use crate::graph::Stream;
-use crate::loss::Loss;
 use crate::net::{Architecture, Net};
-use crate::optimizer::{self, AdamW, Factor, Factors};
+use crate::optimizer::AdamW;
 use crate::progress::{self, Progress};
 use crate::recorder::{Recorder, Recording};
-use crate::replica::{Checked, Part, Replica};
+use crate::replica::Replica;
 use crate::schedule::Schedule;
 use crate::team::Team;
-use crate::weights;
-use crate::windows::{Windows, seeds};
 use crate::{diagnosis, fused, process};
 
-/// Windows of a part where no gradient is asked for, on the CPU and on a GPU.
-const CHECKED: usize = 128;
-const CHECKED_CUDA: usize = 512;
-/// The same for bases, which take a product of matrices and no more.
-const BASED: usize = 1024;
 /// The least time between two reports of progress. Reading the loss for one makes a GPU wait.
 const REPORT_EVERY: Duration = Duration::from_millis(500);
 
@@ -94,13 +93,6 @@ pub(crate) fn fit(
     Ok((trainer.team.into_own().net, trainer.history))
 }
 
-/// The places of the series that windows of the training are of, and those of the others.
-fn seen_and_unseen(task: &FitTask<'_>, series: &[String]) -> (Vec<i64>, Vec<i64>) {
-    let with_windows = task.frame.layout.names_of(task.train);
-    let places = 0..series.len() as i64;
-    places.partition(|&place| with_windows.contains(&series[place as usize].as_str()))
-}
-
 struct Trainer<'a> {
     task: &'a FitTask<'a>,
     params: &'a TrainParams,
@@ -118,71 +110,6 @@ struct Trainer<'a> {
     history: Vec<Epoch>,
     ended: bool,
     told_of_layers: bool,
-}
-
-/// The first handles on all that a training reads.
-fn replica(
-    task: &FitTask<'_>,
-    architecture: Arc<dyn Architecture>,
-    series: &[String],
-    machine: Machine<'_>,
-) -> Result<Replica> {
-    let params = task.train_params;
-    let shape = architecture.shape();
-    let (lookback, horizon) = (shape.lookback, shape.horizon);
-    let mut windows = Windows::new(task.frame, lookback, horizon, series, machine.device);
-    windows.count_by(task.train, task.sample_weights);
-    let constants = architecture.solve(&windows, task.train, task.validation)?;
-    let spread = architecture
-        .spread(&constants)
-        .unwrap_or_else(|| Tensor::ones([shape.cells()], (Kind::Float, machine.device)));
-    let loss = Loss::new(params.loss, &spread, &task.model.quantiles);
-    let mut rng = progress::first_draws(params.seed);
-    let net = Net::draw(architecture, constants, machine.device, &mut rng);
-    if let Some(warm) = task.warm_start {
-        weights::load_trained(&net, warm)?;
-    }
-    Ok(Replica {
-        windows,
-        net,
-        loss,
-        kind: machine.kind,
-        bases: None,
-    })
-}
-
-fn team_of(own: Replica, machine: Machine<'_>) -> Result<Team<Replica>> {
-    let others: Vec<Replica> = (1..machine.threads).map(|_| own.share()).collect();
-    // Work for a GPU is of the thread that has entered its stream.
-    let stand_in = (machine.device == Device::Cpu).then(|| own.share());
-    let team = Team::new(own, others)?;
-    match stand_in {
-        Some(stand_in) => team.listening(stand_in),
-        None => Ok(team),
-    }
-}
-
-/// `[rows, cells]`: no step changes a base, so each is computed once.
-fn all_bases(team: &Team<Replica>, task: &FitTask<'_>) -> Tensor {
-    let _no_grad = tch::no_grad_guard();
-    let own = team.own();
-    let cells = own.net.architecture.shape().cells();
-    let device = own.net.parameters.flat().device();
-    let bases = Tensor::zeros([task.frame.rows() as i64, cells], (Kind::Float, device));
-    let chunks =
-        [task.train, task.validation].map(|issues| issues.chunks(own.windows.at_once(BASED)));
-    let chunks: Vec<&[usize]> = chunks.into_iter().flatten().collect();
-    // A few at a time: all results at once would be the bases once more.
-    for chunks in chunks.chunks(16) {
-        let issues = chunks.iter().map(|rows| own.windows.issues(rows));
-        let based = team.each(issues.collect(), |replica, issues| {
-            (issues.shallow_clone(), replica.base(issues))
-        });
-        for (issues, base) in based {
-            let _ = bases.shallow_clone().index_copy_(0, &issues, &base);
-        }
-    }
-    bases
 }
 
 /// Whether a training is to end now.
@@ -409,7 +336,7 @@ impl<'a> Trainer<'a> {
 
     /// Reads the losses since the last time, which makes a GPU wait, and ends where one is odd.
     fn take_in(&mut self, since: &mut Losses, batches: &[Tensor]) -> Result<()> {
-        let first = self.progress.batch - since.values.len();
+        let first = self.progress.batch - since.len();
         for (place, (loss, windows)) in since.take()?.into_iter().enumerate() {
             if !loss.is_finite() {
                 let batch = first + place;
@@ -487,180 +414,5 @@ impl<'a> Trainer<'a> {
             total: (batches * epochs) as u64,
             message,
         }
-    }
-
-    /// One step of the optimiser; gives back the loss before it, or nothing where it was told to end before
-    /// the step was done, of which then nothing is left.
-    fn step(&mut self, batch: usize, issues: &Tensor, monitor: &mut dyn Monitor) -> Option<Tensor> {
-        let loss = match self.recorder.take() {
-            None => self.step_in_parts(issues, monitor)?,
-            Some(mut recorder) => {
-                let loss = self.step_on_gpu(&mut recorder, batch, issues);
-                self.recorder = Some(recorder);
-                loss
-            }
-        };
-        self.progress.steps += 1;
-        Some(loss)
-    }
-
-    /// A step on the CPU.
-    fn step_in_parts(&mut self, issues: &Tensor, monitor: &mut dyn Monitor) -> Option<Tensor> {
-        let parts = self.parts(issues);
-        // A large step takes seconds, and may be left.
-        let made = (self.team).each_until(parts, Replica::gradient, || is_to_end(monitor))?;
-        let mut parts = made.into_iter();
-        let (mut loss, mut gradient) = parts.next().expect("a step has a window");
-        for (of_part, part) in parts {
-            loss += of_part;
-            gradient += part;
-        }
-        let by = self.factors(self.progress.steps);
-        self.apply(gradient, &by);
-        Some(loss)
-    }
-
-    /// A step on a GPU: like all others of so many windows, but for what lies in the recorder's memory.
-    fn step_on_gpu(
-        &mut self,
-        recorder: &mut Recorder<'_>,
-        batch: usize,
-        issues: &Tensor,
-    ) -> Tensor {
-        let randomness = self.machine.randomness;
-        let (seed, step) = (self.params.seed, self.progress.steps);
-        let generator = randomness.part(seed, step, 0);
-        let issues = recorder.lay(batch, issues);
-        let part = Part {
-            issues: issues.shallow_clone(),
-            share: 1.0,
-            generator,
-        };
-        let by = recorder.factors(self.params.weight_decay > 0.0);
-        recorder.step(&issues, || {
-            let (loss, gradient) = self.team.own().gradient(&part);
-            self.apply(gradient, &by);
-            loss
-        })
-    }
-
-    /// Moves the weights against a gradient, and their average towards them.
-    fn apply<T: Factor>(&mut self, gradient: Tensor, by: &Factors<T>) {
-        let gradient = optimizer::clip(gradient, self.params.clip);
-        let flat = self.team.own().net.parameters.flat();
-        self.optimizer.step(flat, &gradient, by);
-        let _no_grad = tch::no_grad_guard();
-        by.share.move_to(&mut self.average, flat);
-    }
-
-    /// The windows of a step in parts of nearly one size.
-    fn parts(&self, issues: &Tensor) -> Vec<Part> {
-        let count = issues.size()[0] as usize;
-        let most = self.team.own().net.architecture.windows_of_part();
-        let size = count.div_ceil(count.div_ceil(most));
-        let parts = issues.split(size as i64, 0).into_iter().enumerate();
-        parts
-            .map(|(place, issues)| Part {
-                share: issues.size()[0] as f64 / count as f64,
-                issues,
-                generator: self.machine.randomness.part(
-                    self.params.seed,
-                    self.progress.steps,
-                    place,
-                ),
-            })
-            .collect()
-    }
-
-    /// For a step of the whole training, counted from 0.
-    fn factors(&self, step: usize) -> Factors<f64> {
-        let reach = self.batches() as f64 * self.params.average;
-        let rate = self.schedule.rate(step);
-        Factors::of(step + 1, rate, self.params.weight_decay, reach)
-    }
-
-    /// Loss, and root mean square error of the mean, of the averaged weights; none where it was told
-    /// to end.
-    fn validate(&mut self, monitor: &mut dyn Monitor) -> Result<Option<(f64, f64)>> {
-        let parameters = &self.net().parameters;
-        let present = parameters.flat().copy();
-        parameters.assign(&self.average);
-        self.average_unseen();
-        let scores = self.scores(monitor);
-        // Threads that were left with a part may still read them; what they make of it nobody sees.
-        self.net().parameters.assign(&present);
-        scores
-    }
-
-    fn scores(&self, monitor: &mut dyn Monitor) -> Result<Option<(f64, f64)>> {
-        let (at_once, each) = match self.machine.device {
-            Device::Cpu => (2 * self.machine.threads * CHECKED, CHECKED),
-            _ => (CHECKED_CUDA, CHECKED_CUDA),
-        };
-        let (mut loss, mut squares, mut seen) = (0.0, 0.0, 0.0);
-        for rows in self.task.validation.chunks(at_once) {
-            if is_to_end(monitor) {
-                return Ok(None);
-            }
-            let windows = &self.team.own().windows;
-            let checked = rows.chunks(each).map(|rows| Checked {
-                issues: windows.issues(rows),
-                seeds: seeds(self.task.frame, rows),
-            });
-            let scored =
-                (self.team).each_until(checked.collect(), Replica::score, || is_to_end(monitor));
-            let Some(scored) = scored else {
-                return Ok(None);
-            };
-            for [of_part, square, windows] in scored {
-                loss += of_part;
-                squares += square;
-                seen += windows;
-            }
-            let odd = [("loss", loss), ("squared error", squares)];
-            if let Some((what, sum)) = odd.into_iter().find(|(_, sum)| !sum.is_finite()) {
-                return Err(diagnosis::NotFinite {
-                    what,
-                    value: sum / seen,
-                    epoch: self.progress.epoch,
-                    place: diagnosis::Place::Validation,
-                    learning_rate: self.params.learning_rate,
-                    columns: self.odd_columns(&windows.issues(rows)),
-                }
-                .into());
-            }
-        }
-        Ok(Some((loss / seen, (squares / seen).sqrt())))
-    }
-}
-
-/// Losses of steps that are still on the device, and how many windows each is the mean of.
-#[derive(Default)]
-struct Losses {
-    values: Vec<Tensor>,
-    windows: Vec<usize>,
-}
-
-impl Losses {
-    fn push(&mut self, loss: Tensor, windows: usize) {
-        self.values.push(loss);
-        self.windows.push(windows);
-    }
-
-    /// So many that a GPU would be left with too much work ahead of us to end soon.
-    fn are_many(&self) -> bool {
-        self.values.len() >= 256
-    }
-
-    fn take(&mut self) -> Result<Vec<(f64, usize)>> {
-        if self.values.is_empty() {
-            return Ok(Vec::new());
-        }
-        let values = Tensor::stack(&std::mem::take(&mut self.values), 0);
-        let values = Vec::<f64>::try_from(values.to_kind(Kind::Double))?;
-        Ok(values
-            .into_iter()
-            .zip(std::mem::take(&mut self.windows))
-            .collect())
     }
 }

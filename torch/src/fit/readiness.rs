@@ -1,0 +1,90 @@
+//! What a training reads, made ready before its first step.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use krammerti::model::FitTask;
+use tch::{Device, Kind, Tensor};
+
+use super::Machine;
+use crate::loss::Loss;
+use crate::net::{Architecture, Net};
+use crate::replica::Replica;
+use crate::team::Team;
+use crate::windows::Windows;
+use crate::{progress, weights};
+
+/// Windows of a part that bases are computed of, which take a product of matrices and no more.
+const BASED: usize = 1024;
+
+/// The places of the series that windows of the training are of, and those of the others.
+pub(super) fn seen_and_unseen(task: &FitTask<'_>, series: &[String]) -> (Vec<i64>, Vec<i64>) {
+    let with_windows = task.frame.layout.names_of(task.train);
+    let places = 0..series.len() as i64;
+    places.partition(|&place| with_windows.contains(&series[place as usize].as_str()))
+}
+
+/// The first handles on all that a training reads.
+pub(super) fn replica(
+    task: &FitTask<'_>,
+    architecture: Arc<dyn Architecture>,
+    series: &[String],
+    machine: Machine<'_>,
+) -> Result<Replica> {
+    let params = task.train_params;
+    let shape = architecture.shape();
+    let (lookback, horizon) = (shape.lookback, shape.horizon);
+    let mut windows = Windows::new(task.frame, lookback, horizon, series, machine.device);
+    windows.count_by(task.train, task.sample_weights);
+    let constants = architecture.solve(&windows, task.train, task.validation)?;
+    let spread = architecture
+        .spread(&constants)
+        .unwrap_or_else(|| Tensor::ones([shape.cells()], (Kind::Float, machine.device)));
+    let loss = Loss::new(params.loss, &spread, &task.model.quantiles);
+    let mut rng = progress::first_draws(params.seed);
+    let net = Net::draw(architecture, constants, machine.device, &mut rng);
+    if let Some(warm) = task.warm_start {
+        weights::load_trained(&net, warm)?;
+    }
+    Ok(Replica {
+        windows,
+        net,
+        loss,
+        kind: machine.kind,
+        bases: None,
+    })
+}
+
+pub(super) fn team_of(own: Replica, machine: Machine<'_>) -> Result<Team<Replica>> {
+    let others: Vec<Replica> = (1..machine.threads).map(|_| own.share()).collect();
+    // Work for a GPU is of the thread that has entered its stream.
+    let stand_in = (machine.device == Device::Cpu).then(|| own.share());
+    let team = Team::new(own, others)?;
+    match stand_in {
+        Some(stand_in) => team.listening(stand_in),
+        None => Ok(team),
+    }
+}
+
+/// `[rows, cells]`: no step changes a base, so each is computed once.
+pub(super) fn all_bases(team: &Team<Replica>, task: &FitTask<'_>) -> Tensor {
+    let _no_grad = tch::no_grad_guard();
+    let own = team.own();
+    let cells = own.net.architecture.shape().cells();
+    let device = own.net.parameters.flat().device();
+    let bases = Tensor::zeros([task.frame.rows() as i64, cells], (Kind::Float, device));
+    let chunks =
+        [task.train, task.validation].map(|issues| issues.chunks(own.windows.at_once(BASED)));
+    let chunks: Vec<&[usize]> = chunks.into_iter().flatten().collect();
+    // A few at a time: all results at once would be the bases once more.
+    for chunks in chunks.chunks(16) {
+        let issues = chunks.iter().map(|rows| own.windows.issues(rows));
+        let based = team.each(issues.collect(), |replica, issues| {
+            (issues.shallow_clone(), replica.base(issues))
+        });
+        for (issues, base) in based {
+            let _ = bases.shallow_clone().index_copy_(0, &issues, &base);
+        }
+    }
+    bases
+}

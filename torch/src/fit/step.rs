@@ -1,0 +1,106 @@
+//! A step of the optimiser: on the CPU in parts, on a GPU recorded.
+
+use tch::Tensor;
+
+use super::{Trainer, is_to_end};
+use crate::optimizer::{self, Factor, Factors};
+use crate::recorder::Recorder;
+use crate::replica::{Part, Replica};
+use krammerti::model::Monitor;
+
+impl Trainer<'_> {
+    /// One step of the optimiser; gives back the loss before it, or nothing where it was told to end before
+    /// the step was done, of which then nothing is left.
+    pub(super) fn step(
+        &mut self,
+        batch: usize,
+        issues: &Tensor,
+        monitor: &mut dyn Monitor,
+    ) -> Option<Tensor> {
+        let loss = match self.recorder.take() {
+            None => self.step_in_parts(issues, monitor)?,
+            Some(mut recorder) => {
+                let loss = self.step_on_gpu(&mut recorder, batch, issues);
+                self.recorder = Some(recorder);
+                loss
+            }
+        };
+        self.progress.steps += 1;
+        Some(loss)
+    }
+
+    /// A step on the CPU.
+    fn step_in_parts(&mut self, issues: &Tensor, monitor: &mut dyn Monitor) -> Option<Tensor> {
+        let parts = self.parts(issues);
+        // A large step takes seconds, and may be left.
+        let made = (self.team).each_until(parts, Replica::gradient, || is_to_end(monitor))?;
+        let mut parts = made.into_iter();
+        let (mut loss, mut gradient) = parts.next().expect("a step has a window");
+        for (of_part, part) in parts {
+            loss += of_part;
+            gradient += part;
+        }
+        let by = self.factors(self.progress.steps);
+        self.apply(gradient, &by);
+        Some(loss)
+    }
+
+    /// A step on a GPU: like all others of so many windows, but for what lies in the recorder's memory.
+    fn step_on_gpu(
+        &mut self,
+        recorder: &mut Recorder<'_>,
+        batch: usize,
+        issues: &Tensor,
+    ) -> Tensor {
+        let randomness = self.machine.randomness;
+        let (seed, step) = (self.params.seed, self.progress.steps);
+        let generator = randomness.part(seed, step, 0);
+        let issues = recorder.lay(batch, issues);
+        let part = Part {
+            issues: issues.shallow_clone(),
+            share: 1.0,
+            generator,
+        };
+        let by = recorder.factors(self.params.weight_decay > 0.0);
+        recorder.step(&issues, || {
+            let (loss, gradient) = self.team.own().gradient(&part);
+            self.apply(gradient, &by);
+            loss
+        })
+    }
+
+    /// Moves the weights against a gradient, and their average towards them.
+    fn apply<T: Factor>(&mut self, gradient: Tensor, by: &Factors<T>) {
+        let gradient = optimizer::clip(gradient, self.params.clip);
+        let flat = self.team.own().net.parameters.flat();
+        self.optimizer.step(flat, &gradient, by);
+        let _no_grad = tch::no_grad_guard();
+        by.share.move_to(&mut self.average, flat);
+    }
+
+    /// The windows of a step in parts of nearly one size.
+    fn parts(&self, issues: &Tensor) -> Vec<Part> {
+        let count = issues.size()[0] as usize;
+        let most = self.team.own().net.architecture.windows_of_part();
+        let size = count.div_ceil(count.div_ceil(most));
+        let parts = issues.split(size as i64, 0).into_iter().enumerate();
+        parts
+            .map(|(place, issues)| Part {
+                share: issues.size()[0] as f64 / count as f64,
+                issues,
+                generator: self.machine.randomness.part(
+                    self.params.seed,
+                    self.progress.steps,
+                    place,
+                ),
+            })
+            .collect()
+    }
+
+    /// For a step of the whole training, counted from 0.
+    pub(super) fn factors(&self, step: usize) -> Factors<f64> {
+        let reach = self.batches() as f64 * self.params.average;
+        let rate = self.schedule.rate(step);
+        Factors::of(step + 1, rate, self.params.weight_decay, reach)
+    }
+}
