@@ -602,7 +602,8 @@ def censored(distribution, truth, bounds):
 
 def deepar():
     """Lookback 7, horizon 5, a season of 3, two layers of 4; a target, a past column and one known. The target is
-    beyond its bounds at times where it has some. The loss is that of the horizon."""
+    beyond its bounds at times where it has some. The loss is that of the horizon, with that of what is expected by the
+    known column."""
     lookback, horizon, season, least = 7, 5, 3, 0.1
     conditioning = lookback - season
     count = conditioning + horizon
@@ -613,6 +614,10 @@ def deepar():
     for outputs, out in outs.items():
         put(f"deepar.out{outputs}.weight", out.weight)
         put(f"deepar.out{outputs}.bias", out.bias)
+    response = [fill(nn.Linear(*shape), 5 + place) for place, shape in enumerate(((8, 4), (4, 4), (4, 2)))]
+    for name, layer in zip(("first", "second", "out"), response):
+        put(f"deepar.response.{name}.weight", layer.weight)
+        put(f"deepar.response.{name}.bias", layer.bias)
     past, future = small((3, lookback, 3), 9) * 4, small((3, horizon, 1), 14) * 4
     numbers = small((3, horizon), 17) * 4
     put("deepar.past", past)
@@ -659,17 +664,33 @@ def deepar():
             ],
             2,
         )
+        known = torch.cat([past[:, season - 1 :, 2], future[..., 0]], 1)
+        around = nn.functional.pad(known.unsqueeze(1), (2, 2), mode="replicate").squeeze(1)
+        causes = torch.stack(
+            [
+                *(around[:, place : place + 1 + count] for place in range(5)),
+                ((torch.arange(-conditioning - 1, horizon) + 1).clamp(min=0) / horizon).expand(3, -1),
+                last.expand(-1, 1 + count),
+                typical.log().expand(-1, 1 + count),
+            ],
+            2,
+        )
+        first, second, out = response
+        answer = out(torch.relu(second(torch.relu(first(causes)))))
+        expected = usual + torch.sigmoid(answer[..., 1] - 2) * (answer[..., 0] - usual)
+        apart = (expected[:, conditioning + 1 :] - truth) / typical * (4 if kind == "beta" else 1)
         top, _ = cell(steps)
         raw = outs[4 if kind == "student_t" else 3](top[:, conditioning:])
         distribution = emission(
             kind,
             raw,
-            usual[:, conditioning : conditioning + horizon],
-            usual[:, conditioning + 1 :],
+            expected[:, conditioning : conditioning + horizon],
+            expected[:, conditioning + 1 :],
             whole[:, lookback - 1 : -1],
             typical,
         )
-        put(f"deepar.{name}.loss", -censored(distribution, truth, between).mean())
+        loss = -censored(distribution, truth, between) + apart**2 / 2
+        put(f"deepar.{name}.loss", loss.mean())
 
 
 def main():

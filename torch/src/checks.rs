@@ -86,12 +86,22 @@ pub(crate) fn assert_net_gradient(net: &Net, inputs: &Inputs) {
 /// The same of any loss of a net.
 #[track_caller]
 pub(crate) fn assert_loss_gradient(net: &Net, loss: impl Fn() -> Tensor) {
+    assert_loss_gradient_of(net, |_| true, loss);
+}
+
+/// The same for those of its parameters that are wanted, by their names.
+#[track_caller]
+pub(crate) fn assert_loss_gradient_of(
+    net: &Net,
+    is_wanted: impl Fn(&str) -> bool,
+    loss: impl Fn() -> Tensor,
+) {
     const STEP: f64 = 1.0 / 1024.0;
     let flat = net.parameters.flat();
     let gradient = net.parameters.gradient(&loss()).to_kind(Kind::Double);
     let start = flat.copy();
     let mut influence = 0.0;
-    for (name, view) in net.parameters.named() {
+    for (name, view) in net.parameters.named().filter(|(name, _)| is_wanted(name)) {
         let numbers = Tensor::arange(view.numel() as i64, (Kind::Double, Device::Cpu));
         let direction = (numbers * 1.7 + 0.4).sin().sign().view(&view.size()[..]);
         let moved = |by: f64| {

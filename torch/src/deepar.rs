@@ -9,6 +9,9 @@
 //!                                           └─────── value before of the next row ◀─────┘
 //! ```
 //!
+//! Where columns are known ahead, what they say by themselves is in the place of the lower usual value (see
+//! [`response`]).
+//!
 //! In training the values before are the true ones, so lookback and horizon are one sequence and
 //! one call. A forecast walks through the lookback in the same way and then draws sample paths, each
 //! value of which is the next one's value before. Quantiles are those of the paths; the mean is that of
@@ -37,11 +40,14 @@
 //! the values before in training 0.41, and no share kept 0.41, both with a worse likelihood of the
 //! validation part. With the share beginning at 0.88 and 40 paths 0.41, all without units of the window.
 
+mod response;
+
 use anyhow::{Context as _, Result, ensure};
 use krammerti::data::{FrameColumn, Role, Scaler, columns_with};
 use krammerti::params::DeeparParams;
 use tch::{Kind, Tensor};
 
+use self::response::Response;
 use crate::draws::{Draws, quantiles_of_paths};
 use crate::emission::{Emission, Near};
 use crate::layers::{Cell, Dense, Layers};
@@ -185,6 +191,7 @@ impl Deepar {
         pass: Pass<'_>,
     ) -> Paths {
         let issues = read.rest.size()[0];
+        let expected = member.expected(read, pass);
         let mut state = self.conditioned(member, read, paths, pass);
         let mut courses: Vec<Course> = read.targets.iter().map(|_| Course::default()).collect();
         for lead in 0..self.shape.horizon {
@@ -200,8 +207,8 @@ impl Deepar {
                 let (emission, course) = (&self.emissions[place], &mut courses[place]);
                 let near = Near {
                     before: &of.value_at(course, self.shape.lookback + lead - 1, paths),
-                    usual_before: &of.usual_at(row),
-                    usual: &of.usual_at(row + 1),
+                    usual_before: &expected[place].narrow(1, row, 1),
+                    usual: &expected[place].narrow(1, row + 1, 1),
                 };
                 let parameters = emission.parameters(raw, &near, &of.typical);
                 course.values.push(choose(place, &parameters));
@@ -308,8 +315,22 @@ impl Deepar {
         rest.push(Tensor::cat(&[others, stale], 1));
         Read {
             rest: Tensor::cat(&rest, 2),
+            causes: (!self.known.is_empty()).then(|| self.causes(inputs, &targets)),
             targets,
         }
+    }
+
+    /// `[issues, 1 + conditioning + horizon, …]`: what values are expected by where columns are known ahead, with the
+    /// level and the size of each target.
+    fn causes(&self, inputs: &Inputs, targets: &[Target]) -> Tensor {
+        let known = (inputs.past).narrow(1, self.season - 1, 1 + self.conditioning());
+        let known = Tensor::cat(&[&pick(&known, &self.known), &inputs.future], 1);
+        let of_window = targets.iter().flat_map(|target| {
+            let last = target.observed.narrow(1, self.shape.lookback - 1, 1);
+            [last, target.typical.log()]
+        });
+        let of_window: Vec<Tensor> = of_window.collect();
+        response::causes(&known, self.shape.horizon, of_window.iter())
     }
 
     /// `[issues, 1 + conditioning + horizon]`: the usual values of the rows that have a value a
@@ -383,6 +404,8 @@ struct Read {
     targets: Vec<Target>,
     /// `[issues, conditioning + horizon, inputs - 2 × targets]`.
     rest: Tensor,
+    /// As [`Deepar::causes`] gives it, where anything is known ahead.
+    causes: Option<Tensor>,
 }
 
 /// What is known of a target.
@@ -409,6 +432,7 @@ impl Read {
         Self {
             targets: targets.collect(),
             rest: part(&self.rest),
+            causes: self.causes.as_ref().map(part),
         }
     }
 }
@@ -451,6 +475,8 @@ impl Target {
 struct Member<'a> {
     out: Dense<'a>,
     layers: Layers<'a>,
+    /// Where columns are known ahead.
+    response: Option<Response<'a>>,
 }
 
 impl<'a> Member<'a> {
@@ -458,6 +484,17 @@ impl<'a> Member<'a> {
         Self {
             out: Dense::take(&mut taken),
             layers: Layers::take(Cell::Lstm, deepar.layers, &mut taken),
+            response: (!deepar.known.is_empty()).then(|| Response::take(&mut taken)),
+        }
+    }
+
+    /// Of each target `[issues, 1 + conditioning + horizon]`: what is expected without the values before, the
+    /// usual value where nothing is known ahead.
+    fn expected(&self, read: &Read, pass: Pass<'_>) -> Vec<Tensor> {
+        let usual = read.targets.iter().map(|target| &target.usual);
+        match (&self.response, &read.causes) {
+            (Some(response), Some(causes)) => response.expected(causes, usual, pass),
+            _ => usual.map(Tensor::shallow_clone).collect(),
         }
     }
 }
@@ -475,6 +512,10 @@ impl Architecture for Deepar {
         let mut specs = Dense::specs("out", self.hidden, self.outputs()).to_vec();
         let (layers, inputs, hidden) = (self.layers, self.inputs(), self.hidden);
         specs.extend(Layers::specs(Cell::Lstm, "cell", layers, inputs, hidden));
+        if !self.known.is_empty() {
+            let (known, targets) = (self.known.len() as i64, self.shape.count());
+            specs.extend(Response::specs(known, targets, hidden));
+        }
         specs
     }
 
@@ -572,7 +613,8 @@ impl Architecture for Deepar {
         }
     }
 
-    /// The negative logarithm of the likelihood of a value, in the unit of the distribution.
+    /// The negative logarithm of the likelihood of a value, in the unit of the distribution, and where columns are
+    /// known ahead half the squared error, in what is typical of the window, of what is expected by them.
     fn loss(&self, tensors: &Tensors<'_>, batch: &Batch, _: &Loss, pass: Pass<'_>) -> Tensor {
         let (lookback, horizon) = (self.shape.lookback, self.shape.horizon);
         let read = self.read(&batch.inputs, tensors.constants);
@@ -595,18 +637,24 @@ impl Architecture for Deepar {
             let dropout = self.dropout;
             let (top, _) = member.layers.forward(&steps, None, dropout, pass);
             let top = top.narrow(1, self.conditioning(), horizon);
+            let expected = member.expected(&read, pass);
             let raw = member.out.forward(&pass.dropout(&top, dropout));
             let raw = self.by_target(&raw.to_kind(Kind::Float));
             let of_target = |place: usize| {
                 let (emission, of) = (&self.emissions[place], &read.targets[place]);
-                let usual = |first: i64| of.usual.narrow(1, first, horizon);
+                let expected = |first: i64| expected[place].narrow(1, first, horizon);
+                let ahead = expected(self.conditioning() + 1);
                 let near = Near {
                     before: &whole[place].narrow(1, lookback - 1, horizon),
-                    usual_before: &usual(self.conditioning()),
-                    usual: &usual(self.conditioning() + 1),
+                    usual_before: &expected(self.conditioning()).detach(),
+                    usual: &ahead.detach(),
                 };
                 let parameters = emission.parameters(&raw[place], &near, &of.typical);
-                let log = emission.log_likelihood(&parameters, &truths[place]);
+                let mut log = emission.log_likelihood(&parameters, &truths[place]);
+                if member.response.is_some() {
+                    let apart = emission.apart(&ahead, &truths[place], &of.typical);
+                    log -= apart.square() * 0.5;
+                }
                 -weighed(&log, weights(place).as_ref())
             };
             let losses: Vec<Tensor> = (0..raw.len()).map(of_target).collect();

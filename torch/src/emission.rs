@@ -226,6 +226,21 @@ impl Emission {
         }
     }
 
+    /// How far values in scaled units lie apart, in what is typical of their windows.
+    pub(crate) fn apart(&self, expected: &Tensor, truth: &Tensor, typical: &Tensor) -> Tensor {
+        let apart = expected - truth;
+        match self.unit {
+            Unit::Scaled(_) => apart / typical,
+            // In the middle a share moves by a quarter of its logit.
+            Unit::Share { width, .. } => apart * (4.0 / width) / typical,
+            Unit::Count { target } => match target.parts() {
+                // A logarithm is the same for counts of any size.
+                (_, _, true) => apart,
+                (_, scale, false) => apart * scale / typical,
+            },
+        }
+    }
+
     /// In scaled units, within the bounds.
     pub(crate) fn mean(&self, parameters: &[Tensor]) -> Tensor {
         self.scaled(&self.expected(parameters))

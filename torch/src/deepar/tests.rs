@@ -10,7 +10,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use tch::Device;
 
-use crate::checks::{assert_loss_gradient, stands_degenerate_data};
+use crate::checks::{assert_loss_gradient_of, stands_degenerate_data};
 use crate::golden;
 use crate::link::{Link, Links};
 use crate::net::Net;
@@ -80,6 +80,10 @@ fn likelihoods_are_those_of_pytorch() {
     let cells = ["l0", "l1"].map(|layer| {
         ["weight_ih", "weight_hh", "bias_ih", "bias_hh"].map(|of| format!("cell.{of}_{layer}"))
     });
+    let response = ["first", "second", "out"]
+        .iter()
+        .flat_map(|layer| ["weight", "bias"].map(|of| format!("response.{layer}.{of}")));
+    let response: Vec<String> = response.collect();
     let between = |lower, upper| Bounds {
         lower: Some(lower),
         upper: Some(upper),
@@ -110,11 +114,8 @@ fn likelihoods_are_those_of_pytorch() {
         let roles = [Role::Target, Role::Past, Role::Future];
         let deepar = deepar_within(bounds, &roles, distribution, 3);
         let out = ["weight", "bias"].map(|of| format!("out{outputs}.{of}"));
-        let keys: Vec<&str> = out
-            .iter()
-            .chain(cells.as_flattened())
-            .map(String::as_str)
-            .collect();
+        let keys = out.iter().chain(cells.as_flattened()).chain(&response);
+        let keys: Vec<&str> = keys.map(String::as_str).collect();
         let mut net = golden::net(Arc::new(deepar.clone()), "deepar", &keys);
         net.constants = vec![Tensor::from_slice(&[0.1_f32])];
         let of = |what: &str| golden::tensor(&format!("deepar.{name}.{what}"));
@@ -212,6 +213,10 @@ fn walk_along_the_truth(deepar: &Deepar, (inputs, truth): (Inputs, Tensor)) {
         let paths = deepar.walk(&member, &read, 2, along, Pass::FORECAST);
         assert_eq!(paths.values.size(), [6, 2, cells]);
         assert_eq!(paths.values.select(1, 0), truth);
+        for apart in apart_of_response(deepar, &member, &read, &truth) {
+            let counted = apart.square() * 0.5 * weights.unsqueeze(1);
+            log -= HORIZON as f64 * counted.mean(Kind::Double).double_value(&[]);
+        }
     }
     let base = deepar.base(&[], &inputs);
     let batch = Batch {
@@ -225,6 +230,28 @@ fn walk_along_the_truth(deepar: &Deepar, (inputs, truth): (Inputs, Tensor)) {
     let walked = -log / (3 * cells) as f64;
     let error = (loss.double_value(&[]) - walked).abs();
     assert!(error < 1e-5, "{deepar:?}: {error}");
+}
+
+/// Of each target how far what is expected without the values before lies from the truth; of none where nothing is
+/// known ahead.
+fn apart_of_response(
+    deepar: &Deepar,
+    member: &Member<'_>,
+    read: &Read,
+    truth: &Tensor,
+) -> Vec<Tensor> {
+    if member.response.is_none() {
+        return Vec::new();
+    }
+    let expected = member.expected(read, Pass::FORECAST);
+    let targets = read.targets.iter().zip(&deepar.emissions);
+    let truths = truth.chunk(deepar.shape.count(), 1);
+    let apart = targets.zip(expected.iter().zip(truths));
+    let apart = apart.map(|((of, emission), (expected, truth))| {
+        let ahead = expected.narrow(1, deepar.conditioning() + 1, HORIZON as i64);
+        emission.apart(&ahead, &truth, &of.typical)
+    });
+    apart.collect()
 }
 
 /// The columns that nobody knows ahead, by hand: those of the row before, and after the issue
@@ -405,29 +432,67 @@ const DISTRIBUTIONS: [Distribution; 4] = [
     Distribution::Beta,
 ];
 
+/// Windows of which one does not count, and the loss of a net on them.
+fn counted_windows(roles: &[Role]) -> Batch {
+    let (inputs, truth) = windows_of(roles, 6);
+    let weights = Tensor::from_slice(&[2.0_f32, 0.0, 1.0, 0.5, 1.5, 1.0]);
+    Batch {
+        base: truth.zeros_like(),
+        truth,
+        weights: Some(weights.unsqueeze(1)),
+        inputs,
+    }
+}
+
+fn loss_of(net: &Net, batch: &Batch) -> Tensor {
+    let cells = net.architecture.shape().cells();
+    let spread = Tensor::ones([cells], (Kind::Float, Device::Cpu));
+    let measure = Loss::new(PointLoss::Mse, &spread, &[]);
+    let tensors = net.tensors(Pass::FORECAST);
+    net.architecture
+        .loss(&tensors, batch, &measure, Pass::FORECAST)
+}
+
 #[test]
 fn the_gradient_of_its_likelihood_is_that_of_differences() {
     for distribution in DISTRIBUTIONS {
         for roles in [&COLUMNS[..], &TWO] {
             let net = net(deepar_of(roles, distribution, 3));
-            let (inputs, truth) = windows_of(roles, 6);
-            let weights = Tensor::from_slice(&[2.0_f32, 0.0, 1.0, 0.5, 1.5, 1.0]);
-            let batch = Batch {
-                base: truth.zeros_like(),
-                truth,
-                weights: Some(weights.unsqueeze(1)),
-                inputs,
-            };
-            let spread = Tensor::ones(
-                [net.architecture.shape().cells()],
-                (Kind::Float, Device::Cpu),
-            );
-            let measure = Loss::new(PointLoss::Mse, &spread, &[]);
-            assert_loss_gradient(&net, || {
-                let tensors = net.tensors(Pass::FORECAST);
-                net.architecture
-                    .loss(&tensors, &batch, &measure, Pass::FORECAST)
-            });
+            let batch = counted_windows(roles);
+            // A response learns from its own error, not from the likelihood that it has an influence on.
+            let is_of_likelihood = |name: &str| !name.contains("response");
+            assert_loss_gradient_of(&net, is_of_likelihood, || loss_of(&net, &batch));
+        }
+    }
+}
+
+#[test]
+fn a_response_learns_from_its_own_error_alone() {
+    for distribution in DISTRIBUTIONS {
+        let deepar = deepar_of(&TWO, distribution, 3);
+        let net = net(deepar.clone());
+        let batch = counted_windows(&TWO);
+        let read = deepar.read(&batch.inputs, &constants(&deepar));
+        let weights = batch.weights.as_ref().unwrap();
+        let tensors = net.tensors(Pass::FORECAST);
+        let errors = tensors.each(|taken| {
+            let member = Member::take(&deepar, taken);
+            let apart = apart_of_response(&deepar, &member, &read, &batch.truth);
+            let apart = Tensor::cat(&apart, 1);
+            (apart.square() * 0.5 * weights).mean(Kind::Float)
+        });
+        let error = Tensor::stack(&errors, 0).mean(Kind::Float);
+        let of_response =
+            |(name, view): (&str, &Tensor)| name.contains("response").then(|| view.shallow_clone());
+        let response: Vec<Tensor> = net.parameters.named().filter_map(of_response).collect();
+        let gradient = |loss: &Tensor| Tensor::run_backward(&[loss], &response, false, false);
+        for (of_loss, of_error) in gradient(&loss_of(&net, &batch))
+            .iter()
+            .zip(gradient(&error))
+        {
+            assert!(of_error.abs().max().double_value(&[]) > 0.0);
+            let apart = (of_loss - of_error).abs().max().double_value(&[]);
+            assert!(apart < 1e-5, "{distribution:?}: {apart}");
         }
     }
 }
