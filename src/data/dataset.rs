@@ -391,10 +391,7 @@ impl Dataset {
         self.meta
             .columns
             .iter()
-            .map(|c| FrameColumn {
-                name: c.name.clone(),
-                role: c.role,
-            })
+            .map(|c| FrameColumn::from_source(c.name.clone(), c.role, Some(&c.source)))
             .collect()
     }
 

@@ -226,6 +226,15 @@ impl ColumnSource {
         }
     }
 
+    /// Whether the time alone says it.
+    pub fn is_of_time(&self) -> bool {
+        match self {
+            Self::Calendar { .. } => true,
+            Self::Sun { radiation, .. } => radiation.is_none(),
+            _ => false,
+        }
+    }
+
     /// How far it reaches back or ahead, in rows.
     pub(super) fn reach(&self) -> usize {
         match self {

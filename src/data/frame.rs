@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use super::Layout;
+use super::{ColumnSource, Layout};
 use crate::time::Step;
 
 /// What may be known of a column when a forecast is made.
@@ -41,6 +41,27 @@ pub struct FrameColumn {
     pub name: String,
     /// What may be known of it.
     pub role: Role,
+    /// Whether the time alone says it, as it does the hour or how high the sun stands.
+    pub of_time: bool,
+}
+
+impl FrameColumn {
+    /// Of what happened, or will.
+    pub fn new(name: String, role: Role) -> Self {
+        Self {
+            name,
+            role,
+            of_time: false,
+        }
+    }
+
+    /// As its source has it, where that is known.
+    pub fn from_source(name: String, role: Role, source: Option<&ColumnSource>) -> Self {
+        Self {
+            of_time: source.is_some_and(ColumnSource::is_of_time),
+            ..Self::new(name, role)
+        }
+    }
 }
 
 /// Scaled values of all columns, `[rows × columns]`, row-major. A missing value is NaN.
@@ -221,10 +242,7 @@ mod tests {
 
     #[test]
     fn a_window_is_what_a_forecast_reads() {
-        let column = |name: &str, role| FrameColumn {
-            name: name.to_owned(),
-            role,
-        };
+        let column = |name: &str, role| FrameColumn::new(name.to_owned(), role);
         let columns = vec![column("t", Role::Target), column("f", Role::Forecast)];
         let series = [("a".to_owned(), 0, 3), ("b".to_owned(), 7200, 7)];
         let frame = Frame {

@@ -321,10 +321,7 @@ impl ModelFile {
     pub fn frame_columns(&self) -> Vec<FrameColumn> {
         self.columns
             .iter()
-            .map(|c| FrameColumn {
-                name: c.name.clone(),
-                role: c.role,
-            })
+            .map(|c| FrameColumn::from_source(c.name.clone(), c.role, c.source.as_ref()))
             .collect()
     }
 

@@ -228,14 +228,8 @@ pub(super) mod testing {
         reason = "calls read better without a borrow"
     )]
     pub(crate) fn frame(target: Vec<f32>, others: &[Vec<f32>]) -> Frame {
-        let mut columns = vec![FrameColumn {
-            name: "t".into(),
-            role: Role::Target,
-        }];
-        columns.extend((0..others.len()).map(|i| FrameColumn {
-            name: format!("x{i}"),
-            role: Role::Past,
-        }));
+        let mut columns = vec![FrameColumn::new("t".into(), Role::Target)];
+        columns.extend((0..others.len()).map(|i| FrameColumn::new(format!("x{i}"), Role::Past)));
         let values = target
             .iter()
             .enumerate()

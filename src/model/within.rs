@@ -129,10 +129,7 @@ mod tests {
     }
 
     fn forecast(bounds: TargetBounds) -> (Predictions, usize) {
-        let columns = ["power", "wind"].map(|name| FrameColumn {
-            name: name.to_owned(),
-            role: Role::Target,
-        });
+        let columns = ["power", "wind"].map(|name| FrameColumn::new(name.to_owned(), Role::Target));
         let model = ModelParams {
             lookback: 1,
             horizon: 2,

@@ -88,10 +88,7 @@ mod tests {
     /// square of row t changes by 2t - 1 and by 6t - 9.
     #[test]
     fn changes_by_hand() {
-        let column = |name: &str, role| FrameColumn {
-            name: name.to_owned(),
-            role,
-        };
+        let column = |name: &str, role| FrameColumn::new(name.to_owned(), role);
         let columns = vec![column("t", Role::Target), column("still", Role::Past)];
         let values = (0..9).flat_map(|row| [(row * row) as f32, 0.7]).collect();
         let frame = Frame::single(0, Step::HOUR, columns, values);

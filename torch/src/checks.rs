@@ -161,13 +161,10 @@ fn step_on(architecture: Arc<dyn Architecture>, columns: &[&dyn Fn(usize) -> f32
     let values = (0..ROWS)
         .flat_map(|row| columns.iter().map(move |column| column(row)))
         .collect();
-    let column = |i: usize| FrameColumn {
-        name: format!("c{i}"),
-        role: if shape.targets.contains(&(i as i64)) {
-            Role::Target
-        } else {
-            Role::Past
-        },
+    let column = |i: usize| {
+        let is_target = shape.targets.contains(&(i as i64));
+        let role = if is_target { Role::Target } else { Role::Past };
+        FrameColumn::new(format!("c{i}"), role)
     };
     let columns = (0..columns.len()).map(column).collect();
     let frame = Frame::single(0, Step::HOUR, columns, values);

@@ -9,7 +9,7 @@
 //!                                           └─────── value before of the next row ◀─────┘
 //! ```
 //!
-//! Where columns are known ahead, what they say by themselves is in the place of the lower usual value (see
+//! Where more than the time is known ahead, what it says by itself is in the place of the lower usual value (see
 //! [`response`]).
 //!
 //! In training the values before are the true ones, so lookback and horizon are one sequence and
@@ -71,6 +71,8 @@ pub(crate) struct Deepar {
     known: Vec<i64>,
     /// All but these and the targets.
     others: Vec<i64>,
+    /// Whether something is known ahead that the time alone does not say.
+    responds: bool,
     /// Of each target.
     names: Vec<String>,
     /// Of each target.
@@ -92,7 +94,7 @@ impl Deepar {
         params: &DeeparParams,
     ) -> Result<Self> {
         let with = |role| columns_with(columns, role).into_iter();
-        let known = with(Role::Future).chain(with(Role::Forecast));
+        let known: Vec<usize> = with(Role::Future).chain(with(Role::Forecast)).collect();
         let targets = shape.targets.iter().zip(shape.links.each()).zip(scalers);
         let emissions = targets.map(|((&place, link), scaler)| {
             let emission = Emission::new(params.distribution, *link, *scaler);
@@ -103,7 +105,8 @@ impl Deepar {
             names: (shape.targets.iter())
                 .map(|&place| columns[place as usize].name.clone())
                 .collect(),
-            known: known.map(|column| column as i64).collect(),
+            responds: known.iter().any(|&column| !columns[column].of_time),
+            known: known.iter().map(|&column| column as i64).collect(),
             others: with(Role::Past).map(|column| column as i64).collect(),
             hidden: params.hidden as i64,
             layers: params.layers as i64,
@@ -315,12 +318,12 @@ impl Deepar {
         rest.push(Tensor::cat(&[others, stale], 1));
         Read {
             rest: Tensor::cat(&rest, 2),
-            causes: (!self.known.is_empty()).then(|| self.causes(inputs, &targets)),
+            causes: self.responds.then(|| self.causes(inputs, &targets)),
             targets,
         }
     }
 
-    /// `[issues, 1 + conditioning + horizon, …]`: what values are expected by where columns are known ahead, with the
+    /// `[issues, 1 + conditioning + horizon, …]`: what values are expected by where something is known ahead, with the
     /// level and the size of each target.
     fn causes(&self, inputs: &Inputs, targets: &[Target]) -> Tensor {
         let known = (inputs.past).narrow(1, self.season - 1, 1 + self.conditioning());
@@ -404,7 +407,7 @@ struct Read {
     targets: Vec<Target>,
     /// `[issues, conditioning + horizon, inputs - 2 × targets]`.
     rest: Tensor,
-    /// As [`Deepar::causes`] gives it, where anything is known ahead.
+    /// As [`Deepar::causes`] gives it, where more than the time is known ahead.
     causes: Option<Tensor>,
 }
 
@@ -475,7 +478,7 @@ impl Target {
 struct Member<'a> {
     out: Dense<'a>,
     layers: Layers<'a>,
-    /// Where columns are known ahead.
+    /// Where more than the time is known ahead.
     response: Option<Response<'a>>,
 }
 
@@ -484,12 +487,12 @@ impl<'a> Member<'a> {
         Self {
             out: Dense::take(&mut taken),
             layers: Layers::take(Cell::Lstm, deepar.layers, &mut taken),
-            response: (!deepar.known.is_empty()).then(|| Response::take(&mut taken)),
+            response: deepar.responds.then(|| Response::take(&mut taken)),
         }
     }
 
     /// Of each target `[issues, 1 + conditioning + horizon]`: what is expected without the values before, the
-    /// usual value where nothing is known ahead.
+    /// usual value where no more than the time is known ahead.
     fn expected(&self, read: &Read, pass: Pass<'_>) -> Vec<Tensor> {
         let usual = read.targets.iter().map(|target| &target.usual);
         match (&self.response, &read.causes) {
@@ -512,7 +515,7 @@ impl Architecture for Deepar {
         let mut specs = Dense::specs("out", self.hidden, self.outputs()).to_vec();
         let (layers, inputs, hidden) = (self.layers, self.inputs(), self.hidden);
         specs.extend(Layers::specs(Cell::Lstm, "cell", layers, inputs, hidden));
-        if !self.known.is_empty() {
+        if self.responds {
             let (known, targets) = (self.known.len() as i64, self.shape.count());
             specs.extend(Response::specs(known, targets, hidden));
         }
@@ -613,8 +616,8 @@ impl Architecture for Deepar {
         }
     }
 
-    /// The negative logarithm of the likelihood of a value, in the unit of the distribution, and where columns are
-    /// known ahead half the squared error, in what is typical of the window, of what is expected by them.
+    /// The negative logarithm of the likelihood of a value, in the unit of the distribution, and where more than
+    /// the time is known ahead half the squared error, in what is typical of the window, of what is expected by it.
     fn loss(&self, tensors: &Tensors<'_>, batch: &Batch, _: &Loss, pass: Pass<'_>) -> Tensor {
         let (lookback, horizon) = (self.shape.lookback, self.shape.horizon);
         let read = self.read(&batch.inputs, tensors.constants);

@@ -192,10 +192,7 @@ mod tests {
 
     #[test]
     fn odd_columns_are_named_with_their_largest_value() {
-        let column = |name: &str| FrameColumn {
-            name: name.to_owned(),
-            role: Role::Past,
-        };
+        let column = |name: &str| FrameColumn::new(name.to_owned(), Role::Past);
         let values = [0.0_f32, 1.0, -80.0, 2.0, f32::NAN, 3.0];
         let inputs = Inputs {
             past: Tensor::from_slice(&values).view([1, 2, 3]),
@@ -214,10 +211,7 @@ mod tests {
 
     #[test]
     fn an_odd_horizon_is_told_too() {
-        let column = |name: &str, role| FrameColumn {
-            name: name.to_owned(),
-            role,
-        };
+        let column = |name: &str, role| FrameColumn::new(name.to_owned(), role);
         let columns = [column("t", Role::Target), column("sun", Role::Future)];
         let inputs = Inputs {
             past: Tensor::zeros([1, 2, 2], (tch::Kind::Float, tch::Device::Cpu)),

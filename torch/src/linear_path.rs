@@ -323,10 +323,7 @@ mod tests {
     /// A window that counts twice is as good as two.
     #[test]
     fn windows_count_by_their_weights() {
-        let column = |name: &str, role| FrameColumn {
-            name: name.to_owned(),
-            role,
-        };
+        let column = |name: &str, role| FrameColumn::new(name.to_owned(), role);
         let columns = vec![column("t", Role::Target), column("x", Role::Past)];
         let values = (0..60).map(|i| ((i * i) as f32 * 0.13).sin()).collect();
         let frame = Frame::single(0, Step::HOUR, columns, values);
@@ -388,10 +385,7 @@ mod tests {
     /// penalty adds is less than rounding takes away.
     #[test]
     fn a_column_that_is_not_scaled_leaves_the_larger_penalties() {
-        let column = |name: &str, role| FrameColumn {
-            name: name.to_owned(),
-            role,
-        };
+        let column = |name: &str, role| FrameColumn::new(name.to_owned(), role);
         let columns = vec![
             column("t", Role::Target),
             column("power", Role::Past),

@@ -284,10 +284,7 @@ mod tests {
 
     #[test]
     fn a_window_by_hand() {
-        let column = |name: &str, role| FrameColumn {
-            name: name.to_owned(),
-            role,
-        };
+        let column = |name: &str, role| FrameColumn::new(name.to_owned(), role);
         let columns = vec![column("known", Role::Future), column("t", Role::Target)];
         let values = (0..12).map(|value| value as f32).collect();
         let frame = Frame::single(0, Step::HOUR, columns, values);
@@ -304,10 +301,7 @@ mod tests {
     /// Two targets: a gap in the one, and a value of the other that was filled.
     #[test]
     fn what_was_not_observed_does_not_count() {
-        let column = |name: &str| FrameColumn {
-            name: name.to_owned(),
-            role: Role::Target,
-        };
+        let column = |name: &str| FrameColumn::new(name.to_owned(), Role::Target);
         let mut values: Vec<f32> = (0..12).map(|value| value as f32).collect();
         values[4] = f32::NAN;
         let mut frame = Frame::single(0, Step::HOUR, vec![column("a"), column("b")], values);
@@ -346,10 +340,7 @@ mod tests {
 
     #[test]
     fn a_window_sees_the_forecast_that_was_known() {
-        let column = |name: &str, role| FrameColumn {
-            name: name.to_owned(),
-            role,
-        };
+        let column = |name: &str, role| FrameColumn::new(name.to_owned(), role);
         let columns = vec![column("t", Role::Target), column("f", Role::Forecast)];
         let mut frame = Frame::single(0, Step::HOUR, columns, vec![0.0; 12]);
         // Two runs of four rows; the second is known from row 3 on.

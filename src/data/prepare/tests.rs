@@ -76,6 +76,12 @@ fn columns_have_their_roles_and_the_target_comes_first() {
             ("hour_of_day_cos", Role::Future),
         ]
     );
+    let columns = dataset.frame_columns();
+    assert!(
+        columns
+            .iter()
+            .all(|column| column.of_time == column.name.starts_with("hour"))
+    );
     let target = dataset.targets().next().unwrap();
     assert_eq!((target.filled, target.missing), (1, 0));
     assert_eq!(values(&dataset, "filled")[2..5], [0.0, 0.25, 0.0]);

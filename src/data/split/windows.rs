@@ -252,10 +252,7 @@ mod tests {
     use crate::time::Step;
 
     fn frame(values: Vec<f32>) -> Frame {
-        let columns = vec![FrameColumn {
-            name: "t".into(),
-            role: Role::Target,
-        }];
+        let columns = vec![FrameColumn::new("t".into(), Role::Target)];
         Frame::single(0, Step::HOUR, columns, values)
     }
 

@@ -185,10 +185,7 @@ mod tests {
             half_life: Step::HOUR,
         };
         let memory = Memory::new(half_life, &model, Step::HOUR).unwrap();
-        let columns = vec![FrameColumn {
-            name: "t".into(),
-            role: Role::Target,
-        }];
+        let columns = vec![FrameColumn::new("t".into(), Role::Target)];
         let values = vec![9.0, 1.0, 2.0, 4.0, 8.0, 1e6, 1e6];
         let frame = Frame::single(0, Step::HOUR, columns, values);
         let usual = [Climatology::fit(Step::HOUR, [(0, 0.0)].into_iter())];

@@ -28,7 +28,7 @@ fn corrected(half_life: &str) -> ModelParams {
 }
 
 fn column(name: String, role: Role) -> FrameColumn {
-    FrameColumn { name, role }
+    FrameColumn::new(name, role)
 }
 
 /// A day's course of hours with some noise; of the first target it is three higher in the last half of

@@ -58,10 +58,7 @@ fn it_learns_from_what_is_known_of_the_lead() {
         let columns = vec![
             both.columns[0].clone(),
             both.columns[1].clone(),
-            FrameColumn {
-                name: "known".into(),
-                role: Role::Future,
-            },
+            FrameColumn::new("known".into(), Role::Future),
         ];
         let values = (0..400).flat_map(|row| [weather[row], -2.0 * other[row], other[row]]);
         let mut known = Frame::single(0, crate::time::Step::HOUR, columns, values.collect());

@@ -289,10 +289,7 @@ mod tests {
     #[test]
     fn a_model_is_given_the_series_once_however_many_windows_there_are() {
         let rows = 3 * BATCH;
-        let columns = vec![FrameColumn {
-            name: "t".into(),
-            role: Role::Target,
-        }];
+        let columns = vec![FrameColumn::new("t".into(), Role::Target)];
         let scoring = Scoring {
             targets: vec![Target {
                 name: "t".into(),

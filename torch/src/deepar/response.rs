@@ -1,10 +1,13 @@
-//! What the columns known ahead say of a value by themselves: the power of a farm in a wind.
+//! What is known ahead says of a value by itself: the power of a farm in a wind.
 //!
 //! With the value before at hand a likelihood asks little of the weather. It learns how much of its change
 //! from row to row comes true, which is not much, for weather that is forecast comes early or late; and a path,
 //! on which no value before is an observation, then goes back to what is usual and not to what the weather
 //! is for. So a small net of its own learns what to expect by the weather, by the squared error of that alone;
 //! it takes the place of the usual value, and the likelihood has what comes of the values before.
+//!
+//! Of a calendar alone it would be a climatology, which is worse than the mean of two days: the wind at Beijing, three seeds
+//! each, without it 0.942, 0.937 and 0.937 m/s, with it 0.949, 0.950 and 0.952. So there is none.
 //!
 //! Wind power (`GEFCom` 2014, zone 1, 24 hours, wind known), two seeds each, root mean square error as a share
 //! of the capacity: without it 0.219 and 0.213; with it 0.179 and 0.177; with four rows around 0.178 and

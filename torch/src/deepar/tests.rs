@@ -47,6 +47,15 @@ fn deepar_within(
     distribution: Distribution,
     season: usize,
 ) -> Deepar {
+    deepar_on(wanted(bounds, roles, distribution, season))
+}
+
+fn wanted(
+    bounds: Bounds,
+    roles: &[Role],
+    distribution: Distribution,
+    season: usize,
+) -> (DeeparParams, ModelParams, Vec<FrameColumn>) {
     let params = DeeparParams {
         hidden: 4,
         layers: 2,
@@ -64,11 +73,13 @@ fn deepar_within(
         correction: None,
         architecture: Wanted::Deepar(params),
     };
-    let column = |(place, &role): (usize, &Role)| FrameColumn {
-        name: format!("{role:?} {place}"),
-        role,
-    };
+    let column =
+        |(place, &role): (usize, &Role)| FrameColumn::new(format!("{role:?} {place}"), role);
     let columns: Vec<FrameColumn> = roles.iter().enumerate().map(column).collect();
+    (params, model, columns)
+}
+
+fn deepar_on((params, model, columns): (DeeparParams, ModelParams, Vec<FrameColumn>)) -> Deepar {
     let scalers = vec![Scaler::IDENTITY; columns_with(&columns, Role::Target).len()];
     let shape = Shape::new(&model, &columns, 1, &scalers).unwrap();
     Deepar::new(shape, &columns, &scalers, &params).unwrap()
@@ -395,10 +406,7 @@ fn a_change_after_standing_still_is_no_wonder() {
             (row as f32).sin()
         }
     });
-    let column = FrameColumn {
-        name: "rain".to_owned(),
-        role: Role::Target,
-    };
+    let column = FrameColumn::new("rain".to_owned(), Role::Target);
     let frame = Frame::single(0, Step::HOUR, vec![column], values.collect());
     let deepar = deepar_of(&[Role::Target], Distribution::Gaussian, 3);
     let windows = Windows::new(&frame, LOOKBACK as i64, HORIZON as i64, &[], Device::Cpu);
@@ -467,6 +475,23 @@ fn the_gradient_of_its_likelihood_is_that_of_differences() {
 }
 
 #[test]
+fn the_time_alone_asks_for_no_response() {
+    let responds = |of_time: [bool; 4]| {
+        let bounds = Bounds::default();
+        let (params, model, mut columns) = wanted(bounds, &COLUMNS, Distribution::Gaussian, 3);
+        for (column, of_time) in columns.iter_mut().zip(of_time) {
+            column.of_time = of_time;
+        }
+        let specs = deepar_on((params, model, columns)).member_specs();
+        specs.iter().any(|spec| spec.name.starts_with("response."))
+    };
+    // A column known ahead, and a forecast from outside.
+    assert!(!responds([true, false, false, true]));
+    assert!(responds([false, false, false, true]));
+    assert!(responds([true, false, false, false]));
+}
+
+#[test]
 fn a_response_learns_from_its_own_error_alone() {
     for distribution in DISTRIBUTIONS {
         let deepar = deepar_of(&TWO, distribution, 3);
@@ -517,10 +542,7 @@ fn it_stands_degenerate_data() {
                 }
             };
             let columns: Vec<FrameColumn> = (0..shape.columns)
-                .map(|place| FrameColumn {
-                    name: place.to_string(),
-                    role: role(place),
-                })
+                .map(|place| FrameColumn::new(place.to_string(), role(place)))
                 .collect();
             let scalers = vec![Scaler::IDENTITY; shape.targets.len()];
             let link = Link::new(bounds, Scaler::IDENTITY);

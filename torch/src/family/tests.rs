@@ -20,10 +20,7 @@ const ROWS: usize = 400;
 
 /// A sine of 24 rows as the target, a column that means nothing, and a clock.
 fn frame() -> Frame {
-    let column = |name: &str, role| FrameColumn {
-        name: name.to_owned(),
-        role,
-    };
+    let column = |name: &str, role| FrameColumn::new(name.to_owned(), role);
     let values = (0..ROWS).flat_map(|row| {
         let phase = row as f32 / 24.0 * std::f32::consts::TAU;
         let noise = ((row * 7919) % 101) as f32 / 101.0 - 0.5;
