@@ -423,6 +423,22 @@ impl Dataset {
         beyond
     }
 
+    /// What scalers, one of each column, have no place for: the column, how many values, and the smallest.
+    pub fn without_place(&self, scalers: &[Scaler]) -> Vec<(&str, usize, f64)> {
+        let columns = self.panel.columns().iter().zip(scalers).enumerate();
+        let odd = columns.filter_map(|(place, (column, scaler))| {
+            let values = self.shares(place, Cow::Borrowed(&column.values));
+            let odd = values.iter().filter(|value| !value.is_nan());
+            let odd: Vec<f64> = odd
+                .copied()
+                .filter(|value| scaler.transform(*value).is_nan())
+                .collect();
+            let smallest = odd.iter().copied().reduce(f64::min)?;
+            Some((column.name.as_str(), odd.len(), smallest))
+        });
+        odd.collect()
+    }
+
     /// Takes over the capacities that a model was trained with, where they were found in data.
     #[must_use]
     pub fn sized_as(mut self, of_model: &Capacities) -> Self {

@@ -61,7 +61,7 @@ pub fn evaluate(mut context: Context<'_>) -> Result<()> {
     let loaded = model::read_model(&folder, context.registry, params.device)?;
     let data = context.data()?.clone();
     let (dataset, odd) = loaded.read_dataset(&folder, &data)?;
-    if let Some(odd) = odd {
+    for odd in odd {
         context.warn(odd);
     }
     let task = Scoring::new(&dataset, &loaded.file, params.stride)

@@ -12,6 +12,7 @@ mod fetch;
 mod history;
 mod lineage;
 mod log;
+mod misfit_values;
 mod model;
 mod plot_name;
 mod predict;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 
-use super::series_sizes::beyond_capacity;
+use super::misfit_values::misfit_values;
 use super::to_json;
 use crate::data::Dataset;
 use crate::fs::{self, StagedFolder};
@@ -72,12 +72,12 @@ impl LoadedModel {
         &self,
         folder: &Path,
         data: &Path,
-    ) -> Result<(Dataset, Option<String>)> {
+    ) -> Result<(Dataset, Vec<String>)> {
         let dataset = super::dataset::read_dataset(data)?;
         let what = || format!("{} does not fit {}", folder.display(), data.display());
         self.file.check(&dataset).with_context(what)?;
         let dataset = dataset.sized_as(&self.file.capacity);
-        let odd = beyond_capacity(&dataset);
+        let odd = misfit_values(&dataset, &self.file.scalers());
         Ok((dataset, odd))
     }
 }

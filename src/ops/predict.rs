@@ -36,7 +36,7 @@ pub fn predict(mut context: Context<'_>) -> Result<()> {
     let loaded = model::read_model(&folder, context.registry, Device::Cpu)?;
     let data = context.data()?.clone();
     let (dataset, odd) = loaded.read_dataset(&folder, &data)?;
-    if let Some(odd) = odd {
+    for odd in odd {
         context.warn(odd);
     }
     let asked = context.params.predict.paths;

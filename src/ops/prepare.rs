@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
+use super::misfit_values::misfit_values;
 use super::quality::{columns_of_file, raw_step, require_named, tell, train_until, write};
-use super::series_sizes::beyond_capacity;
 use super::{Context, QualityFailed, dataset};
 use crate::data::quality::{self, Assessment, QualityReport, Setting};
 use crate::data::{Dataset, DatasetMeta, RowCounts, SeriesError, Split, Table};
@@ -55,14 +55,14 @@ pub fn prepare(mut context: Context<'_>) -> Result<()> {
         Dataset::prepare(&assessed.kept, known.as_ref(), params, rows).with_context(|| inputs)?;
     // What is written next needs room of its own.
     drop((assessed, known));
-    let beyond = beyond_capacity(&prepared);
+    let odd = misfit_values(&prepared, &prepared.scalers());
     let of_parts = Split::PARTS.map(|part| prepared.count(part));
     let meta = dataset::write_dataset(&staged, prepared)?;
     staged.commit()?;
 
     tell_prepared(&mut context, &meta, of_parts);
-    if let Some(beyond) = beyond {
-        context.warn(beyond);
+    for odd in odd {
+        context.warn(odd);
     }
     Ok(())
 }

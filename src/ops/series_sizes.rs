@@ -5,7 +5,6 @@
 
 use std::ops::Range;
 
-use super::some_of;
 use crate::data::{Dataset, Part};
 use crate::params::{Architecture, Distribution, ModelParams};
 
@@ -53,22 +52,6 @@ pub(super) fn unequal(model: &ModelParams, dataset: &Dataset) -> Vec<String> {
     targets
         .filter_map(|(target, observed)| told((&target.name, observed)))
         .collect()
-}
-
-/// What is to be said where capacities are too small for what was observed, given or found.
-pub(super) fn beyond_capacity(dataset: &Dataset) -> Option<String> {
-    let told = |(column, series, times): (&str, &str, f64)| match series {
-        "" => format!("{column} reaches {times:.2} times it"),
-        series => format!("{column} of {series} reaches {times:.2} times it"),
-    };
-    let beyond: Vec<String> = dataset.beyond_capacity().into_iter().map(told).collect();
-    (!beyond.is_empty()).then(|| {
-        format!(
-            "prepare.capacity is too small: {}; it is in the unit of the column, and `largest` that of the \
-             training part, of the model where there is one: give numbers, and train again",
-            some_of(&beyond)
-        )
-    })
 }
 
 /// The standard deviation of what was observed in some rows; none where hardly anything was, or nothing differs.

@@ -123,6 +123,26 @@ fn scaling_sees_the_training_part_only() {
     assert!(negative.scalers()[0].transform(0.0).abs() < 0.2);
 }
 
+/// Such as a farm that draws power, after a training part in which it stood still at worst.
+#[test]
+fn values_that_a_logarithm_has_no_place_for_are_found() {
+    let t = |row: usize| match row {
+        90 => -1.0,
+        95 => -3.0,
+        row => noise(row, 0),
+    };
+    let hours = (0..100).map(|row| row * HOUR).collect();
+    let table = Table::new(hours, vec![column("t", "MW", (0..100).map(t))]).unwrap();
+    let dataset = |scaling: &str| prepare(&table, &format!("  scaling: {{default: {scaling}}}\n")).unwrap();
+    let logarithm = dataset("log1p");
+    assert_eq!(
+        logarithm.without_place(&logarithm.scalers()),
+        [("t", 2, -3.0)]
+    );
+    let plain = dataset("robust");
+    assert_eq!(plain.without_place(&plain.scalers()), []);
+}
+
 /// Two series of 100 rows, of which one is `times` as large as the other.
 fn two_sizes(times: f64) -> Table {
     let names = (0..200).map(|row| if row < 100 { "a" } else { "b" });
