@@ -165,7 +165,7 @@ class DeepAr(nn.Module):
 
     # krammerti solves the last one before the training.
     LEAST_SCALE, LEAST_FREEDOM, KEPT, LEAST_DEVIATION = 1e-3, 2.001, 2.0, 0.1
-    AROUND, BELIEVED = 2, -2.0
+    AROUND, BELIEVED, FAR = 2, -2.0, 3.0
 
     def __init__(self, spec):
         super().__init__()
@@ -217,7 +217,8 @@ class DeepAr(nn.Module):
         scale = (nn.functional.softplus(scale) + self.LEAST_SCALE) * unit
         freedom = nn.functional.softplus(freedom) + self.LEAST_FREEDOM
         distribution = torch.distributions.StudentT(freedom, mean, scale, validate_args=False)
-        return (error.square() / 2 - distribution.log_prob(truth)).mean()
+        error = self.FAR**2 * ((1 + (error / self.FAR).square()).sqrt() - 1)
+        return (error - distribution.log_prob(truth)).mean()
 
     def expected(self, past, future, usual, last, unit):
         """The usual values, or what the columns known ahead say, as far as that is believed."""

@@ -689,7 +689,7 @@ def deepar():
             whole[:, lookback - 1 : -1],
             typical,
         )
-        loss = -censored(distribution, truth, between) + apart**2 / 2
+        loss = -censored(distribution, truth, between) + 9 * ((1 + apart**2 / 9).sqrt() - 1)
         put(f"deepar.{name}.loss", loss.mean())
 
 

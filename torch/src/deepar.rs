@@ -617,7 +617,7 @@ impl Architecture for Deepar {
     }
 
     /// The negative logarithm of the likelihood of a value, in the unit of the distribution, and where more than
-    /// the time is known ahead half the squared error, in what is typical of the window, of what is expected by it.
+    /// the time is known ahead the loss of what is expected by it (see [`response`]).
     fn loss(&self, tensors: &Tensors<'_>, batch: &Batch, _: &Loss, pass: Pass<'_>) -> Tensor {
         let (lookback, horizon) = (self.shape.lookback, self.shape.horizon);
         let read = self.read(&batch.inputs, tensors.constants);
@@ -656,7 +656,7 @@ impl Architecture for Deepar {
                 let mut log = emission.log_likelihood(&parameters, &truths[place]);
                 if member.response.is_some() {
                     let apart = emission.apart(&ahead, &truths[place], &of.typical);
-                    log -= apart.square() * 0.5;
+                    log -= response::loss(&apart);
                 }
                 -weighed(&log, weights(place).as_ref())
             };

@@ -133,7 +133,8 @@ fn values_that_a_logarithm_has_no_place_for_are_found() {
     };
     let hours = (0..100).map(|row| row * HOUR).collect();
     let table = Table::new(hours, vec![column("t", "MW", (0..100).map(t))]).unwrap();
-    let dataset = |scaling: &str| prepare(&table, &format!("  scaling: {{default: {scaling}}}\n")).unwrap();
+    let dataset =
+        |scaling: &str| prepare(&table, &format!("  scaling: {{default: {scaling}}}\n")).unwrap();
     let logarithm = dataset("log1p");
     assert_eq!(
         logarithm.without_place(&logarithm.scalers()),

@@ -225,7 +225,7 @@ fn walk_along_the_truth(deepar: &Deepar, (inputs, truth): (Inputs, Tensor)) {
         assert_eq!(paths.values.size(), [6, 2, cells]);
         assert_eq!(paths.values.select(1, 0), truth);
         for apart in apart_of_response(deepar, &member, &read, &truth) {
-            let counted = apart.square() * 0.5 * weights.unsqueeze(1);
+            let counted = response::loss(&apart) * weights.unsqueeze(1);
             log -= HORIZON as f64 * counted.mean(Kind::Double).double_value(&[]);
         }
     }
@@ -504,7 +504,7 @@ fn a_response_learns_from_its_own_error_alone() {
             let member = Member::take(&deepar, taken);
             let apart = apart_of_response(&deepar, &member, &read, &batch.truth);
             let apart = Tensor::cat(&apart, 1);
-            (apart.square() * 0.5 * weights).mean(Kind::Float)
+            (response::loss(&apart) * weights).mean(Kind::Float)
         });
         let error = Tensor::stack(&errors, 0).mean(Kind::Float);
         let of_response =
