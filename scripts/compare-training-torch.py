@@ -161,11 +161,10 @@ class Linear(PointNet):
 
 class DeepAr(nn.Module):
     """torch/src/deepar.rs with one member and Student's t: the true values before each lead are read, and
-    the likelihood of the horizon is what is learnt from, with the error of what is expected by the known columns."""
+    the likelihood of the horizon is what is learnt from."""
 
     # krammerti solves the last one before the training.
     LEAST_SCALE, LEAST_FREEDOM, KEPT, LEAST_DEVIATION = 1e-3, 2.001, 2.0, 0.1
-    AROUND, BELIEVED, FAR = 2, -2.0, 3.0
 
     def __init__(self, spec):
         super().__init__()
@@ -174,14 +173,6 @@ class DeepAr(nn.Module):
             5 + 1 + spec.columns - 1, spec.hidden, spec.layers, batch_first=True, dropout=spec.dropout
         )
         self.out = nn.Linear(spec.hidden, 4)
-        causes = (2 * self.AROUND + 1) * spec.known + 3
-        self.response = nn.Sequential(
-            nn.Linear(causes, spec.hidden),
-            nn.ReLU(),
-            nn.Linear(spec.hidden, spec.hidden),
-            nn.ReLU(),
-            nn.Linear(spec.hidden, 2),
-        )
 
     def loss(self, past, future, _, truth):
         spec = self.spec
@@ -209,30 +200,12 @@ class DeepAr(nn.Module):
         steps = torch.cat([torch.stack(steps, 2), known, others], 2)
         top, _ = self.cell(steps)
         mean, scale, freedom, kept = self.out(top[:, conditioning:]).unbind(2)
-        expected = self.expected(past, future, usual, last, unit)
-        error = (expected[:, conditioning + 1 :] - truth) / unit
-        expected = expected.detach()
-        before = whole[:, lookback - 1 : -1] - expected[:, conditioning : conditioning + horizon]
-        mean = mean * unit + expected[:, conditioning + 1 :] + torch.sigmoid(kept + self.KEPT) * before
+        before = whole[:, lookback - 1 : -1] - usual[:, conditioning : conditioning + horizon]
+        mean = mean * unit + usual[:, conditioning + 1 :] + torch.sigmoid(kept + self.KEPT) * before
         scale = (nn.functional.softplus(scale) + self.LEAST_SCALE) * unit
         freedom = nn.functional.softplus(freedom) + self.LEAST_FREEDOM
         distribution = torch.distributions.StudentT(freedom, mean, scale, validate_args=False)
-        error = self.FAR**2 * ((1 + (error / self.FAR).square()).sqrt() - 1)
-        return (error - distribution.log_prob(truth)).mean()
-
-    def expected(self, past, future, usual, last, unit):
-        """The usual values, or what the columns known ahead say, as far as that is believed."""
-        spec = self.spec
-        rows = usual.shape[1]
-        known = torch.cat([past[:, spec.season - 1 :, spec.columns - spec.known :], future], 1)
-        wide = (self.AROUND, self.AROUND)
-        padded = nn.functional.pad(known.transpose(1, 2), wide, mode="replicate").transpose(1, 2)
-        around = [padded[:, by : by + rows] for by in range(2 * self.AROUND + 1)]
-        ages = torch.arange(spec.horizon - rows, spec.horizon, device=past.device) + 1
-        age = (ages.clamp(min=0) / spec.horizon).expand(len(past), -1)
-        of_row = [age, last.expand(-1, rows), unit.log().expand(-1, rows)]
-        answer, believed = self.response(torch.cat([*around, torch.stack(of_row, 2)], 2)).unbind(2)
-        return usual + torch.sigmoid(believed + self.BELIEVED) * (answer - usual)
+        return -distribution.log_prob(truth).mean()
 
     def usual(self, target):
         """The mean of the seasons at each row that has a value a season before, and one row before."""

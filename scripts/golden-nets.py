@@ -669,7 +669,7 @@ def deepar():
         causes = torch.stack(
             [
                 *(around[:, place : place + 1 + count] for place in range(5)),
-                ((torch.arange(-conditioning - 1, horizon) + 1).clamp(min=0) / horizon).expand(3, -1),
+                ((torch.arange(-conditioning - 1, horizon) + 1).clamp(min=1) / horizon).expand(3, -1),
                 last.expand(-1, 1 + count),
                 typical.log().expand(-1, 1 + count),
             ],

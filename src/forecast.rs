@@ -20,7 +20,7 @@ pub struct Forecast {
     /// When it was made: the time of the last row that it could see, in seconds since 1970 UTC.
     #[serde(with = "utc")]
     pub issue_time: i64,
-    /// Where it was made from values that were filled in an outage, the last time before it at which all were
+    /// Where it was made from values that were filled in an outage, the last time before it at which every target was
     /// observed, in UTC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_until: Option<String>,

@@ -70,7 +70,7 @@ pub struct ModelColumn {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BestEpoch {
-    /// From 1.
+    /// From 1; 0 where the weights of a warm start are the best.
     pub epoch: usize,
     /// Loss on the validation part.
     pub validation_loss: f64,

@@ -58,7 +58,7 @@ pub(super) fn fit(
     let memory = Memory::new(params, task.model, frame.step())?;
     let fitted = family.fit(task, monitor)?;
     if monitor.between(Moment::Solve) == Wish::KeepAndEnd {
-        let epoch = fitted.history.len().max(1);
+        let epoch = fitted.history.last().map_or(1, |line| line.epoch.max(1));
         return Err(Interrupted { epoch }.into());
     }
     let usual = Climatologies::fit(frame, task.train_rows)?;

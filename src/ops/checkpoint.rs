@@ -88,9 +88,14 @@ impl Kept {
         let write = || -> Result<()> {
             fs::create_dir_all(fs::parent(&self.path))?;
             let parts = encode_checkpoint(checkpoint)?;
+            let hash = || Digest::of_parts(&parts).to_string().into_bytes();
             thread::scope(|scope| {
-                let hashed = scope.spawn(|| Digest::of_parts(&parts).to_string().into_bytes());
-                let digest = || Cow::Owned(hashed.join().expect("hashing does not panic"));
+                let hashed = thread::Builder::new().spawn_scoped(scope, hash);
+                let digest = || {
+                    // Where no thread can be had, now.
+                    let hashed = hashed.ok().and_then(|hashed| hashed.join().ok());
+                    Cow::Owned(hashed.unwrap_or_else(hash))
+                };
                 let parts = parts.iter().map(|part| Cow::Borrowed(&**part));
                 let parts = parts.chain(iter::once_with(digest));
                 Ok(fs::write_large_atomic(&self.path, parts)?)

@@ -28,7 +28,7 @@ fn beyond_capacity(dataset: &Dataset) -> Option<String> {
     })
 }
 
-/// The training part has none, or there were no such scaling.
+/// Where values have no logarithm; those of the training part have one.
 fn without_place(dataset: &Dataset, scalers: &[Scaler]) -> Option<String> {
     let told = |(column, count, smallest): (&str, usize, f64)| {
         format!("{count} of {column}, down to {smallest}")
@@ -40,7 +40,7 @@ fn without_place(dataset: &Dataset, scalers: &[Scaler]) -> Option<String> {
         .collect();
     (!odd.is_empty()).then(|| {
         format!(
-            "values after the training part count as missing, since scaling by log1p needs more than -1: {}; look at them \
+            "values count as missing, since scaling by log1p needs more than -1: {}; look at them \
              with `krammerti check`, or scale otherwise (prepare.scaling)",
             some_of(&odd)
         )

@@ -3,6 +3,7 @@
 mod newest;
 mod paths;
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -44,6 +45,7 @@ pub fn predict(mut context: Context<'_>) -> Result<()> {
     let staged = StagedFolder::new(&context.out)?;
 
     let frame = dataset.frame(&loaded.file.scalers(), loaded.file.model.horizon)?;
+    let observed = dataset.observed_targets();
     let (mut forecasts, mut plots) = (Vec::new(), Vec::new());
     for series in newest(&dataset, &frame, &loaded.file) {
         let (made, drawn) = match of_series(&series, &frame, &loaded, &dataset, &mut context) {
@@ -63,7 +65,8 @@ pub fn predict(mut context: Context<'_>) -> Result<()> {
             };
             file.write(issued, &drawn, dataset.meta(), &staged)?;
         }
-        let plotted = |forecast| report::forecast_plot(&plot(forecast, &dataset, &series));
+        let plotted =
+            |forecast| report::forecast_plot(&plot(forecast, &dataset, &observed, &series));
         plots.extend(made.iter().map(plotted));
         forecasts.extend(made);
     }
@@ -366,7 +369,13 @@ impl Ahead {
     }
 }
 
-fn plot(forecast: &Forecast, dataset: &Dataset, series: &Newest) -> ForecastPlot {
+/// `targets` as they were observed.
+fn plot(
+    forecast: &Forecast,
+    dataset: &Dataset,
+    targets: &[Cow<'_, [f64]>],
+    series: &Newest,
+) -> ForecastPlot {
     let panel = dataset.panel();
     let hours = (PLOTTED_HOURS / panel.layout().step().hours()) as usize;
     let shown = hours.max(forecast.leads.len());
@@ -375,14 +384,9 @@ fn plot(forecast: &Forecast, dataset: &Dataset, series: &Newest) -> ForecastPlot
     let rows = end
         .saturating_sub(shown.max(1))
         .max(series.observed.rows.start)..end;
-    let targets = dataset.meta().targets.names().iter();
-    let mut observed = targets.zip(dataset.observed_targets());
-    let observed = observed.find(|(name, _)| **name == forecast.target);
-    let observed = |row: usize| {
-        observed
-            .as_ref()
-            .map_or(f64::NAN, |(_, values)| values[row])
-    };
+    let names = dataset.meta().targets.names();
+    let place = names.iter().position(|name| *name == forecast.target);
+    let observed = |row: usize| place.map_or(f64::NAN, |place| targets[place][row]);
     let leads = &forecast.leads;
     let (levels, last) = (
         &forecast.quantile_levels,

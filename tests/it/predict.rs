@@ -60,7 +60,7 @@ fn an_outage_longer_than_the_horizon_is_bridged_by_what_was_filled() {
     let last = text.lines().last().unwrap().split(',').next().unwrap();
     let issued = forecast["issue_time"].as_str().unwrap();
     assert!(issued.starts_with(&last[..13]), "{issued} {last}");
-    // What is from no observation says so, and the plot does not show it as observed.
+    // What is from no observation says so.
     let observed = text.lines().rev().nth(8).unwrap();
     let until = forecast["observed_until"].as_str().unwrap();
     assert!(observed.starts_with(&until[..13]), "{until} {observed}");

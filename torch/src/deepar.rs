@@ -205,13 +205,12 @@ impl Deepar {
             state = Some(next);
             let raw = member.out.forward(&top).to_kind(Kind::Float);
             let raw = self.by_target(&raw.view([issues, paths, self.outputs()]));
-            let row = self.conditioning() + lead;
             for (place, (of, raw)) in read.targets.iter().zip(&raw).enumerate() {
                 let (emission, course) = (&self.emissions[place], &mut courses[place]);
                 let near = Near {
                     before: &of.value_at(course, self.shape.lookback + lead - 1, paths),
-                    usual_before: &expected[place].narrow(1, row, 1),
-                    usual: &expected[place].narrow(1, row + 1, 1),
+                    usual_before: &expected[place].narrow(1, lead, 1),
+                    usual: &expected[place].narrow(1, lead + 1, 1),
                 };
                 let parameters = emission.parameters(raw, &near, &of.typical);
                 course.values.push(choose(place, &parameters));
@@ -320,13 +319,15 @@ impl Deepar {
             rest: Tensor::cat(&rest, 2),
             causes: self.responds.then(|| self.causes(inputs, &targets)),
             targets,
+            horizon,
         }
     }
 
-    /// `[issues, 1 + conditioning + horizon, …]`: what values are expected by where something is known ahead, with the
-    /// level and the size of each target.
+    /// `[issues, 1 + horizon, …]`: what values are expected by where something is known ahead, with the level and the
+    /// size of each target.
     fn causes(&self, inputs: &Inputs, targets: &[Target]) -> Tensor {
-        let known = (inputs.past).narrow(1, self.season - 1, 1 + self.conditioning());
+        let rows = (1 + response::AROUND).min(self.shape.lookback);
+        let known = inputs.past.narrow(1, self.shape.lookback - rows, rows);
         let known = Tensor::cat(&[&pick(&known, &self.known), &inputs.future], 1);
         let of_window = targets.iter().flat_map(|target| {
             let last = target.observed.narrow(1, self.shape.lookback - 1, 1);
@@ -409,6 +410,7 @@ struct Read {
     rest: Tensor,
     /// As [`Deepar::causes`] gives it, where more than the time is known ahead.
     causes: Option<Tensor>,
+    horizon: i64,
 }
 
 /// What is known of a target.
@@ -436,6 +438,7 @@ impl Read {
             targets: targets.collect(),
             rest: part(&self.rest),
             causes: self.causes.as_ref().map(part),
+            horizon: self.horizon,
         }
     }
 }
@@ -491,13 +494,18 @@ impl<'a> Member<'a> {
         }
     }
 
-    /// Of each target `[issues, 1 + conditioning + horizon]`: what is expected without the values before, the
-    /// usual value where no more than the time is known ahead.
+    /// Of each target `[issues, 1 + horizon]`, from the issue row on: what is expected without the values before, the usual
+    /// value where no more than the time is known ahead.
     fn expected(&self, read: &Read, pass: Pass<'_>) -> Vec<Tensor> {
-        let usual = read.targets.iter().map(|target| &target.usual);
+        let usual = read.targets.iter().map(|target| {
+            let rows = target.usual.size()[1];
+            target
+                .usual
+                .narrow(1, rows - read.horizon - 1, read.horizon + 1)
+        });
         match (&self.response, &read.causes) {
             (Some(response), Some(causes)) => response.expected(causes, usual, pass),
-            _ => usual.map(Tensor::shallow_clone).collect(),
+            _ => usual.collect(),
         }
     }
 }
@@ -646,10 +654,10 @@ impl Architecture for Deepar {
             let of_target = |place: usize| {
                 let (emission, of) = (&self.emissions[place], &read.targets[place]);
                 let expected = |first: i64| expected[place].narrow(1, first, horizon);
-                let ahead = expected(self.conditioning() + 1);
+                let ahead = expected(1);
                 let near = Near {
                     before: &whole[place].narrow(1, lookback - 1, horizon),
-                    usual_before: &expected(self.conditioning()).detach(),
+                    usual_before: &expected(0).detach(),
                     usual: &ahead.detach(),
                 };
                 let parameters = emission.parameters(&raw[place], &near, &of.typical);

@@ -43,6 +43,9 @@ const REPORT_EVERY: Duration = Duration::from_millis(500);
 const NOT_RECORDED: &str = "slow: steps cannot be recorded on this GPU";
 const NO_KERNELS: &str = "slow: there are no kernels for recurrent layers on this GPU";
 
+/// What is solved anew may go ill with the weights of before.
+const NO_BEGINNING: &str = "the weights of --warm-start forecast what is no number on the validation part, so they are not kept if no epoch is better";
+
 /// A checkpoint that this training cannot go on from: the training is to begin anew.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the kept checkpoint is not used, the training begins anew: {0}")]
@@ -225,7 +228,14 @@ impl<'a> Trainer<'a> {
 
     /// What a warm start begins with may be better than all that comes of it, so it is judged as an epoch is.
     fn judge_beginning(&mut self, monitor: &mut dyn Monitor) -> Result<()> {
-        let Some((validation_loss, validation_rmse)) = self.validate(monitor)? else {
+        let validated = match self.validate(monitor) {
+            Err(error) if error.is::<diagnosis::NotFinite>() => {
+                monitor.event(Event::warning(NO_BEGINNING.to_owned()));
+                return Ok(());
+            }
+            validated => validated?,
+        };
+        let Some((validation_loss, validation_rmse)) = validated else {
             return self.heed(Wish::KeepAndEnd, monitor);
         };
         self.judged(

@@ -32,6 +32,12 @@ impl<'a> Dense<'a> {
         x.linear(self.weight, Some(self.bias))
     }
 
+    /// In numbers of some kind, whatever its parameters and what it reads are.
+    pub(crate) fn forward_in(&self, kind: Kind, x: &Tensor) -> Tensor {
+        let [x, weight, bias] = [x, self.weight, self.bias].map(|of| of.to_kind(kind));
+        x.linear(&weight, Some(bias))
+    }
+
     /// One of `of` equal parts of what it gives, by its place.
     pub(crate) fn forward_part(&self, x: &Tensor, place: i64, of: i64) -> Tensor {
         let size = self.bias.size()[0] / of;

@@ -42,3 +42,36 @@ pub fn interrupted() -> Option<Interrupted> {
         }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::process::ExitStatusExt as _;
+    use std::process::Command;
+
+    /// What this process is to try as a child of its own.
+    const CHILD: &str = "KRAMMERTI_TEST_SIGNALS_KILL";
+
+    /// Signals are of a whole process, so it takes one of its own to die of them.
+    #[test]
+    fn a_signal_kills_where_it_may_and_is_heard_elsewhere() {
+        if let Ok(they_may) = std::env::var(CHILD) {
+            assert!(interrupted().is_none());
+            let_signals_kill(true);
+            let_signals_kill(they_may == "true");
+            let own = rustix::process::getpid();
+            rustix::process::kill_process(own, rustix::process::Signal::TERM).unwrap();
+            assert_eq!(interrupted(), Some(Interrupted { signal: 15 }));
+            return;
+        }
+        let name =
+            "pipeline::process::signals::tests::a_signal_kills_where_it_may_and_is_heard_elsewhere";
+        for (they_may, killed_by) in [("true", Some(15)), ("false", None)] {
+            let mut child = Command::new(std::env::current_exe().unwrap());
+            child.args(["--exact", name]).env(CHILD, they_may);
+            let ended = child.output().unwrap();
+            assert_eq!(ended.status.signal(), killed_by, "{ended:?}");
+            assert_eq!(ended.status.success(), killed_by.is_none(), "{ended:?}");
+        }
+    }
+}

@@ -22,7 +22,7 @@ use crate::net::{Pass, Taken};
 use crate::parameters::Spec;
 
 /// Rows on either side of one whose known columns are read with its own.
-const AROUND: i64 = 2;
+pub(super) const AROUND: i64 = 2;
 
 /// How far a net of zeros believes what it says rather than what is usual: the sigmoid of this, 0.12.
 const BELIEVED: f64 = -2.0;
@@ -55,20 +55,21 @@ impl<'a> Response<'a> {
         }
     }
 
-    /// What to expect of each target, `[issues, rows]`, from what [`causes`] gives and the usual values.
-    pub(super) fn expected<'u>(
+    /// What to expect of each target, `[issues, 1 + horizon]`, from what [`causes`] gives and the usual values.
+    pub(super) fn expected(
         &self,
         causes: &Tensor,
-        usual: impl Iterator<Item = &'u Tensor>,
+        usual: impl Iterator<Item = Tensor>,
         pass: Pass<'_>,
     ) -> Vec<Tensor> {
         let layers = self.layers.iter();
         let read = layers.fold(pass.cast(causes), |read, layer| layer.forward(&read).relu());
-        let raw = self.out.forward(&read).to_kind(Kind::Float);
+        // It speaks of a level, of which eight bits would say too little.
+        let raw = self.out.forward_in(Kind::Float, &read);
         let of_targets = raw.split(2, 2).into_iter().zip(usual);
         let expected = of_targets.map(|(raw, usual)| {
             let believed = (raw.select(2, 1) + BELIEVED).sigmoid();
-            usual + believed * (raw.select(2, 0) - usual)
+            &usual + believed * (raw.select(2, 0) - &usual)
         });
         expected.collect()
     }
@@ -80,24 +81,22 @@ pub(super) fn loss(apart: &Tensor) -> Tensor {
     ((apart / FAR).square() + 1.0).sqrt() * (FAR * FAR) - FAR * FAR
 }
 
-/// `[issues, rows, inputs]`: of each row what is known of it and of those around, `[issues, rows, columns]`, how
-/// far it lies ahead, of which the last `horizon` rows do, and numbers of its window, `[issues, 1]` each.
+/// `[issues, 1 + horizon, inputs]`: of the issue row and each lead what is known of it and of the rows around, how far it
+/// lies ahead, and numbers of its window, `[issues, 1]` each. Of `known`, `[issues, rows, columns]`, those are the last
+/// rows. The issue row counts as the first lead, which a training knows.
 pub(super) fn causes<'n>(
     known: &Tensor,
     horizon: i64,
     of_window: impl Iterator<Item = &'n Tensor>,
 ) -> Tensor {
-    let rows = known.size()[1];
-    let around = (-AROUND..=AROUND).map(|by| {
-        let at = Tensor::arange(rows, (Kind::Int64, known.device())) + by;
-        known.index_select(1, &at.clamp(0, rows - 1))
-    });
-    let ages = Tensor::arange_start(horizon - rows, horizon, (known.kind(), known.device()));
-    let age = (ages + 1.0).clamp_min(0.0) / horizon as f64;
-    let of_row = |number: &Tensor| number.unsqueeze(2).expand([-1, rows, 1], false);
-    let age = age
-        .view([1, rows, 1])
-        .expand([known.size()[0], -1, -1], false);
+    let (rows, asked) = (known.size()[1], 1 + horizon);
+    let edge = |row: i64| known.narrow(1, row, 1).expand([-1, AROUND, -1], false);
+    let wide = Tensor::cat(&[&edge(0), known, &edge(rows - 1)], 1);
+    let around = (0..=2 * AROUND).map(|by| wide.narrow(1, rows - asked + by, asked));
+    let ages = Tensor::arange_start(0, asked, (known.kind(), known.device()));
+    let age = (ages.clamp_min(1) / horizon as f64).view([1, asked, 1]);
+    let age = age.expand([known.size()[0], -1, -1], false);
+    let of_row = |number: &Tensor| number.unsqueeze(2).expand([-1, asked, 1], false);
     let mut causes: Vec<Tensor> = around.chain([age]).collect();
     causes.extend(of_window.map(of_row));
     Tensor::cat(&causes, 2)

@@ -259,7 +259,7 @@ fn apart_of_response(
     let truths = truth.chunk(deepar.shape.count(), 1);
     let apart = targets.zip(expected.iter().zip(truths));
     let apart = apart.map(|((of, emission), (expected, truth))| {
-        let ahead = expected.narrow(1, deepar.conditioning() + 1, HORIZON as i64);
+        let ahead = expected.narrow(1, 1, HORIZON as i64);
         emission.apart(&ahead, &truth, &of.typical)
     });
     apart.collect()
