@@ -40,6 +40,7 @@
 //! the values before in training 0.41, and no share kept 0.41, both with a worse likelihood of the
 //! validation part. With the share beginning at 0.88 and 40 paths 0.41, all without units of the window.
 
+mod reading;
 mod response;
 
 use anyhow::{Context as _, Result, ensure};
@@ -47,6 +48,7 @@ use krammerti::data::{FrameColumn, Role, Scaler, columns_with};
 use krammerti::params::DeeparParams;
 use tch::{Kind, Tensor};
 
+use self::reading::{Course, Paths, Read, Target};
 use self::response::Response;
 use crate::draws::{Draws, quantiles_of_paths};
 use crate::emission::{Emission, Near};
@@ -392,88 +394,6 @@ fn mean(losses: &[Tensor]) -> Tensor {
     match losses {
         [one] => one.shallow_clone(),
         several => Tensor::stack(several, 0).mean(Kind::Float),
-    }
-}
-
-/// Sample paths, both `[issues, paths, cells]`.
-struct Paths {
-    /// In scaled units, within the bounds.
-    values: Tensor,
-    /// The mean of the distribution that each value was drawn from, in its unit, as its bounds let it be seen.
-    expected: Tensor,
-}
-
-/// What all members read.
-struct Read {
-    targets: Vec<Target>,
-    /// `[issues, conditioning + horizon, inputs - 2 × targets]`.
-    rest: Tensor,
-    /// As [`Deepar::causes`] gives it, where more than the time is known ahead.
-    causes: Option<Tensor>,
-    horizon: i64,
-}
-
-/// What is known of a target.
-struct Target {
-    /// `[issues, lookback]`.
-    observed: Tensor,
-    /// `[issues, 1 + conditioning + horizon]`, as [`Deepar::usual`] gives it.
-    usual: Tensor,
-    /// `[issues, 1]`: as [`Emission::typical`] gives it, and as [`Emission::unit_of`] does.
-    typical: Tensor,
-    unit: Option<Tensor>,
-}
-
-impl Read {
-    /// Of some of the windows.
-    fn narrow(&self, first: i64, count: i64) -> Self {
-        let part = |of: &Tensor| of.narrow(0, first, count);
-        let targets = self.targets.iter().map(|target| Target {
-            observed: part(&target.observed),
-            usual: part(&target.usual),
-            typical: part(&target.typical),
-            unit: target.unit.as_ref().map(part),
-        });
-        Self {
-            targets: targets.collect(),
-            rest: part(&self.rest),
-            causes: self.causes.as_ref().map(part),
-            horizon: self.horizon,
-        }
-    }
-}
-
-/// What became of a target on the paths of one member: `[issues, paths]` at each lead that was walked.
-#[derive(Default)]
-struct Course {
-    values: Vec<Tensor>,
-    /// As in [`Paths`].
-    expected: Vec<Tensor>,
-}
-
-impl Target {
-    /// A difference of values, as a net reads it.
-    fn in_unit(&self, difference: Tensor) -> Tensor {
-        match &self.unit {
-            Some(unit) => difference / unit,
-            None => difference,
-        }
-    }
-
-    /// `[issues, paths]`: the value at a row, the first of the lookback being 0, as observed or as it became.
-    fn value_at(&self, course: &Course, row: i64, paths: i64) -> Tensor {
-        let [issues, lookback] = [0, 1].map(|dimension| self.observed.size()[dimension]);
-        if row < lookback {
-            let value = self.observed.narrow(1, row, 1);
-            value.expand([issues, paths], false)
-        } else {
-            course.values[(row - lookback) as usize].shallow_clone()
-        }
-    }
-
-    /// `[issues, 1]`: the usual value of a row, counted as [`Deepar::usual`] does.
-    fn usual_at(&self, row: i64) -> Tensor {
-        self.usual.narrow(1, row, 1)
     }
 }
 
