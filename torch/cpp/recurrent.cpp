@@ -78,12 +78,17 @@ template <class Place>
 std::vector<float> packed(const Layer& l, const Place& place) {
   std::vector<float> packed(l.wide() * l.reads());
   for (int64_t block = 0; block < BLOCKS; ++block)
-    for (int64_t unit = 0; unit < l.hidden; ++unit) {
-      const int64_t column = block * l.hid() + unit, at = l.gate(block) * l.hidden + unit;
-      for (int64_t i = 0; block < l.gates() && i < l.inputs; ++i)
-        packed[place(column, i)] = l.w_in[at * l.inputs + i];
-      for (int64_t i = 0; block >= l.from_h() && i < l.hidden; ++i)
-        packed[place(column, l.in() + i)] = l.w_hid[at * l.hidden + i];
+    for (int64_t first = 0; first < l.hidden; first += TILE) {
+      const int64_t column = block * l.hid() + first, at = l.gate(block) * l.hidden + first;
+      const int64_t units = std::min(TILE, l.hidden - first);
+      // A tile of units beside each other, so that no line of the cache is written twice.
+      const auto pack = [&](const float* weights, int64_t count, int64_t row) {
+        for (int64_t i = 0; i < count; ++i)
+          for (int64_t unit = 0; unit < units; ++unit)
+            packed[place(column + unit, row + i)] = weights[(at + unit) * count + i];
+      };
+      if (block < l.gates()) pack(l.w_in, l.inputs, 0);
+      if (block >= l.from_h()) pack(l.w_hid, l.hidden, l.in());
     }
   return packed;
 }
@@ -260,11 +265,14 @@ INLINE void forward_rows(const Layer& l, const float* weights, const float* bias
     if (l.c0) copy(cell + r * H, l.c0 + at, l.hidden);
   }
   for (int64_t t = 0; t < l.steps; ++t) {
+    // Nothing is asked of a state of zeros.
+    const bool is_zero = t == 0 && !l.h0;
     for (int64_t r = 0; r < m; ++r)
       copy_ahead<0>(read + r * l.read_row(), l.x + ((first + r) * l.steps + t) * l.inputs, l.inputs,
                     l.inputs);
     for (int64_t block = 0; block < BLOCKS; ++block) {
-      const int64_t from = block < l.gates() ? 0 : I, upto = block < l.from_h() ? I : K;
+      const int64_t from = block < l.gates() ? 0 : I;
+      const int64_t upto = block < l.from_h() || is_zero ? I : K;
       product(m, H, K * TILE,
               {upto - from, read + from, l.read_row(), 1, weights + block * H * K + from * TILE, TILE,
                bias + block * H, 0, pre + block * H, l.wide_row()});
@@ -386,10 +394,14 @@ INLINE void backward_rows(const Layer& l, const float* weights, float* sums, flo
     for (int64_t j = 0; j < W; ++j) sums[W * K + j] += step[j];
     const int64_t skip = l.from_h() * H, R = l.wide_row();
     const float* from_h = weights + I * W + skip * TILE;
-    product(m, H, W * TILE, {W - skip, pre + skip, R, 1, from_h, TILE, dh, H, dh, H});
+    const bool is_zero = t == 0 && !l.h0;
+    if (!is_zero)
+      product(m, H, W * TILE, {W - skip, pre + skip, R, 1, from_h, TILE, dh, H, dh, H});
     float* sums_h = sums + skip * K + I;
     product(l.gates() * H, I, TILE, {m, pre, 1, R, read, l.read_row(), sums, K, sums, K});
-    product(W - skip, H, TILE, {m, pre + skip, 1, R, read + I, l.read_row(), sums_h, K, sums_h, K});
+    if (!is_zero)
+      product(W - skip, H, TILE,
+              {m, pre + skip, 1, R, read + I, l.read_row(), sums_h, K, sums_h, K});
     if (!l.gx) continue;
     product(m, I, W * TILE, {l.gates() * H, pre, R, 1, weights, TILE, zeros, 0, dx, I});
     for (int64_t r = 0; r < m; ++r)

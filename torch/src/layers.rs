@@ -1,6 +1,10 @@
 //! Pieces that several nets are made of.
 
+mod fork;
+
 use tch::{Device, Kind, Tensor};
+
+pub(crate) use fork::Fork;
 
 use crate::fused::{self, Outputs};
 use crate::net::{Pass, Taken};

@@ -12,7 +12,7 @@
 use krammerti::params::SegrnnParams;
 use tch::{Device, Kind, Tensor};
 
-use crate::layers::{Cell, Dense, Layers};
+use crate::layers::{Cell, Dense, Fork, Layers};
 use crate::net::{Architecture, Forecast, Pass, Shape, Taken, Tensors, pick};
 use crate::parameters::Spec;
 use crate::windows::Inputs;
@@ -92,25 +92,19 @@ impl Segrnn {
 
         let (_, state) = gru.forward(&embed.forward(&read.segments).relu(), None, 0.0, pass);
         let (issues, ahead, hidden) = (read.segments.size()[0], self.ahead(), self.hidden);
-        let half = [issues, ahead, hidden / 2];
-        let position = position.unsqueeze(0).expand(half, false);
+        let position = position.unsqueeze(0);
         let series = match &read.series {
             Some(places) => rows_of(series, places).unsqueeze(1),
             None => series.unsqueeze(0),
         };
-        let mut steps = Tensor::cat(&[position, series.expand(half, false)], 2);
-        if let (Some(weight), Some(known)) = (future, &read.future) {
-            steps += known.matmul(&weight.tr());
-        }
-        // Every segment ahead is a sequence of one step from the same state.
-        let state = state[0]
-            .squeeze_dim(0)
-            .unsqueeze(1)
-            .expand([issues, ahead, hidden], false)
-            .reshape([1, issues * ahead, hidden]);
-        let steps = steps.reshape([issues * ahead, 1, hidden]);
-        let (decoded, _) = gru.forward(&steps, Some(&[state]), 0.0, pass);
-        let decoded = decoded.view([issues, ahead, hidden]);
+        // Each segment ahead is one step from the same state, of what says which segment it is.
+        let fork = Fork::of(&gru);
+        let place = fork.read(&position, 0) + fork.read(&series, hidden / 2);
+        let ahead_read = match (future, &read.future) {
+            (Some(weight), Some(known)) => place + fork.read(&known.matmul(&weight.tr()), 0),
+            _ => place,
+        };
+        let decoded = fork.forward(&ahead_read, &state[0].squeeze_dim(0));
         let decoded = pass.dropout(&decoded, self.dropout);
         let outputs = self.shape.outputs();
         out.forward(&decoded)
