@@ -4,8 +4,11 @@
 //! of each output that is a `metrics.json`, or a folder with one at its top. Of a revision, git has
 //! `pipeline.lock`, the lock has the digests of what was built, and the store has the bytes.
 
+mod found;
 mod git;
 mod metrics;
+mod past;
+mod workspace;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -14,24 +17,21 @@ use std::path::Path;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{RunError, Standing, status};
-use crate::artifact::{Artifact, Kind, StatCache, Store};
+use super::RunError;
+use crate::artifact::Artifact;
 use crate::fs;
 use crate::params::{ParamsError, Values};
 use crate::pipeline::{Lock, LockError, Pipeline};
-use git::{Repository, Revision};
-use metrics::{Metric, numbers};
+use found::{Found, nothing_to_miss};
+use git::Repository;
+use metrics::Metric;
+use past::Past;
+use workspace::Workspace;
 
 pub use git::GitError;
 
 /// The parameter file that every project has.
 const PARAMS: &str = "params.yaml";
-
-/// What holds metrics, by convention.
-const METRICS: &str = "metrics.json";
-
-const LOCK: &str = "pipeline.lock";
-const PIPELINE: &str = "pipeline.yaml";
 
 /// What differs, and what does not.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -191,58 +191,6 @@ pub fn diff(root: &Path, from: &str, to: DiffWith<'_>) -> Result<Diff, DiffError
     Ok(diff)
 }
 
-/// What a side has of a file that may hold metrics.
-#[derive(Clone, Debug, PartialEq)]
-struct Found {
-    stage: String,
-    what: What,
-}
-
-#[derive(Clone, Debug, PartialEq)]
-enum What {
-    Numbers(BTreeMap<Metric, f64>),
-    /// The folder has no such file.
-    None,
-    /// It is in the store no longer; of a folder nobody knows whether it had the file.
-    Gone(Artifact),
-    /// It is no JSON.
-    Broken(String),
-}
-
-impl What {
-    fn of(file: &str, bytes: &[u8]) -> Self {
-        match serde_json::from_slice::<Value>(bytes) {
-            Ok(document) => Self::Numbers(numbers(&document)),
-            Err(error) => Self::Broken(format!("{file} is no JSON: {error}")),
-        }
-    }
-}
-
-impl Found {
-    /// Why this cannot be compared, where it cannot.
-    fn unavailable(&self, file: &str, side: &Side) -> Option<Unavailable> {
-        let (artifact, reason) = match &self.what {
-            What::Numbers(_) | What::None => return None,
-            What::Gone(artifact) => (Some(*artifact), "it is not in the store".to_owned()),
-            What::Broken(reason) => (None, reason.clone()),
-        };
-        Some(Unavailable {
-            file: file.to_owned(),
-            stage: self.stage.clone(),
-            side: side.clone(),
-            artifact,
-            reason,
-        })
-    }
-
-    fn numbers(&self) -> BTreeMap<Metric, f64> {
-        match &self.what {
-            What::Numbers(numbers) => numbers.clone(),
-            _ => BTreeMap::new(),
-        }
-    }
-}
-
 impl Diff {
     fn compare_metrics(&mut self, then: &BTreeMap<String, Found>, now: &BTreeMap<String, Found>) {
         let files: BTreeSet<&String> = then.keys().chain(now.keys()).collect();
@@ -261,15 +209,6 @@ impl Diff {
             }
             self.unavailable.extend(missing);
         }
-    }
-}
-
-/// Whether one side's folder has no metrics and the other's is gone, or both are gone and the same.
-fn nothing_to_miss(then: Option<&Found>, now: Option<&Found>) -> bool {
-    match (then.map(|found| &found.what), now.map(|found| &found.what)) {
-        (Some(What::None), Some(What::Gone(_))) | (Some(What::Gone(_)), Some(What::None)) => true,
-        (Some(What::Gone(then)), Some(What::Gone(now))) => then == now,
-        _ => false,
     }
 }
 
@@ -375,186 +314,11 @@ impl Place<'_> {
     }
 }
 
-/// The project at a revision.
-struct Past<'a> {
-    root: &'a Path,
-    repository: &'a Repository,
-    revision: Revision,
-    lock: Option<Lock>,
-    /// The stages of `pipeline.yaml`: the lock may still have others. Nothing where that is unreadable.
-    stages: Option<BTreeSet<String>>,
-    store: Store,
-    cache: StatCache,
-}
-
-impl<'a> Past<'a> {
-    fn open(root: &'a Path, repository: &'a Repository, name: &str) -> Result<Self, DiffError> {
-        let revision = repository.revision(name)?;
-        let text = repository.file(&revision, LOCK)?;
-        let shown = format!("{name}:{LOCK}");
-        let private = root.join(".krammerti");
-        let pipeline = repository.file(&revision, PIPELINE)?;
-        Ok(Self {
-            root,
-            repository,
-            stages: pipeline.and_then(|text| stage_names(&text)),
-            lock: match text {
-                Some(text) => {
-                    let text = String::from_utf8_lossy(&text);
-                    Some(Lock::parse(Path::new(&shown), &text)?)
-                }
-                None => None,
-            },
-            revision,
-            store: Store::new(&private.join("store")),
-            cache: StatCache::load(&private.join("stat-cache")),
-        })
-    }
-
-    fn found(&self) -> Result<BTreeMap<String, Found>, DiffError> {
-        let mut found = BTreeMap::new();
-        let there = |stage: &str| {
-            // Of a `foreach`, `STAGE@KEY` is made from `STAGE`.
-            let name = stage.split('@').next().unwrap_or_default();
-            let stages = self.stages.as_ref();
-            stages.is_none_or(|all| all.contains(stage) || all.contains(name))
-        };
-        let outputs = self.lock.iter().flat_map(Lock::outputs);
-        for (stage, path, artifact) in outputs.filter(|(stage, ..)| there(stage)) {
-            if let Some((file, inside)) = candidate(path, artifact.kind == Kind::Folder) {
-                let what = self.look(path, artifact, &file, inside)?;
-                let stage = stage.to_owned();
-                found.insert(file, Found { stage, what });
-            }
-        }
-        Ok(found)
-    }
-
-    /// From the store; otherwise from the workspace, where it is still the same; otherwise from git.
-    fn look(
-        &self,
-        path: &str,
-        artifact: Artifact,
-        file: &str,
-        inside: Option<&str>,
-    ) -> Result<What, DiffError> {
-        let listing = inside.and_then(|_| self.store.tree(artifact.digest).ok());
-        if let (Some(inside), Some(tree)) = (inside, &listing)
-            && !tree.entries.iter().any(|entry| entry.path == inside)
-        {
-            return Ok(What::None);
-        }
-        // A damaged object is as good as none.
-        if let Ok(Some(bytes)) = self.store.read(artifact, inside) {
-            return Ok(What::of(file, &bytes));
-        }
-        let place = self.root.join(path);
-        if self.cache.artifact(&place).ok().flatten() == Some(artifact) {
-            return Ok(match read_file(&self.root.join(file))? {
-                Some(bytes) => What::of(file, &bytes),
-                None => What::None,
-            });
-        }
-        if let Some(bytes) = self.repository.file(&self.revision, file)? {
-            return Ok(What::of(file, &bytes));
-        }
-        // An output that is a folder without metrics now most likely had none then.
-        let now = fs::stat(&place)?.is_some_and(|metadata| metadata.is_dir());
-        if inside.is_some() && now && read_file(&self.root.join(file))?.is_none() {
-            return Ok(What::None);
-        }
-        Ok(What::Gone(artifact))
-    }
-}
-
-/// The names of the stages in the text of a `pipeline.yaml`, which may be one of another version of
-/// krammerti.
-fn stage_names(text: &[u8]) -> Option<BTreeSet<String>> {
-    let text = std::str::from_utf8(text).ok()?;
-    let values = Values::parse(Path::new(PIPELINE), text).ok()?;
-    let stages = values.get("stages")?.as_object()?;
-    Some(stages.keys().cloned().collect())
-}
-
-/// The project as it lies there.
-struct Workspace<'a> {
-    root: &'a Path,
-    pipeline: &'a Pipeline,
-}
-
-impl Workspace<'_> {
-    fn param_files(&self) -> BTreeSet<String> {
-        let stages = self.pipeline.stages().iter();
-        let names = stages.flat_map(|stage| stage.params.keys());
-        let files = names.filter_map(|name| name.split_once(':'));
-        files.map(|(file, _)| file.to_owned()).collect()
-    }
-
-    fn found(&self) -> Result<BTreeMap<String, Found>, DiffError> {
-        let outputs = self.pipeline.stages().iter().flat_map(|stage| {
-            let outputs = stage.outputs.iter();
-            outputs.map(|path| (path.as_str(), stage.name.as_str()))
-        });
-        let mut found = BTreeMap::new();
-        for (path, stage) in outputs {
-            let Some(metadata) = fs::stat(&self.root.join(path))? else {
-                continue;
-            };
-            let Some((file, _)) = candidate(path, metadata.is_dir()) else {
-                continue;
-            };
-            let what = match read_file(&self.root.join(&file))? {
-                Some(bytes) => What::of(&file, &bytes),
-                None => What::None,
-            };
-            let stage = stage.to_owned();
-            found.insert(file, Found { stage, what });
-        }
-        Ok(found)
-    }
-
-    /// The stages whose metrics are to be compared and that are to run again.
-    fn not_up_to_date(&self, found: &BTreeMap<String, Found>) -> Result<Vec<String>, DiffError> {
-        let numbers = |found: &&Found| matches!(found.what, What::Numbers(_));
-        let stages: BTreeSet<&str> = found
-            .values()
-            .filter(numbers)
-            .map(|found| found.stage.as_str())
-            .collect();
-        if stages.is_empty() {
-            return Ok(Vec::new());
-        }
-        let settled = |state| matches!(state, Standing::Fresh | Standing::Frozen | Standing::Off);
-        let all = status(self.pipeline, self.root)?.into_iter();
-        let open = all.filter(|stage| !settled(stage.state));
-        Ok(open
-            .map(|stage| stage.stage)
-            .filter(|stage| stages.contains(stage.as_str()))
-            .collect())
-    }
-}
-
-/// The file of an output that may hold metrics, and its path in the output where that is a folder.
-fn candidate(path: &str, folder: bool) -> Option<(String, Option<&'static str>)> {
-    if folder {
-        return Some((format!("{path}/{METRICS}"), Some(METRICS)));
-    }
-    let name = path.rsplit('/').next();
-    (name == Some(METRICS)).then(|| (path.to_owned(), None))
-}
-
-/// The bytes of a file; `None` where there is none.
-fn read_file(path: &Path) -> io::Result<Option<Vec<u8>>> {
-    match fs::stat(path)? {
-        Some(metadata) if metadata.is_file() => fs::read(path).map(Some),
-        _ => Ok(None),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::found::What;
     use super::*;
-    use crate::artifact::Digest;
+    use crate::artifact::{Digest, Kind};
 
     fn found(what: What) -> Found {
         Found {
@@ -644,28 +408,5 @@ mod tests {
         assert_eq!(missed(None, Some(What::None)), "");
         let broken = sides(Some(numbers()), Some(What::of("m", b"{")));
         assert!(broken.unavailable[0].reason.starts_with("m is no JSON"));
-    }
-
-    #[test]
-    fn stages_are_named_whatever_else_a_pipeline_says() {
-        let names = |text: &str| stage_names(text.as_bytes());
-        let text = "later: 1\nstages: {b: {cmd: x, new: [1]}, a: {}}\n";
-        assert_eq!(names(text), Some(["a".into(), "b".into()].into()));
-        assert_eq!(names("stages: ["), None);
-        assert_eq!(names("stages: 1"), None);
-        assert_eq!(names(""), None);
-    }
-
-    #[test]
-    fn an_output_is_a_candidate_by_its_name() {
-        assert_eq!(
-            candidate("a/metrics.json", false),
-            Some(("a/metrics.json".into(), None))
-        );
-        assert_eq!(
-            candidate("a", true),
-            Some(("a/metrics.json".into(), Some("metrics.json")))
-        );
-        assert_eq!(candidate("my_metrics.json", false), None);
     }
 }

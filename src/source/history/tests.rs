@@ -1,5 +1,8 @@
 //! Ranges, slots and comparison; the rest is tried end to end in `tests/it/history.rs`.
 
+use super::pages::{Pages, Target};
+use super::ranges::Span;
+use super::whole::compare;
 use super::*;
 use crate::params::SourceParams;
 
