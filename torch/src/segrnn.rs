@@ -90,8 +90,8 @@ impl Segrnn {
         let future = (self.shape.future > 0).then(|| taken.next());
         let gru = Layers::take(Cell::Gru, 1, &mut taken);
 
-        let (_, state) = gru.forward(&embed.forward(&read.segments).relu(), None, 0.0, pass);
-        let (issues, ahead, hidden) = (read.segments.size()[0], self.ahead(), self.hidden);
+        let state = gru.last(&embed.forward(&read.segments).relu(), 0.0, pass);
+        let (ahead, hidden) = (self.ahead(), self.hidden);
         let position = position.unsqueeze(0);
         let series = match &read.series {
             Some(places) => rows_of(series, places).unsqueeze(1),
@@ -104,11 +104,11 @@ impl Segrnn {
             (Some(weight), Some(known)) => place + fork.read(&known.matmul(&weight.tr()), 0),
             _ => place,
         };
-        let decoded = fork.forward(&ahead_read, &state[0].squeeze_dim(0));
+        let decoded = fork.forward(&ahead_read, &state);
         let decoded = pass.dropout(&decoded, self.dropout);
         let outputs = self.shape.outputs();
         out.forward(&decoded)
-            .view([issues, ahead * self.segment, outputs])
+            .view([-1, ahead * self.segment, outputs])
             .narrow(1, 0, self.shape.horizon)
     }
 }
