@@ -277,6 +277,18 @@ pub struct NeedsBackend {
     pub kind: String,
 }
 
+/// What failed below a model, in one line: where it is of the machine, every training fails alike.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{doing}: {by}: {message}")]
+pub struct Fault {
+    /// A library, or our own code.
+    pub by: &'static str,
+    /// What was being done.
+    pub doing: String,
+    /// What was said.
+    pub message: String,
+}
+
 /// The device that was asked for is not there: no fault of a model, and of another one neither.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`device: {asked}` was asked for, but {why}")]

@@ -1,19 +1,20 @@
 //! Where an interrupted training goes on.
 //!
 //! One folder for each task under `.krammerti/checkpoints/`, named by all that decides the result:
-//! the data, the parameters and the version, or the study and the point of a trial. So a training finds
+//! the data, the parameters, the version and the output, or the study and the point of a trial. So a training finds
 //! its own checkpoint whatever ended it, and one with other data or parameters never takes it for its own.
 //! It is removed once the model is written, or the trial told.
 
 use std::borrow::Cow;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, Instant};
 use std::{iter, thread};
 
 use anyhow::{Context as _, Result, ensure};
 
 use super::Context;
-use crate::artifact::{Digest, StatCache};
+use super::inputs::Inputs;
+use crate::artifact::Digest;
 use crate::event::{Event, Observer};
 use crate::fs;
 use crate::model::{Checkpoint, Moment, Wish, decode_checkpoint, encode_checkpoint};
@@ -33,15 +34,10 @@ pub(super) struct Kept {
 }
 
 impl Kept {
-    /// The place for the training of the sections `model` and `train` on these inputs.
-    pub(super) fn of<'p>(
-        context: &Context<'_>,
-        inputs: impl Iterator<Item = &'p Path>,
-    ) -> Result<Self> {
-        let stat_cache = StatCache::default();
-        let artifacts = inputs
-            .map(|input| stat_cache.artifact(input))
-            .collect::<Result<Vec<_>, _>>()?;
+    /// The place for the training of the sections `model` and `train` on these inputs, for this output: two
+    /// trainings of one task beside each other have a checkpoint each.
+    pub(super) fn of(context: &Context<'_>, inputs: &Inputs) -> Result<Self> {
+        let out: PathBuf = context.out.components().filter(is_step).collect();
         let mut params: Vec<(String, String)> = ["model", "train"]
             .iter()
             .flat_map(|section| context.params_file.leaves(section))
@@ -49,7 +45,7 @@ impl Kept {
         params.sort();
         let version = env!("CARGO_PKG_VERSION");
         Ok(Self::of_task(&serde_json::to_vec(&(
-            artifacts, params, version,
+            inputs, out, params, version,
         ))?))
     }
 
@@ -153,8 +149,11 @@ impl<'a> Keeper<'a> {
     pub(super) fn keep(&mut self, checkpoint: &Checkpoint, observer: &mut dyn Observer) {
         self.last = Instant::now();
         if let Err(error) = self.kept.write(checkpoint) {
-            let message = format!("{error:#}; the training goes on");
-            observer.event(Event::warning(message));
+            let then = match interrupted() {
+                Some(_) => "what was trained since the last one is lost",
+                None => "the training goes on",
+            };
+            observer.event(Event::warning(format!("{error:#}; {then}")));
         }
     }
 }
@@ -163,6 +162,11 @@ impl Drop for Keeper<'_> {
     fn drop(&mut self) {
         let_signals_kill(false);
     }
+}
+
+/// Whether a part of a path leads anywhere.
+fn is_step(part: &Component<'_>) -> bool {
+    !matches!(part, Component::CurDir)
 }
 
 /// The bytes before the digest, which are those that were written.

@@ -10,6 +10,7 @@ mod diff;
 mod evaluate;
 mod fetch;
 mod history;
+mod inputs;
 mod lineage;
 mod log;
 mod misfit_values;

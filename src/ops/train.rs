@@ -7,6 +7,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, bail};
 
 use super::checkpoint::{Keeper, Kept};
+use super::inputs::Inputs;
 use super::sample_weights::{effective, sample_weights};
 use super::series_sizes::unequal;
 use super::training_log::{Measured, TrainingLog};
@@ -35,6 +36,12 @@ pub fn train(mut context: Context<'_>) -> Result<()> {
     // Before any data is read: where the back end is needed, it starts over from here.
     context.registry.family(params.kind())?;
     let path = context.input()?.clone();
+    let warm_start = context.warm_start.clone();
+    let inputs = Inputs::look(
+        [Some(path.as_path()), warm_start.as_deref()]
+            .into_iter()
+            .flatten(),
+    )?;
     let dataset = dataset::read_dataset(&path)?;
     let params = params.on(dataset.meta().step);
     let (spread, unit) = unit_of_errors(&dataset);
@@ -52,14 +59,13 @@ pub fn train(mut context: Context<'_>) -> Result<()> {
     }
     let frame = dataset.frame(&dataset.scalers(), 0)?;
     let of_training = || format!("training on {}", path.display());
-    let warm_start = context.warm_start.clone();
     let warm = match &warm_start {
         Some(folder) => Some(warm_model(folder, &params, &dataset, &path)?),
         None => None,
     };
     let (warm, warm_until) = warm.unzip();
-    let inputs = [Some(path.as_path()), warm_start.as_deref()];
-    let kept = Kept::of(&context, inputs.into_iter().flatten())?;
+    inputs.are_as_they_were()?;
+    let kept = Kept::of(&context, &inputs)?;
     let checkpoint = kept.read(&mut context);
     let train = &context.params.train;
     let fit = Fit {

@@ -5,6 +5,7 @@
 //! trials, goes on where it stopped, within a trial too, and one with another space is another study.
 //! The output folder gets the finished study.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::PathBuf;
@@ -14,15 +15,18 @@ use rustix::fs::{FlockOperation, flock};
 use serde_json::Value;
 
 use super::checkpoint::{Keeper, Kept};
+use super::inputs::Inputs;
 use super::{Context, dataset, to_json, train};
-use crate::artifact::{Digest, StatCache};
+use crate::artifact::Digest;
 use crate::data::{Dataset, Frame, Part, Window};
 use crate::event::{Event, Observer};
 use crate::fs::{self, StagedFolder};
-use crate::model::{Checkpoint, Epoch, Interrupted, Moment, Monitor, NeedsBackend, NoDevice, Wish};
+use crate::model::{
+    Checkpoint, Epoch, Fault, Interrupted, Moment, Monitor, NeedsBackend, NoDevice, Wish,
+};
 use crate::params::{Dimension, ParamsError, TuneParams};
 use crate::pipeline::interrupted;
-use crate::tune::{self, Outcome, State, Study, Trial};
+use crate::tune::{self, Outcome, Record, State, Study, Trial};
 
 /// What stands before the names of parameters that no trial heeds.
 const CORRECTION: &str = "model.correction";
@@ -34,6 +38,17 @@ const CORRECTION: &str = "model.correction";
 )]
 struct SolvedAtOnce(&'static str);
 
+/// Two trials beside each other that failed by no known fault of their points: the next ones would as well, and
+/// the study be used up.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error(
+    "trial {number} failed, as the one before did, by what may be no fault of its parameters, so the search ends and goes on with it when it is run again: {why}"
+)]
+struct FaultAgain {
+    number: usize,
+    why: String,
+}
+
 /// Runs the trials that a study still lacks, and writes it out.
 pub fn tune(mut context: Context<'_>) -> Result<()> {
     let params = context
@@ -42,6 +57,7 @@ pub fn tune(mut context: Context<'_>) -> Result<()> {
     let model = context.section("model", context.params.model.as_ref())?;
     context.registry.family(model.kind())?;
     let path = context.input()?.clone();
+    let inputs = Inputs::look([path.as_path()])?;
     let dataset = dataset::read_dataset(&path)?;
     // A fault that no trial could mend.
     train::check_bounds(model, &dataset)?;
@@ -62,12 +78,13 @@ pub fn tune(mut context: Context<'_>) -> Result<()> {
                 )
             })?;
     }
-    let mut journal = Journal::open(&mut context, &params, &path)?;
+    inputs.are_as_they_were()?;
+    let mut journal = Journal::open(&mut context, &params, &inputs)?;
     let had = journal.study.trials().len();
     if had > 0 {
         context.note(format!("going on after {had} finished trials"));
     }
-    let mut reason = None;
+    let (mut reason, mut fault_before) = (None, false);
     let objective = Objective {
         dataset: &dataset,
         frame: &frame,
@@ -82,14 +99,26 @@ pub fn tune(mut context: Context<'_>) -> Result<()> {
             break;
         };
         let kept = Kept::of_trial(&journal.header, &trial)?;
+        let mut is_faulty = false;
         let outcome = match attempt(&mut context, &objective, &mut journal.study, &trial, &kept)? {
             Ok(outcome) => outcome,
-            Err(why) => {
+            Err(Failure {
+                why,
+                is_fault: true,
+            }) if fault_before => {
+                bail!(FaultAgain {
+                    number: trial.number,
+                    why
+                })
+            }
+            Err(Failure { why, is_fault }) => {
                 context.note(format!("trial {}: {why}", trial.number));
                 reason.get_or_insert(why);
+                is_faulty = is_fault;
                 Outcome::Failed
             }
         };
+        fault_before = is_faulty;
         journal.tell(&trial, outcome)?;
         if let Err(error) = kept.remove() {
             context.warn(format!(
@@ -117,12 +146,8 @@ struct Journal {
 }
 
 impl Journal {
-    fn open(
-        context: &mut Context<'_>,
-        params: &TuneParams,
-        data: &std::path::Path,
-    ) -> Result<Self> {
-        let objective = fixed(context, data)?.to_string();
+    fn open(context: &mut Context<'_>, params: &TuneParams, inputs: &Inputs) -> Result<Self> {
+        let objective = fixed(context, inputs)?.to_string();
         let fresh = Study::new(params, objective.clone());
         let header = fresh.header().to_line();
         let name = format!("{}.jsonl", Digest::of(header.as_bytes()).short());
@@ -134,7 +159,11 @@ impl Journal {
             flock(&held, FlockOperation::LockExclusive).map_err(std::io::Error::from)?;
         }
         let text = fs::read_if_exists(&path)?.unwrap_or_default();
-        let records = tune::parse(&text).with_context(|| path.display().to_string())?;
+        let mut records = tune::parse(&text).with_context(|| path.display().to_string())?;
+        // Those beyond are there for whoever asks for more again: what comes of so many is theirs alone.
+        records.retain(
+            |record| !matches!(record, Record::Trial(trial) if trial.number >= params.trials),
+        );
         let study = Study::resume(params, objective, records)
             .with_context(|| path.display().to_string())?;
         // A line that a crash cut off must not stand before the next one.
@@ -193,8 +222,7 @@ fn check_space(context: &Context<'_>, params: &TuneParams) -> Result<()> {
 }
 
 /// A digest of all that decides the value of a trial besides its point.
-fn fixed(context: &Context<'_>, data: &std::path::Path) -> Result<Digest> {
-    let artifact = StatCache::default().artifact(data)?;
+fn fixed(context: &Context<'_>, inputs: &Inputs) -> Result<Digest> {
     let varies = |name: &String| {
         context
             .params
@@ -216,7 +244,7 @@ fn fixed(context: &Context<'_>, data: &std::path::Path) -> Result<Digest> {
         .map(|tune| format!("{:?} {}", tune.sampler, tune.startup_trials));
     let version = env!("CARGO_PKG_VERSION");
     Ok(Digest::of(&serde_json::to_vec(&(
-        artifact, fixed, sampler, version,
+        inputs, fixed, sampler, version,
     ))?))
 }
 
@@ -238,6 +266,29 @@ struct Objective<'a> {
     longest_lookback: usize,
 }
 
+/// Why nothing came of a trial.
+struct Failure {
+    why: String,
+    /// Whether it may be of the machine.
+    is_fault: bool,
+}
+
+impl Failure {
+    fn of_point(why: String) -> Self {
+        Self {
+            why,
+            is_fault: false,
+        }
+    }
+
+    fn of(error: &anyhow::Error) -> Self {
+        Self {
+            why: format!("{error:#}"),
+            is_fault: error.is::<Fault>() || error.is::<std::io::Error>(),
+        }
+    }
+}
+
 /// What came of a trial, or why nothing did. Errors are those that are none of its point's.
 fn attempt(
     context: &mut Context<'_>,
@@ -245,11 +296,11 @@ fn attempt(
     study: &mut Study,
     trial: &Trial,
     kept: &Kept,
-) -> Result<Result<Outcome, String>> {
+) -> Result<Result<Outcome, Failure>> {
     let params = match context.params_file.with_values(&trial.point) {
         Ok(params) => params,
         // A point may be impossible, such as a segment that does not divide the lookback.
-        Err(error) => return Ok(Err(error.to_string())),
+        Err(error) => return Ok(Err(Failure::of_point(error.to_string()))),
     };
     let model = context.section("model", params.model.as_ref())?;
     let checkpoint = kept.read(context);
@@ -285,9 +336,11 @@ fn attempt(
         {
             Err(error)
         }
-        Err(error) => Ok(Err(format!("{error:#}"))),
+        Err(error) => Ok(Err(Failure::of(&error))),
         Ok(_) if pruned => Ok(Ok(Outcome::Pruned)),
-        Ok(fitted) if fitted.history.is_empty() => Ok(Err(SolvedAtOnce(model.kind()).to_string())),
+        Ok(fitted) if fitted.history.is_empty() => Ok(Err(Failure::of_point(
+            SolvedAtOnce(model.kind()).to_string(),
+        ))),
         Ok(_) => Ok(Ok(Outcome::Complete(best))),
     }
 }
@@ -339,6 +392,11 @@ impl Monitor for Watch<'_> {
     }
 }
 
+/// As a shell reads it.
+fn word(text: &str) -> Cow<'_, str> {
+    shlex::try_quote(text).unwrap_or(Cow::Borrowed(text))
+}
+
 fn tell_progress(context: &mut Context<'_>, study: &Study, trial: &Trial, of: usize) {
     let value = study
         .trials()
@@ -384,14 +442,14 @@ fn write_study(mut context: Context<'_>, journal: &Journal, reason: Option<Strin
         some => format!(" ({some} failed)"),
     };
     let staged = StagedFolder::new(&context.out)?;
-    staged.write("study.jsonl", &fs::read(&journal.path)?)?;
+    staged.write("study.jsonl", journal.study.to_text().as_bytes())?;
     staged.write("best.json", &to_json(best)?)?;
     staged.commit()?;
 
     let overrides: Vec<String> = best
         .point
         .iter()
-        .map(|(name, value)| format!("  --set {name}={value}\n"))
+        .map(|(name, value)| format!("  --set {}\n", word(&format!("{name}={value}"))))
         .collect();
     let text = format!(
         "Best of {} trials{failed}: number {}, validation RMSE {:.4} (scaled)\n{}",

@@ -192,6 +192,13 @@ impl Study {
         Record::Study(self.header.clone())
     }
 
+    /// A journal of the header and all finished trials by number.
+    pub fn to_text(&self) -> String {
+        let trials = self.trials().cloned().map(Record::Trial);
+        let lines = std::iter::once(self.header()).chain(trials);
+        lines.map(|record| record.to_line()).collect()
+    }
+
     /// The complete trial with the smallest value; of equal ones the first.
     pub fn best(&self) -> Option<&Finished> {
         let value = |trial: &Finished| trial.value.unwrap_or(f64::INFINITY);

@@ -210,6 +210,15 @@ fn a_search_goes_on_where_it_stopped() {
             .read("study/best.json")
             .contains("train.learning_rate")
     );
+    // What comes of two trials does not depend on what was tried after them, nor are those lost.
+    let four = sandbox.read("study/study.jsonl");
+    sandbox.edit("params.yaml", "trials: 4", "trials: 2");
+    sandbox.run(&TUNE).ok();
+    assert_eq!(sandbox.read("study/study.jsonl"), journal);
+    sandbox.edit("params.yaml", "trials: 2", "trials: 4");
+    std::fs::remove_dir_all(sandbox.path(".krammerti/store")).unwrap();
+    sandbox.run(&TUNE).ok();
+    assert_eq!(sandbox.read("study/study.jsonl"), four);
 }
 
 const TUNE: [&str; 4] = ["tune", "data", "--out", "study"];

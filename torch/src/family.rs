@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{Result, bail, ensure};
 use krammerti::event::Event;
-use krammerti::model::{Family, FitTask, Fitted, Forecaster, LoadTask, Monitor, Weights};
+use krammerti::model::{Family, Fault, FitTask, Fitted, Forecaster, LoadTask, Monitor, Weights};
 use krammerti::params::Architecture as Wanted;
 use tch::Device;
 
@@ -17,7 +17,7 @@ use crate::dlinear::Linear;
 use crate::fit::{self, Machine};
 use crate::forecaster::NetForecaster;
 use crate::generator::Randomness;
-use crate::guard::{TorchError, guarded};
+use crate::guard::guarded;
 use crate::layers::Cell;
 use crate::net::{Architecture, Shape};
 use crate::recorder::Recording;
@@ -101,7 +101,7 @@ fn too_large(
     windows: usize,
     kind: &'static str,
 ) -> anyhow::Error {
-    match error.downcast_ref::<TorchError>() {
+    match error.downcast_ref::<Fault>() {
         Some(said) if is_of_memory(&said.message) => OutOfMemory {
             device: if device == Device::Cpu { "CPU" } else { "GPU" },
             windows,

@@ -83,7 +83,8 @@ pub(crate) fn fit(
             }
         }
     }
-    if task.warm_start.is_some() && trainer.history.is_empty() {
+    let is_at_beginning = trainer.history.is_empty() && trainer.progress.steps == 0;
+    if task.warm_start.is_some() && is_at_beginning {
         trainer.judge_beginning(monitor)?;
     }
     while !trainer.is_done() {
@@ -294,7 +295,7 @@ impl<'a> Trainer<'a> {
             recorder.begin((0..batches.len()).map(|batch| self.factors(first + batch)));
             self.recorder = Some(recorder);
         }
-        let mut since = Losses::default();
+        let mut since = Losses::begin();
         let (first, began) = (self.progress.batch, Instant::now());
         let mut reported = began;
         for batch in self.progress.batch..batches.len() {
@@ -312,7 +313,8 @@ impl<'a> Trainer<'a> {
             if report {
                 reported = Instant::now();
                 self.take_in(&mut since, &batches)?;
-                let seen = (self.progress.batch - first) * self.progress.windows;
+                let windows = self.progress.windows;
+                let seen = (self.progress.batch * windows).min(count) - first * windows;
                 let rate = seen as f64 / began.elapsed().as_secs_f64();
                 monitor.event(self.told(batches.len(), count, rate));
             }

@@ -5,12 +5,12 @@
 
 use anyhow::{Result, ensure};
 use krammerti::data::Frame;
-use krammerti::model::{Forecaster, Issuer, LoadTask, Paths, Predictions, Weights};
+use krammerti::model::{Fault, Forecaster, Issuer, LoadTask, Paths, Predictions, Weights};
 use tch::{Device, Tensor};
 
 use crate::diagnosis::{NoMemoryToForecast, is_of_memory, memory_asked};
 use crate::family::architecture;
-use crate::guard::{TorchError, guarded};
+use crate::guard::guarded;
 use crate::net::{Forecast, Net, Pass};
 use crate::team::Team;
 use crate::windows::{Inputs, Windows, seeds};
@@ -105,7 +105,7 @@ impl Over<'_> {
 
 /// Says what to do where the memory of a GPU does not suffice.
 fn of_memory(error: anyhow::Error, device: Device) -> anyhow::Error {
-    match error.downcast_ref::<TorchError>() {
+    match error.downcast_ref::<Fault>() {
         Some(said) if device.is_cuda() && is_of_memory(&said.message) => {
             let asked = memory_asked(&said.message);
             NoMemoryToForecast { asked }.into()

@@ -11,28 +11,22 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
 
 use anyhow::Result;
+use krammerti::model::Fault;
 
 thread_local! {
     static GUARDED: Cell<bool> = const { Cell::new(false) };
-}
-
-/// What libtorch said, in one line, or what failed in our own code.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{doing}: {}: {message}", if *.of_torch { "libtorch" } else { "internal error" })]
-pub(crate) struct TorchError {
-    of_torch: bool,
-    /// What was being done.
-    doing: String,
-    /// The first line.
-    pub(crate) message: String,
 }
 
 /// Runs `work`; a panic in it becomes an error and prints nothing.
 pub(crate) fn guarded<T>(doing: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
     caught(work).unwrap_or_else(|panic| {
         let text = panic_text(panic.as_ref());
-        Err(TorchError {
-            of_torch: text.contains("Torch("),
+        Err(Fault {
+            by: if text.contains("Torch(") {
+                "libtorch"
+            } else {
+                "internal error"
+            },
             doing: doing.to_owned(),
             message: first_line(&text),
         }

@@ -8,6 +8,10 @@ use crate::recorder::Recorder;
 use crate::replica::{Part, Replica};
 use krammerti::model::Monitor;
 
+/// What the gradients of parts may take beside each other, in bytes, so that a large step of a large net does not
+/// take memory by the size of the step.
+const MOST_GRADIENTS: usize = 1 << 28;
+
 impl Trainer<'_> {
     /// One step of the optimiser; gives back the loss before it, or nothing where it was told to end before
     /// the step was done, of which then nothing is left.
@@ -31,15 +35,24 @@ impl Trainer<'_> {
 
     /// A step on the CPU.
     fn step_in_parts(&mut self, issues: &Tensor, monitor: &mut dyn Monitor) -> Option<Tensor> {
-        let parts = self.parts(issues);
-        // A large step takes seconds, and may be left.
-        let made = (self.team).each_until(parts, Replica::gradient, || is_to_end(monitor))?;
-        let mut parts = made.into_iter();
-        let (mut loss, mut gradient) = parts.next().expect("a step has a window");
-        for (of_part, part) in parts {
-            loss += of_part;
-            gradient += part;
+        let mut parts = self.parts(issues).into_iter();
+        let at_once = self.parts_at_once();
+        let mut sum: Option<(Tensor, Tensor)> = None;
+        while parts.len() > 0 {
+            let some = parts.by_ref().take(at_once).collect();
+            // A large step takes seconds, and may be left.
+            let made = (self.team).each_until(some, Replica::gradient, || is_to_end(monitor))?;
+            for (of_part, part) in made {
+                match &mut sum {
+                    Some((loss, gradient)) => {
+                        *loss += of_part;
+                        *gradient += part;
+                    }
+                    None => sum = Some((of_part, part)),
+                }
+            }
         }
+        let (loss, gradient) = sum.expect("a step has a window");
         let by = self.factors(self.progress.steps);
         self.apply(gradient, &by);
         Some(loss)
@@ -95,6 +108,13 @@ impl Trainer<'_> {
                 ),
             })
             .collect()
+    }
+
+    /// How many parts are made before their gradients are added up, each of which is as large as the weights.
+    fn parts_at_once(&self) -> usize {
+        let weights = self.team.own().net.parameters.flat();
+        let size = weights.numel() * size_of::<f32>();
+        (MOST_GRADIENTS / size.max(1)).max(4 * self.machine.threads)
     }
 
     /// For a step of the whole training, counted from 0.
