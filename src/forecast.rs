@@ -116,7 +116,7 @@ impl Forecast {
         let quantiles = predictions.quantiles_of(0, place);
         let leads = (0..predictions.horizon)
             .map(|h| Lead {
-                lead_h: (h + 1) as f64 * step.hours(),
+                lead_h: step.hours(h + 1),
                 valid_time: issue_time + (h as i64 + 1) * step.seconds(),
                 mean: value(&mean[h]),
                 quantiles: quantiles[h * levels..(h + 1) * levels]

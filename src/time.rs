@@ -63,9 +63,9 @@ impl Step {
         i64::from(self.0)
     }
 
-    /// Its length in hours.
-    pub fn hours(self) -> f64 {
-        f64::from(self.0) / 3600.0
+    /// So many of it in hours. All that tell a lead tell it by this, to the last bit.
+    pub fn hours(self, count: usize) -> f64 {
+        count as f64 * f64::from(self.0) / 3600.0
     }
 
     /// How many steps make a day, where a whole number does.

@@ -341,6 +341,25 @@ impl Dataset {
         columns.filter(|column| column.role == Role::Target)
     }
 
+    /// The same for models that scale the targets so: they cannot see a value without a logarithm, which counts as
+    /// missing.
+    pub fn seen_targets(&self, scalers: &[Scaler]) -> Vec<Cow<'_, [f64]>> {
+        let mut observed = self.observed_targets();
+        let places =
+            (0..self.meta.columns.len()).filter(|&c| self.meta.columns[c].role == Role::Target);
+        for (place, values) in places.zip(&mut observed) {
+            let scaler = scalers[place];
+            let is_unseen = |value: &f64| !value.is_nan() && scaler.transform(*value).is_nan();
+            if values.iter().any(is_unseen) {
+                let seen = values
+                    .iter()
+                    .map(|value| if is_unseen(value) { f64::NAN } else { *value });
+                *values = seen.collect();
+            }
+        }
+        observed
+    }
+
     /// Each target where it was observed: a value that was filled is missing here, for no forecast
     /// should be held against it.
     pub fn observed_targets(&self) -> Vec<Cow<'_, [f64]>> {
@@ -388,11 +407,8 @@ impl Dataset {
 
     /// The columns as a model sees them.
     pub fn frame_columns(&self) -> Vec<FrameColumn> {
-        self.meta
-            .columns
-            .iter()
-            .map(|c| FrameColumn::from_source(c.name.clone(), c.role, Some(&c.source)))
-            .collect()
+        let columns = self.meta.columns.iter();
+        FrameColumn::from_sources(columns.map(|c| (c.name.as_str(), c.role, Some(&c.source))))
     }
 
     /// The column that says where another one was filled.

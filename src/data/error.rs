@@ -116,6 +116,16 @@ pub enum SeriesError {
         /// The column that it is made from.
         column: String,
     },
+    /// Of a vector only one part is known ahead, of which then nothing is left.
+    #[error(
+        "{known} is in `known`, but {other} is not, with which `wind` makes a vector of it: name both, or neither"
+    )]
+    HalfKnown {
+        /// The part that is.
+        known: String,
+        /// The part that is not.
+        other: String,
+    },
     /// A column was asked for that is not there.
     #[error("no column {name}; there are {}", .there.join(", "))]
     NoColumn {

@@ -226,12 +226,19 @@ impl ColumnSource {
         }
     }
 
-    /// Whether the time alone says it.
-    pub fn is_of_time(&self) -> bool {
+    /// Whether the time alone says it, where it is known which columns it says.
+    pub fn is_of_time(&self, is_of_time: impl Fn(&str) -> bool) -> bool {
         match self {
             Self::Calendar { .. } => true,
             Self::Sun { radiation, .. } => radiation.is_none(),
-            _ => false,
+            Self::Lag { column, .. }
+            | Self::Difference { column, .. }
+            | Self::Rolling { column, .. } => is_of_time(column),
+            Self::Observed { .. }
+            | Self::Wind { .. }
+            | Self::Filled { .. }
+            | Self::DewPoint { .. }
+            | Self::Forecast { .. } => false,
         }
     }
 
@@ -247,10 +254,15 @@ impl ColumnSource {
 
     /// Whether it speaks of rows after its own.
     pub(super) fn looks_ahead(&self) -> bool {
+        self.ahead() > 0
+    }
+
+    /// Of how many rows after its own it speaks.
+    pub(super) fn ahead(&self) -> usize {
         match self {
-            Self::Lag { rows, .. } => *rows < 0,
-            Self::Rolling { ahead, .. } => *ahead > 0,
-            _ => false,
+            Self::Lag { rows, .. } if *rows < 0 => rows.unsigned_abs() as usize,
+            Self::Rolling { ahead, .. } => *ahead,
+            _ => 0,
         }
     }
 

@@ -55,12 +55,23 @@ impl FrameColumn {
         }
     }
 
-    /// As its source has it, where that is known.
-    pub fn from_source(name: String, role: Role, source: Option<&ColumnSource>) -> Self {
-        Self {
-            of_time: source.is_some_and(ColumnSource::is_of_time),
-            ..Self::new(name, role)
+    /// Columns as their sources have them, where those are known. Each is made from such before it.
+    pub fn from_sources<'s>(
+        columns: impl Iterator<Item = (&'s str, Role, Option<&'s ColumnSource>)>,
+    ) -> Vec<Self> {
+        let mut made: Vec<Self> = Vec::new();
+        for (name, role, source) in columns {
+            let is_of_time = |name: &str| {
+                let column = made.iter().find(|column| column.name == name);
+                column.is_some_and(|column| column.of_time)
+            };
+            let of_time = source.is_some_and(|source| source.is_of_time(is_of_time));
+            made.push(Self {
+                of_time,
+                ..Self::new(name.to_owned(), role)
+            });
         }
+        made
     }
 }
 

@@ -14,6 +14,22 @@ pub struct Scaler {
     method: Method,
     center: f64,
     scale: f64,
+    /// The standard deviation of what it was fitted to, in scaled units.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    deviation: f64,
+}
+
+fn one() -> f64 {
+    1.0
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    clippy::float_cmp,
+    reason = "serde hands over a reference; what is exactly 1 needs no word"
+)]
+fn is_one(deviation: &f64) -> bool {
+    *deviation == 1.0
 }
 
 /// Where center and scale come from.
@@ -36,6 +52,7 @@ impl Scaler {
         method: Method::None,
         center: 0.0,
         scale: 1.0,
+        deviation: 1.0,
     };
 
     /// Whether both scale by the same method, be it by other numbers.
@@ -47,7 +64,8 @@ impl Scaler {
     /// for and some value has none.
     ///
     /// - `standard`: mean and population standard deviation;
-    /// - `robust`: median, and the interquartile range as that of a normal distribution;
+    /// - `robust`: median, and the interquartile range as that of a normal distribution, or the standard deviation
+    ///   where more than half of the values are one;
     /// - `min_max`: from 0 to 1;
     /// - `log1p`: mean and standard deviation of ln(1 + x), for rain and other skewed columns.
     pub fn fit(scaling: Scaling, values: &[f64]) -> Result<Self, f64> {
@@ -56,7 +74,7 @@ impl Scaler {
             return Ok(Self::IDENTITY);
         }
         let (method, (center, scale)) = match scaling {
-            Scaling::None => return Ok(Self::IDENTITY),
+            Scaling::None => (Method::None, (0.0, 1.0)),
             Scaling::Standard => (Method::Standard, mean_and_deviation(&present)),
             Scaling::Log1p => {
                 let smallest = present.iter().copied().fold(f64::INFINITY, f64::min);
@@ -71,10 +89,13 @@ impl Scaler {
             Scaling::Robust => {
                 present.sort_unstable_by(f64::total_cmp);
                 let range = quantile(&present, 0.75) - quantile(&present, 0.25);
-                (
-                    Method::Robust,
-                    (quantile(&present, 0.5), range / NORMAL_IQR),
-                )
+                let center = quantile(&present, 0.5);
+                let scale = if is_constant(center, range) {
+                    mean_and_deviation(&present).1
+                } else {
+                    range / NORMAL_IQR
+                };
+                (Method::Robust, (center, scale))
             }
             Scaling::MinMax => {
                 let low = present.iter().copied().fold(f64::INFINITY, f64::min);
@@ -82,12 +103,27 @@ impl Scaler {
                 (Method::MinMax, (low, high - low))
             }
         };
-        // Rounding leaves a constant column a tiny spread; dividing by it would invent a signal.
-        let constant = scale <= 1e-9 * center.abs().max(1e-300);
+        let scale = if is_constant(center, scale) {
+            1.0
+        } else {
+            scale
+        };
+        let deviation = match method {
+            Method::Standard | Method::Log1p => 1.0,
+            Method::None | Method::Robust | Method::MinMax => {
+                let (mean, deviation) = mean_and_deviation(&present);
+                if is_constant(mean, deviation) {
+                    1.0
+                } else {
+                    deviation / scale
+                }
+            }
+        };
         Ok(Self {
             method,
             center,
-            scale: if constant { 1.0 } else { scale },
+            scale,
+            deviation,
         })
     }
 
@@ -115,6 +151,16 @@ impl Scaler {
         (self.center, self.scale, self.method == Method::Log1p)
     }
 
+    /// The standard deviation of the training part in scaled units; 1 where it was constant.
+    pub fn deviation(self) -> f64 {
+        self.deviation
+    }
+
+    /// Whether scaled units are those of the logarithm of `1 + x`.
+    pub fn is_logarithmic(self) -> bool {
+        self.method == Method::Log1p
+    }
+
     /// What one scaled unit is in original units; about the center, where that differs by place.
     pub fn spread(self) -> f64 {
         match self.method {
@@ -122,6 +168,11 @@ impl Scaler {
             _ => self.scale,
         }
     }
+}
+
+/// Rounding leaves a constant column a tiny spread; dividing by it would invent a signal.
+fn is_constant(center: f64, spread: f64) -> bool {
+    spread <= 1e-9 * center.abs().max(1e-300)
 }
 
 fn mean_and_deviation(values: &[f64]) -> (f64, f64) {
@@ -169,6 +220,14 @@ mod tests {
         );
         // Quartiles 1.5 and 2.5.
         assert!((at(Scaling::Robust, 3.0) - NORMAL_IQR).abs() < 1e-12);
+        assert!((Scaler::fit(Scaling::MinMax, &values).unwrap().deviation() - 0.5).abs() < 1e-12);
+        assert!((Scaler::fit(Scaling::None, &values).unwrap().deviation() - 1.0).abs() < 1e-12);
+        // Of rain the quartiles are one.
+        let rain = [0.0, 0.0, 0.0, 0.0, 10.0];
+        let robust = Scaler::fit(Scaling::Robust, &rain).unwrap();
+        assert!(
+            (robust.transform(8.0) - 2.0).abs() < 1e-12 && (robust.deviation() - 1.0).abs() < 1e-12
+        );
         // ln 2 and ln 4: mean 1.5 ln 2, deviation 0.5 ln 2.
         assert!((at(Scaling::Log1p, 3.0) - 1.0).abs() < 1e-12);
         assert!(at(Scaling::Log1p, -1.0).is_nan());

@@ -39,6 +39,16 @@ impl Unscaling {
         self.bounds.map(|bound| bound.map(|(scaled, _)| scaled))
     }
 
+    /// By how much a value may lie beside what it was meant to be, in the unit of the target: it was computed in 32 bits,
+    /// from what the target was scaled to, and an observation was not.
+    pub fn rounding(self, scaled: f32) -> f64 {
+        const OPERATIONS: f32 = 4.0;
+        let apart = OPERATIONS * f32::EPSILON * scaled.abs().max(1.0);
+        let [below, above] =
+            [scaled - apart, scaled + apart].map(|end| self.scaler.inverse(f64::from(end)));
+        (above - below) / 2.0 * self.capacity
+    }
+
     /// In the unit of the target.
     #[expect(clippy::float_cmp, reason = "what was cut at a bound is the bound")]
     pub fn original(self, scaled: f32) -> f64 {
@@ -89,6 +99,29 @@ mod tests {
         assert!((unscaling.original(upper) - 1234.5).abs() == 0.0);
         let half = unscaling.original(scaler.transform(0.5) as f32);
         assert!((half - 617.25).abs() < 1e-3);
+    }
+
+    #[test]
+    fn what_was_scaled_comes_back_within_its_rounding() {
+        for scaling in [
+            Scaling::Standard,
+            Scaling::Robust,
+            Scaling::MinMax,
+            Scaling::Log1p,
+        ] {
+            let values: Vec<f64> = (0..400).map(|k| f64::from(k) * 0.1).collect();
+            let scaler = Scaler::fit(scaling, &values).unwrap();
+            let unscaling = Unscaling::new(scaler, Bounds::default()).times(3.0);
+            for value in values {
+                let scaled = scaler.transform(value) as f32;
+                let off = (unscaling.original(scaled) - 3.0 * value).abs();
+                let rounding = unscaling.rounding(scaled);
+                assert!(
+                    off <= rounding && rounding < 1e-3,
+                    "{value}: {off} {rounding}"
+                );
+            }
+        }
     }
 
     #[test]

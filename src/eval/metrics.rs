@@ -148,10 +148,10 @@ impl ErrorSums {
         for lead in &self.leads {
             all.merge(*lead);
         }
-        let by_lead = (1..)
+        let by_lead = (1_usize..)
             .zip(&self.leads)
             .filter_map(|(lead, sum)| {
-                let lead_h = f64::from(lead) * step.seconds() as f64 / 3600.0;
+                let lead_h = step.hours(lead);
                 let scores = sum.scores()?;
                 Some(LeadScores { lead_h, scores })
             })
@@ -268,13 +268,15 @@ impl CoverageSums {
         })
     }
 
-    /// Adds one lead of one window. An observation at an end of the interval lies in it.
-    pub fn add(&mut self, low: f64, high: f64, observed: f64) {
+    /// Adds one lead of one window. An observation at an end of the interval lies in it, the ends being as exact as
+    /// their rounding says.
+    pub fn add(&mut self, [low, high]: [f64; 2], rounding: [f64; 2], observed: f64) {
         if observed.is_nan() {
             return;
         }
         self.count += 1;
-        self.inside += usize::from(low <= observed && observed <= high);
+        let is_inside = low - rounding[0] <= observed && observed <= high + rounding[1];
+        self.inside += usize::from(is_inside);
         self.width += high - low;
     }
 
@@ -404,7 +406,7 @@ mod tests {
     fn coverage_by_hand() {
         let mut sums = CoverageSums::new(&[0.1, 0.5, 0.9]).expect("an interval");
         for observed in [0.0, 1.0, 2.0, 2.5, f64::NAN] {
-            sums.add(1.0, 2.0, observed);
+            sums.add([1.0, 2.0], [0.0, 0.0], observed);
         }
         let expected = Coverage {
             low: 0.1,
@@ -413,6 +415,12 @@ mod tests {
             mean_width: 1.0,
         };
         assert_eq!(sums.coverage(), Some(expected));
+        let mut sums = CoverageSums::new(&[0.1, 0.9]).expect("an interval");
+        for observed in [0.75, 2.125, 0.5, 2.5] {
+            sums.add([1.0, 2.0], [0.25, 0.125], observed);
+        }
+        let share = sums.coverage().map(|coverage| coverage.share);
+        assert_eq!(share, Some(0.5), "as exact as the ends are");
     }
 
     proptest! {

@@ -319,10 +319,8 @@ impl ModelFile {
 
     /// The columns as a frame has them.
     pub fn frame_columns(&self) -> Vec<FrameColumn> {
-        self.columns
-            .iter()
-            .map(|c| FrameColumn::from_source(c.name.clone(), c.role, c.source.as_ref()))
-            .collect()
+        let columns = self.columns.iter();
+        FrameColumn::from_sources(columns.map(|c| (c.name.as_str(), c.role, c.source.as_ref())))
     }
 
     /// The scaling it was trained with.
@@ -353,6 +351,8 @@ impl ModelFile {
 pub fn unit_of_errors(dataset: &Dataset) -> (f64, &str) {
     let mut targets = dataset.targets();
     match (targets.next(), targets.next()) {
+        // One unit of a logarithm is another amount at each value.
+        (Some(one), None) if one.scaler.is_logarithmic() => (1.0, "(scaled)"),
         (Some(one), None) if dataset.meta().capacity.contains_key(&one.name) => {
             (one.scaler.spread(), "of capacity")
         }

@@ -15,7 +15,7 @@ use self::paths::{Issued, PathsFile};
 use super::model::LoadedModel;
 use super::plot_name::plot_name;
 use super::{Context, model, to_json};
-use crate::data::{Dataset, Frame, Part};
+use crate::data::{Dataset, Frame, Part, Role};
 use crate::event::Event;
 use crate::forecast::{self, Forecast};
 use crate::fs::{self, StagedFolder};
@@ -276,9 +276,11 @@ fn add_feels_like(
             targets.join(", ")
         );
     };
+    let leads = forecasts[place].leads.len();
     let ahead = |column: &str, unit: &str| {
         let forecast = forecasts.iter().find(|f| f.target == column);
-        Ahead::of(column, unit, forecast, dataset, series, params.wind_from)
+        let from = (params.wind_from, leads);
+        Ahead::of(column, unit, forecast, dataset, series, from)
     };
     let wind = ahead(&params.wind_speed, "m/s")?;
     let humidity = params.humidity.as_deref();
@@ -306,6 +308,8 @@ fn add_feels_like(
 enum Ahead {
     /// The mean of its forecast at each lead.
     Forecast(Vec<f64>),
+    /// What is known of each lead.
+    Known(Vec<f64>),
     Last(f64),
     Climatology(Climatology),
 }
@@ -317,7 +321,7 @@ impl Ahead {
         forecast: Option<&Forecast>,
         dataset: &Dataset,
         series: &Newest,
-        from: Fallback,
+        (from, leads): (Fallback, usize),
     ) -> Result<Self> {
         let panel = dataset.panel();
         let column = panel.column(name)?;
@@ -331,6 +335,16 @@ impl Ahead {
         if let Some(forecast) = forecast {
             let means = forecast.leads.iter().map(|lead| lead.mean);
             return Ok(Self::Forecast(means.collect()));
+        }
+        let mut columns = dataset.meta().columns.iter();
+        if columns.any(|column| column.name == name && column.role == Role::Future) {
+            let ahead = of_series.iter().skip(series.issue + 1 - series.first);
+            let known: Vec<f64> = ahead.take(leads).copied().collect();
+            ensure!(
+                known.len() == leads && !known.iter().any(|value| value.is_nan()),
+                "predict.feels_like: {name} is not known over all {leads} leads"
+            );
+            return Ok(Self::Known(known));
         }
         match from {
             Fallback::LastKnown => match of_series.iter().rev().find(|value| !value.is_nan()) {
@@ -353,7 +367,7 @@ impl Ahead {
     /// At a lead, by its place, and its time.
     fn at(&self, lead: usize, time: i64) -> f64 {
         match self {
-            Self::Forecast(means) => means[lead],
+            Self::Forecast(values) | Self::Known(values) => values[lead],
             Self::Last(value) => *value,
             Self::Climatology(climatology) => f64::from(climatology.value(time)),
         }
@@ -363,6 +377,7 @@ impl Ahead {
     fn told(&self) -> &'static str {
         match self {
             Self::Forecast(_) => "forecast",
+            Self::Known(_) => "known",
             Self::Last(_) => "last observed",
             Self::Climatology(_) => "climatological",
         }
@@ -377,7 +392,7 @@ fn plot(
     series: &Newest,
 ) -> ForecastPlot {
     let panel = dataset.panel();
-    let hours = (PLOTTED_HOURS / panel.layout().step().hours()) as usize;
+    let hours = (PLOTTED_HOURS / panel.layout().step().hours(1)) as usize;
     let shown = hours.max(forecast.leads.len());
     // The rows of the data set up to the one that the forecast is issued from.
     let end = series.observed.rows.start + series.issue - series.first + 1;

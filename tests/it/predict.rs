@@ -102,6 +102,56 @@ fn what_is_filled_after_the_end_of_the_data_is_no_outage() {
     assert_eq!(issued[..13], lines[kept - 1][..13]);
 }
 
+/// A forecast of the wind reaches beyond what was observed, as speed and direction.
+#[test]
+fn a_wind_that_is_known_ahead_is_no_end_of_the_data() {
+    for fill in ["", "  fill: {up_to: 7d, method: last}\n"] {
+        let sandbox = Sandbox::new();
+        let text = sandbox.read("station.csv");
+        let lines: Vec<&str> = text.lines().collect();
+        let kept = lines.len() - 24;
+        let header: Vec<&str> = lines[0].split(',').collect();
+        let cut = lines.iter().enumerate().map(|(row, line)| {
+            let fields = header.iter().zip(line.split(','));
+            let fields = fields.map(|(name, field)| {
+                let is_there = row < kept || *name == "time" || name.starts_with("wind_");
+                if is_there { field } else { "" }
+            });
+            fields.collect::<Vec<&str>>().join(",") + "\n"
+        });
+        sandbox.write("station.csv", &cut.collect::<String>());
+        let known = format!("prepare:\n{fill}  known: [wind_speed_10m, wind_direction_10m]\n");
+        sandbox.edit("params.yaml", "prepare:\n", &known);
+        let ran = sandbox.run(&["run"]).ok();
+        assert!(!ran.stderr.contains("end of the data"), "{ran}");
+        let forecast: serde_json::Value =
+            serde_json::from_str(&sandbox.read("forecast/forecast.json")).unwrap();
+        let issued = forecast["issue_time"].as_str().unwrap();
+        assert_eq!(issued[..13], lines[kept - 1][..13]);
+        assert!(forecast.get("observed_until").is_none());
+        // What is known of each lead is what it feels like by.
+        assert_eq!(
+            forecast["feels_like_method"],
+            "of the mean, with known wind"
+        );
+        let speed = header
+            .iter()
+            .position(|name| *name == "wind_speed_10m")
+            .unwrap();
+        for (lead, row) in forecast["leads"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .zip(&lines[kept..])
+        {
+            let wind = row.split(',').nth(speed).unwrap().parse().unwrap();
+            let mean = lead["mean"].as_f64().unwrap();
+            let expected = krammerti::physics::feels_like_c(mean, wind, None);
+            assert!((lead["feels_like"].as_f64().unwrap() - expected).abs() < 1e-9);
+        }
+    }
+}
+
 #[test]
 fn a_model_of_the_target_alone_needs_no_other_column() {
     let sandbox = without_the_last("wind_speed_10m", 2);

@@ -382,8 +382,8 @@ impl Deepar {
 /// a wonder.
 fn least_of(mut deviations: Vec<f32>) -> f32 {
     const SHARE: f64 = 0.02;
-    // Rounding leaves a window that stands still a tiny deviation.
-    deviations.retain(|deviation| *deviation > 1e-6);
+    // Rounding leaves a window that stands still a tiny deviation, of some millionths where its level is a few units.
+    deviations.retain(|deviation| *deviation > 1e-5);
     deviations.sort_unstable_by(f32::total_cmp);
     let place = (deviations.len() as f64 * SHARE) as usize;
     deviations.get(place).copied().unwrap_or(1.0)

@@ -27,6 +27,8 @@ pub(crate) struct Link {
     lower: Option<f64>,
     upper: Option<f64>,
     softness: f64,
+    /// Farther away than this a bound only cuts.
+    far: f64,
 }
 
 impl Link {
@@ -34,14 +36,17 @@ impl Link {
     pub(crate) fn new(bounds: Bounds, target: Scaler) -> Self {
         let bounds = Unscaling::new(target, bounds).scaled_bounds();
         let [lower, upper] = bounds.map(|bound| bound.map(f64::from));
+        let deviation = target.deviation();
+        let softness = SOFTNESS * deviation;
         let softness = match (lower, upper) {
-            (Some(lower), Some(upper)) => SOFTNESS.min((upper - lower) * SOFTNESS_SHARE),
-            _ => SOFTNESS,
+            (Some(lower), Some(upper)) => softness.min((upper - lower) * SOFTNESS_SHARE),
+            _ => softness,
         };
         Self {
             lower,
             upper,
             softness,
+            far: FAR * deviation,
         }
     }
 
@@ -52,7 +57,7 @@ impl Link {
 
     /// The bounds that a value may come near to.
     pub(crate) fn near(&self) -> (Option<f64>, Option<f64>) {
-        let near = |bound: &f64| bound.abs() < FAR;
+        let near = |bound: &f64| bound.abs() < self.far;
         (self.lower.filter(near), self.upper.filter(near))
     }
 
@@ -149,6 +154,37 @@ mod tests {
 
     fn applied(link: &Link, values: &[f32]) -> Vec<f32> {
         Vec::<f32>::try_from(link.apply(Tensor::from_slice(values))).unwrap()
+    }
+
+    #[test]
+    fn what_is_near_is_so_by_the_deviation_whatever_the_scaling() {
+        use krammerti::params::Scaling;
+        // In watts, mostly none.
+        let values: Vec<f64> = (0..400).map(|row| f64::from(row % 8 / 7) * 5e6).collect();
+        let bounds = Bounds {
+            lower: Some(0.0),
+            upper: Some(5e6),
+        };
+        let moved = |scaling| {
+            let scaler = Scaler::fit(scaling, &values).unwrap();
+            let link = Link::new(bounds, scaler);
+            let at = |value: f64| {
+                let scaled = scaler.transform(value) as f32;
+                scaler.inverse(f64::from(applied(&link, &[scaled])[0]))
+            };
+            [at(0.0), at(1e5), at(2.5e6)]
+        };
+        let expected = moved(Scaling::Standard);
+        assert!(expected[0] > 1e4, "{expected:?}");
+        for scaling in [Scaling::None, Scaling::MinMax, Scaling::Robust] {
+            let pairs = moved(scaling).into_iter().zip(expected);
+            for (found, expected) in pairs {
+                assert!(
+                    (found - expected).abs() < 10.0,
+                    "{scaling:?}: {found} {expected}"
+                );
+            }
+        }
     }
 
     #[test]

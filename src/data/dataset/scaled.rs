@@ -15,18 +15,20 @@ impl Dataset {
     /// was trained on another one.
     pub fn frame(&self, scalers: &[Scaler], ahead: usize) -> Result<Frame, SeriesError> {
         let layout = self.panel.layout().extended(ahead);
+        // What looks ahead does so from the last row too.
+        let further = self.panel.layout().extended(ahead + self.looks_ahead());
         let width = self.meta.columns.len();
         let mut values = vec![f32::NAN; layout.rows() * width];
         let mut longer: Vec<Cow<'_, [f64]>> = Vec::new();
         for c in 0..width {
-            let column = self.longer(c, &layout, &longer)?;
+            let column = self.longer(c, &further, &longer)?;
             let capacity = self.meta.capacity_of(c);
-            for block in layout.blocks() {
+            for (block, longer) in layout.blocks().iter().zip(further.blocks()) {
                 let sized = Sized::new(scalers[c], capacity, &block.name);
-                for row in block.rows.clone() {
-                    let scaled = sized.transform(column[row]).ok_or_else(|| {
-                        self.too_far(c, column[row], block.time(row, layout.step()))
-                    })?;
+                for (row, &value) in block.rows.clone().zip(&column[longer.rows.clone()]) {
+                    let scaled = sized
+                        .transform(value)
+                        .ok_or_else(|| self.too_far(c, value, block.time(row, layout.step())))?;
                     values[row * width + c] = scaled;
                 }
             }
@@ -42,6 +44,19 @@ impl Dataset {
             outlook: self.outlook(&layout, scalers)?,
             layout,
         })
+    }
+
+    /// How many rows ahead of its own a column speaks of, by way of those that it is made from too.
+    fn looks_ahead(&self) -> usize {
+        let mut ahead: Vec<usize> = Vec::new();
+        for meta in &self.meta.columns {
+            let of = |name: &&str| self.meta.columns.iter().position(|c| c.name == *name);
+            let below = meta.source.columns().into_iter();
+            let below =
+                below.filter_map(|name| of(&name).and_then(|place| ahead.get(place)).copied());
+            ahead.push(meta.source.ahead() + below.max().unwrap_or(0));
+        }
+        ahead.into_iter().max().unwrap_or(0)
     }
 
     /// A column with the rows of a longer layout; those before it are there already.

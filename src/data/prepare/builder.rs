@@ -65,7 +65,7 @@ impl<'a> Builder<'a> {
         let winds: Result<Vec<[Made; 2]>, SeriesError> = params
             .wind
             .par_iter()
-            .map(|pair| steps.wind(pair))
+            .map(|pair| steps.wind(pair, params))
             .collect();
         self.columns.extend(winds?.into_iter().flatten());
         Ok(())

@@ -108,7 +108,12 @@ impl<'a> Steps<'a> {
         ))
     }
 
-    pub(super) fn wind(&self, pair: &WindPair) -> Result<[Made; 2], SeriesError> {
+    /// Of a speed and a direction; known ahead where both are.
+    pub(super) fn wind(
+        &self,
+        pair: &WindPair,
+        params: &PrepareParams,
+    ) -> Result<[Made; 2], SeriesError> {
         let speed = self.table.column(&pair.speed)?;
         let direction = self.table.column(&pair.direction)?;
         let (mut u, mut v) = (Vec::new(), Vec::new());
@@ -118,6 +123,16 @@ impl<'a> Steps<'a> {
             u.extend(means.u);
             v.extend(means.v);
         }
-        Ok(vector(pair, &speed.unit, u, v, Role::Past))
+        let role = match [&pair.speed, &pair.direction].map(|name| params.known.contains(name)) {
+            [true, true] => Role::Future,
+            [false, true] => {
+                return Err(SeriesError::HalfKnown {
+                    known: pair.direction.clone(),
+                    other: pair.speed.clone(),
+                });
+            }
+            _ => Role::Past,
+        };
+        Ok(vector(pair, &speed.unit, u, v, role))
     }
 }

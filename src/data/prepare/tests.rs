@@ -309,6 +309,75 @@ fn rows_ahead_hold_what_is_known_and_nothing_else() {
 }
 
 #[test]
+fn what_looks_ahead_does_so_from_the_last_row_too() {
+    let change = "  calendar: [hour_of_day]\n  lags: {hour_of_day_sin: [-3h]}\n  rolling: [{column: hour_of_day_sin_lag_-3h, over: 4h, ahead: 4h, stat: mean}]\n";
+    let dataset = prepare(&table(100), change).unwrap();
+    for (ahead, rows) in [(0, 100), (5, 105)] {
+        let frame = frame(&dataset, ahead);
+        assert_eq!(frame.rows(), rows);
+        for (c, (name, _)) in roles(&dataset).into_iter().enumerate() {
+            if name.starts_with("hour_of_day") {
+                let off = frame.at(rows - 1, c) - frame.at(rows - 1 - 24, c);
+                assert!(off.abs() < 1e-6, "{name}, {ahead}: {off}");
+            }
+        }
+    }
+    let columns = dataset.frame_columns();
+    assert!(
+        columns
+            .iter()
+            .all(|column| column.of_time == column.name.starts_with("hour"))
+    );
+}
+
+#[test]
+fn a_wind_vector_is_known_ahead_where_both_its_parts_are() {
+    let of_vector = |known: &str| {
+        let dataset = prepare(&table(100), &format!("{WIND}{known}")).unwrap();
+        let roles = roles(&dataset);
+        let role = |name: &str| {
+            roles
+                .iter()
+                .find(|(of, _)| *of == name)
+                .map(|(_, role)| *role)
+        };
+        assert_eq!(role("vector_u"), role("vector_v"));
+        role("vector_u").unwrap()
+    };
+    assert_eq!(of_vector(""), Role::Past);
+    assert_eq!(of_vector("  known: [speed]\n"), Role::Past);
+    assert_eq!(of_vector("  known: [speed, direction]\n"), Role::Future);
+    let told = prepare(&table(100), &format!("{WIND}  known: [direction]\n"));
+    let told = told.unwrap_err().to_string();
+    assert!(
+        told.contains("direction is in `known`, but speed is not"),
+        "{told}"
+    );
+}
+
+/// What came after the training part has no place in its scale.
+#[test]
+fn what_a_model_cannot_see_is_not_there_for_it() {
+    let values = (0..400).map(|row| if row == 390 { -1.5 } else { noise(row, 0) });
+    let table = Table::new(
+        (0..400).map(|row| row * HOUR).collect(),
+        vec![column("t", "mm", values)],
+    )
+    .unwrap();
+    for (scaling, is_seen) in [("standard", true), ("log1p", false)] {
+        let change = format!("  scaling: {{default: {scaling}}}\n");
+        let dataset = prepare(&table, &change).unwrap();
+        let seen = dataset.seen_targets(&dataset.scalers());
+        assert_eq!(!seen[0][390].is_nan(), is_seen);
+        assert_eq!(
+            seen[0].iter().filter(|value| value.is_nan()).count(),
+            usize::from(!is_seen)
+        );
+        assert!(!dataset.observed_targets()[0][390].is_nan());
+    }
+}
+
+#[test]
 fn finer_observations_become_one_row() {
     // Ten minutes each; rows of an hour end with it.
     let rows = 6 * 60_usize;

@@ -52,7 +52,7 @@ impl<'a> ForecastFile<'a> {
         let times = ahead()
             .map(|(issue, lead)| frame.time(issue + lead))
             .collect();
-        let hours = |(_, lead)| lead as f64 * frame.step().hours();
+        let hours = |(_, lead)| frame.step().hours(lead);
         let mut columns = vec![column("lead_h".to_owned(), "h", ahead().map(hours))];
         for (place, target) in self.task.targets.iter().enumerate() {
             let named = |what: &str| match self.task.targets.len() {

@@ -82,7 +82,7 @@ impl<'a> Scoring<'a> {
             !issues.is_empty(),
             "the model was not trained on any of the series that the test part has windows of"
         );
-        let observed = dataset.observed_targets().into_iter();
+        let observed = dataset.seen_targets(&file.scalers()).into_iter();
         let meta = dataset.meta();
         let blocks = frame.layout.blocks();
         let targets = observed
@@ -242,8 +242,12 @@ impl Sums {
         for (quantiles, &observed) in all.chunks_exact(levels).zip(observed) {
             self.pinball.add(quantiles.iter().map(original), observed);
             if let Some(coverage) = &mut self.coverage {
-                let (low, high) = (&quantiles[0], &quantiles[levels - 1]);
-                coverage.add(original(low), original(high), observed);
+                let ends = [quantiles[0], quantiles[levels - 1]];
+                coverage.add(
+                    ends.map(|end| unscaling.original(end)),
+                    ends.map(|end| unscaling.rounding(end)),
+                    observed,
+                );
             }
         }
     }

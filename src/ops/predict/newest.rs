@@ -107,7 +107,7 @@ impl<'a> Seen<'a> {
         Self {
             dataset,
             frame,
-            targets: dataset.observed_targets(),
+            targets: dataset.seen_targets(&file.scalers()),
             read: (0..columns.len()).filter(is_read).collect(),
             of_data: (0..columns.len()).filter(is_of_data).collect(),
         }

@@ -85,7 +85,7 @@ impl<'a> PathsFile<'a> {
             unit: unit.to_owned(),
             values,
         };
-        let hours = rows().map(|(_, lead)| lead as f64 * step.hours());
+        let hours = rows().map(|(_, lead)| step.hours(lead));
         let mut columns = vec![
             column(PATH, "1", rows().map(|(number, _)| number as f64).collect()),
             column(LEAD, "h", hours.collect()),
