@@ -28,6 +28,9 @@ pub struct LeadScores {
     /// The scores there.
     #[serde(flatten)]
     pub scores: Scores,
+    /// The share of observations between the outermost quantiles there, where there are two.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub coverage: Option<f64>,
 }
 
 /// Scores of one model.
@@ -53,6 +56,12 @@ pub struct SeriesScores {
     /// The same as shares of its capacity, where the target has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub of_capacity: Option<Scores>,
+    /// How the interval between the outermost quantiles holds in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub coverage: Option<Coverage>,
+    /// The loss of each quantile level in it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pinball: Vec<PinballLoss>,
 }
 
 impl ModelScores {
@@ -153,7 +162,11 @@ impl ErrorSums {
             .filter_map(|(lead, sum)| {
                 let lead_h = step.hours(lead);
                 let scores = sum.scores()?;
-                Some(LeadScores { lead_h, scores })
+                Some(LeadScores {
+                    lead_h,
+                    scores,
+                    coverage: None,
+                })
             })
             .collect();
         Some(ModelScores {

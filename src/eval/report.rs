@@ -83,6 +83,9 @@ pub struct Report {
     /// The loss of each quantile level; absent without quantiles.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pinball: Vec<PinballLoss>,
+    /// The same as shares of the capacity of each series, where the target has one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pinball_of_capacity: Vec<PinballLoss>,
 }
 
 impl Report {
@@ -115,6 +118,7 @@ impl Report {
             by_series: Vec::new(),
             coverage: None,
             pinball: Vec::new(),
+            pinball_of_capacity: Vec::new(),
         }
     }
 
@@ -132,10 +136,16 @@ impl Report {
 
     /// Adds how the quantiles hold.
     #[must_use]
-    pub fn with_quantiles(self, coverage: Option<Coverage>, pinball: Vec<PinballLoss>) -> Self {
+    pub fn with_quantiles(
+        self,
+        coverage: Option<Coverage>,
+        pinball: Vec<PinballLoss>,
+        pinball_of_capacity: Vec<PinballLoss>,
+    ) -> Self {
         Self {
             coverage,
             pinball,
+            pinball_of_capacity,
             ..self
         }
     }
@@ -192,7 +202,40 @@ pub fn table(report: &Report) -> String {
     if !report.by_series.is_empty() {
         let _ = writeln!(text, "{}", worst_series(report));
     }
+    if let Some(coverage) = &report.coverage {
+        let _ = writeln!(text, "{}", band(report, coverage));
+    }
     text
+}
+
+/// How the band between the outermost quantiles holds, and where it holds least and most.
+fn band(report: &Report, coverage: &Coverage) -> String {
+    let percent = |share: f64| format!("{:.0} %", share * 100.0);
+    let within = |name: &str, shares: &mut dyn Iterator<Item = f64>| {
+        let shares: Vec<f64> = shares.collect();
+        let least = shares.iter().copied().reduce(f64::min)?;
+        let most = shares.iter().copied().reduce(f64::max)?;
+        (shares.len() > 1).then(|| format!("{:.0} to {} by {name}", least * 100.0, percent(most)))
+    };
+    let mut by_lead = report.by_lead.iter().filter_map(|lead| lead.coverage);
+    let mut by_series = report.by_series.iter();
+    let mut by_series = by_series
+        .by_ref()
+        .filter_map(|series| Some(series.coverage?.share));
+    let apart = [
+        within("lead", &mut by_lead),
+        within("series", &mut by_series),
+    ];
+    let apart: Vec<String> = apart.into_iter().flatten().collect();
+    let apart = match apart.as_slice() {
+        [] => String::new(),
+        all => format!(" ({})", all.join(", ")),
+    };
+    format!(
+        "the band of {} holds {}{apart}",
+        percent(coverage.high - coverage.low),
+        percent(coverage.share)
+    )
 }
 
 /// How many decimals errors are told with. Where all are small, such as those of shares of a capacity, they
@@ -368,7 +411,7 @@ mod tests {
             level: 0.1,
             loss: 0.25,
         }];
-        let mut report = report(2, half_hour).with_quantiles(Some(coverage), pinball);
+        let mut report = report(2, half_hour).with_quantiles(Some(coverage), pinball, Vec::new());
         report.baselines.remove("climatology");
         report.skill.remove("climatology");
         let json = serde_json::to_string(&report).expect("JSON");
@@ -394,6 +437,33 @@ mod tests {
         assert_eq!(round(&json), round(&expected));
         let back: Report = serde_json::from_str(&json).expect("a report");
         assert_eq!(back, report);
+    }
+
+    #[test]
+    fn the_band_is_told_with_where_it_holds_least_and_most() {
+        let coverage = |share| Coverage {
+            low: 0.1,
+            high: 0.9,
+            share,
+            mean_width: 1.0,
+        };
+        let mut report =
+            report(2, Step::HOUR).with_quantiles(Some(coverage(0.783)), Vec::new(), Vec::new());
+        assert!(table(&report).ends_with("\nthe band of 80 % holds 78 %\n"));
+        report.by_lead[0].coverage = Some(0.81);
+        report.by_lead[1].coverage = Some(0.756);
+        let of_series = |name: &str, share| SeriesScores {
+            name: name.to_owned(),
+            scores: report.overall,
+            of_capacity: None,
+            coverage: Some(coverage(share)),
+            pinball: Vec::new(),
+        };
+        report.by_series = vec![of_series("a", 0.5), of_series("b", 0.9)];
+        let told = table(&report);
+        let band = "the band of 80 % holds 78 % (76 to 81 % by lead, 50 to 90 % by series)";
+        assert_eq!(told.lines().last(), Some(band));
+        assert!(band.len() <= TABLE_WIDTH);
     }
 
     #[test]

@@ -149,10 +149,7 @@ fn reports_of<'a>(
         let report = Report::new(kind, &column.unit, windows, scored.scores, baselines)
             .of_target(several.then(|| column.name.clone()))
             .with_series(scored.by_series)
-            .with_quantiles(
-                scored.coverage.and_then(|sums| sums.coverage()),
-                scored.pinball.losses(),
-            );
+            .with_quantiles(scored.coverage, scored.pinball, scored.pinball_of_capacity);
         (column.name.as_str(), report)
     });
     reports.collect()

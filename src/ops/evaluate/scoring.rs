@@ -5,8 +5,11 @@ use std::borrow::Cow;
 use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::data::{Dataset, FewComplete, Frame, Part, Unscaling, Window};
-use crate::eval::{CoverageSums, ErrorSums, ModelScores, PinballSums, SeriesScores};
+use crate::eval::{
+    Coverage, CoverageSums, ErrorSums, ModelScores, PinballLoss, PinballSums, SeriesScores,
+};
 use crate::model::{Forecaster, ModelFile, Predictions};
+use crate::time::Step;
 
 /// Forecasts scored at a time; bounds the memory whatever the length of the test part.
 const BATCH: usize = 2048;
@@ -49,17 +52,25 @@ pub(super) struct Target<'a> {
 pub(super) struct Scored {
     pub(super) scores: ModelScores,
     pub(super) by_series: Vec<SeriesScores>,
-    pub(super) coverage: Option<CoverageSums>,
-    pub(super) pinball: PinballSums,
+    pub(super) coverage: Option<Coverage>,
+    pub(super) pinball: Vec<PinballLoss>,
+    pub(super) pinball_of_capacity: Vec<PinballLoss>,
 }
 
 /// The same in the making.
 struct Sums {
-    errors: ErrorSums,
+    all: OneSums,
+    /// Of all, lead by lead.
+    coverage_by_lead: Vec<CoverageSums>,
     /// As shares of the capacity, where there is one.
-    shares: Option<ErrorSums>,
+    shares: Option<OneSums>,
     /// Of each series, where there are several.
-    of_series: Vec<ErrorSums>,
+    of_series: Vec<OneSums>,
+}
+
+/// What all windows, or those of a series, come to.
+struct OneSums {
+    errors: ErrorSums,
     coverage: Option<CoverageSums>,
     pinball: PinballSums,
 }
@@ -168,33 +179,11 @@ impl<'a> Scoring<'a> {
             each(issues, &predictions)?;
         }
         let step = self.frame.step();
+        let series = || self.frame.layout.blocks().iter().map(|block| &block.name);
         let scored = |(sums, target): (Sums, &Target<'_>)| {
-            let scores = sums.errors.scores(step).with_context(|| {
+            sums.scored(target, series(), step).with_context(|| {
                 let name = &target.name;
                 format!("{name} was nowhere observed after a window of the test part")
-            })?;
-            let shares = sums.shares.and_then(|shares| shares.scores(step));
-            let of_series = self.frame.layout.blocks().iter().zip(sums.of_series);
-            let by_series = of_series
-                .enumerate()
-                .filter_map(|(place, (block, errors))| {
-                    let scores = errors.scores(step)?.overall;
-                    let capacity = target.capacities.as_ref().map(|all| all[place]);
-                    Some(SeriesScores {
-                        name: block.name.clone(),
-                        scores,
-                        of_capacity: capacity.map(|capacity| scores.over(capacity)),
-                    })
-                });
-            let scores = ModelScores {
-                of_capacity: shares.map(|shares| shares.overall),
-                ..scores
-            };
-            Ok(Scored {
-                scores,
-                by_series: by_series.collect(),
-                coverage: sums.coverage,
-                pinball: sums.pinball,
             })
         };
         sums.into_iter().zip(&self.targets).map(scored).collect()
@@ -205,13 +194,13 @@ impl Sums {
     fn new(target: &Target<'_>, horizon: usize, levels: &[f64]) -> Self {
         let series = target.unscalings.len();
         let of_series = if series > 1 { series } else { 0 };
-        let shares = target.capacities.as_ref();
+        let new = || OneSums::new(horizon, levels);
         Self {
-            errors: ErrorSums::new(horizon),
-            shares: shares.map(|_| ErrorSums::new(horizon)),
-            of_series: (0..of_series).map(|_| ErrorSums::new(horizon)).collect(),
-            coverage: CoverageSums::new(levels),
-            pinball: PinballSums::new(levels),
+            all: new(),
+            coverage_by_lead: CoverageSums::new(levels)
+                .map_or_else(Vec::new, |sums| vec![sums; horizon]),
+            shares: target.capacities.as_ref().map(|_| new()),
+            of_series: (0..of_series).map(|_| new()).collect(),
         }
     }
 
@@ -224,31 +213,125 @@ impl Sums {
         observed: &[f64],
     ) {
         let unscaling = target.unscalings[series];
-        let original = |scaled: &f32| unscaling.original(*scaled);
-        let mean = || predictions.mean_of(issue, place).iter().map(original);
-        self.errors.add(mean(), observed.iter().copied());
+        let values = |scaled: &[f32], capacity: f64| -> Vec<f64> {
+            let original = |scaled: &f32| unscaling.original(*scaled) / capacity;
+            scaled.iter().map(original).collect()
+        };
+        let means = predictions.mean_of(issue, place);
+        let all = predictions.quantiles_of(issue, place);
+        let levels = predictions.levels.len();
+        let ends = |h: usize| [all[h * levels], all[(h + 1) * levels - 1]];
+        let forecast = |capacity: f64| Given {
+            mean: values(means, capacity),
+            quantiles: values(all, capacity),
+            rounding: match levels {
+                0 => Vec::new(),
+                _ => (0..means.len())
+                    .map(|h| ends(h).map(|end| unscaling.rounding(end) / capacity))
+                    .collect(),
+            },
+            observed: observed.iter().map(|value| value / capacity).collect(),
+        };
+        let given = forecast(1.0);
+        self.all.add(&given);
+        let leads = self.coverage_by_lead.iter_mut().enumerate();
+        for (h, coverage) in leads.take(given.rounding.len()) {
+            given.add_to(coverage, h);
+        }
         if let Some(of_series) = self.of_series.get_mut(series) {
-            of_series.add(mean(), observed.iter().copied());
+            of_series.add(&given);
         }
         if let (Some(shares), Some(capacities)) = (&mut self.shares, &target.capacities) {
-            let share = |value: f64| value / capacities[series];
-            shares.add(mean().map(share), observed.iter().copied().map(share));
+            shares.add(&forecast(capacities[series]));
         }
-        let levels = predictions.levels.len();
+    }
+
+    /// None where nothing was observed.
+    fn scored<'n>(
+        self,
+        target: &Target<'_>,
+        series: impl Iterator<Item = &'n String>,
+        step: Step,
+    ) -> Option<Scored> {
+        let mut scores = self.all.errors.scores(step)?;
+        let by_lead = self.coverage_by_lead.iter();
+        let by_lead = by_lead.filter_map(|sums| Some(sums.coverage()?.share));
+        // Both leave out leads without any observation.
+        for (lead, share) in scores.by_lead.iter_mut().zip(by_lead) {
+            lead.coverage = Some(share);
+        }
+        let shares = self.shares.as_ref();
+        scores.of_capacity = shares
+            .and_then(|shares| shares.errors.scores(step))
+            .map(|shares| shares.overall);
+        let of_series = series.zip(&self.of_series).enumerate();
+        let by_series = of_series.filter_map(|(place, (name, sums))| {
+            let scores = sums.errors.scores(step)?.overall;
+            let capacity = target.capacities.as_ref().map(|all| all[place]);
+            Some(SeriesScores {
+                name: name.clone(),
+                scores,
+                of_capacity: capacity.map(|capacity| scores.over(capacity)),
+                coverage: sums.coverage.and_then(|sums| sums.coverage()),
+                pinball: sums.pinball.losses(),
+            })
+        });
+        Some(Scored {
+            by_series: by_series.collect(),
+            coverage: self.all.coverage.and_then(|sums| sums.coverage()),
+            pinball: self.all.pinball.losses(),
+            pinball_of_capacity: shares.map_or_else(Vec::new, |shares| shares.pinball.losses()),
+            scores,
+        })
+    }
+}
+
+/// The forecast from one issue row, lead by lead, and what became, in one unit.
+struct Given {
+    mean: Vec<f64>,
+    /// All of a lead, then those of the next.
+    quantiles: Vec<f64>,
+    /// Of the outermost quantiles of each lead.
+    rounding: Vec<[f64; 2]>,
+    observed: Vec<f64>,
+}
+
+impl Given {
+    fn levels(&self) -> usize {
+        self.quantiles.len() / self.mean.len().max(1)
+    }
+
+    /// What the quantiles of a lead are, which there are.
+    fn add_to(&self, coverage: &mut CoverageSums, h: usize) {
+        let levels = self.levels();
+        let of_lead = &self.quantiles[h * levels..(h + 1) * levels];
+        let ends = [of_lead[0], of_lead[levels - 1]];
+        coverage.add(ends, self.rounding[h], self.observed[h]);
+    }
+}
+
+impl OneSums {
+    fn new(horizon: usize, levels: &[f64]) -> Self {
+        Self {
+            errors: ErrorSums::new(horizon),
+            coverage: CoverageSums::new(levels),
+            pinball: PinballSums::new(levels),
+        }
+    }
+
+    fn add(&mut self, given: &Given) {
+        let observed = || given.observed.iter().copied();
+        self.errors.add(given.mean.iter().copied(), observed());
+        let levels = given.levels();
         if levels == 0 {
             return;
         }
-        let all = predictions.quantiles_of(issue, place);
-        for (quantiles, &observed) in all.chunks_exact(levels).zip(observed) {
-            self.pinball.add(quantiles.iter().map(original), observed);
-            if let Some(coverage) = &mut self.coverage {
-                let ends = [quantiles[0], quantiles[levels - 1]];
-                coverage.add(
-                    ends.map(|end| unscaling.original(end)),
-                    ends.map(|end| unscaling.rounding(end)),
-                    observed,
-                );
-            }
+        let all = given.quantiles.chunks_exact(levels);
+        for (quantiles, observed) in all.zip(observed()) {
+            self.pinball.add(quantiles.iter().copied(), observed);
+        }
+        if let Some(coverage) = &mut self.coverage {
+            (0..given.mean.len()).for_each(|h| given.add_to(coverage, h));
         }
     }
 }
