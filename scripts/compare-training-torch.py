@@ -9,7 +9,8 @@ once the optimiser has made one step, then a line an epoch with the seconds that
     loader   a Dataset that slices windows, a DataLoader that shuffles, stacks and copies them
     memory   the series lies on the device; windows are gathered by as_strided and index_select
 
-Nets are those of torch/src, layer for layer, by PyTorch's own modules and its fused AdamW. What is
+Nets are those of torch/src, layer for layer, by PyTorch's own modules and its fused AdamW; SegRNN as its authors
+have it, which asks the state anew for each segment ahead, where krammerti asks it once. What is
 left out, to PyTorch's advantage: the linear path (krammerti solves it before a training and adds
 what it gives to each window), and the running average of weights.
 """

@@ -34,6 +34,8 @@ pub struct Bins {
     start: i64,
     step: Step,
     expected: usize,
+    /// Between two rows, as a rule.
+    gap: i64,
     /// Bin `i` holds the rows from `borders[i]` up to, and without, `borders[i + 1]`.
     borders: Vec<usize>,
 }
@@ -66,6 +68,7 @@ impl Bins {
                 start: phase,
                 step,
                 expected: 1,
+                gap: seconds,
                 borders: vec![0],
             });
         };
@@ -101,6 +104,7 @@ impl Bins {
             start,
             step,
             expected,
+            gap,
             borders,
         })
     }
@@ -113,6 +117,14 @@ impl Bins {
     /// Number of bins. None where the data do not reach over one.
     pub fn rows(&self) -> usize {
         self.borders.len() - 1
+    }
+
+    /// The bin of a time whose end is not yet reached where there is nothing after that time.
+    pub fn open_at(&self, last: i64) -> Option<usize> {
+        let seconds = self.step.seconds();
+        let end = end_of_bin(last, seconds, self.start.rem_euclid(seconds));
+        let bin = usize::try_from((end - self.start) / seconds).ok()?;
+        (last.saturating_add(self.gap) <= end && bin < self.rows()).then_some(bin)
     }
 
     /// How many rows each bin holds.

@@ -89,6 +89,19 @@ pub enum SeriesError {
         /// The step of this one.
         found: Step,
     },
+    /// Tables that are joined by time have their rows at other places of one step.
+    #[error(
+        "its rows stand {} s after a multiple of {step}, those of the tables before it {} s: rows that never meet \
+         cannot be joined; bring both to one clock first", .found, .expected
+    )]
+    JoinPhase {
+        /// The step of both.
+        step: Step,
+        /// Seconds after a multiple of it, in the tables before.
+        expected: i64,
+        /// In this one.
+        found: i64,
+    },
     /// Tables are put together whose units differ.
     #[error("column {column} is in {found}, in the tables before it in {expected}")]
     Unit {
@@ -125,6 +138,18 @@ pub enum SeriesError {
         known: String,
         /// The part that is not.
         other: String,
+    },
+    /// A feature is made from a column that is in another unit.
+    #[error("{feature} is made from {column} in {expected}, it is in {found}")]
+    FeatureUnit {
+        /// The feature.
+        feature: &'static str,
+        /// The column.
+        column: String,
+        /// The unit that it must have.
+        expected: &'static str,
+        /// The unit that it has.
+        found: String,
     },
     /// A column was asked for that is not there.
     #[error("no column {name}; there are {}", .there.join(", "))]

@@ -40,7 +40,9 @@ pub(super) struct Draft {
     pub(super) columns: Vec<Made>,
     pub(super) runs: Option<Runs>,
     pub(super) missing_rows: usize,
-    /// Of each series the time of the last row in which anything was observed; empty where nothing was filled.
+    /// Whether a row may hold several observations.
+    pub(super) finer: bool,
+    /// Of each series the time of the last row in which anything was observed.
     pub(super) observed_until: Vec<Option<i64>>,
 }
 
@@ -53,31 +55,30 @@ impl Dataset {
         params: &PrepareParams,
         rows: RowCounts,
     ) -> Result<Self, DatasetError> {
-        let draft = Draft::new(observed, forecasts, params)?;
+        let draft = Draft::new(observed, forecasts, params, None)?;
         leakage::check(observed, forecasts, params, &draft)?;
         draft.finish(params, rows)
     }
 }
 
 impl Draft {
-    /// Brings everything to one step and makes the features.
+    /// Brings everything to one step and makes the features. A part of a table is brought there as the whole was:
+    /// `finer` is that of its draft.
     pub(super) fn new(
         observed: &Table,
         forecasts: Option<&Table>,
         params: &PrepareParams,
+        finer: Option<bool>,
     ) -> Result<Self, DatasetError> {
         if observed.issues().is_some() {
             let message =
                 "there are forecasts only: `prepare` needs observations of the targets too";
             return Err(DatasetError::Kind(message));
         }
-        let steps = Steps::new(observed, params)?;
+        let steps = Steps::new(observed, params, finer)?;
         let mut builder = Builder::new(params, steps.layout());
         builder.observed(&steps)?;
-        let observed_until = match params.fill {
-            Some(_) => builder.observed_until(),
-            None => Vec::new(),
-        };
+        let observed_until = builder.observed_until();
         builder.fill();
         builder.features()?;
         let runs = match forecasts {
@@ -85,6 +86,7 @@ impl Draft {
             None => None,
         };
         Ok(Self {
+            finer: steps.finer,
             missing_rows: steps.missing_rows(),
             observed_until,
             layout: steps.layout(),
@@ -95,7 +97,10 @@ impl Draft {
 
     fn finish(self, params: &PrepareParams, rows: RowCounts) -> Result<Dataset, DatasetError> {
         let rows_out = self.layout.rows();
-        let split = Split::new(&self.layout, &params.split)?;
+        // What is known ahead has rows that nothing will be held against.
+        let last = self.observed_until.iter().flatten().max();
+        let end = last.map(|last| last + params.step.seconds());
+        let split = Split::new(&self.layout, &params.split, end)?;
         let Fitted { capacity, scalers } = fitting::fit(&self, &split, params)?;
         let metas = self.columns.iter().zip(scalers);
         let metas: Vec<ColumnMeta> = metas.map(|(made, scaler)| meta_of(made, scaler)).collect();
@@ -118,7 +123,13 @@ impl Draft {
             step: params.step,
             first_time: format_utc(first),
             last_time: format_utc(last),
-            series: dataset::series_of(&self.layout, &self.observed_until),
+            series: dataset::series_of(
+                &self.layout,
+                match params.fill {
+                    Some(_) => &self.observed_until,
+                    None => &[],
+                },
+            ),
             split,
             rows: RowCounts {
                 missing_rows: self.missing_rows,

@@ -92,12 +92,17 @@ impl Split {
     /// All parts.
     pub const PARTS: [Part; 3] = [Part::Train, Part::Validation, Part::Test];
 
-    /// Cuts the time of all series.
-    pub fn new(layout: &Layout, params: &SplitParams) -> Result<Self, EmptyPart> {
+    /// Cuts the time of all series, as far as anything was observed: up to, and without, `observed_end`.
+    pub fn new(
+        layout: &Layout,
+        params: &SplitParams,
+        observed_end: Option<i64>,
+    ) -> Result<Self, EmptyPart> {
         let step = layout.step().seconds();
         let first = layout.blocks().iter().map(|block| block.start).min();
         let end = |block: &Block| block.time(block.rows.end, layout.step());
         let end = layout.blocks().iter().map(end).max();
+        let end = end.map(|end| observed_end.map_or(end, |observed| observed.min(end)));
         let (first, end) = (first.unwrap_or_default(), end.unwrap_or_default());
         let (validation, test) = match params.borders {
             Borders::Shares(shares) => {
@@ -256,10 +261,10 @@ mod tests {
     #[test]
     fn a_purge_lies_between_the_parts() {
         let layout = layout(100);
-        let split = Split::new(&layout, &shares(5 * 3600)).expect("three parts");
+        let split = Split::new(&layout, &shares(5 * 3600), None).expect("three parts");
         let ranges = Split::PARTS.map(|part| split.ranges(part, &layout).remove(0));
         assert_eq!(ranges, [0..65, 70..75, 80..100]);
-        assert!(Split::new(&layout, &shares(10 * 3600)).is_err());
+        assert!(Split::new(&layout, &shares(10 * 3600), None).is_err());
         let dates = SplitParams {
             borders: Borders::Dates {
                 validation_from: 3600 * 50 - 1,
@@ -267,7 +272,7 @@ mod tests {
             },
             ..shares(0)
         };
-        let split = Split::new(&layout, &dates).expect("three parts");
+        let split = Split::new(&layout, &dates, None).expect("three parts");
         let ranges = Split::PARTS.map(|part| split.ranges(part, &layout).remove(0));
         assert_eq!(ranges, [0..50, 50..60, 60..100]);
         let json = serde_json::to_string(&split).expect("JSON");
@@ -287,7 +292,7 @@ mod tests {
             ("c".into(), 0, 5),
         ];
         let layout = Layout::new(Step::HOUR, series);
-        let split = Split::new(&layout, &shares(0)).expect("three parts");
+        let split = Split::new(&layout, &shares(0), None).expect("three parts");
         assert_eq!(
             split.ranges(Part::Train, &layout),
             [0..70, 100..110, 140..145]

@@ -26,6 +26,10 @@ pub fn check(
     let (table, step) = read(&root.join(path), prepare)?;
     let mut checks = prepare.map_or_else(QualityParams::default, |prepare| prepare.quality.clone());
     let mut required = prepare.map_or_else(Vec::new, |prepare| prepare.targets.names().to_vec());
+    let own: Vec<String> = table.columns().iter().map(|c| c.name.clone()).collect();
+    if prepare.is_some_and(|prepare| is_of_other(prepare, &own)) {
+        required.clear();
+    }
     if table.issues().is_some() {
         // Forecasts of other things need not have what observations must.
         checks.required.clear();
@@ -43,6 +47,17 @@ pub fn check(
     QualityFailed::unless_it_holds(&report, &path.display().to_string())
 }
 
+/// Whether a file with these columns is not the one that has the targets, but another one that is joined to it.
+fn is_of_other(prepare: &PrepareParams, own: &[String]) -> bool {
+    let mut asked = prepare.columns.iter().flatten();
+    let has_target = prepare
+        .targets
+        .names()
+        .iter()
+        .any(|name| own.contains(name));
+    !has_target && asked.any(|name| own.contains(name))
+}
+
 /// A table and its step: that of a data set, that of the parameters, or what most rows have. Of
 /// another file only the columns that `prepare` would use.
 fn read(path: &Path, prepare: Option<&PrepareParams>) -> Result<(Table, Step)> {
@@ -52,7 +67,17 @@ fn read(path: &Path, prepare: Option<&PrepareParams>) -> Result<(Table, Step)> {
     }
     let prepare = prepare.filter(|_| !matches!(dataset::is_forecast(path), Ok(true)));
     let columns = match prepare {
-        Some(prepare) => columns_in_use(prepare, &dataset::columns_of(path)?),
+        Some(prepare) => {
+            let own = dataset::columns_of(path)?;
+            let mut names = columns_in_use(prepare, &own);
+            // Of tables that are joined each has some of them.
+            if is_of_other(prepare, &own)
+                && let Some(names) = &mut names
+            {
+                names.retain(|name| own.contains(name));
+            }
+            names
+        }
         None => None,
     };
     let table = dataset::read_columns(path, columns.as_deref())?;

@@ -214,6 +214,22 @@ fn side_by_side(tables: Vec<(&Path, Table)>, targets: &[String]) -> Result<Optio
             let error = SeriesError::JoinSteps { expected, found };
             return Err(error).with_context(|| path.display().to_string());
         }
+        if let [Some(step), _] = steps {
+            let [before, its] =
+                [&joined, &table].map(|table| quality::usual_phases_of(table, step));
+            let apart = its.iter().find_map(|(name, found)| {
+                let expected = before.get(name).filter(|expected| *expected != found)?;
+                Some((*expected, *found))
+            });
+            if let Some((expected, found)) = apart {
+                let error = SeriesError::JoinPhase {
+                    step,
+                    expected,
+                    found,
+                };
+                return Err(error).with_context(|| path.display().to_string());
+            }
+        }
         joined = joined
             .join(&table)
             .with_context(|| path.display().to_string())?;

@@ -83,10 +83,16 @@ pub fn mean_clear_sky_wm2(place: Place, from: i64, to: i64) -> f64 {
 
 /// The clear-sky index of an irradiance in W/m² that is the mean of the time from `from` to `to`:
 /// its share of what a clear sky gives, 1 without clouds, more where clouds beside the sun add their
-/// light. NaN where the sun stands below 5° in the middle of that time.
+/// light. NaN where the sun stands below 5° in the middle of that time, and of a longer one in the middle of each of its
+/// hours.
 pub fn clear_sky_index(place: Place, from: i64, to: i64, irradiance_wm2: f64) -> f64 {
-    let middle = f64::midpoint(from as f64, to as f64);
-    if position_at(place, middle).elevation_deg < LOWEST_SUN_DEG {
+    let length = (to - from) as f64;
+    let hours = (length / 3600.0).ceil().max(1.0);
+    let is_low = |hour: usize| {
+        let middle = from as f64 + (hour as f64 + 0.5) * length / hours;
+        position_at(place, middle).elevation_deg < LOWEST_SUN_DEG
+    };
+    if (0..hours as usize).all(is_low) {
         return f64::NAN;
     }
     irradiance_wm2 / mean_clear_sky_wm2(place, from, to)

@@ -114,6 +114,8 @@ struct Trainer<'a> {
     history: Vec<Epoch>,
     ended: bool,
     told_of_layers: bool,
+    /// Steps that a GPU may be asked for before it is waited for.
+    most_ahead: usize,
 }
 
 /// Whether a training is to end now.
@@ -162,6 +164,7 @@ impl<'a> Trainer<'a> {
             history: Vec::new(),
             ended: false,
             told_of_layers: false,
+            most_ahead: 1,
         })
     }
 
@@ -295,7 +298,7 @@ impl<'a> Trainer<'a> {
             recorder.begin((0..batches.len()).map(|batch| self.factors(first + batch)));
             self.recorder = Some(recorder);
         }
-        let mut since = Losses::begin();
+        let mut since = Losses::begin(self.most_ahead);
         let (first, began) = (self.progress.batch, Instant::now());
         let mut reported = began;
         for batch in self.progress.batch..batches.len() {
@@ -329,6 +332,7 @@ impl<'a> Trainer<'a> {
                 self.heed(wish, monitor)?;
             }
         }
+        self.most_ahead = since.most();
         Ok(self.progress.losses / count as f64)
     }
 

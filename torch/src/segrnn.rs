@@ -99,12 +99,12 @@ impl Segrnn {
         };
         // Each segment ahead is one step from the same state, of what says which segment it is.
         let fork = Fork::of(&gru);
-        let place = fork.read(&position, 0) + fork.read(&series, hidden / 2);
+        let place = fork.begin(&position) + fork.read(&series, hidden / 2);
         let ahead_read = match (future, &read.future) {
             (Some(weight), Some(known)) => place + fork.read(&known.matmul(&weight.tr()), 0),
             _ => place,
         };
-        let decoded = fork.forward(&ahead_read, &state);
+        let decoded = fork.forward(ahead_read, &state);
         let decoded = pass.dropout(&decoded, self.dropout);
         let outputs = self.shape.outputs();
         out.forward(&decoded)

@@ -156,7 +156,8 @@ impl<'a> Builder<'a> {
             ("sun_elevation_sin", "1", SunView::Elevation),
             ("clear_sky_radiation", "W/m²", SunView::ClearSky),
         ];
-        if sun.radiation.is_some() {
+        if let Some(radiation) = &sun.radiation {
+            self.require_unit("clear_sky_index", radiation, "W/m²")?;
             views.push(("clear_sky_index", "1", SunView::ClearSkyIndex));
         }
         for (name, unit, view) in views {
@@ -173,6 +174,8 @@ impl<'a> Builder<'a> {
 
     fn dew_points(&mut self) -> Result<(), SeriesError> {
         for pair in &self.params.dew_point {
+            self.require_unit("dew_point", &pair.temperature, "°C")?;
+            self.require_unit("dew_point", &pair.humidity, "%")?;
             let source = ColumnSource::DewPoint {
                 temperature: pair.temperature.clone(),
                 humidity: pair.humidity.clone(),
@@ -220,6 +223,26 @@ impl<'a> Builder<'a> {
             self.derive(name, "", source)?;
         }
         Ok(())
+    }
+
+    /// Refuses a column in another unit than a formula takes. One that is not there is told by others.
+    fn require_unit(
+        &self,
+        feature: &'static str,
+        column: &str,
+        expected: &'static str,
+    ) -> Result<(), SeriesError> {
+        let plain = |unit: &str| unit.trim().to_lowercase().replace('²', "2");
+        let made = self.columns.iter().find(|made| made.column.name == column);
+        match made.map(|made| &made.column.unit) {
+            Some(found) if plain(found) != plain(expected) => Err(SeriesError::FeatureUnit {
+                feature,
+                column: column.to_owned(),
+                expected,
+                found: found.clone(),
+            }),
+            _ => Ok(()),
+        }
     }
 
     /// Adds a column that is made from others; without a unit it has that of the column it is of.

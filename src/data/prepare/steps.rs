@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::{Made, made, vector};
 use crate::data::aggregate::{Bins, default_for};
 use crate::data::panel::rows_by_series;
-use crate::data::{ColumnSource, DatasetError, Layout, Role, SeriesError, Table, quality};
+use crate::data::{Column, ColumnSource, DatasetError, Layout, Role, SeriesError, Table, quality};
 use crate::params::{Aggregate, PrepareParams, Quantity, WindPair};
 use crate::time::Step;
 
@@ -13,17 +13,27 @@ use crate::time::Step;
 pub(super) struct Steps<'a> {
     pub(super) table: &'a Table,
     series: Vec<(String, Range<usize>, Bins)>,
+    /// Rows of the step that have begun, and not ended, with the last observation of a series: what is known ahead
+    /// may reach on.
+    open: Vec<usize>,
     step: Step,
     /// Whether a row may hold several observations.
-    finer: bool,
+    pub(super) finer: bool,
     minimum: f64,
 }
 
 impl<'a> Steps<'a> {
-    pub(super) fn new(table: &'a Table, params: &PrepareParams) -> Result<Self, DatasetError> {
+    /// `finer` says whether a row may hold several observations; otherwise the table does, by the usual step.
+    pub(super) fn new(
+        table: &'a Table,
+        params: &PrepareParams,
+        finer: Option<bool>,
+    ) -> Result<Self, DatasetError> {
         let step = params.step;
-        let raw_step = params.raw_step.or_else(|| quality::usual_step_of(table));
-        let finer = raw_step.is_some_and(|raw| raw < step);
+        let finer = finer.unwrap_or_else(|| {
+            let raw_step = params.raw_step.or_else(|| quality::usual_step_of(table));
+            raw_step.is_some_and(|raw| raw < step)
+        });
         let times = table.times();
         let mut series = Vec::new();
         for (name, rows) in rows_by_series(table) {
@@ -42,8 +52,20 @@ impl<'a> Steps<'a> {
         if series.iter().all(|(_, _, bins)| bins.rows() == 0) {
             return Err(SeriesError::Empty.into());
         }
+        let is_known = |column: &&Column| params.known.contains(&column.name);
+        let observed: Vec<&Column> = table.columns().iter().filter(|c| !is_known(c)).collect();
+        let mut first = 0;
+        let mut open = Vec::new();
+        for (_, rows, bins) in series.iter().filter(|_| finer) {
+            let has_some =
+                |&row: &usize| observed.iter().any(|column| !column.values[row].is_nan());
+            let last = rows.clone().rev().find(has_some);
+            open.extend(last.and_then(|row| Some(first + bins.open_at(times[row])?)));
+            first += bins.rows();
+        }
         Ok(Self {
             table,
+            open,
             series,
             step,
             finer,
@@ -76,16 +98,23 @@ impl<'a> Steps<'a> {
         all
     }
 
+    /// Without what has not ended yet, and will be another value then.
+    fn ended(&self, mut values: Vec<f64>) -> Vec<f64> {
+        self.open.iter().for_each(|&row| values[row] = f64::NAN);
+        values
+    }
+
     pub(super) fn observed(&self, name: &str, params: &PrepareParams) -> Result<Made, SeriesError> {
         let raw = self.table.column(name)?;
         let asked = params.aggregate.get(name).copied();
         let quantity = quality::quantity_of(raw, &params.quality);
         let how = asked.or_else(|| default_for(quantity));
+        let is_direction = self.finer && quantity == Quantity::Direction;
         let values = match how {
-            Some(how) => self.each(|bins, rows| bins.apply(&raw.values[rows], how, self.minimum)),
-            None if self.finer && quantity == Quantity::Direction => {
+            Some(Aggregate::Mean) | None if is_direction => {
                 self.each(|bins, rows| bins.direction_means(&raw.values[rows], self.minimum))
             }
+            Some(how) => self.each(|bins, rows| bins.apply(&raw.values[rows], how, self.minimum)),
             None => {
                 self.each(|bins, rows| bins.apply(&raw.values[rows], Aggregate::Last, self.minimum))
             }
@@ -94,6 +123,10 @@ impl<'a> Steps<'a> {
             name if params.targets.contains(name) => Role::Target,
             name if params.known.iter().any(|known| known == name) => Role::Future,
             _ => Role::Past,
+        };
+        let values = match role {
+            Role::Future => values,
+            _ => self.ended(values),
         };
         let source = ColumnSource::Observed {
             column: name.to_owned(),
@@ -133,6 +166,9 @@ impl<'a> Steps<'a> {
             }
             _ => Role::Past,
         };
+        if role == Role::Past {
+            (u, v) = (self.ended(u), self.ended(v));
+        }
         Ok(vector(pair, &speed.unit, u, v, role))
     }
 }

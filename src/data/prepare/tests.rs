@@ -355,6 +355,77 @@ fn a_wind_vector_is_known_ahead_where_both_its_parts_are() {
     );
 }
 
+/// Observations up to half past twelve, and a plan for two days more: the day that has begun has no value yet, and
+/// what nothing is held against is no part of the split.
+#[test]
+fn what_is_known_ahead_ends_no_day_before_its_time() {
+    let rows = 24 * 40 + 13;
+    let times: Vec<i64> = (1..=rows + 48).map(|row| row * HOUR).collect();
+    let is_past = |row: i64| row < rows;
+    let t = (0..rows + 48).map(|row| {
+        if is_past(row) {
+            noise(row as usize, 0)
+        } else {
+            f64::NAN
+        }
+    });
+    let columns = vec![
+        column("t", "°C", t),
+        column("plan", "1", (0..rows + 48).map(|row| (row % 5) as f64)),
+    ];
+    let table = Table::new(times, columns).unwrap();
+    let text = "  known: [plan]\n";
+    let mut params = params(text);
+    params.step = crate::time::Step::DAY;
+    let dataset = Dataset::prepare(&table, None, &params, RowCounts::default()).unwrap();
+    let seen: Vec<bool> = values(&dataset, "t").iter().map(|v| !v.is_nan()).collect();
+    assert_eq!(
+        (seen.len(), seen.iter().filter(|seen| **seen).count()),
+        (42, 40)
+    );
+    assert!(values(&dataset, "plan").iter().all(|value| !value.is_nan()));
+    let layout = dataset.panel().layout();
+    let test = dataset
+        .meta()
+        .split
+        .rows(Part::Test, &layout.blocks()[0], layout.step());
+    assert_eq!(test.end, 40);
+}
+
+#[test]
+fn a_mean_of_directions_is_that_of_the_wind() {
+    let rows = 48_i64;
+    let columns = vec![
+        column("t", "°C", (0..rows).map(|row| noise(row as usize, 0))),
+        column(
+            "wind_direction",
+            "°",
+            (0..rows).map(|row| [350.0, 10.0][row as usize % 2]),
+        ),
+    ];
+    let table = Table::new((1..=rows).map(|row| row * HOUR / 2).collect(), columns).unwrap();
+    for change in ["", "  aggregate: {wind_direction: mean}\n"] {
+        let dataset = prepare(&table, change).unwrap();
+        for &value in values(&dataset, "wind_direction") {
+            assert!(value.min(360.0 - value) < 1e-6, "{change}: {value}");
+        }
+    }
+}
+
+#[test]
+fn features_have_columns_in_the_units_of_their_formulas() {
+    for change in [
+        "  dew_point: [{temperature: speed, humidity: t}]\n",
+        "  sun: {latitude: 51, longitude: 2, radiation: speed}\n",
+    ] {
+        let told = prepare(&table(100), change).unwrap_err().to_string();
+        assert!(
+            told.contains("is made from speed in") && told.contains("it is in m/s"),
+            "{told}"
+        );
+    }
+}
+
 /// What came after the training part has no place in its scale.
 #[test]
 fn what_a_model_cannot_see_is_not_there_for_it() {

@@ -34,6 +34,8 @@ mod rows;
 mod sieve;
 mod tally;
 
+use std::collections::BTreeMap;
+
 use rayon::prelude::*;
 
 use super::Table;
@@ -145,6 +147,27 @@ pub fn usual_step_of(table: &Table) -> Option<Step> {
         let before = last.of(strands.number(row)).replace(time)?;
         Some(time - before)
     }))
+}
+
+/// How far after a multiple of a step most rows of each series stand, in seconds; the empty name is of those
+/// without one.
+pub fn usual_phases_of(table: &Table, step: Step) -> BTreeMap<&str, i64> {
+    // The majority by one pass, as of steps.
+    let mut phases: BTreeMap<&str, (i64, usize)> = BTreeMap::new();
+    for (row, time) in table.times().iter().enumerate() {
+        let name = table.series().map_or("", |series| series.name(row));
+        let phase = time.rem_euclid(step.seconds());
+        let (candidate, votes) = phases.entry(name).or_insert((phase, 0));
+        if *candidate == phase {
+            *votes += 1;
+        } else if *votes == 0 {
+            (*candidate, *votes) = (phase, 1);
+        } else {
+            *votes -= 1;
+        }
+    }
+    let phases = phases.into_iter();
+    phases.map(|(name, (phase, _))| (name, phase)).collect()
 }
 
 fn usual(steps: impl Iterator<Item = i64>) -> Option<Step> {

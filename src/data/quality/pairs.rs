@@ -109,7 +109,7 @@ fn found_by_name(table: &Table, rules: &[ColumnRule]) -> Vec<OrderedPair> {
     pairs
 }
 
-/// The column at the same height, or the only one there is.
+/// The column at the same height, or the only one there is, where its height may be the same.
 fn partner<'a>(name: &str, others: &[&'a str]) -> Option<&'a str> {
     let height = |name: &str| {
         let tail = name.rsplit('_').next()?;
@@ -117,7 +117,8 @@ fn partner<'a>(name: &str, others: &[&'a str]) -> Option<&'a str> {
         digits.parse::<u32>().ok()
     };
     if let [only] = others {
-        return Some(only);
+        let heights = height(name).zip(height(only));
+        return Some(*only).filter(|_| heights.is_none_or(|(one, other)| one == other));
     }
     let wanted = height(name)?;
     others

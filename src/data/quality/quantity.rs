@@ -125,7 +125,9 @@ pub(super) fn quantity(column: &Column) -> Quantity {
         "hpa" | "mbar" | "mb" if has("vap") || has("vpd") || has("defic") => Quantity::Unknown,
         "hpa" | "mbar" | "mb" if has("pres") || word("p") || word("slp") => Quantity::Pressure,
         "ppm" if has("co2") => Quantity::Co2,
-        "mm" if has("rain") || has("precip") => Quantity::Precipitation,
+        "mm" if ["rain", "precip", "shower"].iter().any(|part| has(part)) => {
+            Quantity::Precipitation
+        }
         "w/m2" | "w/m²" if ["rad", "irr", "swdr", "ghi"].iter().any(|part| has(part)) => {
             Quantity::Radiation
         }

@@ -260,7 +260,7 @@ mod tests {
     fn a_gap_removes_the_windows_that_look_back_on_it_or_have_nothing_to_tell() {
         let mut values = vec![0.0; 100];
         values[35..37].fill(f32::NAN);
-        let split = Split::new(&layout(100), &shares(0)).expect("three parts");
+        let split = Split::new(&layout(100), &shares(0), None).expect("three parts");
         let window = Window::new(4, 2, 1).expect("not zero");
         let mut frame = frame(values);
         let issues = split.issues(Part::Train, &frame, window);
@@ -291,7 +291,7 @@ mod tests {
     /// A gap in every sixth of 70 rows, or in every twelfth; windows of four rows and two ahead.
     #[test]
     fn it_is_told_where_most_windows_have_a_gap() {
-        let split = Split::new(&layout(100), &shares(0)).expect("three parts");
+        let split = Split::new(&layout(100), &shares(0), None).expect("three parts");
         let told = |every: usize, stride| {
             let value = |row: usize| if row % every == 2 { f32::NAN } else { 0.0 };
             let frame = frame((0..100).map(value).collect());
@@ -310,7 +310,7 @@ mod tests {
 
     #[test]
     fn parts_too_short_for_a_window_have_none() {
-        let split = Split::new(&layout(10), &shares(0)).expect("three parts");
+        let split = Split::new(&layout(10), &shares(0), None).expect("three parts");
         let window = Window::new(4, 2, 1).expect("not zero");
         let frame = frame(vec![0.0; 10]);
         assert!(split.issues(Part::Validation, &frame, window).is_empty());
@@ -329,7 +329,7 @@ mod tests {
             .expect_err("gaps")
             .to_string();
         assert!(told.contains("` is missing in 2 of them; try"), "{told}");
-        let told = Split::new(&layout(2), &shares(0))
+        let told = Split::new(&layout(2), &shares(0), None)
             .expect_err("too short")
             .to_string();
         assert_eq!(
@@ -337,7 +337,7 @@ mod tests {
             "prepare.split leaves the validation part without a row: it is from 1970-01-01T01:00:00Z up to \
              1970-01-01T01:00:00Z, the data are from 1970-01-01T00:00:00Z up to 1970-01-01T02:00:00Z"
         );
-        assert!(Split::new(&layout(0), &shares(0)).is_err());
+        assert!(Split::new(&layout(0), &shares(0), None).is_err());
         assert_eq!(Window::new(0, 1, 1), None);
     }
 
@@ -348,7 +348,7 @@ mod tests {
             history: true,
             ..shares(0)
         };
-        let split = Split::new(&layout, &params).expect("three parts");
+        let split = Split::new(&layout, &params, None).expect("three parts");
         let window = Window::new(12, 3, 1).expect("not zero");
         let frame = frame(vec![0.0; 100]);
         let issues = |part| split.issues(part, &frame, window);
@@ -368,7 +368,7 @@ mod tests {
         fn no_window_crosses_a_border(rows in 3..400_usize, more in 1..90_usize, purge in 0..9_i64, lookback in 1..40_usize, horizon in 1..20_usize) {
             let series = [("a".to_owned(), 0, rows), ("b".to_owned(), 36_000, more)];
             let layout = Layout::new(Step::HOUR, series);
-            let Ok(split) = Split::new(&layout, &shares(purge * 3600)) else { return Ok(()) };
+            let Ok(split) = Split::new(&layout, &shares(purge * 3600), None) else { return Ok(()) };
             let window = Window::new(lookback, horizon, 1).expect("not zero");
             let mut frame = frame(vec![0.0; rows + more]);
             frame.layout = layout.clone();

@@ -233,6 +233,10 @@ fn check_fill(raw: &RawFill, step: Step) -> Result<FillParams, Invalid> {
     if raw.method == FillMethod::Seasonal {
         whole_steps("prepare.fill.season", season.seconds(), step, season)?;
     }
+    if raw.up_to.seconds() < step.seconds() {
+        let expected = format!("at least prepare.step ({step}), or no gap is filled");
+        return Err(invalid("prepare.fill.up_to", expected, raw.up_to));
+    }
     Ok(FillParams {
         up_to: raw.up_to,
         method: raw.method,

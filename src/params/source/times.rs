@@ -159,6 +159,16 @@ pub(in crate::params) fn check_format(key: &str, raw: RawTime) -> Result<TimeFor
             Notation::Pattern(Box::new(pattern))
         }
     };
+    let is_named = raw
+        .format
+        .as_deref()
+        .is_some_and(|text| text.contains("%Z"));
+    if is_named && raw.zone.is_none() && raw.utc_offset_h.is_none() {
+        let expected = "`zone` or `utc_offset_h` beside %Z, for names such as CEST are read over; or the name itself \
+                        in its place, such as `UTC`";
+        let found = raw.format.unwrap_or_default();
+        return Err(invalid(format!("{key}.format"), expected, found));
+    }
     let clock = match (raw.zone, raw.utc_offset_h) {
         (Some(_), Some(_)) => {
             let expected = "absent beside `zone`";

@@ -48,6 +48,8 @@ mod tests {
     use super::*;
     use std::os::unix::process::ExitStatusExt as _;
     use std::process::Command;
+    use std::thread;
+    use std::time::{Duration, Instant};
 
     /// What this process is to try as a child of its own.
     const CHILD: &str = "KRAMMERTI_TEST_SIGNALS_KILL";
@@ -61,6 +63,11 @@ mod tests {
             let_signals_kill(they_may == "true");
             let own = rustix::process::getpid();
             rustix::process::kill_process(own, rustix::process::Signal::TERM).unwrap();
+            // The harness has threads, and one of them may be the one that is to hear it, in its own time.
+            let since = Instant::now();
+            while interrupted().is_none() && since.elapsed() < Duration::from_secs(30) {
+                thread::sleep(Duration::from_millis(1));
+            }
             assert_eq!(interrupted(), Some(Interrupted { signal: 15 }));
             return;
         }

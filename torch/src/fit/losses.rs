@@ -7,8 +7,7 @@ use tch::{Kind, Tensor};
 
 /// How long a GPU may be at work on steps that were asked of it: a signal is heeded after them.
 const MOST_AHEAD: Duration = Duration::from_millis(200);
-/// Steps that are asked of it before anything is known of their time, and at most.
-const FIRST: usize = 16;
+/// Steps that are asked of it at most.
 const MOST: usize = 256;
 
 /// Losses of steps that are still on the device, and how many windows each is the mean of.
@@ -21,14 +20,19 @@ pub(super) struct Losses {
 }
 
 impl Losses {
-    /// None yet.
-    pub(super) fn begin() -> Self {
+    /// None yet, of an epoch of which at most so many steps are to lie ahead; 1 where nothing is known of their time.
+    pub(super) fn begin(most: usize) -> Self {
         Self {
             values: Vec::new(),
             windows: Vec::new(),
             since: Instant::now(),
-            most: FIRST,
+            most,
         }
+    }
+
+    /// What the next epoch is to begin with.
+    pub(super) fn most(&self) -> usize {
+        self.most
     }
 
     pub(super) fn push(&mut self, loss: Tensor, windows: usize) {
@@ -52,7 +56,9 @@ impl Losses {
         let values = Tensor::stack(&std::mem::take(&mut self.values), 0);
         let values = Vec::<f64>::try_from(values.to_kind(Kind::Double))?;
         let now = Instant::now();
-        self.most = steps_within(MOST_AHEAD, values.len(), now - self.since);
+        // Some first steps take longer than all that come, and a short wait less than there is room for.
+        let most = steps_within(MOST_AHEAD, values.len(), now - self.since);
+        self.most = most.min(2 * self.most);
         self.since = now;
         Ok(values
             .into_iter()

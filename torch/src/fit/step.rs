@@ -114,7 +114,7 @@ impl Trainer<'_> {
     fn parts_at_once(&self) -> usize {
         let weights = self.team.own().net.parameters.flat();
         let size = weights.numel() * size_of::<f32>();
-        (MOST_GRADIENTS / size.max(1)).max(4 * self.machine.threads)
+        (MOST_GRADIENTS / size.max(1)).max(self.machine.threads)
     }
 
     /// For a step of the whole training, counted from 0.

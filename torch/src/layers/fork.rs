@@ -29,15 +29,24 @@ impl<'a> Fork<'a> {
         }
     }
 
-    /// `[..., gates]`: what a part of the inputs that begins at column `from` adds to the gates.
-    pub(crate) fn read(&self, part: &Tensor, from: i64) -> Tensor {
-        let columns = part.size().last().copied().unwrap_or_default();
-        part.linear(&self.input.narrow(1, from, columns), None::<Tensor>)
+    /// `[..., gates]`: what the first columns of the inputs make of the gates.
+    pub(crate) fn begin(&self, part: &Tensor) -> Tensor {
+        self.product(part, 0, Some(self.input_bias))
     }
 
-    /// `[issues, inputs, hidden]`: from `[issues, hidden]` by all that was [read](Self::read) of each input,
-    /// `[issues, inputs, gates]`, or 1 in place of what all have in common.
-    pub(crate) fn forward(&self, read: &Tensor, state: &Tensor) -> Tensor {
+    /// `[..., gates]`: what a part of the inputs that begins at column `from` adds to that.
+    pub(crate) fn read(&self, part: &Tensor, from: i64) -> Tensor {
+        self.product(part, from, None)
+    }
+
+    fn product(&self, part: &Tensor, from: i64, bias: Option<&Tensor>) -> Tensor {
+        let columns = part.size().last().copied().unwrap_or_default();
+        part.linear(&self.input.narrow(1, from, columns), bias)
+    }
+
+    /// `[issues, inputs, hidden]`: from `[issues, hidden]` by all that was read of each input, `[issues, inputs, gates]`,
+    /// or 1 in place of what all have in common.
+    pub(crate) fn forward(&self, read: Tensor, state: &Tensor) -> Tensor {
         let kind = state.kind();
         // Gates are in 32 bits at least, as within a layer.
         let wide = |x: Tensor| match kind {
@@ -45,7 +54,7 @@ impl<'a> Fork<'a> {
             _ => x,
         };
         let asked = wide(state.linear(self.hidden, Some(self.hidden_bias))).unsqueeze(1);
-        let read = wide(read + self.input_bias);
+        let read = wide(read);
         let state = wide(state.unsqueeze(1));
         let units = state.size()[2];
         let [of_input, of_state] = [&read, &asked].map(|of| of.split(units, 2));
@@ -94,9 +103,8 @@ mod tests {
             let steps = inputs.reshape([10, 1, 4]);
             let (expected, _) = layers.forward(&steps, Some(&[many]), 0.0, Pass::FORECAST);
             let fork = Fork::of(&layers);
-            let parts =
-                fork.read(&inputs.narrow(2, 0, 1), 0) + fork.read(&inputs.narrow(2, 1, 3), 1);
-            let found = fork.forward(&parts, &state);
+            let parts = fork.begin(&inputs.narrow(2, 0, 1)) + fork.read(&inputs.narrow(2, 1, 3), 1);
+            let found = fork.forward(parts, &state);
             assert_eq!(found.kind(), kind);
             golden::assert_near(&found, &expected.view([5, 2, 3]), 1e-6);
         }
