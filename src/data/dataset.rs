@@ -347,15 +347,18 @@ impl Dataset {
         let mut observed = self.observed_targets();
         let places =
             (0..self.meta.columns.len()).filter(|&c| self.meta.columns[c].role == Role::Target);
-        for (place, values) in places.zip(&mut observed) {
+        let shares = self.observed_shares();
+        for ((place, values), shares) in places.zip(&mut observed).zip(&shares) {
             let scaler = scalers[place];
-            let is_unseen = |value: &f64| !value.is_nan() && scaler.transform(*value).is_nan();
-            if values.iter().any(is_unseen) {
-                let seen = values
-                    .iter()
-                    .map(|value| if is_unseen(value) { f64::NAN } else { *value });
-                *values = seen.collect();
+            if !scaler.is_logarithmic() {
+                continue;
             }
+            let seen = values.iter().zip(shares.iter());
+            let seen = seen.map(|(&value, &share)| match scaler.transform(share) {
+                scaled if scaled.is_nan() => f64::NAN,
+                _ => value,
+            });
+            *values = seen.collect();
         }
         observed
     }

@@ -1,14 +1,15 @@
 //! `krammerti check`: the checks of `prepare` alone, on what lies there. Nothing is written.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
 
 use super::quality::{columns_in_use, raw_step, tell, train_until};
-use super::{QualityFailed, dataset};
+use super::{QualityFailed, dataset, some_of};
 use crate::data::Table;
 use crate::data::quality::{self, Setting};
-use crate::event::Observer;
+use crate::event::{Event, Observer};
 use crate::fs;
 use crate::params::{Params, PrepareParams, QualityParams};
 use crate::time::Step;
@@ -26,9 +27,18 @@ pub fn check(
     let (table, step) = read(&root.join(path), prepare)?;
     let mut checks = prepare.map_or_else(QualityParams::default, |prepare| prepare.quality.clone());
     let mut required = prepare.map_or_else(Vec::new, |prepare| prepare.targets.names().to_vec());
-    let own: Vec<String> = table.columns().iter().map(|c| c.name.clone()).collect();
-    if prepare.is_some_and(|prepare| is_of_other(prepare, &own)) {
-        required.clear();
+    if let Some(prepare) = prepare.filter(|_| table.issues().is_none()) {
+        let own: Vec<String> = table.columns().iter().map(|c| c.name.clone()).collect();
+        let lacking = lacking(prepare, &own);
+        if !lacking.is_empty() {
+            let message = format!(
+                "checked without {}, which is not in this file",
+                some_of(&lacking)
+            );
+            observer.event(Event::note(message));
+            // Another of the files that are joined has it.
+            required.retain(|name| !lacking.contains(name));
+        }
     }
     if table.issues().is_some() {
         // Forecasts of other things need not have what observations must.
@@ -47,15 +57,18 @@ pub fn check(
     QualityFailed::unless_it_holds(&report, &path.display().to_string())
 }
 
-/// Whether a file with these columns is not the one that has the targets, but another one that is joined to it.
-fn is_of_other(prepare: &PrepareParams, own: &[String]) -> bool {
-    let mut asked = prepare.columns.iter().flatten();
-    let has_target = prepare
-        .targets
-        .names()
-        .iter()
-        .any(|name| own.contains(name));
-    !has_target && asked.any(|name| own.contains(name))
+/// What `prepare.columns` asks for that a file with these columns lacks, and has others of: of files that are joined
+/// each has some. One that has none of them is another file.
+fn lacking(prepare: &PrepareParams, own: &[String]) -> Vec<String> {
+    let Some(asked) = &prepare.columns else {
+        return Vec::new();
+    };
+    if !asked.iter().any(|name| own.contains(name)) {
+        return Vec::new();
+    }
+    let asked = prepare.targets.names().iter().chain(asked);
+    let absent: BTreeSet<&String> = asked.filter(|name| !own.contains(name)).collect();
+    absent.into_iter().cloned().collect()
 }
 
 /// A table and its step: that of a data set, that of the parameters, or what most rows have. Of
@@ -70,11 +83,9 @@ fn read(path: &Path, prepare: Option<&PrepareParams>) -> Result<(Table, Step)> {
         Some(prepare) => {
             let own = dataset::columns_of(path)?;
             let mut names = columns_in_use(prepare, &own);
-            // Of tables that are joined each has some of them.
-            if is_of_other(prepare, &own)
-                && let Some(names) = &mut names
-            {
-                names.retain(|name| own.contains(name));
+            let lacking = lacking(prepare, &own);
+            if let Some(names) = &mut names {
+                names.retain(|name| !lacking.contains(name));
             }
             names
         }

@@ -247,9 +247,9 @@ fn what_names_no_targets_is_refused() {
     }
 }
 
-/// Power comes from one file and weather from another, of two stations each.
-#[test]
-fn columns_of_two_files_are_joined_by_series_and_time() {
+/// Temperature comes from one file and wind from another, of two stations each; with the rows of the first one, and how
+/// many a station has.
+fn of_two_files() -> (Sandbox, String, usize) {
     let sandbox = Sandbox::new();
     let text = sandbox.read("station.csv");
     let mut lines = text.lines();
@@ -292,6 +292,39 @@ fn columns_of_two_files_are_joined_by_series_and_time() {
          train: {cmd: krammerti train data --out model}\n  \
          evaluate: {cmd: krammerti evaluate model --data data --out report}\n",
     );
+    (sandbox, warm, rows.len())
+}
+
+#[test]
+fn each_of_two_files_is_checked_and_what_never_meets_is_not_joined() {
+    let (sandbox, ..) = of_two_files();
+    let columns = "step: 1h, columns: [temperature_2m, wind_speed_10m]";
+    sandbox.edit("params.yaml", "step: 1h", columns);
+    sandbox.run(&["run", "prepare"]).ok();
+    for (file, lacks) in [("warm", "wind_speed_10m"), ("wind", "temperature_2m")] {
+        let ran = sandbox.run(&["check", &format!("{file}.parquet")]).ok();
+        let told = format!("without {lacks}, which is not in this file");
+        assert!(ran.stderr.contains(&told), "{ran}");
+    }
+    sandbox
+        .run(&[
+            "check",
+            "warm.parquet",
+            "--set",
+            "prepare.columns=[wimd]",
+            "--set",
+            "prepare.target=x",
+        ])
+        .fails(2, &["no column wimd"]);
+    let between = sandbox.read("wind.csv").replace(":00Z", ":30Z");
+    sandbox.write("wind.csv", &between);
+    let told = "its rows stand 1800 s after a multiple of 1h, those of the tables before it 0 s";
+    sandbox.run(&["run", "prepare"]).fails(1, &[told]);
+}
+
+#[test]
+fn columns_of_two_files_are_joined_by_series_and_time() {
+    let (sandbox, warm, rows) = of_two_files();
     let ran = sandbox.run(&["run"]).ok();
     let meta = json(&sandbox, "data/dataset.json");
     let named = |name: &str| {
@@ -303,7 +336,7 @@ fn columns_of_two_files_are_joined_by_series_and_time() {
             .clone()
     };
     assert_eq!(meta["rows"]["missing_rows"], 0);
-    assert_eq!(meta["rows"]["rows_out"], 2 * rows.len());
+    assert_eq!(meta["rows"]["rows_out"], 2 * rows);
     assert_eq!(named("wind_speed_10m")["missing"], 0);
     assert_eq!(named("temperature_2m")["role"], "target");
 
@@ -329,8 +362,8 @@ fn columns_of_two_files_are_joined_by_series_and_time() {
     sandbox.edit("params.yaml", "step: 1h", columns);
     sandbox.run(&["run", "prepare"]).ok();
     let meta = json(&sandbox, "data/dataset.json");
-    assert_eq!(meta["series"][0]["rows"], rows.len() - 300);
-    assert_eq!(meta["series"][1]["rows"], rows.len());
+    assert_eq!(meta["series"][0]["rows"], rows - 300);
+    assert_eq!(meta["series"][1]["rows"], rows);
     assert_eq!(meta["rows"]["duplicates"], 1);
     sandbox.edit(
         "params.yaml",
