@@ -345,6 +345,9 @@ impl Dataset {
     /// missing.
     pub fn seen_targets(&self, scalers: &[Scaler]) -> Vec<Cow<'_, [f64]>> {
         let mut observed = self.observed_targets();
+        if !scalers.iter().any(|scaler| scaler.is_logarithmic()) {
+            return observed;
+        }
         let places =
             (0..self.meta.columns.len()).filter(|&c| self.meta.columns[c].role == Role::Target);
         let shares = self.observed_shares();

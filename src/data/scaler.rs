@@ -65,7 +65,7 @@ impl Scaler {
     ///
     /// - `standard`: mean and population standard deviation;
     /// - `robust`: median, and the interquartile range as that of a normal distribution, or the standard deviation
-    ///   where more than half of the values are one;
+    ///   where both quartiles are one value;
     /// - `min_max`: from 0 to 1;
     /// - `log1p`: mean and standard deviation of ln(1 + x), for rain and other skewed columns.
     pub fn fit(scaling: Scaling, values: &[f64]) -> Result<Self, f64> {

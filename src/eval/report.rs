@@ -218,10 +218,8 @@ fn band(report: &Report, coverage: &Coverage) -> String {
         (shares.len() > 1).then(|| format!("{:.0} to {} by {name}", least * 100.0, percent(most)))
     };
     let mut by_lead = report.by_lead.iter().filter_map(|lead| lead.coverage);
-    let mut by_series = report.by_series.iter();
-    let mut by_series = by_series
-        .by_ref()
-        .filter_map(|series| Some(series.coverage?.share));
+    let by_series = report.by_series.iter();
+    let mut by_series = by_series.filter_map(|series| Some(series.coverage?.share));
     let apart = [
         within("lead", &mut by_lead),
         within("series", &mut by_series),

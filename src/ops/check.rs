@@ -27,7 +27,9 @@ pub fn check(
     let (table, step) = read(&root.join(path), prepare)?;
     let mut checks = prepare.map_or_else(QualityParams::default, |prepare| prepare.quality.clone());
     let mut required = prepare.map_or_else(Vec::new, |prepare| prepare.targets.names().to_vec());
-    if let Some(prepare) = prepare.filter(|_| table.issues().is_none()) {
+    // Columns of a data set are what became of those that were asked for.
+    let is_file = !fs::exists(&root.join(path).join("dataset.json"));
+    if let Some(prepare) = prepare.filter(|_| is_file && table.issues().is_none()) {
         let own: Vec<String> = table.columns().iter().map(|c| c.name.clone()).collect();
         let lacking = lacking(prepare, &own);
         if !lacking.is_empty() {

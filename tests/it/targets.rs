@@ -316,6 +316,15 @@ fn each_of_two_files_is_checked_and_what_never_meets_is_not_joined() {
             "prepare.target=x",
         ])
         .fails(2, &["no column wimd"]);
+    // A data set has what became of its columns, and lacks none.
+    let single = Sandbox::new();
+    let columns = "target: temperature_2m\n  columns: [wind_speed_10m, wind_direction_10m]";
+    single.edit("params.yaml", "target: temperature_2m", columns);
+    single.run(&["run", "prepare"]).ok();
+    for path in ["raw.parquet", "data"] {
+        let ran = single.run(&["check", path]).ok();
+        assert!(!ran.stderr.contains("checked without"), "{ran}");
+    }
     let between = sandbox.read("wind.csv").replace(":00Z", ":30Z");
     sandbox.write("wind.csv", &between);
     let told = "its rows stand 1800 s after a multiple of 1h, those of the tables before it 0 s";
