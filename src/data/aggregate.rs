@@ -11,6 +11,10 @@
 //!
 //! [`Bins`] are made once from the times, and applied to each column: a bin is a range of rows.
 
+mod cadence;
+
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use super::SeriesError;
@@ -20,9 +24,12 @@ use crate::physics;
 use crate::time::Step;
 
 pub use crate::params::Aggregate;
+pub use cadence::Cadence;
 
 /// How many rows there may be for one that was measured; more, and the step is a mistake.
 const LARGEST_SPREAD: usize = 1000;
+/// Rows at an end of a series that tell how often there is one there.
+const SOME_ROWS: usize = 13;
 /// Bins that a core takes at least: fewer cost less than handing them over.
 const BINS_AT_ONCE: usize = 1 << 12;
 /// A mean of unit vectors that is shorter points nowhere.
@@ -36,6 +43,8 @@ pub struct Bins {
     expected: usize,
     /// Between two rows, as a rule.
     gap: i64,
+    /// Where that is known, and not from the rows.
+    raw_step: Option<i64>,
     /// Bin `i` holds the rows from `borders[i]` up to, and without, `borders[i + 1]`.
     borders: Vec<usize>,
 }
@@ -54,12 +63,12 @@ impl Bins {
     /// the ends of all bins by so many seconds: 6 h with a step of 1 d means days that end at 06:00.
     ///
     /// The step may be finer than that of the data too; a bin without a row is missing. `raw_step` is
-    /// the time between two rows where that is known; otherwise they tell it.
+    /// the time between two rows, in seconds, where that is known; otherwise they tell it.
     pub fn new(
         times: &[i64],
         step: Step,
         phase: i64,
-        raw_step: Option<Step>,
+        raw_step: Option<i64>,
     ) -> Result<Self, SeriesError> {
         debug_assert!(times.is_sorted(), "times are in order");
         let seconds = step.seconds();
@@ -69,19 +78,24 @@ impl Bins {
                 step,
                 expected: 1,
                 gap: seconds,
+                raw_step,
                 borders: vec![0],
             });
         };
         let gap = match raw_step {
-            Some(raw_step) => raw_step.seconds(),
+            Some(raw_step) => raw_step,
             None => usual_gap(times).unwrap_or(seconds),
         };
+        let some = SOME_ROWS.min(times.len());
+        let near = |rows: &[i64]| raw_step.or_else(|| usual_gap(rows)).unwrap_or(gap);
+        let first_gap = near(&times[..some]);
+        let last_gap = near(&times[times.len() - some..]);
         let mut start = end_of_bin(first, seconds, phase);
-        if first.saturating_sub(gap) > start.saturating_sub(seconds) {
+        if first.saturating_sub(first_gap) > start.saturating_sub(seconds) {
             start = start.saturating_add(seconds);
         }
         let mut end = end_of_bin(last, seconds, phase);
-        if last.saturating_add(gap) <= end {
+        if last.saturating_add(last_gap) <= end {
             end -= seconds;
         }
         let rows = (end.saturating_sub(start).div_euclid(seconds) + 1).max(0) as usize;
@@ -105,6 +119,7 @@ impl Bins {
             step,
             expected,
             gap,
+            raw_step,
             borders,
         })
     }
@@ -119,12 +134,15 @@ impl Bins {
         self.borders.len() - 1
     }
 
-    /// The bin of a time whose end is not yet reached where there is nothing after that time.
-    pub fn open_at(&self, last: i64) -> Option<usize> {
+    /// The bin of the last of these times whose end is not yet reached where there is nothing after it.
+    pub fn open_at(&self, times: &[i64]) -> Option<usize> {
+        let &last = times.last()?;
+        let near = || usual_gap(&times[times.len().saturating_sub(SOME_ROWS)..]);
+        let gap = self.raw_step.or_else(near).unwrap_or(self.gap);
         let seconds = self.step.seconds();
         let end = end_of_bin(last, seconds, self.start.rem_euclid(seconds));
         let bin = usize::try_from((end - self.start) / seconds).ok()?;
-        (last.saturating_add(self.gap) <= end && bin < self.rows()).then_some(bin)
+        (last.saturating_add(gap) <= end && bin < self.rows()).then_some(bin)
     }
 
     /// How many rows each bin holds.
@@ -132,44 +150,84 @@ impl Bins {
         self.borders.windows(2).map(|pair| pair[1] - pair[0])
     }
 
+    /// The time between two rows, as a rule, in seconds.
+    pub fn gap(&self) -> i64 {
+        self.gap
+    }
+
+    /// As often as a rule, everywhere.
+    pub fn usual_cadence(&self) -> Cadence {
+        Cadence::uniform(self.expected)
+    }
+
+    /// How often there is a value, by whether there is one at each time.
+    pub fn cadence(&self, times: &[i64], is_there: impl Fn(usize) -> bool) -> Cadence {
+        let step = self.step.seconds();
+        if (0..times.len()).all(&is_there) {
+            return Cadence::of(times, step, self.expected);
+        }
+        let there = times.iter().enumerate().filter(|(row, _)| is_there(*row));
+        let there: Vec<i64> = there.map(|(_, &time)| time).collect();
+        Cadence::of(&there, step, self.expected)
+    }
+
     /// One value a bin, for one value a time. It is missing where less than the share `minimum` of
     /// the values expected is there, and always where none is.
     ///
     /// A sum over a bin that lacks values is scaled by expected/found: it keeps the mean rate. The
     /// plain sum would take what was not measured for dry.
-    pub fn apply(&self, values: &[f64], how: Aggregate, minimum: f64) -> Vec<f64> {
-        let needed = self.needed(minimum);
-        match how {
-            Aggregate::Mean => self.totals(values, needed, |sum, found| sum / found as f64),
-            Aggregate::Sum => self.totals(values, needed, |sum, found| {
-                sum * (self.expected as f64 / found as f64).max(1.0)
-            }),
-            Aggregate::Max => self.reduce(values, needed, |bin| {
-                bin.iter().copied().fold(f64::NAN, f64::max)
-            }),
-            Aggregate::Min => self.reduce(values, needed, |bin| {
-                bin.iter().copied().fold(f64::NAN, f64::min)
-            }),
-            Aggregate::First => self.reduce(values, needed, |bin| {
-                or_missing(bin.iter().find(|v| !v.is_nan()))
-            }),
-            Aggregate::Last => self.reduce(values, needed, |bin| {
-                or_missing(bin.iter().rfind(|v| !v.is_nan()))
-            }),
-            Aggregate::Median => {
-                let mut sorted = Vec::with_capacity(self.expected);
-                self.reduce(values, needed, |bin| median(bin, &mut sorted))
+    pub fn apply(
+        &self,
+        values: &[f64],
+        how: Aggregate,
+        minimum: f64,
+        cadence: &Cadence,
+    ) -> Vec<f64> {
+        let mut all = Vec::with_capacity(self.rows());
+        let mut sorted = Vec::new();
+        for (piece, expected) in self.pieces(cadence) {
+            let needed = needed(expected, minimum);
+            let bins = self.bins(piece, values);
+            match how {
+                Aggregate::Mean => {
+                    all.extend(totals(bins, needed, |sum, found| sum / found as f64));
+                }
+                Aggregate::Sum => all.extend(totals(bins, needed, |sum, found| {
+                    sum * (expected as f64 / found as f64).max(1.0)
+                })),
+                Aggregate::Max => all.extend(reduce(bins, needed, |bin| {
+                    bin.iter().copied().fold(f64::NAN, f64::max)
+                })),
+                Aggregate::Min => all.extend(reduce(bins, needed, |bin| {
+                    bin.iter().copied().fold(f64::NAN, f64::min)
+                })),
+                Aggregate::First => all.extend(reduce(bins, needed, |bin| {
+                    or_missing(bin.iter().find(|v| !v.is_nan()))
+                })),
+                Aggregate::Last => all.extend(reduce(bins, needed, |bin| {
+                    or_missing(bin.iter().rfind(|v| !v.is_nan()))
+                })),
+                Aggregate::Median => {
+                    all.extend(reduce(bins, needed, |bin| median(bin, &mut sorted)));
+                }
             }
         }
+        all
     }
 
     /// The mean vector of a wind, from one speed and one direction in degrees a time. Where wind
     /// turns, it is shorter than the mean speed says; both are wanted.
     ///
     /// A calm has no direction, and counts as the vector (0, 0).
-    pub fn wind_means(&self, speed: &[f64], direction: &[f64], minimum: f64) -> WindMeans {
+    pub fn wind_means(
+        &self,
+        speed: &[f64],
+        direction: &[f64],
+        minimum: f64,
+        cadence: &Cadence,
+    ) -> WindMeans {
         let vector = |(&speed, &direction): (&f64, &f64)| physics::wind_vector(speed, direction);
-        let (u, v) = self.vectors(minimum, |rows| {
+        let (u, v) = self.vectors(minimum, cadence, |rows| {
             speed[rows.clone()].iter().zip(&direction[rows]).map(vector)
         });
         WindMeans { u, v }
@@ -177,9 +235,9 @@ impl Bins {
 
     /// The mean of a direction that has no speed beside it, in `0.0..360.0` degrees: that of the
     /// mean of the unit vectors. Missing where they cancel each other.
-    pub fn direction_means(&self, direction: &[f64], minimum: f64) -> Vec<f64> {
+    pub fn direction_means(&self, direction: &[f64], minimum: f64, cadence: &Cadence) -> Vec<f64> {
         let unit = |&direction: &f64| physics::wind_vector(1.0, direction);
-        let (u, v) = self.vectors(minimum, |rows| direction[rows].iter().map(unit));
+        let (u, v) = self.vectors(minimum, cadence, |rows| direction[rows].iter().map(unit));
         let back = |(u, v): (f64, f64)| match physics::wind_from_vector(u, v) {
             (length, Some(direction)) if length > NO_DIRECTION => direction,
             _ => f64::NAN,
@@ -187,57 +245,19 @@ impl Bins {
         u.into_iter().zip(v).map(back).collect()
     }
 
-    /// How many values a bin must have to be believed.
-    fn needed(&self, minimum: f64) -> usize {
-        // A little less, so that 0.7 of 10 is 7 whatever the product rounds to.
-        let least = (minimum.clamp(0.0, 1.0) * self.expected as f64 - 1e-9).ceil();
-        (least as usize).max(1)
+    fn pieces(&self, cadence: &Cadence) -> Vec<(Range<usize>, usize)> {
+        cadence.pieces(self.start, self.step.seconds(), self.rows())
     }
 
-    fn bins<'a>(&self, values: &'a [f64]) -> impl ExactSizeIterator<Item = &'a [f64]> {
-        self.borders
+    /// The values of each of some bins.
+    fn bins<'a>(
+        &'a self,
+        piece: Range<usize>,
+        values: &'a [f64],
+    ) -> impl ExactSizeIterator<Item = &'a [f64]> {
+        self.borders[piece.start..=piece.end]
             .windows(2)
             .map(|pair| &values[pair[0]..pair[1]])
-    }
-
-    /// What becomes of the sum and the number of the values of each bin, in one pass.
-    fn totals(
-        &self,
-        values: &[f64],
-        needed: usize,
-        result: impl Fn(f64, usize) -> f64,
-    ) -> Vec<f64> {
-        let total = |bin: &[f64]| {
-            let (sum, found) = bin.iter().fold((0.0, 0), |(sum, found), &value| {
-                let there = !value.is_nan();
-                (
-                    sum + if there { value } else { 0.0 },
-                    found + usize::from(there),
-                )
-            });
-            if found < needed {
-                f64::NAN
-            } else {
-                result(sum, found)
-            }
-        };
-        self.bins(values).map(total).collect()
-    }
-
-    fn reduce(
-        &self,
-        values: &[f64],
-        needed: usize,
-        mut result: impl FnMut(&[f64]) -> f64,
-    ) -> Vec<f64> {
-        let value = |bin: &[f64]| {
-            if present(bin) < needed {
-                f64::NAN
-            } else {
-                result(bin)
-            }
-        };
-        self.bins(values).map(value).collect()
     }
 
     /// The mean vector of each bin. There is mostly one wind, and a sine costs more than all else that
@@ -245,22 +265,72 @@ impl Bins {
     fn vectors<V: Iterator<Item = (f64, f64)>>(
         &self,
         minimum: f64,
-        of: impl Fn(std::ops::Range<usize>) -> V + Sync,
+        cadence: &Cadence,
+        of: impl Fn(Range<usize>) -> V + Sync,
     ) -> (Vec<f64>, Vec<f64>) {
-        let needed = self.needed(minimum);
-        let mean = |borders: &[usize]| {
-            let there = of(borders[0]..borders[1]).filter(|(u, v)| !u.is_nan() && !v.is_nan());
-            let (u, v, found) =
-                there.fold((0.0, 0.0, 0), |(x, y, n), (u, v)| (x + u, y + v, n + 1));
-            if found < needed {
-                (f64::NAN, f64::NAN)
-            } else {
-                (u / found as f64, v / found as f64)
-            }
-        };
-        let borders = self.borders.par_windows(2);
-        borders.with_min_len(BINS_AT_ONCE).map(mean).unzip()
+        let (mut all_u, mut all_v) = (Vec::new(), Vec::new());
+        for (piece, expected) in self.pieces(cadence) {
+            let needed = needed(expected, minimum);
+            let mean = |borders: &[usize]| {
+                let there = of(borders[0]..borders[1]).filter(|(u, v)| !u.is_nan() && !v.is_nan());
+                let (u, v, found) =
+                    there.fold((0.0, 0.0, 0), |(x, y, n), (u, v)| (x + u, y + v, n + 1));
+                if found < needed {
+                    (f64::NAN, f64::NAN)
+                } else {
+                    (u / found as f64, v / found as f64)
+                }
+            };
+            let borders = self.borders[piece.start..=piece.end].par_windows(2);
+            let (u, v): (Vec<f64>, Vec<f64>) = borders.with_min_len(BINS_AT_ONCE).map(mean).unzip();
+            all_u.extend(u);
+            all_v.extend(v);
+        }
+        (all_u, all_v)
     }
+}
+
+/// How many values a bin must have to be believed.
+fn needed(expected: usize, minimum: f64) -> usize {
+    // A little less, so that 0.7 of 10 is 7 whatever the product rounds to.
+    let least = (minimum.clamp(0.0, 1.0) * expected as f64 - 1e-9).ceil();
+    (least as usize).max(1)
+}
+
+/// What becomes of the sum and the number of the values of each bin, in one pass.
+fn totals<'a>(
+    bins: impl Iterator<Item = &'a [f64]>,
+    needed: usize,
+    result: impl Fn(f64, usize) -> f64,
+) -> impl Iterator<Item = f64> {
+    bins.map(move |bin| {
+        let (sum, found) = bin.iter().fold((0.0, 0), |(sum, found), &value| {
+            let there = !value.is_nan();
+            (
+                sum + if there { value } else { 0.0 },
+                found + usize::from(there),
+            )
+        });
+        if found < needed {
+            f64::NAN
+        } else {
+            result(sum, found)
+        }
+    })
+}
+
+fn reduce<'a>(
+    bins: impl Iterator<Item = &'a [f64]>,
+    needed: usize,
+    mut result: impl FnMut(&[f64]) -> f64,
+) -> impl Iterator<Item = f64> {
+    bins.map(move |bin| {
+        if present(bin) < needed {
+            f64::NAN
+        } else {
+            result(bin)
+        }
+    })
 }
 
 /// How a quantity is brought to a longer step. `None` for a direction, which is neither a mean nor

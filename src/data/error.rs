@@ -80,8 +80,8 @@ pub enum SeriesError {
     JoinSeries,
     /// Tables that are joined by time have other steps.
     #[error(
-        "its rows are {found} apart, those of the tables before it {expected}: only tables of one step are \
-         joined by time"
+        "its rows are {found} apart, those of the tables before it {expected}: tables of several steps are joined by \
+         time only where `prepare.step` is a multiple of each"
     )]
     JoinSteps {
         /// The step of the tables before.

@@ -32,7 +32,7 @@ pub(super) fn check(
     let season = params
         .fill
         .map_or(0, |fill| fill.season.seconds() + fill.up_to.seconds());
-    let finer = Some(draft.finer);
+    let resolution = Some(&draft.resolution);
     let rows = 2 * reach.unwrap_or(0) + AROUND;
     let around = rows as i64 * params.step.seconds() + season;
     for Issue { series, time } in issues(draft) {
@@ -51,8 +51,8 @@ pub(super) fn check(
             }
             None => None,
         };
-        let ours = Draft::new(&piece, runs.as_ref(), params, finer)?;
-        let theirs = Draft::new(&changed, other_runs.as_ref(), params, finer)?;
+        let ours = Draft::new(&piece, runs.as_ref(), params, resolution)?;
+        let theirs = Draft::new(&changed, other_runs.as_ref(), params, resolution)?;
         compare(&ours, &theirs, time, params)?;
     }
     Ok(())

@@ -22,6 +22,7 @@ use crate::params::{PrepareParams, WindPair};
 use crate::time::format_utc;
 use builder::Builder;
 use fitting::Fitted;
+pub(super) use steps::Resolution;
 use steps::Steps;
 
 /// A column on its way into a data set.
@@ -40,8 +41,8 @@ pub(super) struct Draft {
     pub(super) columns: Vec<Made>,
     pub(super) runs: Option<Runs>,
     pub(super) missing_rows: usize,
-    /// Whether a row may hold several observations.
-    pub(super) finer: bool,
+    /// How often observations were made.
+    pub(super) resolution: Resolution,
     /// Of each series the time of the last row in which anything was observed.
     pub(super) observed_until: Vec<Option<i64>>,
 }
@@ -63,19 +64,19 @@ impl Dataset {
 
 impl Draft {
     /// Brings everything to one step and makes the features. A part of a table is brought there as the whole was:
-    /// `finer` is that of its draft.
+    /// `resolution` is that of its draft.
     pub(super) fn new(
         observed: &Table,
         forecasts: Option<&Table>,
         params: &PrepareParams,
-        finer: Option<bool>,
+        resolution: Option<&Resolution>,
     ) -> Result<Self, DatasetError> {
         if observed.issues().is_some() {
             let message =
                 "there are forecasts only: `prepare` needs observations of the targets too";
             return Err(DatasetError::Kind(message));
         }
-        let steps = Steps::new(observed, params, finer)?;
+        let steps = Steps::new(observed, params, resolution)?;
         let mut builder = Builder::new(params, steps.layout());
         builder.observed(&steps)?;
         let observed_until = builder.observed_until();
@@ -86,7 +87,7 @@ impl Draft {
             None => None,
         };
         Ok(Self {
-            finer: steps.finer,
+            resolution: steps.resolution(),
             missing_rows: steps.missing_rows(),
             observed_until,
             layout: steps.layout(),

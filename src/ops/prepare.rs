@@ -13,7 +13,7 @@ use crate::data::quality::{self, Assessment, QualityReport, Setting};
 use crate::data::{Dataset, DatasetMeta, RowCounts, SeriesError, Split, Table};
 use crate::fs::StagedFolder;
 use crate::params::{PrepareParams, QualityParams};
-use crate::time::Span;
+use crate::time::{Span, Step};
 
 /// Prepares one data set from raw tables. Those of observations are put together, those with the same columns
 /// one below the other and those with other columns side by side; so are those of forecasts below one another,
@@ -188,7 +188,7 @@ fn read(context: &Context<'_>, params: &PrepareParams) -> Result<(Option<Table>,
             None => observed.push((path, more)),
         }
     }
-    Ok((side_by_side(observed, params.targets.names())?, forecasts))
+    Ok((side_by_side(observed, params)?, forecasts))
 }
 
 /// In order, each once.
@@ -200,7 +200,7 @@ fn names<'a>(columns: impl IntoIterator<Item = &'a Vec<String>>) -> Vec<String> 
 /// One table of those that have no column in common, each with the first file that it is from. Of several the
 /// rows before the first one with a target are left out, in each series: weather may be known for many years
 /// before there was a power to forecast.
-fn side_by_side(tables: Vec<(&Path, Table)>, targets: &[String]) -> Result<Option<Table>> {
+fn side_by_side(tables: Vec<(&Path, Table)>, params: &PrepareParams) -> Result<Option<Table>> {
     let several = tables.len() > 1;
     let mut tables = tables.into_iter();
     let Some((_, mut joined)) = tables.next() else {
@@ -208,13 +208,16 @@ fn side_by_side(tables: Vec<(&Path, Table)>, targets: &[String]) -> Result<Optio
     };
     for (path, table) in tables {
         let steps = [&joined, &table].map(quality::usual_step_of);
+        // Each column comes to the step of the data set by itself, if that is none of the finer ones.
+        let comes_to_rows = |step: Step| params.step.seconds() % step.seconds() == 0;
         if let [Some(expected), Some(found)] = steps
             && expected != found
+            && !(comes_to_rows(expected) && comes_to_rows(found))
         {
             let error = SeriesError::JoinSteps { expected, found };
             return Err(error).with_context(|| path.display().to_string());
         }
-        if let [Some(step), _] = steps {
+        if let Some(step) = steps.into_iter().flatten().min() {
             let [before, its] =
                 [&joined, &table].map(|table| quality::usual_phases_of(table, step));
             let apart = its.iter().find_map(|(name, found)| {
@@ -235,7 +238,7 @@ fn side_by_side(tables: Vec<(&Path, Table)>, targets: &[String]) -> Result<Optio
             .with_context(|| path.display().to_string())?;
     }
     Ok(Some(if several {
-        joined.from_first_of(targets)
+        joined.from_first_of(params.targets.names())
     } else {
         joined
     }))

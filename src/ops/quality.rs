@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result};
 
 use super::to_json;
-use crate::data::quality::{Assessment, Check, Example, QualityReport, usual_step_of};
+use crate::data::quality::{Assessment, Check, Example, QualityReport, observed_step_of};
 use crate::data::{SeriesError, Table, refused_to_parquet};
 use crate::event::{Event, Observer};
 use crate::fs::StagedFolder;
@@ -98,7 +98,9 @@ pub(super) fn train_until(split: Option<&SplitParams>, times: &[i64]) -> i64 {
 
 /// The step of observations, at most that of the data set.
 pub(super) fn raw_step(params: &PrepareParams, table: &Table) -> Step {
-    let told = params.raw_step.or_else(|| usual_step_of(table));
+    let told = params
+        .raw_step
+        .or_else(|| observed_step_of(table, params.step));
     told.map_or(params.step, |raw| raw.min(params.step))
 }
 

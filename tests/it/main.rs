@@ -23,6 +23,7 @@ mod pipeline;
 mod predict;
 mod quality;
 mod readers;
+mod resolution;
 mod sandbox;
 mod signals;
 mod store;

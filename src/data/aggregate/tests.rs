@@ -21,7 +21,12 @@ const ALL: [Aggregate; 7] = [
 impl Bins {
     /// How many values of each bin are there.
     fn counts(&self, values: &[f64]) -> Vec<usize> {
-        self.bins(values).map(present).collect()
+        self.bins(0..self.rows(), values).map(present).collect()
+    }
+
+    /// With as many values in each bin as there are as a rule.
+    fn usually(&self, values: &[f64], how: Aggregate, minimum: f64) -> Vec<f64> {
+        self.apply(values, how, minimum, &self.usual_cadence())
     }
 }
 
@@ -48,7 +53,7 @@ fn a_row_holds_the_time_before_it() {
     let values: Vec<f64> = (1..=12).map(f64::from).collect();
     let bins = bins(&two_hours(), Step::HOUR);
     assert_eq!((bins.start(), bins.rows(), bins.expected), (HOUR, 2, 6));
-    let apply = |how| bins.apply(&values, how, 0.5);
+    let apply = |how| bins.usually(&values, how, 0.5);
     assert_same(&apply(Aggregate::Mean), &[3.5, 9.5]);
     assert_same(&apply(Aggregate::Max), &[6.0, 12.0]);
     assert_same(&apply(Aggregate::Min), &[1.0, 7.0]);
@@ -64,7 +69,7 @@ fn a_bin_needs_its_share_of_values() {
     let values = [1.0, N, N, 4.0, N, N, 1.0, N, 3.0, N, 5.0, N];
     let bins = bins(&two_hours(), Step::HOUR);
     assert_eq!(bins.counts(&values), [2, 3]);
-    let apply = |how, minimum| bins.apply(&values, how, minimum);
+    let apply = |how, minimum| bins.usually(&values, how, minimum);
     assert_same(&apply(Aggregate::Mean, 0.5), &[N, 3.0]);
     assert_same(&apply(Aggregate::Mean, 1.0 / 3.0), &[2.5, 3.0]);
     assert_same(&apply(Aggregate::Max, 0.0), &[4.0, 5.0]);
@@ -73,15 +78,34 @@ fn a_bin_needs_its_share_of_values() {
     assert_same(&apply(Aggregate::Median, 0.0), &[2.5, 3.0]);
     for how in ALL {
         assert_same(&apply(how, 1.0), &[N, N]);
-        assert_same(&bins.apply(&[N; 12], how, 0.0), &[N, N]);
+        assert_same(&bins.usually(&[N; 12], how, 0.0), &[N, N]);
     }
 }
 
 #[test]
 fn a_sum_with_holes_keeps_its_rate() {
     let values = [2.0, N, 2.0, N, 2.0, N, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0];
-    let sums = bins(&two_hours(), Step::HOUR).apply(&values, Aggregate::Sum, 0.5);
+    let sums = bins(&two_hours(), Step::HOUR).usually(&values, Aggregate::Sum, 0.5);
     assert_same(&sums, &[12.0, 6.0]);
+}
+
+#[test]
+fn a_sum_is_what_fell_whatever_the_step_of_its_time() {
+    // A day of hours, then of 10 minutes, of which some are missing; 1 mm an hour.
+    let hours = (1..=24).map(|hour| (hour * HOUR, 1.0));
+    let minutes = (1..=144).map(|row| (DAY + row * 10 * MINUTE, 1.0 / 6.0));
+    let mut rows: Vec<(i64, f64)> = hours.chain(minutes).collect();
+    rows[5].1 = N;
+    rows[30].1 = N;
+    let (times, values): (Vec<i64>, Vec<f64>) = rows.into_iter().unzip();
+    let bins = bins(&times, Step::HOUR);
+    assert_eq!(bins.expected, 6);
+    let cadence = bins.cadence(&times, |row| !values[row].is_nan());
+    let near = |found: f64| (found - 1.0).abs() < 1e-12;
+    let sums = bins.apply(&values, Aggregate::Sum, 0.5, &cadence);
+    let missing: Vec<usize> = (0..48).filter(|&row| !near(sums[row])).collect();
+    assert_eq!((sums.len(), missing), (48, vec![5]));
+    assert!(sums[5].is_nan());
 }
 
 #[test]
@@ -92,10 +116,10 @@ fn only_bins_that_the_data_reach_over_are_rows() {
     let whole = bins(&times, Step::HOUR);
     assert_eq!((whole.start(), whole.rows()), (HOUR, 1));
     let values: Vec<f64> = (0..12).map(f64::from).collect();
-    assert_same(&whole.apply(&values, Aggregate::Mean, 0.5), &[3.5]);
+    assert_same(&whole.usually(&values, Aggregate::Mean, 0.5), &[3.5]);
     let short = bins(&times[..3], Step::HOUR);
     assert_eq!(short.rows(), 0);
-    assert!(short.apply(&values[..3], Aggregate::Mean, 0.0).is_empty());
+    assert!(short.usually(&values[..3], Aggregate::Mean, 0.0).is_empty());
     let between = bins(&times[1..6], Step::HOUR);
     assert_eq!(between.rows(), 0, "00:10 … 00:50: 01:00 is still to come");
 }
@@ -105,7 +129,7 @@ fn a_gap_is_missing_rows() {
     let mut times = two_hours();
     times.extend((25..=30).map(|row| row * 10 * MINUTE));
     let values = vec![1.0; times.len()];
-    let means = bins(&times, Step::HOUR).apply(&values, Aggregate::Mean, 0.5);
+    let means = bins(&times, Step::HOUR).usually(&values, Aggregate::Mean, 0.5);
     assert_same(&means, &[1.0, 1.0, N, N, 1.0]);
 }
 
@@ -116,10 +140,10 @@ fn weeks_with_missing_days_become_days_or_weeks() {
     let values = [330.0, N, 331.0, 333.0];
     let weeks = bins(&times, "7d".parse().unwrap());
     assert_eq!((weeks.start(), weeks.expected), (7 * DAY, 1));
-    let means = weeks.apply(&values, Aggregate::Mean, 0.5);
+    let means = weeks.usually(&values, Aggregate::Mean, 0.5);
     assert_same(&means, &[330.0, N, 331.0, N, 333.0]);
     let days = bins(&times, Step::DAY);
-    let means = days.apply(&values, Aggregate::Mean, 0.5);
+    let means = days.usually(&values, Aggregate::Mean, 0.5);
     assert_eq!((days.start(), means.len()), (DAY, 29));
     assert_same(&means[..2], &[330.0, N]);
     assert_same(&means[27..], &[N, 333.0]);
@@ -147,10 +171,10 @@ fn an_irregular_step_has_a_usual_one() {
 fn degenerate_input() {
     let none = bins(&[], Step::HOUR);
     assert_eq!(none.rows(), 0);
-    assert!(none.apply(&[], Aggregate::Mean, 0.5).is_empty());
+    assert!(none.usually(&[], Aggregate::Mean, 0.5).is_empty());
     let one = bins(&[HOUR + 1], Step::HOUR);
     assert_eq!((one.start(), one.rows()), (2 * HOUR, 1));
-    assert_same(&one.apply(&[7.0], Aggregate::Median, 0.5), &[7.0]);
+    assert_same(&one.usually(&[7.0], Aggregate::Median, 0.5), &[7.0]);
     assert!(matches!(
         Bins::new(&[0, 1 << 40], Step::HOUR, 0, None),
         Err(SeriesError::Sparse { .. })
@@ -161,7 +185,11 @@ fn degenerate_input() {
 fn directions_are_averaged_on_the_circle() {
     let times: Vec<i64> = (1..=6).map(|row| row * 30 * MINUTE).collect();
     let bins = bins(&times, Step::HOUR);
-    let means = bins.direction_means(&[350.0, 10.0, 0.0, 180.0, 90.0, N], 0.5);
+    let means = bins.direction_means(
+        &[350.0, 10.0, 0.0, 180.0, 90.0, N],
+        0.5,
+        &bins.usual_cadence(),
+    );
     assert!(means[0] < 1e-9 || means[0] > 360.0 - 1e-9, "{}", means[0]);
     assert!(means[1].is_nan(), "north and south cancel each other");
     assert!((means[2] - 90.0).abs() < 1e-9);
@@ -174,12 +202,12 @@ fn wind_is_averaged_as_a_vector() {
     // From west and east, a calm that has no direction, and one of two missing.
     let speed = [4.0, 2.0, 0.0, 6.0, 3.0, 5.0];
     let direction = [270.0, 90.0, N, 180.0, 0.0, N];
-    let wind = bins.wind_means(&speed, &direction, 0.5);
+    let wind = bins.wind_means(&speed, &direction, 0.5, &bins.usual_cadence());
     let near = |found: f64, expected: f64| (found - expected).abs() < 1e-12;
     assert!(near(wind.u[0], 1.0) && near(wind.v[0], 0.0));
     assert!(near(wind.u[1], 0.0) && near(wind.v[1], 3.0));
     assert!(near(wind.u[2], 0.0) && near(wind.v[2], -3.0));
-    let strict = bins.wind_means(&speed, &direction, 1.0);
+    let strict = bins.wind_means(&speed, &direction, 1.0, &bins.usual_cadence());
     assert!(strict.u[2].is_nan() && strict.v[2].is_nan());
 }
 
@@ -191,7 +219,7 @@ fn the_wind_of_many_bins_is_that_of_each() {
     let speed: Vec<f64> = (0..times.len()).map(|row| (row % 17) as f64).collect();
     let direction: Vec<f64> = (0..times.len()).map(|row| (row * 7 % 360) as f64).collect();
     let bins = bins(&times, Step::HOUR);
-    let wind = bins.wind_means(&speed, &direction, 0.5);
+    let wind = bins.wind_means(&speed, &direction, 0.5, &bins.usual_cadence());
     assert_eq!(wind.u.len(), bins.rows());
     for (bin, rows) in bins.borders.windows(2).enumerate() {
         let rows = rows[0]..rows[1];
@@ -249,7 +277,7 @@ proptest! {
         let Ok(bins) = Bins::new(&times, step, phase, None) else { return Ok(()) };
         prop_assert_eq!((bins.start() - phase).rem_euclid(step.seconds()), 0);
         let counts = bins.counts(&values);
-        let results = ALL.map(|how| bins.apply(&values, how, minimum));
+        let results = ALL.map(|how| bins.usually(&values, how, minimum));
         for row in 0..bins.rows() {
             let inside = by_definition(&bins, &times, &values, row);
             prop_assert_eq!(counts[row], inside.len());
@@ -266,7 +294,7 @@ proptest! {
                 let low = inside.iter().copied().fold(f64::INFINITY, f64::min);
                 let high = inside.iter().copied().fold(f64::NEG_INFINITY, f64::max);
                 let [mean, max, min, total, last, first, median] =
-                    ALL.map(|how| bins.apply(&values, how, minimum)[row]);
+                    ALL.map(|how| bins.usually(&values, how, minimum)[row]);
                 prop_assert!((mean - sum / n as f64).abs() < 1e-9);
                 prop_assert!((total - sum * scale).abs() < 1e-9 * scale.max(1.0) * 100.0);
                 prop_assert_eq!((max, min), (high, low));
@@ -290,7 +318,7 @@ proptest! {
         prop_assert_eq!(all.start(), some.start());
         prop_assert!(some.rows() <= all.rows());
         for how in ALL {
-            let (all, some) = (all.apply(&values, how, 0.5), some.apply(&values[..cut], how, 0.5));
+            let (all, some) = (all.usually(&values, how, 0.5), some.usually(&values[..cut], how, 0.5));
             prop_assert_eq!(&all[..some.len()], &some[..]);
         }
     }
@@ -301,7 +329,7 @@ proptest! {
         let bins = bins(&times, Step::HOUR);
         prop_assert_eq!((bins.start(), bins.rows()), (0, values.len()));
         for how in ALL {
-            prop_assert_eq!(bins.apply(&values, how, 1.0), values.clone());
+            prop_assert_eq!(bins.usually(&values, how, 1.0), values.clone());
         }
     }
 
@@ -312,7 +340,7 @@ proptest! {
     ) {
         let bins = bins(&[1800, HOUR], Step::HOUR);
         let turned: Vec<f64> = directions.iter().map(|d| (d + turn).rem_euclid(360.0)).collect();
-        let mean = bins.direction_means(&turned, 0.5)[0];
+        let mean = bins.direction_means(&turned, 0.5, &bins.usual_cadence())[0];
         let middle = f64::midpoint(directions[0], directions[1]) + turn;
         let off = (mean - middle + 180.0).rem_euclid(360.0) - 180.0;
         prop_assert!((0.0..360.0).contains(&mean) && off.abs() < 1e-6, "{} {}", mean, middle);

@@ -1,9 +1,12 @@
 //! The observations of each series, brought to one step.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
+use rayon::prelude::*;
+
 use super::{Made, made, vector};
-use crate::data::aggregate::{Bins, default_for};
+use crate::data::aggregate::{Bins, Cadence, default_for};
 use crate::data::panel::rows_by_series;
 use crate::data::{Column, ColumnSource, DatasetError, Layout, Role, SeriesError, Table, quality};
 use crate::params::{Aggregate, PrepareParams, Quantity, WindPair};
@@ -12,28 +15,94 @@ use crate::time::Step;
 /// The observations of each series, and how they come to the step.
 pub(super) struct Steps<'a> {
     pub(super) table: &'a Table,
-    series: Vec<(String, Range<usize>, Bins)>,
+    series: Vec<OneSeries>,
     /// Rows of the step that have begun, and not ended, with the last observation of a series: what is known ahead
     /// may reach on.
     open: Vec<usize>,
     step: Step,
     /// Whether a row may hold several observations.
-    pub(super) finer: bool,
+    finer: bool,
     minimum: f64,
 }
 
+/// The observations of one series.
+#[derive(Clone, Debug)]
+struct OneSeries {
+    name: String,
+    rows: Range<usize>,
+    bins: Bins,
+    often: OfSeries,
+}
+
+/// How often the observations were made.
+#[derive(Clone, Debug, Default)]
+pub(in crate::data) struct Resolution {
+    /// Whether a row of the step may hold several observations.
+    finer: bool,
+    /// By the name of a series.
+    series: BTreeMap<String, OfSeries>,
+}
+
+/// How often those of one series were made.
+#[derive(Clone, Debug)]
+struct OfSeries {
+    /// Between two rows, as a rule, seconds.
+    gap: i64,
+    /// In the order of the columns.
+    columns: Vec<Cadence>,
+    /// In the order of `prepare.wind`.
+    winds: Vec<Cadence>,
+}
+
+impl OfSeries {
+    fn new(
+        table: &Table,
+        rows: &Range<usize>,
+        bins: &Bins,
+        params: &PrepareParams,
+    ) -> Result<Self, SeriesError> {
+        let times = &table.times()[rows.clone()];
+        let cadence = |is_there: &(dyn Fn(usize) -> bool + Sync)| match params.raw_step {
+            // What is told is what bins are held against.
+            Some(_) => bins.usual_cadence(),
+            None => bins.cadence(times, |row| is_there(rows.start + row)),
+        };
+        let columns = table.columns().par_iter();
+        let columns = columns.map(|column| cadence(&|row| !column.values[row].is_nan()));
+        let of_wind = |pair: &WindPair| {
+            let [speed, direction] = [&pair.speed, &pair.direction].map(|name| table.column(name));
+            let (speed, direction) = (&speed?.values, &direction?.values);
+            // A calm has no direction.
+            let is_there = |row: usize| {
+                let speed = speed[row];
+                !speed.is_nan() && (speed == 0.0 || !direction[row].is_nan())
+            };
+            Ok(cadence(&is_there))
+        };
+        Ok(Self {
+            gap: bins.gap(),
+            columns: columns.collect(),
+            winds: params.wind.iter().map(of_wind).collect::<Result<_, _>>()?,
+        })
+    }
+}
+
 impl<'a> Steps<'a> {
-    /// `finer` says whether a row may hold several observations; otherwise the table does, by the usual step.
+    /// `resolution` says how often observations were made; otherwise the table does.
     pub(super) fn new(
         table: &'a Table,
         params: &PrepareParams,
-        finer: Option<bool>,
+        resolution: Option<&Resolution>,
     ) -> Result<Self, DatasetError> {
         let step = params.step;
-        let finer = finer.unwrap_or_else(|| {
-            let raw_step = params.raw_step.or_else(|| quality::usual_step_of(table));
-            raw_step.is_some_and(|raw| raw < step)
-        });
+        let finer = resolution.map_or_else(
+            || {
+                let told = params.raw_step;
+                let raw_step = told.or_else(|| quality::observed_step_of(table, step));
+                raw_step.is_some_and(|raw| raw < step)
+            },
+            |resolution| resolution.finer,
+        );
         let times = table.times();
         let mut series = Vec::new();
         for (name, rows) in rows_by_series(table) {
@@ -47,21 +116,36 @@ impl<'a> Steps<'a> {
             if let Some(&time) = times.iter().find(off).filter(|_| !finer) {
                 return Err(SeriesError::OffStep { time, start, step }.into());
             }
-            series.push((name, rows, Bins::new(times, step, phase, params.raw_step)?));
+            let known = resolution.and_then(|whole| whole.series.get(&name));
+            let raw_step = known.map(|known| known.gap);
+            let raw_step = raw_step.or(params.raw_step.map(Step::seconds));
+            let bins = Bins::new(times, step, phase, raw_step)?;
+            let often = match known {
+                Some(known) => known.clone(),
+                None => OfSeries::new(table, &rows, &bins, params)?,
+            };
+            series.push(OneSeries {
+                name,
+                rows,
+                bins,
+                often,
+            });
         }
-        if series.iter().all(|(_, _, bins)| bins.rows() == 0) {
+        if series.iter().all(|one| one.bins.rows() == 0) {
             return Err(SeriesError::Empty.into());
         }
         let is_known = |column: &&Column| params.known.contains(&column.name);
         let observed: Vec<&Column> = table.columns().iter().filter(|c| !is_known(c)).collect();
         let mut first = 0;
         let mut open = Vec::new();
-        for (_, rows, bins) in series.iter().filter(|_| finer) {
+        for one in series.iter().filter(|_| finer) {
             let has_some =
                 |&row: &usize| observed.iter().any(|column| !column.values[row].is_nan());
-            let last = rows.clone().rev().find(has_some);
-            open.extend(last.and_then(|row| Some(first + bins.open_at(times[row])?)));
-            first += bins.rows();
+            let last = one.rows.clone().rev().find(has_some);
+            let until = last.map_or(one.rows.start, |row| row + 1);
+            let open_bin = one.bins.open_at(&times[one.rows.start..until]);
+            open.extend(open_bin.map(|bin| first + bin));
+            first += one.bins.rows();
         }
         Ok(Self {
             table,
@@ -73,22 +157,32 @@ impl<'a> Steps<'a> {
         })
     }
 
+    pub(super) fn resolution(&self) -> Resolution {
+        let series = self.series.iter();
+        Resolution {
+            finer: self.finer,
+            series: series
+                .map(|one| (one.name.clone(), one.often.clone()))
+                .collect(),
+        }
+    }
+
     pub(super) fn layout(&self) -> Layout {
         let series = self.series.iter();
-        let series = series.map(|(name, _, bins)| (name.clone(), bins.start(), bins.rows()));
+        let series = series.map(|one| (one.name.clone(), one.bins.start(), one.bins.rows()));
         Layout::new(self.step, series)
     }
 
     /// Rows of the step in which there was no observation at all.
     pub(super) fn missing_rows(&self) -> usize {
         let empty = |bins: &Bins| bins.lengths().filter(|&length| length == 0).count();
-        self.series.iter().map(|(_, _, bins)| empty(bins)).sum()
+        self.series.iter().map(|one| empty(&one.bins)).sum()
     }
 
-    fn each(&self, values: impl Fn(&Bins, Range<usize>) -> Vec<f64>) -> Vec<f64> {
+    fn each(&self, values: impl Fn(&OneSeries) -> Vec<f64>) -> Vec<f64> {
         let mut all = Vec::new();
-        for (_, rows, bins) in &self.series {
-            let mut of_series = values(bins, rows.clone());
+        for one in &self.series {
+            let mut of_series = values(one);
             if all.is_empty() {
                 all = of_series;
             } else {
@@ -106,19 +200,23 @@ impl<'a> Steps<'a> {
 
     pub(super) fn observed(&self, name: &str, params: &PrepareParams) -> Result<Made, SeriesError> {
         let raw = self.table.column(name)?;
+        let mut columns = self.table.columns().iter();
+        let place = columns.position(|column| column.name == name).unwrap_or(0);
         let asked = params.aggregate.get(name).copied();
         let quantity = quality::quantity_of(raw, &params.quality);
         let how = asked.or_else(|| default_for(quantity));
         let is_direction = self.finer && quantity == Quantity::Direction;
-        let values = match how {
-            Some(Aggregate::Mean) | None if is_direction => {
-                self.each(|bins, rows| bins.direction_means(&raw.values[rows], self.minimum))
+        let minimum = self.minimum;
+        let values = self.each(|one| {
+            let (values, bins) = (&raw.values[one.rows.clone()], &one.bins);
+            let cadence = &one.often.columns[place];
+            match how {
+                Some(Aggregate::Mean) | None if is_direction => {
+                    bins.direction_means(values, minimum, cadence)
+                }
+                how => bins.apply(values, how.unwrap_or(Aggregate::Last), minimum, cadence),
             }
-            Some(how) => self.each(|bins, rows| bins.apply(&raw.values[rows], how, self.minimum)),
-            None => {
-                self.each(|bins, rows| bins.apply(&raw.values[rows], Aggregate::Last, self.minimum))
-            }
-        };
+        });
         let role = match name {
             name if params.targets.contains(name) => Role::Target,
             name if params.known.iter().any(|known| known == name) => Role::Future,
@@ -150,9 +248,11 @@ impl<'a> Steps<'a> {
         let speed = self.table.column(&pair.speed)?;
         let direction = self.table.column(&pair.direction)?;
         let (mut u, mut v) = (Vec::new(), Vec::new());
-        for (_, rows, bins) in &self.series {
-            let (speed, direction) = (&speed.values[rows.clone()], &direction.values[rows.clone()]);
-            let means = bins.wind_means(speed, direction, self.minimum);
+        let place = params.wind.iter().position(|other| other == pair);
+        for one in &self.series {
+            let [speed, direction] = [speed, direction].map(|of| &of.values[one.rows.clone()]);
+            let cadence = &one.often.winds[place.unwrap_or(0)];
+            let means = one.bins.wind_means(speed, direction, self.minimum, cadence);
             u.extend(means.u);
             v.extend(means.v);
         }

@@ -682,6 +682,55 @@ fn a_step_that_is_told_is_what_a_bin_is_held_against() {
 }
 
 #[test]
+fn a_station_that_measures_more_often_than_before_is_one_series() {
+    // Hours first, and 10 minutes since; rain is 0.1 mm an hour, and each hour alone later too.
+    let hours = (1..=400).map(|hour| (hour * 3600, 0.1, 0.1));
+    let since = |row: i64| 400 * 3600 + row * 600;
+    let later = (1..=600).map(|row| {
+        (
+            since(row),
+            0.1 / 6.0,
+            if row % 6 == 0 { 0.1 } else { f64::NAN },
+        )
+    });
+    let rows: Vec<(i64, f64, f64)> = hours.chain(later).collect();
+    let times = rows.iter().map(|row| row.0).collect();
+    let columns = vec![
+        column(
+            "t",
+            "°C",
+            rows.iter().map(|row| noise(row.0 as usize / 600, 0)),
+        ),
+        column("rain", "mm", rows.iter().map(|row| row.1)),
+        column("gauge", "mm", rows.iter().map(|row| row.2)),
+    ];
+    let table = Table::new(times, columns).unwrap();
+    assert_eq!(
+        crate::data::quality::observed_step_of(&table, crate::time::Step::HOUR),
+        "10min".parse().ok()
+    );
+    let rain = "  aggregate: {rain: sum, gauge: sum}\n";
+    for (what, table) in [
+        ("mostly 10 minutes", &table),
+        (
+            "mostly hours",
+            &table.take_rows(&(0..700).collect::<Vec<_>>()),
+        ),
+    ] {
+        let dataset = prepare(table, rain).unwrap();
+        let expected = 400 + (table.rows() - 400) / 6;
+        for name in ["rain", "gauge"] {
+            let found = values(&dataset, name);
+            assert_eq!(found.len(), expected, "{what}, {name}");
+            assert!(
+                found.iter().all(|mm| (mm - 0.1).abs() < 1e-9),
+                "{what}, {name}"
+            );
+        }
+    }
+}
+
+#[test]
 fn values_that_no_scale_holds_are_told() {
     let mut huge = table(400);
     let values = (0..400).map(|row| noise(row, 0) + if row == 9 { 1e300 } else { 0.0 });

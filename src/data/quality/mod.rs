@@ -51,6 +51,10 @@ use columns::ColumnRule;
 use groups::{PerStrand, Strands, groups};
 use sieve::{Mark, Sieve};
 
+/// So many steps of a data set observations follow each other regularly for it to be no chance: in less a sensor may have
+/// failed in a regular way.
+pub(in crate::data) const LONG_STEPS: i64 = 12;
+
 /// What the checks must be told besides the table.
 #[derive(Clone, Debug)]
 pub struct Setting<'a> {
@@ -147,6 +151,44 @@ pub fn usual_step_of(table: &Table) -> Option<Step> {
         let before = last.of(strands.number(row)).replace(time)?;
         Some(time - before)
     }))
+}
+
+/// The time between observations that are to come to rows of a step: the usual one, or a finer one where rows
+/// followed each other by that for [`LONG_STEPS`] at least. A station may have given hours for years before it gave
+/// each 10 minutes.
+pub fn observed_step_of(table: &Table, step: Step) -> Option<Step> {
+    /// The last time, and since when rows follow each other by which gap.
+    #[derive(Clone, Copy, Default)]
+    struct Run {
+        last: Option<i64>,
+        since: i64,
+        gap: i64,
+    }
+    let usual = usual_step_of(table)?;
+    if usual < step {
+        return Some(usual);
+    }
+    let seconds = step.seconds();
+    let mut strands = Strands::new(table);
+    let mut runs: PerStrand<Run> = PerStrand::new();
+    let mut finest = seconds;
+    for (row, &time) in table.times().iter().enumerate() {
+        let run = runs.of(strands.number(row)).get_or_insert_default();
+        if let Some(last) = run.last.replace(time) {
+            let gap = time - last;
+            if gap != run.gap {
+                (run.since, run.gap) = (last, gap);
+            }
+            let is_long = time - run.since >= LONG_STEPS * seconds;
+            if is_long && gap > 0 && gap < finest && seconds % gap == 0 {
+                finest = gap;
+            }
+        }
+    }
+    if finest == seconds {
+        return Some(usual);
+    }
+    Step::from_seconds(u32::try_from(finest).ok()?)
 }
 
 /// How far after a multiple of a step most rows of each series stand, in seconds; the empty name is of those
