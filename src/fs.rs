@@ -3,16 +3,19 @@
 //! The only user of `std::fs`. A file appears in its place complete or not at all: it is written
 //! under another name in the same folder, flushed to the disk, and renamed. A folder likewise.
 
+mod locked;
 mod past_cache;
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, Metadata};
-use std::io::{self, Write};
+use std::io::{self, Read as _, Seek as _, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
+
+pub use locked::remove_locked;
 
 use past_cache::PastCache;
 
@@ -203,6 +206,17 @@ pub fn remove(path: &Path) -> io::Result<()> {
         Ok(_) => fs::remove_file(path),
     };
     removed.map_err(at("cannot remove", path))
+}
+
+/// The last bytes of a file, so many at most.
+pub fn read_end(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let mut file = open(path)?;
+    let length = file.metadata().map_err(at("cannot read", path))?.len();
+    let mut bytes = Vec::new();
+    file.seek(io::SeekFrom::Start(length.saturating_sub(most)))
+        .and_then(|_| file.read_to_end(&mut bytes))
+        .map_err(at("cannot read", path))?;
+    Ok(bytes)
 }
 
 /// Moves a file or folder to a free place, whose folder is created. Between two file systems it is

@@ -10,6 +10,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::Digest;
+use super::tree::counts;
 use crate::fs;
 
 /// A hash of what was written where and when, at a path and below; `None` where there is nothing.
@@ -29,10 +30,13 @@ pub fn footprint(path: &Path) -> io::Result<Option<Digest>> {
 /// Folders themselves do not count, as they do not in a [listing](super::Tree).
 fn walk(folder: &Path, text: &mut String) -> io::Result<()> {
     for entry in fs::entries(folder)? {
+        if !counts(&entry.name) {
+            continue;
+        }
         match entry.stat()? {
             Some(metadata) if metadata.is_dir() => walk(&entry.path(), text)?,
-            Some(metadata) if !fs::is_partial(&entry.name) => add(&metadata, text),
-            _ => {}
+            Some(metadata) => add(&metadata, text),
+            None => {}
         }
     }
     Ok(())

@@ -19,13 +19,16 @@ use blake3::hazmat::{
     ChainingValue, HasherExt, Mode, left_subtree_len, merge_subtrees_non_root, merge_subtrees_root,
 };
 
-use super::{Digest, mapped};
+use super::{Digest, mapped, stop};
 
 /// The bytes of a piece: fits a core's cache, is far more than the cost of handing it to a thread.
 const PIECE: u64 = 1 << 19;
 
 /// From here on a map pays for its making.
 const VERY_LARGE: u64 = 1 << 26;
+
+/// The bytes of a map between two looks whether to stop: a power of two, a second's work of a slow disk.
+const LOOKED_AT_ONCE: usize = 1 << 28;
 
 thread_local! {
     /// Where a thread reads a piece.
@@ -35,16 +38,22 @@ thread_local! {
 /// The digest of a file of some length. One that is shorter by now is an `UnexpectedEof`; one that
 /// is longer may be hashed to the length or to its end, so ask for its length again.
 pub(super) fn hash(file: &File, length: u64) -> io::Result<Digest> {
+    stop::go_on()?;
     if length >= VERY_LARGE
         && let Some(digest) = mapped::look(file, length, hash_bytes)
     {
-        return Ok(digest);
+        return digest;
     }
     hash_in_pieces(file, length, PIECE)
 }
 
-fn hash_bytes(bytes: &[u8]) -> Digest {
-    Hasher::new().update_rayon(bytes).finalize().into()
+fn hash_bytes(bytes: &[u8]) -> io::Result<Digest> {
+    let mut hasher = Hasher::new();
+    for piece in bytes.chunks(LOOKED_AT_ONCE) {
+        stop::go_on()?;
+        hasher.update_rayon(piece);
+    }
+    Ok(hasher.finalize().into())
 }
 
 /// `piece` is a power of two of at least one chunk.
@@ -91,6 +100,7 @@ fn subtree(file: &File, offset: u64, length: u64, piece: u64) -> io::Result<Chai
             buffer.resize(length, 0);
         }
         let bytes = &mut buffer[..length];
+        stop::go_on()?;
         file.read_exact_at(bytes, offset)?;
         let mut hasher = Hasher::new();
         hasher.set_input_offset(offset).update(bytes);

@@ -11,6 +11,7 @@ mod hash;
 mod mapped;
 mod record;
 mod stat_cache;
+mod stop;
 mod store;
 mod tree;
 
@@ -18,5 +19,6 @@ pub use digest::{Artifact, Digest, Kind, ParseDigestError};
 pub use footprint::footprint;
 pub use record::Record;
 pub use stat_cache::StatCache;
+pub use stop::stop_flag;
 pub use store::Store;
 pub use tree::{Entry, Tree};

@@ -22,7 +22,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rayon::prelude::*;
 
 use super::tree::AT_ONCE;
-use super::{Artifact, Digest, Kind, Record, StatCache, Tree, hash};
+use super::{Artifact, Digest, Kind, Record, StatCache, Tree, hash, stop};
 use crate::fs::{self, FolderEntry, StagedFile, StagedFolder};
 
 /// The parts of a store.
@@ -395,6 +395,7 @@ fn fill((target, place): (&File, &Path), (mut source, path): (&File, &Path)) -> 
     let mut hasher = blake3::Hasher::new();
     let mut buffer = vec![0; length.clamp(1, COPIED_AT_ONCE) as usize];
     loop {
+        stop::go_on()?;
         let bytes = match source.read(&mut buffer) {
             Ok(0) => return Ok(hasher.finalize().into()),
             Ok(read) => &buffer[..read],

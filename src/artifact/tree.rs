@@ -1,5 +1,6 @@
 //! The listing of a folder, whose digest is the folder's.
 
+use std::ffi::OsStr;
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -96,6 +97,13 @@ impl Tree {
     }
 }
 
+/// Whether what has a name is a part of the folder that it lies in. What is unfinished is no part of anything; nor is what
+/// programs leave in a folder that they only read: Python what it compiled, Emacs the mark of a file that is being edited.
+pub(super) fn counts(name: &OsStr) -> bool {
+    let is_mark = name.as_encoded_bytes().starts_with(b".#");
+    !fs::is_partial(name) && name != "__pycache__" && !is_mark
+}
+
 fn id_of(metadata: &Metadata) -> (u64, u64) {
     (metadata.dev(), metadata.ino())
 }
@@ -114,8 +122,7 @@ impl Folder<'_> {
     /// The files in it, its folders included. Threads share the work; the first error by name is told.
     fn scan(&self, cache: &StatCache) -> io::Result<Vec<Entry>> {
         let mut found = fs::entries(self.path)?;
-        // What is unfinished is no part of anything.
-        found.retain(|entry| !fs::is_partial(&entry.name));
+        found.retain(|entry| counts(&entry.name));
         let found: Vec<io::Result<Vec<Entry>>> = found
             .into_par_iter()
             .with_min_len(AT_ONCE)
@@ -193,6 +200,8 @@ mod tests {
         fs::remove(&folder.path().join("link")).unwrap();
         std::os::unix::fs::symlink("a", folder.path().join("link")).unwrap();
         fs::create_dir_all(&folder.path().join("empty")).unwrap();
+        fs::write_atomic(&folder.path().join("a/__pycache__/x.pyc"), b"x").unwrap();
+        std::os::unix::fs::symlink("me@host.1", folder.path().join("a/.#d")).unwrap();
         let (_unfinished, _) = fs::StagedFile::new(&folder.path().join("a/new")).unwrap();
         let tree = Tree::scan(folder.path(), &StatCache::default()).unwrap();
         let found: Vec<_> = tree.entries.iter().map(|entry| &*entry.path).collect();

@@ -163,12 +163,22 @@ impl Commands for Subcommands {
         metadata.is_ok_and(|metadata| metadata.is_some_and(|metadata| metadata.is_file()))
     }
 
+    fn inside(&self, path: ProjectPath) -> ProjectPath {
+        match self.root.to_str() {
+            Some(root) => path.inside(root),
+            None => path,
+        }
+    }
+
     fn glob(&self, pattern: &str) -> Result<Vec<String>> {
         Ok(fs::glob(&self.root, pattern)?)
     }
 
     fn declare(&self, words: &[String], wdir: Option<&ProjectPath>) -> Result<Declared> {
-        let plain = |path: &str| Ok(ProjectPath::within(wdir, path)?.to_string());
+        let plain = |path: &str| {
+            let path = ProjectPath::within(wdir, path)?;
+            Ok(self.inside(path).to_string())
+        };
         self.declare_request(&parse_request(words)?.map_paths(plain)?)
     }
 

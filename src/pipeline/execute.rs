@@ -7,8 +7,7 @@
 //! 3. Key as in the lock file and outputs as recorded: fresh, touch nothing. Key known to the store:
 //!    bring back what the workspace lacks, run nothing.
 //! 4. Otherwise move old outputs aside, after writing down what goes where, and run the command.
-//! 5. Hash the inputs again. One that changed meanwhile taints the result: it stays, but is recorded
-//!    nowhere.
+//! 5. Hash the inputs again. One that changed meanwhile taints the result, which counts as a failure.
 //! 6. Hash the outputs, put them into the store, then the record; drop the old outputs; write the
 //!    lock file.
 //!
@@ -54,6 +53,12 @@ pub enum ExecuteError {
     /// A stage that never runs has nothing to show.
     #[error("it is frozen, and {path} is neither there nor in the store")]
     Frozen {
+        /// The output.
+        path: ProjectPath,
+    },
+    /// An output is a link to another place.
+    #[error("output {path} is a link, which the stage would replace")]
+    Link {
         /// The output.
         path: ProjectPath,
     },
@@ -129,6 +134,20 @@ impl Workspace {
         runner: &Runner<'_>,
         observer: &mut dyn Observer,
     ) -> Result<Built, ExecuteError> {
+        let done = self.bring_up_to_date(stage, runner, observer);
+        match (done, process::interrupted()) {
+            // Files are read no further then.
+            (Err(ExecuteError::Io(_)), Some(signal)) => Err(CommandError::from(signal).into()),
+            (done, _) => done,
+        }
+    }
+
+    fn bring_up_to_date(
+        &self,
+        stage: &Stage,
+        runner: &Runner<'_>,
+        observer: &mut dyn Observer,
+    ) -> Result<Built, ExecuteError> {
         if Aside::is_in(&self.aside(stage)) {
             let _held = self.hold_outputs(stage, observer)?;
             self.recover(stage)?;
@@ -137,8 +156,12 @@ impl Workspace {
         if matches!(assessment.state, State::Fresh | State::Frozen) {
             return self.leave(stage, &assessment);
         }
-        // First what it reads, then what it writes: who waits, waits for a stage further on.
-        let _read = self.share_inputs(stage, observer)?;
+        // First what it reads, then what it writes: who waits, waits for a stage further on. A frozen stage reads nothing.
+        let _read = if stage.policy.frozen {
+            Vec::new()
+        } else {
+            self.share_inputs(stage, observer)?
+        };
         let _held = self.hold_outputs(stage, observer)?;
         // Whoever held the outputs may have built just this.
         self.lock.refresh()?;
@@ -200,12 +223,15 @@ impl Workspace {
         record: &Record,
         observer: &mut dyn Observer,
     ) -> Result<(), ExecuteError> {
+        let entry = self.lock.get(&stage.name);
+        let wrote = |path: &String| entry.as_ref().and_then(|entry| entry.wrote.get(path));
+        self.refuse_links(stage)?;
         for (path, &artifact) in &record.outputs {
             let (old, place) = (assessment.present.get(path), self.root.join(path));
             if old == Some(&artifact) {
                 continue;
             }
-            if old.is_some_and(|&old| !self.store.has(old)) {
+            if old.is_some_and(|&old| !self.store.has(old)) && wrote(path) != old {
                 // Somebody's own work, and nowhere else.
                 let kept = fs::free_name(&self.replaced(stage).join(path));
                 fs::rename(&place, &kept)?;
@@ -230,14 +256,15 @@ impl Workspace {
     ) -> Result<(), ExecuteError> {
         let assessment = basis.assessment;
         let entry = self.lock.get(&stage.name);
-        // What the store has, or what this stage itself wrote where the store is not to keep it.
+        // What the store has, or what this stage itself wrote: the store is not to keep it, or somebody removed it there.
         let dispensable = |path: &ProjectPath| {
             let Some(&old) = assessment.present.get(path.as_str()) else {
                 return false;
             };
             let wrote = entry.as_ref().and_then(|e| e.wrote.get(path.as_str()));
-            self.store.has(old) || (stage.uncached.contains(path) && wrote == Some(&old))
+            self.store.has(old) || wrote == Some(&old)
         };
+        self.refuse_links(stage)?;
         let folder = self.aside(stage);
         let aside = Aside::put(&folder, &self.root, stage, &self.run, dispensable)?;
         observer.event(Event::StageStarted {
@@ -260,21 +287,30 @@ impl Workspace {
                 }
                 Ok(())
             }
-            Err(tainted @ ExecuteError::Tainted { .. }) => {
-                aside.forget_but_keep_unknown(&self.replaced(stage))?;
-                if stage.recorded {
-                    self.note(stage, None)?;
-                }
-                Err(tainted)
-            }
             Err(error) => {
                 aside.put_back(&self.failed(stage))?;
-                // A command that a signal has ended could not remove what it had half written.
+                // A command that a signal has ended could not remove what it had half written. Why it failed matters more
+                // than a place where nothing can be looked for.
                 for path in &stage.outputs {
-                    fs::remove_partials(&path.in_root(&self.root))?;
+                    let _ = fs::remove_partials(&path.in_root(&self.root));
                 }
                 Err(error)
             }
+        }
+    }
+
+    /// An output that is a link somewhere else would be replaced by what the stage writes, and what it leads to would stay
+    /// behind.
+    fn refuse_links(&self, stage: &Stage) -> Result<(), ExecuteError> {
+        let is_link = |path: &&ProjectPath| {
+            let place = path.in_root(&self.root);
+            place
+                .symlink_metadata()
+                .is_ok_and(|metadata| metadata.is_symlink())
+        };
+        match stage.outputs.iter().find(is_link) {
+            Some(path) => Err(ExecuteError::Link { path: path.clone() }),
+            None => Ok(()),
         }
     }
 

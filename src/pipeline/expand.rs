@@ -242,7 +242,8 @@ fn named(path: &str, commands: &dyn Commands) -> Result<Value> {
         .with_context(|| format!("params.yaml has no `{path}`"))
 }
 
-fn scalar(value: &Value) -> Option<String> {
+/// The text of a single value.
+pub(super) fn scalar(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),
         Value::Number(_) | Value::Bool(_) => Some(value.to_string()),
@@ -346,16 +347,19 @@ impl<'a> Scope<'a> {
     }
 
     fn conditions(&self, spec: &StageSpec) -> Result<BTreeMap<String, Value>> {
-        let value = |value: &Value| -> Result<Value> {
-            match value {
-                Value::String(text) => Ok(Value::String(self.word(text)?)),
-                other => Ok(other.clone()),
-            }
-        };
-        spec.when
-            .iter()
-            .map(|(path, expected)| Ok((self.word(path)?, value(expected)?)))
+        let conditions = spec.when.iter();
+        conditions
+            .map(|(path, expected)| Ok((self.word(path)?, self.expected(expected)?)))
             .collect()
+    }
+
+    /// A value that is to be found, or one of several.
+    fn expected(&self, value: &Value) -> Result<Value> {
+        match value {
+            Value::String(text) => self.word(text).map(Value::String),
+            Value::Array(all) => all.iter().map(|one| self.expected(one)).collect(),
+            other => Ok(other.clone()),
+        }
     }
 
     fn words(&self, key: &str, cmd: &Cmd) -> Result<Vec<String>> {

@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::ops::Bound;
+use std::path::Path;
 
 use super::{PipelineError, ProjectPath, Stage};
 
@@ -56,7 +57,10 @@ fn some(names: &[String]) -> String {
 }
 
 /// Finds who writes a path, by name alone.
-struct Writers<'a>(BTreeMap<&'a str, usize>);
+struct Writers<'a> {
+    by_path: BTreeMap<&'a str, usize>,
+    stages: &'a [Stage],
+}
 
 impl<'a> Writers<'a> {
     fn new(stages: &'a [Stage]) -> Self {
@@ -67,26 +71,38 @@ impl<'a> Writers<'a> {
             let paths = stages[index].outputs.iter();
             paths.map(move |path| (path.as_str(), index))
         });
-        Self(outputs.collect())
+        Self {
+            by_path: outputs.collect(),
+            stages,
+        }
     }
 
-    /// The writers of a path, of a folder that it lies in, and of what lies in it.
-    fn of<'b>(&'b self, path: &'b ProjectPath) -> impl Iterator<Item = usize> + 'b {
-        let path = path.as_str();
+    /// The writers of a path, of a folder that it lies in, and of what lies in it. One that is left out counts only
+    /// where nobody else writes there.
+    fn of(&self, path: &ProjectPath) -> Vec<usize> {
+        let all: Vec<(&str, usize)> = self.all_of(path.as_str()).collect();
+        let is_on = |&(_, index): &(&str, usize)| is_on(&self.stages[index]);
+        let overlap = |a: &str, b: &str| Path::new(a).starts_with(b) || Path::new(b).starts_with(a);
+        let writes = |one: &(&str, usize)| {
+            let mut others = all.iter().filter(|other| is_on(other));
+            is_on(one) || !others.any(|(other, _)| overlap(one.0, other))
+        };
+        let writers = all.iter().filter(|one| writes(one));
+        writers.map(|&(_, index)| index).collect()
+    }
+
+    fn all_of<'b>(&'b self, path: &'b str) -> impl Iterator<Item = (&'a str, usize)> + 'b {
         let above = path
             .match_indices('/')
             .map(|(end, _)| &path[..end])
             .chain([path])
-            .filter_map(|folder| self.0.get(folder).copied());
+            .filter_map(|folder| self.by_path.get_key_value(folder));
         // `0` comes right after `/`.
-        let below = self
-            .0
-            .range::<str, _>((
-                Bound::Excluded(format!("{path}/").as_str()),
-                Bound::Excluded(format!("{path}0").as_str()),
-            ))
-            .map(|(_, &index)| index);
-        above.chain(below)
+        let below = self.by_path.range::<str, _>((
+            Bound::Excluded(format!("{path}/").as_str()),
+            Bound::Excluded(format!("{path}0").as_str()),
+        ));
+        above.chain(below).map(|(&path, &index)| (path, index))
     }
 }
 
@@ -316,7 +332,7 @@ mod tests {
                 }
             }
             let input = ProjectPath::new(&input).unwrap();
-            let mut found: Vec<usize> = Writers::new(&stages).of(&input).collect();
+            let mut found: Vec<usize> = Writers::new(&stages).of(&input);
             found.sort_unstable();
             let expected: Vec<usize> = (0..stages.len())
                 .filter(|&i| stages[i].outputs.iter().any(|output| output.overlaps(&input)))

@@ -13,7 +13,8 @@ use crate::artifact::Digest;
 use crate::fs;
 
 /// The lock that a run shares with other runs, and that whoever removes from the store has alone.
-pub(super) const STORE: &str = "store";
+/// Named by a place that no output can have.
+pub(super) const STORE: &str = ".krammerti/store";
 
 /// How long to wait before a lock is asked for again.
 const ASK_AGAIN: Duration = Duration::from_millis(50);

@@ -73,6 +73,11 @@ pub trait Commands {
     /// Whether a regular file lies at a path of the project.
     fn is_file(&self, path: &ProjectPath) -> bool;
 
+    /// A path of the project by its place in it, where it was named by one outside, such as an absolute one.
+    fn inside(&self, path: ProjectPath) -> ProjectPath {
+        path
+    }
+
     /// The files of the project that match a plain pattern relative to its root, sorted.
     fn glob(&self, pattern: &str) -> anyhow::Result<Vec<String>>;
 

@@ -87,6 +87,27 @@ impl ProjectPath {
         }
     }
 
+    /// Its place in a project at some root, which is absolute; itself where it lies outside.
+    #[must_use]
+    pub fn inside(self, root: &str) -> Self {
+        let absolute = match self.0.split('/').next() {
+            Some("") => self.clone(),
+            Some("..") => match Self::new(&format!("{root}/{self}")) {
+                Ok(absolute) => absolute,
+                Err(_) => return self,
+            },
+            _ => return self,
+        };
+        let Some(rest) = absolute.0.strip_prefix(root.trim_end_matches('/')) else {
+            return self;
+        };
+        match rest.strip_prefix('/') {
+            Some(rest) if !rest.is_empty() => Self(rest.to_owned()),
+            None if rest.is_empty() => Self(".".to_owned()),
+            _ => self,
+        }
+    }
+
     /// As text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -152,6 +173,23 @@ mod tests {
             ".git/x",
         ] {
             assert!(ProjectPath::output(outside).is_err(), "{outside}");
+        }
+    }
+
+    #[test]
+    fn a_path_from_outside_into_the_project_is_one_of_it() {
+        let inside = |path: &str| ProjectPath::new(path).unwrap().inside("/home/a/project").0;
+        for (path, expected) in [
+            ("/home/a/project/x/y", "x/y"),
+            ("/home/a/project", "."),
+            ("../project/x", "x"),
+            ("../../a/project/x", "x"),
+            ("/home/a/projects/x", "/home/a/projects/x"),
+            ("../x", "../x"),
+            ("x", "x"),
+            (".", "."),
+        ] {
+            assert_eq!(inside(path), expected, "{path}");
         }
     }
 

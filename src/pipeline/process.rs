@@ -1,7 +1,7 @@
 //! Runs a stage's command as a child process that cannot outlive us.
 //!
-//! The child gets its own process group, so that a signal reaches all that it starts, and the
-//! parent-death signal, so that SIGKILL of the runner takes it along. On SIGINT or SIGTERM the group
+//! The child gets a session of its own, so that a signal reaches all that it starts and none of it can ask on the terminal,
+//! and the parent-death signal, so that SIGKILL of the runner takes it along. On SIGINT or SIGTERM the group
 //! gets TERM, a grace time, then KILL. A subcommand of krammerti tells its progress as events on its
 //! stdout; everything else that a command says goes to its log.
 
@@ -11,7 +11,7 @@ mod marks;
 mod signals;
 
 use std::io;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -20,7 +20,7 @@ pub use self::error::{CommandError, Failed};
 pub(super) use self::marks::{in_a_stage, kill_stage};
 pub use self::signals::{Interrupted, interrupted, let_signals_kill};
 
-use self::child::{die_with_parent, run_to_its_end};
+use self::child::{in_a_session_of_our_own, run_to_its_end};
 use self::marks::{RUN, STAGE};
 use super::confine::{self, Confined};
 use super::{Attempt, ProjectPath, Stage, params_digest};
@@ -73,8 +73,11 @@ impl Processes {
         if let Err(CommandError::TimedOut { .. } | CommandError::Interrupted(_)) = ended {
             self.end_leftovers(stage)?;
         }
-        if confined.is_some() {
-            fs::remove(&self.scratch(stage))?;
+        if confined.is_some()
+            && let Err(error) = fs::remove_locked(&self.scratch(stage))
+        {
+            // It is no output, and what became of the command matters more.
+            observer.event(Event::warning(error.to_string()));
         }
         let (status, failure) = ended?;
         if status.success() {
@@ -268,9 +271,8 @@ impl Processes {
             .env("KRAMMERTI_ATTEMPT", attempt.to_string())
             .env(RUN, &self.run)
             .stdin(Stdio::null())
-            .stderr(fs::append(log)?)
-            .process_group(0);
-        die_with_parent(command);
+            .stderr(fs::append(log)?);
+        in_a_session_of_our_own(command);
         Ok(())
     }
 }
@@ -298,16 +300,28 @@ fn describe(status: ExitStatus) -> String {
     }
 }
 
-/// The last lines of a log, for an error message.
+/// The last lines of a log, for an error message that may go into a mail: as a terminal shows them, where a progress
+/// bar writes over itself, and none of them endless.
 fn tail(log: &Path) -> String {
-    let text = fs::read(log)
-        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-        .unwrap_or_default();
-    let lines: Vec<&str> = text
-        .lines()
+    const LINES: usize = 8;
+    const BYTES: u64 = 1 << 16;
+    const CHARACTERS: usize = 400;
+    let text = fs::read_end(log, BYTES).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let shown = |line: &str| -> String {
+        let line = line.trim_end().rsplit('\r').next().unwrap_or_default();
+        let mut characters = line.chars();
+        let mut line: String = characters.by_ref().take(CHARACTERS).collect();
+        if characters.next().is_some() {
+            line.push('…');
+        }
+        line
+    };
+    let lines: Vec<String> = text.lines().map(shown).collect();
+    let lines: Vec<&str> = (lines.iter().map(String::as_str))
         .filter(|line| !line.trim().is_empty())
         .collect();
-    lines[lines.len().saturating_sub(8)..].join("\n")
+    lines[lines.len().saturating_sub(LINES)..].join("\n")
 }
 
 #[cfg(test)]
@@ -368,6 +382,23 @@ mod tests {
     fn stdin_is_empty_and_the_stage_knows_its_name_and_try() {
         let line = "! read line && test \"$KRAMMERTI_STAGE.$KRAMMERTI_ATTEMPT\" = s.3";
         run(&["sh", "-c", line]).unwrap();
+    }
+
+    #[test]
+    fn a_command_that_asks_on_a_terminal_finds_none() {
+        let error = run(&["sh", "-c", "read answer </dev/tty"]).unwrap_err();
+        assert!(matches!(error, CommandError::Failed(_)), "{error}");
+    }
+
+    #[test]
+    fn the_end_of_a_log_is_short() {
+        let line = "i=0; while [ $i -lt 20000 ]; do printf 'step %s\\r' $i; i=$((i+1)); done; \
+                    printf 'done\\r\\n%01000d\\nend\\n' 0; exit 1";
+        let CommandError::Failed(failed) = run(&["sh", "-c", line]).unwrap_err() else {
+            panic!()
+        };
+        let zeros = "0".repeat(400);
+        assert_eq!(failed.log_tail, format!("done\n{zeros}…\nend"));
     }
 
     #[test]

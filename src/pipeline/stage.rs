@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
-use super::expand::Expanded;
+use super::expand::{Expanded, scalar};
 use super::spec::StageSpec;
 use super::{Commands, Declared, PathError, ProjectPath, shell};
 
@@ -126,7 +126,7 @@ impl Stage {
         stage.desc.clone_from(&spec.desc);
         // Paths of a subcommand are already those of the root.
         stage.command.wdir = wdir.clone().filter(|_| !builtin);
-        stage.add_paths(&spec, wdir.as_ref())?;
+        stage.add_paths(&spec, wdir.as_ref(), commands)?;
         stage.add_params(&spec, wdir.as_ref(), commands)?;
         stage.env = environment(&spec.env)?;
         ensure!(
@@ -137,14 +137,20 @@ impl Stage {
         Ok(stage)
     }
 
-    fn add_paths(&mut self, spec: &StageSpec, wdir: Option<&ProjectPath>) -> Result<()> {
+    fn add_paths(
+        &mut self,
+        spec: &StageSpec,
+        wdir: Option<&ProjectPath>,
+        commands: &dyn Commands,
+    ) -> Result<()> {
+        let within = |path: &str| ProjectPath::within(wdir, path).map(|path| commands.inside(path));
         for path in &spec.deps {
-            let path = ProjectPath::within(wdir, path).context("deps")?;
+            let path = within(path).context("deps")?;
             ensure!(path.as_str() != ".", "deps cannot name the whole project");
             self.inputs.insert(path);
         }
         for out in &spec.outs {
-            let path = ProjectPath::within(wdir, &out.path)
+            let path = within(&out.path)
                 .and_then(|path| ProjectPath::output(path.as_str()))
                 .context("outs")?;
             if !out.cache {
@@ -256,6 +262,7 @@ pub(super) fn add_named(stages: &mut [Stage], commands: &dyn Commands) {
         for word in stage.named() {
             let (plain, starred) = before_stars(&word);
             let path = ProjectPath::within(stage.command.wdir.as_ref(), plain);
+            let path = path.map(|path| commands.inside(path));
             let Some(path) = path.ok().filter(ProjectPath::is_inside) else {
                 continue;
             };
@@ -368,7 +375,11 @@ fn off(spec: &StageSpec, commands: &dyn Commands) -> Result<Option<String>> {
             Value::Array(all) => all.as_slice(),
             one => std::slice::from_ref(one),
         };
-        if !one_of.contains(&found) {
+        // `${item}` is a text, whatever the item is.
+        let is_found = |wanted: &Value| {
+            *wanted == found || scalar(wanted).is_some_and(|text| Some(text) == scalar(&found))
+        };
+        if !one_of.iter().any(is_found) {
             let wanted: Vec<String> = one_of.iter().map(ToString::to_string).collect();
             let found = match found {
                 Value::Null => "unset".to_owned(),

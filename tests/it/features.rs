@@ -10,6 +10,7 @@ mod items;
 mod jobs;
 mod plan;
 mod strict;
+mod surroundings;
 mod textbook;
 
 use std::collections::BTreeSet;

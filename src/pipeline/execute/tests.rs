@@ -148,13 +148,26 @@ fn an_input_edited_meanwhile_taints_the_result() {
         Ok(())
     });
     assert!(matches!(tainted, Err(ExecuteError::Tainted { paths }) if paths == ["a"]));
-    assert_eq!(project.read("b").as_deref(), Some("1!"), "the output stays");
+    assert_eq!(project.read("b"), None, "nobody knows what it was made of");
     project.write("a", "1");
     assert_eq!(
         project.build().unwrap(),
         Outcome::Ran,
-        "but nothing remembers it"
+        "nothing remembers it"
     );
+    project.write("a", "3");
+    let tainted = project.execute(|| {
+        project.write("b", "3!");
+        project.write("a", "1");
+        Ok(())
+    });
+    assert!(matches!(tainted, Err(ExecuteError::Tainted { .. })));
+    assert_eq!(
+        project.read("b").as_deref(),
+        Some("1!"),
+        "as after any failure"
+    );
+    assert_eq!(project.build().unwrap(), Outcome::Fresh, "as before");
 }
 
 #[test]

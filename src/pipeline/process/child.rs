@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{
     Pid, Signal, WaitOptions, getpid, getppid, kill_process_group, set_parent_process_death_signal,
-    test_kill_process_group, waitpid,
+    setsid, test_kill_process_group, waitpid,
 };
 
 use super::{CommandError, interrupted};
@@ -67,16 +67,18 @@ pub(super) fn run_to_its_end(
     Ok((status?, failure))
 }
 
-/// SIGKILL for the child when we end, however we end.
+/// Leads a session and a process group of its own, without a terminal: what asks there (ssh, sudo, git) fails, where it
+/// would wait for an answer that nobody can give. SIGKILL for the child when we end, however we end.
 #[expect(
     unsafe_code,
-    reason = "pre_exec has no safe form; the closure makes two system calls"
+    reason = "pre_exec has no safe form; the closure makes three system calls"
 )]
-pub(super) fn die_with_parent(command: &mut Command) {
+pub(super) fn in_a_session_of_our_own(command: &mut Command) {
     let parent = getpid();
-    // SAFETY: prctl(PR_SET_PDEATHSIG) and getppid are async-signal-safe, and nothing else happens.
+    // SAFETY: setsid, prctl(PR_SET_PDEATHSIG) and getppid are async-signal-safe, and nothing else happens.
     unsafe {
         command.pre_exec(move || {
+            setsid()?;
             set_parent_process_death_signal(Some(Signal::KILL))?;
             // We may have ended before the signal was asked for.
             if getppid() == Some(parent) {

@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, OnceLock};
 
+use crate::artifact::stop_flag;
+
 /// SIGINT, SIGTERM or SIGHUP came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("interrupted by {}", match .signal { 2 => "Ctrl-C".to_owned(), 15 => "SIGTERM".to_owned(), other => format!("signal {other}") })]
@@ -28,9 +30,13 @@ pub fn interrupted() -> Option<Interrupted> {
     let flag = SIGNAL.get_or_init(|| {
         use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
         let flag = Arc::new(AtomicUsize::new(0));
-        for signal in [SIGINT, SIGTERM, SIGHUP] {
+        // `nohup` leaves it ignored, and what it started is to go on when the terminal closes.
+        let hangs_up = !is_ignored(SIGHUP);
+        let hang_up = hangs_up.then_some(SIGHUP);
+        for signal in [SIGINT, SIGTERM].into_iter().chain(hang_up) {
             // Both fail only for signals that cannot be caught, which these can.
             let _ = signal_hook::flag::register_conditional_default(signal, Arc::clone(&DEADLY));
+            let _ = signal_hook::flag::register(signal, stop_flag());
             let _ = signal_hook::flag::register_usize(signal, Arc::clone(&flag), signal as usize);
         }
         flag
@@ -41,6 +47,16 @@ pub fn interrupted() -> Option<Interrupted> {
             signal: signal as i32,
         }),
     }
+}
+
+/// Whether this process ignores a signal.
+fn is_ignored(signal: i32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigIgn:"))
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
 }
 
 #[cfg(test)]

@@ -1,0 +1,149 @@
+//! What surrounds a stage: paths and links of all kinds, what programs leave beside it, terminals, and who stops it.
+
+use std::os::unix::fs::symlink;
+use std::os::unix::process::CommandExt as _;
+
+use super::*;
+
+#[test]
+fn an_absolute_path_into_the_project_is_one_of_it() {
+    let sandbox = Sandbox::empty();
+    let root = sandbox.path("").canonicalize().unwrap();
+    let root = root.to_str().unwrap();
+    sandbox.write("make.sh", "cat \"$1\" > out\n");
+    sandbox.write("in", "1");
+    sandbox.write(
+        "pipeline.yaml",
+        &format!(
+            "stages:
+  last: {{cmd: ['cp', '{root}/mid', end], outs: [end]}}
+  copy: {{cmd: ['cp', out, mid], outs: [mid]}}
+  first: {{cmd: ['sh', '{root}/make.sh', in], outs: ['{root}/out']}}
+"
+        ),
+    );
+    assert_eq!(ran(&sandbox, &[]), ["first", "copy", "last"]);
+    sandbox.write("make.sh", "echo 2 > out\n");
+    assert_eq!(ran(&sandbox, &[]), ["first", "copy", "last"]);
+    assert_eq!(sandbox.read("end"), "2\n");
+}
+
+#[test]
+fn an_output_may_be_called_store() {
+    let sandbox = project("stages: {a: {sh: echo 1 > store, outs: [store]}}\n");
+    assert_eq!(ran(&sandbox, &["--no-wait"]), ["a"]);
+}
+
+#[test]
+fn what_python_leaves_among_its_inputs_is_none_of_them() {
+    let sandbox = project(
+        "stages: {a: {sh: 'mkdir -p lib/__pycache__ && echo $$ > lib/__pycache__/x.pyc && cat lib/x.py > out', deps: [lib], outs: [out]}}\n",
+    );
+    sandbox.write("lib/x.py", "1\n");
+    assert_eq!(ran(&sandbox, &[]), ["a"]);
+    assert!(ran(&sandbox, &[]).is_empty());
+    sandbox.write("lib/x.py", "2\n");
+    assert_eq!(ran(&sandbox, &[]), ["a"]);
+}
+
+#[test]
+fn an_output_that_is_a_link_is_refused_and_one_in_a_folder_that_is_a_link_is_not() {
+    let sandbox = project("stages: {a: {sh: 'echo 1 > models/net', outs: [models/net]}}\n");
+    sandbox.write("big/net", "0\n");
+    sandbox.write("models/other", "");
+    symlink("../big/net", sandbox.path("models/net")).unwrap();
+    let told = "output models/net is a link, which the stage would replace";
+    sandbox
+        .run(&["run"])
+        .fails(1, &[told, "make the folder around it the link"]);
+    assert_eq!(sandbox.read("big/net"), "0\n");
+    std::fs::remove_dir_all(sandbox.path("models")).unwrap();
+    symlink("big", sandbox.path("models")).unwrap();
+    assert_eq!(ran(&sandbox, &[]), ["a"]);
+    assert_eq!(sandbox.read("big/net"), "1\n");
+}
+
+/// Somebody removed `.krammerti/`, which is said to be safe.
+#[test]
+fn what_a_stage_wrote_itself_is_nobodys_own_work() {
+    let sandbox = project("stages: {a: {sh: 'cat in > out', outs: [out]}}\n");
+    sandbox.write("in", "1\n");
+    ran(&sandbox, &[]);
+    std::fs::remove_dir_all(sandbox.path(".krammerti")).unwrap();
+    sandbox.write("in", "2\n");
+    let told = sandbox.run(&["run"]).ok();
+    assert!(!told.stderr.contains("no run had made"), "{told}");
+    assert!(sandbox.kept("replaced/out").is_empty());
+    sandbox.write("out", "mine\n");
+    sandbox.write("in", "3\n");
+    let told = sandbox.run(&["run"]).ok();
+    assert!(told.stderr.contains("no run had made"), "{told}");
+}
+
+/// A folder that nobody may write, in the folder for temporary files of a stage that may write only its outputs.
+#[test]
+fn what_cannot_be_cleared_away_does_not_hide_what_became_of_a_stage() {
+    let sandbox = project(
+        "stages: {a: {sh: 'cd \"$TMPDIR\" && mkdir -p x && touch x/y && chmod 500 x && cd - && touch out', outs: [out], strict: true}}\n",
+    );
+    assert_eq!(ran(&sandbox, &[]), ["a"]);
+}
+
+/// `nohup krammerti run &`, and then the terminal closes.
+#[test]
+fn a_signal_that_was_ignored_before_stays_so() {
+    let sandbox =
+        project("stages: {a: {sh: 'touch started; sleep 0.5; touch out', outs: [out]}}\n");
+    for (nohup, code) in [(true, Some(0)), (false, Some(129))] {
+        let krammerti = sandbox.command(&["run", "--force"]);
+        let mut command = Command::new("sh");
+        let ignore = if nohup { "trap '' HUP; " } else { "" };
+        command
+            .args(["-c", &format!("{ignore}exec \"$0\" run --force")])
+            .arg(krammerti.get_program())
+            .current_dir(sandbox.path(""))
+            .env_clear()
+            .envs(
+                krammerti
+                    .get_envs()
+                    .filter_map(|(name, value)| Some((name, value?))),
+            )
+            .process_group(0)
+            .stderr(std::process::Stdio::null());
+        let mut child = command.spawn().unwrap();
+        let since = Instant::now();
+        while !sandbox.has("started") && since.elapsed() < DEADLINE {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let pid = rustix::process::Pid::from_child(&child);
+        rustix::process::kill_process(pid, rustix::process::Signal::HUP).unwrap();
+        assert_eq!(child.wait().unwrap().code(), code, "nohup: {nohup}");
+        sandbox.remove("started");
+    }
+}
+
+/// `when` of a stage that is left out says nothing of one that writes the same place.
+#[test]
+fn who_is_left_out_takes_nobody_along_that_another_stage_serves() {
+    let sandbox = project(
+        "stages:
+  ridge: {sh: 'mkdir -p model && echo 1 > model/w', outs: [model/w]}
+  nets: {sh: 'mkdir -p model && echo 2 > model/w', outs: [model], when: {extra.nets: true}}
+  use: {sh: 'cat model/w > used', deps: [model/w], outs: [used]}
+",
+    );
+    sandbox.write("params.yaml", "extra: {nets: false}\n");
+    assert_eq!(ran(&sandbox, &[]), ["ridge", "use"]);
+}
+
+#[test]
+fn a_condition_may_be_an_item_that_is_a_number() {
+    let sandbox = project(
+        "stages:
+  one: {foreach: [1, 2, 3], sh: 'touch a${item}', outs: ['a${item}'], when: {extra.n: '${item}'}}
+  several: {foreach: [1, 2, 3], sh: 'touch b${item}', outs: ['b${item}'], when: {extra.n: ['${item}', 7]}}
+",
+    );
+    sandbox.write("params.yaml", "extra: {n: 2}\n");
+    assert_eq!(ran(&sandbox, &[]), ["one@2", "several@2"]);
+}
