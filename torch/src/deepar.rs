@@ -173,11 +173,16 @@ impl Deepar {
                 let sample = |target: usize, parameters: &[Tensor]| {
                     self.emissions[target].sample(parameters, &mut draws)
                 };
+                let mut expected = reading::courses(self.emissions.len());
+                let note = |target: usize, parameters: &[Tensor]| {
+                    expected[target].push(self.emissions[target].expected(parameters));
+                };
                 let paths = self.paths_of(member);
-                self.walk(&Member::take(self, taken), &read, paths, sample, pass)
+                let member = Member::take(self, taken);
+                let values = self.walk(&member, &read, paths, sample, note, pass);
+                (values, reading::cells(&expected))
             });
-            let (values, expected): (Vec<_>, Vec<_>) =
-                members.map(|paths| (paths.values, paths.expected)).unzip();
+            let (values, expected): (Vec<_>, Vec<_>) = members.unzip();
             Paths {
                 values: Tensor::cat(&values, 1),
                 expected: Tensor::cat(&expected, 1),
@@ -185,20 +190,21 @@ impl Deepar {
         })
     }
 
-    /// Paths of one member; `choose` gives a value for each distribution of a target, which is known by
-    /// its place.
+    /// Paths of one member, so many of each window; `choose` gives a value for each distribution of a target, which is
+    /// known by its place. `note` is told each distribution as well.
     fn walk(
         &self,
         member: &Member<'_>,
         read: &Read,
         paths: i64,
         mut choose: impl FnMut(usize, &[Tensor]) -> Tensor,
+        mut note: impl FnMut(usize, &[Tensor]),
         pass: Pass<'_>,
-    ) -> Paths {
+    ) -> Tensor {
         let issues = read.rest.size()[0];
         let expected = member.expected(read, pass);
         let mut state = self.conditioned(member, read, paths, pass);
-        let mut courses: Vec<Course> = read.targets.iter().map(|_| Course::default()).collect();
+        let mut courses = reading::courses(read.targets.len());
         for lead in 0..self.shape.horizon {
             let step = self.read_at(read, &courses, lead, paths);
             let (top, next) = member
@@ -215,18 +221,11 @@ impl Deepar {
                     usual: &expected[place].narrow(1, lead + 1, 1),
                 };
                 let parameters = emission.parameters(raw, &near, &of.typical);
-                course.values.push(choose(place, &parameters));
-                course.expected.push(emission.expected(&parameters));
+                course.push(choose(place, &parameters));
+                note(place, &parameters);
             }
         }
-        let cells = |of: fn(&Course) -> &Vec<Tensor>| {
-            let cells: Vec<&Tensor> = courses.iter().flat_map(of).collect();
-            Tensor::stack(&cells, 2)
-        };
-        Paths {
-            values: cells(|course| &course.values),
-            expected: cells(|course| &course.expected),
-        }
+        reading::cells(&courses)
     }
 
     /// What the layers keep of the rows that have a value a season before, once for each path.
@@ -534,10 +533,8 @@ impl Architecture for Deepar {
     ) -> Forecast {
         let read = self.read(inputs, tensors.constants);
         let mean = |target: usize, parameters: &[Tensor]| self.emissions[target].mean(parameters);
-        let members = tensors.each(|taken| {
-            let paths = self.walk(&Member::take(self, taken), &read, 1, mean, pass);
-            paths.values
-        });
+        let members = tensors
+            .each(|taken| self.walk(&Member::take(self, taken), &read, 1, mean, |_, _| {}, pass));
         Forecast {
             mean: Tensor::cat(&members, 1).transpose(0, 1),
             quantiles: None,

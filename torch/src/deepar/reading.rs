@@ -51,11 +51,17 @@ impl Read {
 }
 
 /// What became of a target on the paths of one member: `[issues, paths]` at each lead that was walked.
-#[derive(Default)]
-pub(super) struct Course {
-    pub(super) values: Vec<Tensor>,
-    /// As in [`Paths`].
-    pub(super) expected: Vec<Tensor>,
+pub(super) type Course = Vec<Tensor>;
+
+/// Of so many targets, before the first lead.
+pub(super) fn courses(targets: usize) -> Vec<Course> {
+    std::iter::repeat_with(Course::new).take(targets).collect()
+}
+
+/// `[issues, paths, cells]`: all leads of the first target, then those of the next one.
+pub(super) fn cells(courses: &[Course]) -> Tensor {
+    let cells: Vec<&Tensor> = courses.iter().flatten().collect();
+    Tensor::stack(&cells, 2)
 }
 
 impl Target {
@@ -68,13 +74,13 @@ impl Target {
     }
 
     /// `[issues, paths]`: the value at a row, the first of the lookback being 0, as observed or as it became.
-    pub(super) fn value_at(&self, course: &Course, row: i64, paths: i64) -> Tensor {
+    pub(super) fn value_at(&self, course: &[Tensor], row: i64, paths: i64) -> Tensor {
         let [issues, lookback] = [0, 1].map(|dimension| self.observed.size()[dimension]);
         if row < lookback {
             let value = self.observed.narrow(1, row, 1);
             value.expand([issues, paths], false)
         } else {
-            course.values[(row - lookback) as usize].shallow_clone()
+            course[(row - lookback) as usize].shallow_clone()
         }
     }
 

@@ -221,9 +221,9 @@ fn walk_along_the_truth(deepar: &Deepar, (inputs, truth): (Inputs, Tensor)) {
             value
         };
         let member = Member::take(deepar, taken);
-        let paths = deepar.walk(&member, &read, 2, along, Pass::FORECAST);
-        assert_eq!(paths.values.size(), [6, 2, cells]);
-        assert_eq!(paths.values.select(1, 0), truth);
+        let paths = deepar.walk(&member, &read, 2, along, |_, _| {}, Pass::FORECAST);
+        assert_eq!(paths.size(), [6, 2, cells]);
+        assert_eq!(paths.select(1, 0), truth);
         for apart in apart_of_response(deepar, &member, &read, &truth) {
             let counted = response::loss(&apart) * weights.unsqueeze(1);
             log -= HORIZON as f64 * counted.mean(Kind::Double).double_value(&[]);

@@ -12,6 +12,8 @@ use crate::windows::seeds;
 /// Windows of a part where no gradient is asked for, on the CPU and on a GPU.
 const CHECKED: usize = 128;
 const CHECKED_CUDA: usize = 512;
+/// The same of a kind that walks from lead to lead: each step takes a GPU as long for few as for many.
+const WALKED_CUDA: usize = 4096;
 
 impl Trainer<'_> {
     /// Loss, and root mean square error of the mean, of the averaged weights; none where it was told
@@ -30,6 +32,10 @@ impl Trainer<'_> {
     fn scores(&self, monitor: &mut dyn Monitor) -> Result<Option<(f64, f64)>> {
         let (at_once, each) = match self.machine.device {
             Device::Cpu => (2 * self.machine.threads * CHECKED, CHECKED),
+            _ if self.net().architecture.has_own_loss() => {
+                let most = self.team.own().windows.at_once(WALKED_CUDA);
+                (most, most)
+            }
             _ => (CHECKED_CUDA, CHECKED_CUDA),
         };
         let (mut loss, mut squares, mut seen) = (0.0, 0.0, 0.0);
