@@ -192,9 +192,10 @@ pub(super) fn check_quality(raw: raw::Quality) -> Result<QualityParams, Invalid>
         }
         Err(refused(name, action, allowed))
     };
-    for (name, action) in [("off_step", raw.off_step), ("duplicates", raw.duplicates)] {
-        one_of(key(name), action, &[Action::Drop, Action::Fail])?;
-    }
+    let off_step = [Action::Off, Action::Drop, Action::Fail];
+    one_of(key("off_step"), raw.off_step, &off_step)?;
+    let duplicates = [Action::Drop, Action::Fail];
+    one_of(key("duplicates"), raw.duplicates, &duplicates)?;
     let rows = [Action::Off, Action::Warn, Action::Drop, Action::Fail];
     one_of(key("order"), raw.order, &rows)?;
     for (name, action) in [
@@ -371,7 +372,8 @@ mod tests {
             "params.yaml: prepare.quality.gaps: expected one of off, warn, fail, found mask"
         );
         assert!(
-            message("{off_step: warn}").contains("quality.off_step: expected one of drop, fail")
+            message("{off_step: warn}")
+                .contains("quality.off_step: expected one of off, drop, fail")
         );
         assert!(message("{order: mask}").contains("one of off, warn, drop, fail"));
         assert!(message("{range: delete}").contains("delete"));

@@ -682,6 +682,23 @@ fn a_step_that_is_told_is_what_a_bin_is_held_against() {
 }
 
 #[test]
+fn stamps_that_jitter_come_to_the_step_by_where_they_lie() {
+    let times: Vec<i64> = (1..=2400)
+        .map(|row| row * 600 + (row * 7919) % 11 - 5)
+        .collect();
+    let columns = vec![column("t", "°C", (0..2400).map(|_| 7.0))];
+    let table = Table::new(times, columns).unwrap();
+    let dataset = prepare(&table, "  aggregate: {t: sum}\n").unwrap();
+    let found = values(&dataset, "t");
+    assert!(found.len() >= 398, "{}", found.len());
+    // A stamp a little late is of the next hour, so some have 5 or 7.
+    assert!(
+        found.iter().all(|sum| (42.0..=49.0).contains(sum)),
+        "{found:?}"
+    );
+}
+
+#[test]
 fn a_station_that_measures_more_often_than_before_is_one_series() {
     // Hours first, and 10 minutes since; rain is 0.1 mm an hour, and each hour alone later too.
     let hours = (1..=400).map(|hour| (hour * 3600, 0.1, 0.1));

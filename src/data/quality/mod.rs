@@ -88,7 +88,9 @@ pub fn assess(table: Table, setting: &Setting<'_>) -> Assessment {
     let mut findings = rows::required_columns(&table, setting);
     let mut sieve = Sieve::new(table);
     findings.extend(rows::in_order(&mut sieve, params.order));
-    findings.push(rows::off_step(&mut sieve, setting.step, params.off_step));
+    if params.off_step != Action::Off {
+        findings.push(rows::off_step(&mut sieve, setting.step, params.off_step));
+    }
     findings.extend(rows::duplicates(&mut sieve, params));
     let table = sieve.table();
     findings.extend(rows::gaps(table, setting));
