@@ -28,7 +28,7 @@ const PIECE: u64 = 1 << 19;
 const VERY_LARGE: u64 = 1 << 26;
 
 /// The bytes of a map between two looks whether to stop: a power of two, a second's work of a slow disk.
-const LOOKED_AT_ONCE: usize = 1 << 28;
+const LOOKED_AT_ONCE: usize = 1 << 27;
 
 thread_local! {
     /// Where a thread reads a piece.
