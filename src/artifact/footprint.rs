@@ -3,6 +3,9 @@
 //! A stage that reads while an input is edited and put back has read something else, and its digest
 //! does not tell. Inode, size and time of the last change of content do. Not the time of the last
 //! change of status: a backup that makes hard links changes that, and takes nothing from a result.
+//!
+//! Of a file that is edited in place and put back at the same size within one tick of the file system's clock
+//! (some ms, a second or two on ext3 and vfat) nothing tells: no time that a file has is finer.
 
 use std::fs::Metadata;
 use std::io;

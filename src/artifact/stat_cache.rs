@@ -2,9 +2,9 @@
 //!
 //! An entry is found by device and inode and holds for one size, mtime and ctime, so a file that was
 //! edited in place and had its mtime put back is still seen (ctime cannot be put back). A file
-//! system's clock ticks in steps of up to some 10 ms; an edit within the tick of the hashing would
-//! leave the same times. So an entry whose times are not clearly older than its hashing is not
-//! trusted (git's "racy" rule).
+//! system's clock ticks in steps of up to some 10 ms, some keep whole seconds only; an edit within
+//! the tick of the hashing would leave the same times. So an entry whose times are not clearly older
+//! than its hashing is not trusted (git's "racy" rule).
 //!
 //! # The file
 //! A header line, the BLAKE3 of the rest, then the [generation](Known::generation) and entries of
@@ -32,8 +32,11 @@ use crate::fs;
 
 const HEADER: &[u8] = b"krammerti stat cache 2\n";
 
-/// Longer than any tick of a file system's clock on Linux.
+/// Longer than any tick of the clock by which Linux stamps files.
 const TICK_NS: i128 = 20_000_000;
+
+/// The same where a file system keeps whole seconds (ext3, ext4 with small inodes), or every other one (vfat).
+const COARSE_TICK_NS: i128 = 2_000_000_000 + TICK_NS;
 
 /// This many entries are kept whether used or not.
 const BOUND: usize = 100_000;
@@ -81,8 +84,14 @@ impl Stamp {
         }
     }
 
+    /// Whether an edit from now on leaves other times.
     fn settled_at(&self, now_ns: i128) -> bool {
-        self.mtime.max(self.ctime).ns() + TICK_NS < now_ns
+        // Nobody can set a ctime: a whole second is most likely all that the file system keeps.
+        let tick = match self.ctime.ns {
+            0 => COARSE_TICK_NS,
+            _ => TICK_NS,
+        };
+        self.mtime.max(self.ctime).ns() + tick < now_ns
     }
 }
 
@@ -455,6 +464,30 @@ mod tests {
         let cache = StatCache::load(&store);
         cache.digest(&path).unwrap();
         assert_eq!(cache.known().unsaved, 0);
+    }
+
+    #[test]
+    fn times_in_whole_seconds_settle_after_two_of_them() {
+        let stamp = |ns| {
+            let time = Time { seconds: 10, ns };
+            Stamp {
+                mtime: time,
+                ctime: time,
+                ..entry(1, 1).stamp
+            }
+        };
+        let at = |ms: i128| ms * 1_000_000;
+        let (coarse, fine) = (stamp(0), stamp(1));
+        assert!(!coarse.settled_at(at(10_900)) && !coarse.settled_at(at(11_999)));
+        assert!(coarse.settled_at(at(12_100)));
+        assert!(!fine.settled_at(at(10_010)) && fine.settled_at(at(10_100)));
+        // What was unpacked has an mtime of whole seconds anywhere.
+        let seconds = Time { seconds: 10, ns: 0 };
+        let unpacked = Stamp {
+            mtime: seconds,
+            ..fine
+        };
+        assert!(unpacked.settled_at(at(10_100)));
     }
 
     #[test]
