@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
 
 pub use locked::remove_locked;
 
@@ -448,9 +449,36 @@ fn create_new(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
+/// Puts what stands in one place in the other's: at no time either is empty, where the file system can.
 fn exchange(new: &Path, old: &Path) -> io::Result<()> {
-    renameat_with(CWD, new, CWD, old, RenameFlags::EXCHANGE)
-        .map_err(|error| at("cannot replace", old)(error.into()))
+    exchange_by(new, old, || {
+        renameat_with(CWD, new, CWD, old, RenameFlags::EXCHANGE)
+    })
+}
+
+/// Network file systems (NFS, SMB, 9p) cannot do it at once. There one follows the other: killed in between, the
+/// old one stands beside its place under a partial name.
+fn exchange_by(
+    new: &Path,
+    old: &Path,
+    at_once: impl FnOnce() -> Result<(), Errno>,
+) -> io::Result<()> {
+    let done = match at_once() {
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => one_after_the_other(new, old),
+        done => done.map_err(io::Error::from),
+    };
+    done.map_err(at("cannot replace", old))
+}
+
+fn one_after_the_other(new: &Path, old: &Path) -> io::Result<()> {
+    let aside = partial_name(old);
+    fs::rename(old, &aside)?;
+    if let Err(error) = fs::rename(new, old) {
+        // Better the old one than none; the first error says why.
+        let _ = fs::rename(&aside, old);
+        return Err(error);
+    }
+    fs::rename(&aside, new)
 }
 
 /// Waits until files of one file system, and their places in their folders, are on the disk. Those

@@ -149,3 +149,24 @@ fn entries_follow_links() {
     assert_eq!(disk_usage(folder.path()).unwrap(), 4 + links as u64);
     assert_eq!(disk_usage(&folder.path().join("none")).unwrap(), 0);
 }
+
+#[test]
+fn a_folder_gives_way_where_the_file_system_cannot_exchange() {
+    let folder = tempfile::tempdir().unwrap();
+    let (new, old) = (folder.path().join("new"), folder.path().join("old"));
+    for error in [Errno::INVAL, Errno::NOSYS, Errno::OPNOTSUPP] {
+        write_atomic(&new.join("file"), b"new").unwrap();
+        write_atomic(&old.join("file"), b"old").unwrap();
+        exchange_by(&new, &old, || Err(error)).unwrap();
+        assert_eq!(read(&old.join("file")).unwrap(), b"new");
+        assert_eq!(read(&new.join("file")).unwrap(), b"old");
+    }
+    // Nothing to put there: the old one stands where it stood.
+    remove(&new).unwrap();
+    let error = exchange_by(&new, &old, || Err(Errno::INVAL)).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::NotFound);
+    assert!(error.to_string().contains("cannot replace"), "{error}");
+    assert_eq!(names(folder.path()), ["old"]);
+    let error = exchange_by(&new, &old, || Err(Errno::ACCESS)).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
+}
