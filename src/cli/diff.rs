@@ -48,6 +48,11 @@ pub(super) fn run(args: &Args, global: &Global, ui: &mut Ui) -> Result<()> {
             "{revision} has no pipeline.lock, which tells what it built, so there are no metrics to compare"
         ));
     }
+    for file in &diff.outside {
+        ui.say(&format!(
+            "{file} is outside of the git repository, so its parameters cannot be compared"
+        ));
+    }
     let told = !diff.without_lock.is_empty() || global.json;
     if diff.metrics.is_empty() && diff.unavailable.is_empty() && !told {
         ui.say("there are no metrics: no stage writes a metrics.json");
@@ -328,6 +333,7 @@ mod tests {
             unavailable: vec![],
             not_up_to_date: vec![],
             without_lock: vec![],
+            outside: vec![],
         }
     }
 

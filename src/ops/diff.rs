@@ -50,6 +50,8 @@ pub struct Diff {
     pub not_up_to_date: Vec<String>,
     /// Revisions that do not say what they built.
     pub without_lock: Vec<String>,
+    /// Parameter files that are outside of the repository: nobody knows what they were.
+    pub outside: Vec<String>,
 }
 
 /// One of two sides: a revision, or the workspace.
@@ -163,10 +165,11 @@ pub fn diff(root: &Path, from: &str, to: DiffWith<'_>) -> Result<Diff, DiffError
         DiffWith::Workspace(pipeline) => Place::Workspace(Workspace { root, pipeline }),
     };
     let from = Place::Past(Box::new(from));
-    let files: BTreeSet<String> = [from.param_files(), to.param_files(), [PARAMS.into()].into()]
-        .into_iter()
-        .flatten()
-        .collect();
+    let (files, outside): (BTreeSet<String>, BTreeSet<String>) =
+        [from.param_files(), to.param_files(), [PARAMS.into()].into()]
+            .into_iter()
+            .flatten()
+            .partition(|file| repository.place(file).is_some());
     let (then, now) = (from.found()?, to.found()?);
     let not_up_to_date = match &to {
         Place::Workspace(workspace) => workspace.not_up_to_date(&now)?,
@@ -183,6 +186,7 @@ pub fn diff(root: &Path, from: &str, to: DiffWith<'_>) -> Result<Diff, DiffError
             .into_iter()
             .filter_map(Place::without_lock)
             .collect(),
+        outside: outside.into_iter().collect(),
     };
     // Against nothing, every metric would look new.
     if diff.without_lock.is_empty() {
@@ -347,6 +351,7 @@ mod tests {
             unavailable: vec![],
             not_up_to_date: vec![],
             without_lock: vec![],
+            outside: vec![],
         };
         let map = |what: Option<What>| {
             what.map(|w| ("m".to_owned(), found(w)))

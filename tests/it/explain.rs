@@ -455,6 +455,44 @@ fn diff_where_the_store_is_lost() {
 }
 
 #[test]
+fn diff_of_parameters_outside_of_the_project() {
+    let sandbox = Sandbox::empty();
+    let outside = tempfile::tempdir().unwrap();
+    let absolute = outside.path().join("abs.yaml").display().to_string();
+    std::fs::write(&absolute, "x: 1\n").unwrap();
+    sandbox.write("repo/shared.yaml", "x: 1\n");
+    sandbox.write("above.yaml", "x: 1\n");
+    sandbox.write(
+        "repo/sub/pipeline.yaml",
+        &format!(
+            "stages: {{a: {{cmd: touch o, outs: [o], params: [{{../shared.yaml: [x]}}, \
+             {{../../above.yaml: [x]}}, {{'{absolute}': [x]}}]}}}}\n"
+        ),
+    );
+    let run =
+        |args: &[&str]| sandbox.finish(sandbox.command(args).current_dir(sandbox.path("repo/sub")));
+    run(&["run", "-q"]).ok();
+    sandbox.write("repo/.gitignore", ".krammerti\no\n");
+    sandbox.git(&["init", "-q", "repo"]);
+    sandbox.git(&["-C", "repo", "add", "."]);
+    sandbox.git(&["-C", "repo", "commit", "-qm", "x"]);
+    let same = run(&["diff"]).ok();
+    assert!(same.stdout.starts_with("nothing differs"), "{same}");
+    for file in ["../../above.yaml", &absolute] {
+        let told = format!("{file} is outside of the git repository");
+        assert!(same.stderr.contains(&told), "{same}");
+    }
+    sandbox.write("repo/shared.yaml", "x: 2\n");
+    let told = json(&run(&["diff", "--json"]).ok());
+    let params = serde_json::json!([{"name": "../shared.yaml:x", "from": 1, "to": 2}]);
+    assert_eq!(told["params"], params);
+    assert_eq!(
+        told["outside"],
+        serde_json::json!(["../../above.yaml", absolute])
+    );
+}
+
+#[test]
 fn diff_without_what_it_needs() {
     let sandbox = scored();
     let run = |args: &[&str]| sandbox.in_sub(args);

@@ -6,8 +6,8 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::unix::ffi::OsStringExt;
-use std::path::{Path, PathBuf};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Component, Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 /// Why git could not tell.
@@ -88,15 +88,38 @@ impl Repository {
         })
     }
 
-    /// A file of the project as it was; `None` where there was none.
+    /// Where a file is in the repository, by its path from the project; `None` where it is outside.
+    /// git itself makes no such path plain.
+    pub(super) fn place(&self, path: &str) -> Option<PathBuf> {
+        let prefix = Path::new(OsStr::from_bytes(&self.prefix));
+        let path = if path.starts_with('/') {
+            let top = self.root.ancestors().nth(prefix.components().count())?;
+            Path::new(path).strip_prefix(top).ok()?.to_owned()
+        } else {
+            prefix.join(path)
+        };
+        let mut place = PathBuf::new();
+        for part in path.components() {
+            match part {
+                Component::ParentDir if !place.pop() => return None,
+                Component::Normal(name) => place.push(name),
+                _ => {}
+            }
+        }
+        Some(place)
+    }
+
+    /// A file as it was, by its path from the project; `None` where there was none.
     pub(super) fn file(
         &self,
         revision: &Revision,
         path: &str,
     ) -> Result<Option<Vec<u8>>, GitError> {
+        let Some(place) = self.place(path) else {
+            return Ok(None);
+        };
         let mut name = format!("{}:", revision.commit).into_bytes();
-        name.extend(&self.prefix);
-        name.extend(path.as_bytes());
+        name.extend(place.as_os_str().as_bytes());
         let Some(object) = self.resolve(&OsString::from_vec(name))? else {
             return Ok(None);
         };
@@ -205,6 +228,32 @@ mod tests {
                 matches!(error, GitError::NoRevision { .. }),
                 "{name}: {error}"
             );
+        }
+    }
+
+    #[test]
+    fn files_beside_the_project_and_outside_of_the_repository() {
+        let folder = tempfile::tempdir().unwrap();
+        let top = folder.path().canonicalize().unwrap().join("top");
+        let root = top.join("sub/own");
+        fs::write_atomic(&root.join("a"), b"own").unwrap();
+        fs::write_atomic(&top.join("shared"), b"shared").unwrap();
+        fs::write_atomic(&folder.path().join("outside"), b"x").unwrap();
+        git(&top, &["init", "-q"]);
+        git(&top, &["add", "."]);
+        git(&top, &["commit", "-qm", "x"]);
+        let repository = Repository::around(&root).unwrap();
+        let head = repository.revision("HEAD").unwrap();
+        let file = |path: &str| repository.file(&head, path).unwrap();
+        let absolute = top.join("shared");
+        for path in ["../../shared", absolute.to_str().unwrap()] {
+            assert_eq!(file(path).as_deref(), Some(&b"shared"[..]), "{path}");
+        }
+        assert_eq!(file("../own/./a").as_deref(), Some(&b"own"[..]));
+        let outside = folder.path().canonicalize().unwrap().join("outside");
+        for path in ["../../../outside", outside.to_str().unwrap()] {
+            assert_eq!(repository.place(path), None, "{path}");
+            assert_eq!(file(path), None, "{path}");
         }
     }
 
