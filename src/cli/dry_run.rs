@@ -59,7 +59,7 @@ fn recap(dry: &DryRun) -> String {
         (Standing::Stale, "to run"),
         (Standing::Waiting, "that may run"),
         (Standing::Restorable, "to restore"),
-        (Standing::Blocked, "without an input"),
+        (Standing::Blocked, "that cannot run"),
         (Standing::Fresh, "fresh"),
         (Standing::Frozen, "frozen"),
     ];

@@ -26,7 +26,7 @@ pub enum Standing {
     Stale,
     /// A stage before it must run; whether this one must depends on what that one gives.
     Waiting,
-    /// An input is neither there nor made by a stage.
+    /// An input is neither there nor made by a stage, or something that it reads or writes cannot be read.
     Blocked,
     /// `when` leaves it out.
     Off,
@@ -170,9 +170,12 @@ fn look_at(
             Ok((Standing::Restorable, told(reasons)))
         }
         Ok(State::Stale { reasons }) => Ok((Standing::Stale, told(reasons))),
-        Err(error @ (ExecuteError::MissingInput { .. } | ExecuteError::Frozen { .. })) => {
-            Ok((Standing::Blocked, vec![error.to_string()]))
-        }
+        // Of the others there is still something to tell.
+        Err(
+            error @ (ExecuteError::MissingInput { .. }
+            | ExecuteError::Frozen { .. }
+            | ExecuteError::Io(_)),
+        ) => Ok((Standing::Blocked, vec![error.to_string()])),
         Err(error) => Err(error.into()),
     }
 }

@@ -42,14 +42,18 @@ impl Workspace {
                 let Some(path) = nobody_elses(path, pipeline) else {
                     continue;
                 };
-                if let Some(found) = self.at(&path)? {
-                    gone.push(Gone {
-                        stage: stage.clone(),
-                        stored: found == artifact && self.store.has(artifact),
-                        artifact,
-                        path,
-                    });
-                }
+                let stored = match self.at(&path) {
+                    Ok(None) => continue,
+                    Ok(Some(found)) => found == artifact && self.store.has(artifact),
+                    // It cannot be read, so it stays; no other stage is to fail for that.
+                    Err(_) => false,
+                };
+                gone.push(Gone {
+                    stage: stage.clone(),
+                    stored,
+                    artifact,
+                    path,
+                });
             }
         }
         Ok(gone)

@@ -100,6 +100,58 @@ fn log_of_a_stage_with_retries() {
 }
 
 #[test]
+fn an_input_that_cannot_be_read_blocks_its_own_stage_alone() {
+    let sandbox = Sandbox::empty();
+    sandbox.write(
+        "pipeline.yaml",
+        "stages:
+  bad: {sh: 'cat in/* > a', deps: [in], outs: [a]}
+  next: {cmd: cp a b, deps: [a], outs: [b]}
+  other: {cmd: touch c, outs: [c]}
+",
+    );
+    sandbox.write("in/a.txt", "x");
+    // As emacs leaves it while a file is edited.
+    std::os::unix::fs::symlink("me@here.1", sandbox.path("in/.#a.txt")).unwrap();
+    let told = json(&sandbox.run(&["status", "--json"]).ok());
+    let states: Vec<&Value> = told
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|s| &s["state"])
+        .collect();
+    assert_eq!(states, ["blocked", "waiting", "stale"]);
+    let reason = told[0]["reasons"][0].as_str().unwrap();
+    assert!(
+        reason.contains("in/.#a.txt cannot be part of an artifact"),
+        "{reason}"
+    );
+    sandbox.run(&["why", "other"]).ok();
+    let dry = sandbox.run(&["run", "-n"]).ok();
+    assert!(dry.stdout.contains("1 that cannot run"), "{dry}");
+    sandbox.run(&["run"]).fails(1, &["in/.#a.txt"]);
+}
+
+#[test]
+fn what_is_left_of_an_item_and_cannot_be_read_stops_no_stage() {
+    let sandbox = Sandbox::empty();
+    let pipeline = |items: &str| {
+        let stages = format!(
+            "each: {{foreach: [{items}], sh: 'mkdir out-${{key}}; echo > out-${{key}}/x', outs: ['out-${{key}}']}}"
+        );
+        sandbox.write("pipeline.yaml", &format!("stages: {{{stages}}}\n"));
+    };
+    pipeline("a, b");
+    sandbox.run(&["run", "-q"]).ok();
+    std::os::unix::fs::symlink("nowhere", sandbox.path("out-b/link")).unwrap();
+    pipeline("a");
+    let told = json(&sandbox.run(&["status", "--json"]).ok());
+    assert_eq!(told[0]["state"], "fresh", "{told}");
+    sandbox.run(&["run"]).ok();
+    assert!(sandbox.has("out-b/x"));
+}
+
+#[test]
 fn log_and_history_need_no_readable_pipeline() {
     let sandbox = failing();
     sandbox.run(&["run"]).fails(1, &[]);
@@ -412,6 +464,44 @@ fn diff_with_a_revision() {
 }
 
 #[test]
+fn diff_of_parameters_outside_of_the_project() {
+    let sandbox = Sandbox::empty();
+    let outside = tempfile::tempdir().unwrap();
+    let absolute = outside.path().join("abs.yaml").display().to_string();
+    std::fs::write(&absolute, "x: 1\n").unwrap();
+    sandbox.write("repo/shared.yaml", "x: 1\n");
+    sandbox.write("above.yaml", "x: 1\n");
+    sandbox.write(
+        "repo/sub/pipeline.yaml",
+        &format!(
+            "stages: {{a: {{cmd: touch o, outs: [o], params: [{{../shared.yaml: [x]}}, \
+             {{../../above.yaml: [x]}}, {{'{absolute}': [x]}}]}}}}\n"
+        ),
+    );
+    let run =
+        |args: &[&str]| sandbox.finish(sandbox.command(args).current_dir(sandbox.path("repo/sub")));
+    run(&["run", "-q"]).ok();
+    sandbox.write("repo/.gitignore", ".krammerti\no\n");
+    sandbox.git(&["init", "-q", "repo"]);
+    sandbox.git(&["-C", "repo", "add", "."]);
+    sandbox.git(&["-C", "repo", "commit", "-qm", "x"]);
+    let same = run(&["diff"]).ok();
+    assert!(same.stdout.starts_with("nothing differs"), "{same}");
+    for file in ["../../above.yaml", &absolute] {
+        let told = format!("{file} is outside of the git repository");
+        assert!(same.stderr.contains(&told), "{same}");
+    }
+    sandbox.write("repo/shared.yaml", "x: 2\n");
+    let told = json(&run(&["diff", "--json"]).ok());
+    let params = serde_json::json!([{"name": "../shared.yaml:x", "from": 1, "to": 2}]);
+    assert_eq!(told["params"], params);
+    assert_eq!(
+        told["outside"],
+        serde_json::json!(["../../above.yaml", absolute])
+    );
+}
+
+#[test]
 fn diff_where_the_store_is_lost() {
     let sandbox = scored();
     let run = |args: &[&str]| sandbox.in_sub(args);
@@ -452,44 +542,6 @@ fn diff_where_the_store_is_lost() {
     ");
     let told = json(&run(&["diff", "--json"]).ok());
     assert_eq!(told["unavailable"][0]["stage"], "score");
-}
-
-#[test]
-fn diff_of_parameters_outside_of_the_project() {
-    let sandbox = Sandbox::empty();
-    let outside = tempfile::tempdir().unwrap();
-    let absolute = outside.path().join("abs.yaml").display().to_string();
-    std::fs::write(&absolute, "x: 1\n").unwrap();
-    sandbox.write("repo/shared.yaml", "x: 1\n");
-    sandbox.write("above.yaml", "x: 1\n");
-    sandbox.write(
-        "repo/sub/pipeline.yaml",
-        &format!(
-            "stages: {{a: {{cmd: touch o, outs: [o], params: [{{../shared.yaml: [x]}}, \
-             {{../../above.yaml: [x]}}, {{'{absolute}': [x]}}]}}}}\n"
-        ),
-    );
-    let run =
-        |args: &[&str]| sandbox.finish(sandbox.command(args).current_dir(sandbox.path("repo/sub")));
-    run(&["run", "-q"]).ok();
-    sandbox.write("repo/.gitignore", ".krammerti\no\n");
-    sandbox.git(&["init", "-q", "repo"]);
-    sandbox.git(&["-C", "repo", "add", "."]);
-    sandbox.git(&["-C", "repo", "commit", "-qm", "x"]);
-    let same = run(&["diff"]).ok();
-    assert!(same.stdout.starts_with("nothing differs"), "{same}");
-    for file in ["../../above.yaml", &absolute] {
-        let told = format!("{file} is outside of the git repository");
-        assert!(same.stderr.contains(&told), "{same}");
-    }
-    sandbox.write("repo/shared.yaml", "x: 2\n");
-    let told = json(&run(&["diff", "--json"]).ok());
-    let params = serde_json::json!([{"name": "../shared.yaml:x", "from": 1, "to": 2}]);
-    assert_eq!(told["params"], params);
-    assert_eq!(
-        told["outside"],
-        serde_json::json!(["../../above.yaml", absolute])
-    );
 }
 
 #[test]
