@@ -16,6 +16,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -135,7 +136,8 @@ impl Store {
             if found != digest {
                 return Err(changed(path));
             }
-            fs::set_mode(&target, &object, 0o444)?;
+            // It is never written again.
+            fs::set_mode(&target, &object, mode(&target, &object)? & !0o222)?;
             staged.put()?;
             Ok(Some(object))
         };
@@ -190,8 +192,12 @@ impl Store {
             // It must not become an output that is then called up to date.
             return self.remove_damaged(digest, damaged(digest));
         }
-        let mode = if executable { 0o755 } else { 0o644 };
-        fs::set_mode(target, place, mode)
+        if executable {
+            // For all who may read it.
+            let mode = mode(target, place)?;
+            fs::set_mode(target, place, mode | ((mode & 0o444) >> 2))?;
+        }
+        Ok(())
     }
 
     /// Removes an object if an error says that it is damaged.
@@ -407,6 +413,13 @@ fn fill((target, place): (&File, &Path), (mut source, path): (&File, &Path)) -> 
             .write_all(bytes)
             .map_err(|error| cannot("write", place, &error))?;
     }
+}
+
+/// Who may do what with a file: with a new one that is for the umask to say.
+fn mode(file: &File, path: &Path) -> io::Result<u32> {
+    let metadata = file.metadata();
+    let metadata = metadata.map_err(|error| cannot("look at", path, &error))?;
+    Ok(metadata.mode() & 0o777)
 }
 
 fn cannot(what: &str, path: &Path, error: &io::Error) -> io::Error {

@@ -1,10 +1,12 @@
 //! `krammerti gc` and `krammerti verify`: what the store keeps, gives back, and finds damaged.
 
 use std::fs::File;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Sandbox, binary};
 
 /// A stage that reads a file and a folder and writes a folder; one that copies from it.
 fn project() -> Sandbox {
@@ -181,4 +183,36 @@ fn gc_that_waited_for_a_run_keeps_what_that_made() {
     assert!(run.wait().unwrap().success() && gc.wait().unwrap().success());
     std::fs::remove_file(sandbox.path("out")).unwrap();
     assert_eq!(sandbox.run_json(&[])["restored"][0], "slow");
+}
+
+#[test]
+fn what_comes_back_and_what_is_kept_is_for_those_whom_the_umask_lets() {
+    let sandbox = Sandbox::empty();
+    sandbox.write(
+        "pipeline.yaml",
+        "stages: {make: {sh: 'mkdir out; echo 1 > out/plain; echo 2 > out/tool; chmod +x out/tool; echo 3 > own', \
+         outs: [out, own]}}\n",
+    );
+    let run = |umask: &str| {
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", "umask \"$1\" && exec \"$0\" run -q"])
+            .arg(binary())
+            .arg(umask)
+            .current_dir(sandbox.path("."));
+        sandbox.finish(&mut command).ok();
+    };
+    let mode = |path: PathBuf| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    run("077");
+    for object in objects(&sandbox).into_iter().map(mode) {
+        assert_eq!(object & 0o077, 0, "{object:o}");
+    }
+    assert_eq!(mode(object_with(&sandbox, "3\n")), 0o400);
+    for (umask, plain, tool) in [("077", 0o600, 0o700), ("002", 0o664, 0o775)] {
+        std::fs::remove_dir_all(sandbox.path("out")).unwrap();
+        sandbox.remove("own");
+        run(umask);
+        let modes = ["own", "out/plain", "out/tool"].map(|path| mode(sandbox.path(path)));
+        assert_eq!(modes, [plain, plain, tool], "umask {umask}");
+    }
 }
