@@ -81,11 +81,26 @@ impl Project {
     pub(super) fn place(&self, typed: &str) -> Result<String> {
         let here = std::env::current_dir().context("the current folder is gone")?;
         let full = normal(&here.join(typed));
-        let placed = full.strip_prefix(&self.root).unwrap_or(&full);
+        let placed = match full.strip_prefix(&self.root) {
+            Ok(placed) => placed.to_owned(),
+            // Through a link to the project, perhaps, or to a folder above it.
+            Err(_) => self.linked_into(&full).unwrap_or(full),
+        };
         placed
             .to_str()
             .map(str::to_owned)
             .with_context(|| format!("{} is not plain UTF-8 text", placed.display()))
+    }
+
+    /// A path relative to the root, where the links of what there is of it lead into the project.
+    fn linked_into(&self, full: &Path) -> Option<PathBuf> {
+        let root = self.root.canonicalize().ok()?;
+        let there = |folder: &Path| Some((folder.to_owned(), folder.canonicalize().ok()?));
+        let (folder, followed) = full.ancestors().find_map(there)?;
+        let inside = followed.strip_prefix(&root).ok()?;
+        // Not `join`: it would put a `/` behind a path that is there.
+        let rest = full.strip_prefix(&folder).ok()?;
+        Some(inside.components().chain(rest.components()).collect())
     }
 }
 
@@ -145,5 +160,33 @@ mod tests {
         };
         assert_eq!(project.place("./a/../b").unwrap(), "b");
         assert_eq!(project.place("/elsewhere/a").unwrap(), "/elsewhere/a");
+    }
+
+    #[test]
+    fn a_path_through_a_link_to_the_project_is_in_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path().canonicalize().unwrap();
+        let project = Project {
+            root: folder.join("own"),
+        };
+        fs::create_dir_all(&folder.join("own/data")).unwrap();
+        fs::create_dir_all(&folder.join("other")).unwrap();
+        std::os::unix::fs::symlink("own", folder.join("link")).unwrap();
+        let place = |path: &str| {
+            let path = folder.join(path).display().to_string();
+            (project.place(&path).unwrap(), path)
+        };
+        for (path, placed) in [
+            ("link/data", "data"),
+            ("link/data/new/x", "data/new/x"),
+            ("link/./new/../x", "x"),
+            ("own/data", "data"),
+        ] {
+            assert_eq!(place(path).0, placed, "{path}");
+        }
+        for outside in ["other", "other/x", "nowhere/x"] {
+            let (placed, path) = place(outside);
+            assert_eq!(placed, path);
+        }
     }
 }
