@@ -111,20 +111,31 @@ pub fn list(path: &Path) -> io::Result<Vec<OsString>> {
 }
 
 /// The files below a folder that match a pattern, by their paths from there, sorted. `*` stands for
-/// no hidden name and crosses no folder; `**` does.
+/// no hidden name and crosses no folder; `**` does. An absolute pattern finds files anywhere.
 pub fn glob(root: &Path, pattern: &str) -> io::Result<Vec<String>> {
     let wrong = |message: String| io::Error::new(io::ErrorKind::InvalidInput, message);
     if let Err(error) = glob::Pattern::new(pattern) {
         let (what, at) = (error.msg, error.pos);
         return Err(wrong(format!("`{pattern}` is no pattern: {what} at {at}")));
     }
-    let folder = glob::Pattern::escape(&root.to_string_lossy());
+    let whole = if pattern.starts_with('/') {
+        pattern.to_owned()
+    } else {
+        let Some(folder) = root.to_str() else {
+            let message = format!(
+                "`{pattern}` finds no file in {}, whose name is not plain UTF-8 text: rename that folder",
+                root.display()
+            );
+            return Err(wrong(message));
+        };
+        format!("{}/{pattern}", glob::Pattern::escape(folder))
+    };
     let options = glob::MatchOptions {
         require_literal_separator: true,
         require_literal_leading_dot: true,
         ..glob::MatchOptions::new()
     };
-    let paths = glob::glob_with(&format!("{folder}/{pattern}"), options);
+    let paths = glob::glob_with(&whole, options);
     let mut files = Vec::new();
     for path in paths.map_err(|error| wrong(error.to_string()))? {
         let path = path.map_err(|error| wrong(error.to_string()))?;

@@ -170,3 +170,30 @@ fn a_folder_gives_way_where_the_file_system_cannot_exchange() {
     let error = exchange_by(&new, &old, || Err(Errno::ACCESS)).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
 }
+
+#[test]
+fn a_pattern_finds_files_from_the_folder_and_an_absolute_one_anywhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("own [1]");
+    for name in ["own [1]/a.csv", "own [1]/b.csv", "other/c.csv"] {
+        write_atomic(&folder.path().join(name), b"x").unwrap();
+    }
+    assert_eq!(glob(&root, "*.csv").unwrap(), ["a.csv", "b.csv"]);
+    assert_eq!(glob(&root, "../other/*.csv").unwrap(), ["../other/c.csv"]);
+    let other = folder.path().join("other").display().to_string();
+    let absolute = glob(&root, &format!("{other}/*.csv")).unwrap();
+    assert_eq!(absolute, [format!("{other}/c.csv")]);
+}
+
+#[test]
+fn a_pattern_in_a_folder_without_a_plain_name_is_refused() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join(OsStr::from_bytes(b"caf\xe9"));
+    write_atomic(&root.join("a.csv"), b"x").unwrap();
+    let error = glob(&root, "*.csv").unwrap_err().to_string();
+    assert!(
+        error.contains("`*.csv`") && error.contains("UTF-8"),
+        "{error}"
+    );
+}
