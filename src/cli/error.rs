@@ -5,7 +5,7 @@ use super::by_hand::Overlap;
 use super::commands::NoParamsFile;
 use super::project::{NoFolder, NoProject};
 use super::verify::Unsound;
-use crate::data::SeriesError;
+use crate::data::{DatasetError, SeriesError};
 use crate::model::{Misfit, NeedsBackend};
 use crate::ops::{
     DiffError, GateFailed, GitError, LogError, NoLineage, NoSection, NoSource, QualityFailed,
@@ -64,10 +64,7 @@ impl Report {
             || cause.is::<NoParamsFile>()
             || cause.is::<NoFolder>()
             || cause.is::<PathError>()
-            || matches!(
-                cause.downcast_ref(),
-                Some(SeriesError::NoColumn { .. } | SeriesError::LooksAhead { .. })
-            )
+            || asks_for_no_column(cause)
         {
             self.code = USAGE;
         } else if cause.is::<Overlap>() {
@@ -353,6 +350,20 @@ impl Report {
     }
 }
 
+/// Whether parameters name a column that is not there, or ask one for what it cannot have.
+fn asks_for_no_column(cause: &(dyn std::error::Error + 'static)) -> bool {
+    let in_dataset = match cause.downcast_ref() {
+        Some(DatasetError::Named { .. }) => return true,
+        // As transparent as it is, what it holds is no link of the chain.
+        Some(DatasetError::Series(error)) => Some(error),
+        _ => None,
+    };
+    matches!(
+        in_dataset.or_else(|| cause.downcast_ref()),
+        Some(SeriesError::NoColumn { .. } | SeriesError::LooksAhead { .. })
+    )
+}
+
 /// A strict stage fails where a plain one would not; the program's own words name the path.
 fn strict_hint(failed: &Failed, never_written: &[String]) -> String {
     let log = failed.log.display();
@@ -377,4 +388,35 @@ fn chain(error: &anyhow::Error) -> String {
         }
     }
     message
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_column_that_parameters_name_in_vain_is_wrong_usage() {
+        let no_column = || SeriesError::NoColumn {
+            name: "nope".into(),
+            there: vec!["t".into()],
+        };
+        let looks_ahead = SeriesError::LooksAhead {
+            feature: "t_lag".into(),
+            column: "t".into(),
+        };
+        let named = DatasetError::Named {
+            key: "prepare.capacity",
+            error: no_column(),
+        };
+        let code = |error: anyhow::Error| Report::of(&error.context("raw.parquet")).code;
+        for error in [
+            DatasetError::from(no_column()).into(),
+            DatasetError::from(looks_ahead).into(),
+            named.into(),
+            no_column().into(),
+        ] {
+            assert_eq!(code(error), USAGE);
+        }
+        assert_eq!(code(DatasetError::from(SeriesError::Empty).into()), FAILED);
+    }
 }

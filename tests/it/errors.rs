@@ -40,6 +40,15 @@ fn a_value_out_of_range() {
 }
 
 #[test]
+fn a_column_that_is_not_there() {
+    let change = |s: &Sandbox| s.edit("params.yaml", "target: temperature_2m", "target: nope");
+    fails_and_loses_nothing(change, 2, &["no column nope; there are"]);
+    let lags = "calendar: [hour_of_day]\n  lags: {temperature_2m: [-1h]}";
+    let change = |s: &Sandbox| s.edit("params.yaml", "calendar: [hour_of_day]", lags);
+    fails_and_loses_nothing(change, 2, &["looks ahead"]);
+}
+
+#[test]
 fn an_unknown_key_in_the_pipeline() {
     let change = |s: &Sandbox| {
         s.edit(
