@@ -223,14 +223,20 @@ fn format_time(time: i64, format: &str) -> String {
         .map_or_else(String::new, |time| time.format(format).to_string())
 }
 
-/// As many decimals as the step needs; a true minus sign.
+/// As many digits as tell it from the next one, a step away; a true minus sign.
 fn number_label(number: f64, step: f64) -> String {
+    // A whole power of ten may come out a little below.
+    let magnitude = |number: f64| (number.abs().log10() + 1e-9).floor();
     let text = if (1e-4..1e6).contains(&step) {
         let decimals = (-step.log10().floor()).max(0.0) as usize;
         // Adding 0 turns -0 into 0.
         format!("{:.decimals$}", number + 0.0)
+    } else if number == 0.0 {
+        "0".to_owned()
     } else {
-        format!("{number:.1e}")
+        // More than 17 tell nothing of a number.
+        let decimals = (magnitude(number) - magnitude(step)).clamp(0.0, 17.0) as usize;
+        format!("{number:.decimals$e}")
     };
     text.replace('-', "−")
 }
@@ -251,6 +257,36 @@ mod tests {
         assert_eq!(
             labels(&axis),
             ["0.00", "0.05", "0.10", "0.15", "0.20", "0.25"]
+        );
+    }
+
+    #[test]
+    fn numbers_of_a_small_or_large_step_are_told_apart() {
+        let axis = Axis::numbers("CO2", [4.112e-4, 4.188e-4].into_iter());
+        assert_eq!(
+            labels(&axis),
+            [
+                "4.10e−4",
+                "4.12e−4",
+                "4.14e−4",
+                "4.16e−4",
+                "4.18e−4",
+                "4.20e−4"
+            ]
+        );
+        let axis = Axis::numbers("load (W)", [1.021e8, 1.079e8].into_iter());
+        assert_eq!(
+            labels(&axis),
+            [
+                "1.02e8", "1.03e8", "1.04e8", "1.05e8", "1.06e8", "1.07e8", "1.08e8"
+            ]
+        );
+        let axis = Axis::numbers("p", [-4e6, 11e6].into_iter());
+        assert_eq!(labels(&axis), ["−5e6", "0", "5e6", "1.0e7", "1.5e7"]);
+        let axis = Axis::powers("loss", [1.5e-6, 8e-5].into_iter());
+        assert_eq!(
+            labels(&axis),
+            ["1e−6", "2e−6", "5e−6", "1e−5", "2e−5", "5e−5", "0.0001"]
         );
     }
 
