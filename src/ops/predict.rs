@@ -403,15 +403,7 @@ fn plot(
     let place = names.iter().position(|name| *name == forecast.target);
     let observed = |row: usize| place.map_or(f64::NAN, |place| targets[place][row]);
     let leads = &forecast.leads;
-    let (levels, last) = (
-        &forecast.quantile_levels,
-        forecast.quantile_levels.len().saturating_sub(1),
-    );
-    let percent = |level: &f64| (level * 100.0).round();
-    let band_name = match (levels.first(), levels.last()) {
-        (Some(low), Some(high)) => format!("{} % to {} %", percent(low), percent(high)),
-        _ => String::new(),
-    };
+    let last = forecast.quantile_levels.len().saturating_sub(1);
     ForecastPlot {
         title: format!(
             "Forecast of {}{}, issued {} UTC",
@@ -429,7 +421,7 @@ fn plot(
             .iter()
             .map(|lead| (lead.valid_time, lead.mean))
             .collect(),
-        band_name,
+        band_name: band_name(&forecast.quantile_levels),
         band: leads
             .iter()
             .filter(|_| last > 0)
@@ -439,5 +431,27 @@ fn plot(
             .iter()
             .filter_map(|lead| Some((lead.valid_time, lead.feels_like?)))
             .collect(),
+    }
+}
+
+/// From the lowest quantile to the highest one, in percent with up to two decimals.
+fn band_name(levels: &[f64]) -> String {
+    let percent = |level: &f64| (level * 1e4).round() / 100.0;
+    match (levels.first(), levels.last()) {
+        (Some(low), Some(high)) => format!("{} % to {} %", percent(low), percent(high)),
+        _ => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_band_is_named_by_its_quantiles() {
+        assert_eq!(band_name(&[0.025, 0.5, 0.975]), "2.5 % to 97.5 %");
+        assert_eq!(band_name(&[0.07, 0.93]), "7 % to 93 %");
+        assert_eq!(band_name(&[0.001, 0.9999]), "0.1 % to 99.99 %");
+        assert_eq!(band_name(&[]), "");
     }
 }
