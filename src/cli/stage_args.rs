@@ -120,16 +120,21 @@ impl Request {
     /// The words of the command, always in the same order.
     pub(super) fn words(&self) -> Vec<String> {
         let mut words = vec!["krammerti".to_owned(), self.verb.name().to_owned()];
-        words.extend(self.inputs.iter().cloned());
+        let inputs = self.inputs.iter().map(|input| match self.verb {
+            Verb::Fetch => input.clone(),
+            _ if reads_as_option(input) => format!("./{input}"),
+            _ => input.clone(),
+        });
+        words.extend(inputs);
         if let Some(data) = &self.data {
-            words.extend(["--data".to_owned(), data.clone()]);
+            words.extend(option("--data", data));
         }
         if let Some(model) = &self.warm_start {
-            words.extend(["--warm-start".to_owned(), model.clone()]);
+            words.extend(option("--warm-start", model));
         }
-        words.extend(["--out".to_owned(), self.common.out.clone()]);
+        words.extend(option("--out", &self.common.out));
         if self.common.params != DEFAULT_PARAMS {
-            words.extend(["--params".to_owned(), self.common.params.clone()]);
+            words.extend(option("--params", &self.common.params));
         }
         for assignment in &self.common.set {
             words.extend(["--set".to_owned(), assignment.clone()]);
@@ -171,5 +176,59 @@ impl Request {
             self.common.params = place(&self.common.params)?;
         }
         Ok(self)
+    }
+}
+
+/// Whether a path stands for an option where it is a word of its own.
+fn reads_as_option(path: &str) -> bool {
+    path.starts_with('-') && path != "-"
+}
+
+/// An option and its path in two words, as keys have had them ever since, but where the second one would read as
+/// an option.
+fn option(name: &str, path: &str) -> Vec<String> {
+    if reads_as_option(path) {
+        vec![format!("{name}={path}")]
+    } else {
+        vec![name.to_owned(), path.to_owned()]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::parse_request;
+    use super::*;
+
+    fn request(verb: Verb, path: impl Fn(&str) -> String) -> Request {
+        Request {
+            verb,
+            inputs: vec![path("in")],
+            data: (verb == Verb::Evaluate).then(|| path("data")),
+            warm_start: (verb == Verb::Train).then(|| path("before")),
+            offline: false,
+            common: Common {
+                out: path("out"),
+                params: path("p.yaml"),
+                set: vec!["train.seed=1".to_owned()],
+            },
+        }
+    }
+
+    #[test]
+    fn words_are_read_as_they_were_meant() {
+        let plain = |path: &str| Ok(path.strip_prefix("./").unwrap_or(path).to_owned());
+        for start in ["", "-", "--", "--out="] {
+            for verb in [Verb::Prepare, Verb::Train, Verb::Evaluate] {
+                let meant = request(verb, |path| format!("{start}{path}"));
+                let read = parse_request(&meant.words()).unwrap();
+                let words = read.words();
+                assert_eq!(read.map_paths(plain).unwrap(), meant);
+                assert_eq!(words, meant.words(), "one form only");
+            }
+        }
+        let plain = request(Verb::Evaluate, str::to_owned).words().join(" ");
+        let expected =
+            "krammerti evaluate in --data data --out out --params p.yaml --set train.seed=1";
+        assert_eq!(plain, expected);
     }
 }

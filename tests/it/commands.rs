@@ -111,3 +111,19 @@ fn graph_in_every_form() {
     }
     insta::assert_snapshot!(all);
 }
+
+#[test]
+fn paths_that_begin_like_options() {
+    let sandbox = Sandbox::new();
+    sandbox
+        .run(&["fetch", "station", "--out", "./-raw.parquet"])
+        .ok();
+    sandbox
+        .run(&["prepare", "--out=--data", "--", "-raw.parquet"])
+        .ok();
+    assert!(sandbox.has("-raw.parquet") && sandbox.has("--data/dataset.json"));
+    let again = sandbox
+        .run(&["prepare", "./-raw.parquet", "--out", "./--data"])
+        .ok();
+    assert!(again.stderr.contains("nothing to do"), "{again}");
+}
