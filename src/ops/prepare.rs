@@ -8,9 +8,9 @@ use anyhow::{Context as _, Result};
 
 use super::misfit_values::misfit_values;
 use super::quality::{columns_of_file, raw_step, require_named, tell, train_until, write};
-use super::{Context, QualityFailed, dataset};
+use super::{Context, QualityFailed, dataset, some_of};
 use crate::data::quality::{self, Assessment, QualityReport, Setting};
-use crate::data::{Dataset, DatasetMeta, RowCounts, SeriesError, Split, Table};
+use crate::data::{Dataset, DatasetMeta, Layout, RowCounts, SeriesError, Split, Table};
 use crate::fs::StagedFolder;
 use crate::params::{PrepareParams, QualityParams};
 use crate::time::{Span, Step};
@@ -53,6 +53,7 @@ pub fn prepare(mut context: Context<'_>) -> Result<()> {
     let known = forecasts.map(|forecasts| forecasts.kept);
     let prepared =
         Dataset::prepare(&assessed.kept, known.as_ref(), params, rows).with_context(|| inputs)?;
+    let short = too_short(&assessed.kept, prepared.panel().layout());
     // What is written next needs room of its own.
     drop((assessed, known));
     let odd = misfit_values(&prepared, &prepared.scalers());
@@ -61,10 +62,30 @@ pub fn prepare(mut context: Context<'_>) -> Result<()> {
     staged.commit()?;
 
     tell_prepared(&mut context, &meta, of_parts);
-    for odd in odd {
+    for odd in short.into_iter().chain(odd) {
         context.warn(odd);
     }
     Ok(())
+}
+
+/// What to tell of observed series that have no row in a data set.
+fn too_short(observed: &Table, layout: &Layout) -> Option<String> {
+    let all = observed.series()?.names();
+    let there: BTreeSet<&str> = layout.blocks().iter().map(|b| b.name.as_str()).collect();
+    let short: Vec<String> = all
+        .iter()
+        .filter(|name| !there.contains(name.as_str()))
+        .cloned()
+        .collect();
+    (!short.is_empty()).then(|| {
+        format!(
+            "{} of {} series left out, whose observations do not reach over one whole step of {}: {}",
+            short.len(),
+            all.len(),
+            layout.step(),
+            some_of(&short)
+        )
+    })
 }
 
 /// Looks at observations and forecasts as `prepare.quality` says.
@@ -242,4 +263,37 @@ fn side_by_side(tables: Vec<(&Path, Table)>, params: &PrepareParams) -> Result<O
     } else {
         joined
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::{Column, RowSeries};
+    use crate::params::ParamsFile;
+
+    #[test]
+    fn a_series_that_fills_no_step_is_told() {
+        let text = "prepare: {target: t, step: 1h, raw_step: 10min}";
+        let (_, params) = ParamsFile::parse(Path::new("params.yaml"), text, None, &[]).unwrap();
+        // Each 10 minutes of a day, and of less than an hour.
+        let rows = |name, count: i64| (1..=count).map(move |row| (name, row * 600));
+        let rows = rows("long", 144).chain(rows("short", 4));
+        let (names, times): (Vec<&str>, Vec<i64>) = rows.unzip();
+        let column = Column {
+            name: "t".into(),
+            unit: "°C".into(),
+            values: times.iter().map(|&time| (time % 7919) as f64).collect(),
+        };
+        let table = Table::new(times, vec![column])
+            .and_then(|table| table.with_series(RowSeries::from_names(names.into_iter())))
+            .unwrap();
+        let params = params.prepare.unwrap();
+        let dataset = Dataset::prepare(&table, None, &params, RowCounts::default()).unwrap();
+        let layout = dataset.panel().layout();
+        let told = too_short(&table, layout).unwrap();
+        let says = ["1 of 2 series", "step of 1h", ": short"];
+        assert!(says.iter().all(|text| told.contains(text)), "{told}");
+        let long = table.take_rows(&(0..144).collect::<Vec<_>>());
+        assert_eq!(too_short(&long, layout), None);
+    }
 }
