@@ -85,11 +85,20 @@ impl Workspace {
             return State::Fresh;
         }
         let record = self.store.record(key);
+        let stale_reasons = || {
+            let reasons = stale_reasons(entry.as_ref(), parts, present);
+            match reasons.as_slice() {
+                [StaleReason::NeverRan] if !self.tainted(stage).is_empty() => {
+                    vec![StaleReason::Tainted]
+                }
+                _ => reasons,
+            }
+        };
         if let Some(limit) = stage.policy.fresh_for
             && (as_locked || record.is_some())
             && let Some(reason) = too_old(record.as_ref(), limit)
         {
-            let mut reasons = stale_reasons(entry.as_ref(), parts, present);
+            let mut reasons = stale_reasons();
             reasons.retain(|_| !as_locked);
             reasons.push(reason);
             return State::Stale { reasons };
@@ -98,11 +107,11 @@ impl Workspace {
             _ if as_locked => State::Fresh,
             Some(record) if record.outputs == *present => State::Fresh,
             Some(record) if self.can_restore(stage, &record, present) => State::Restorable {
-                reasons: stale_reasons(entry.as_ref(), parts, present),
+                reasons: stale_reasons(),
                 record,
             },
             _ => State::Stale {
-                reasons: stale_reasons(entry.as_ref(), parts, present),
+                reasons: stale_reasons(),
             },
         }
     }

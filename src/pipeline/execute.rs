@@ -7,7 +7,8 @@
 //! 3. Key as in the lock file and outputs as recorded: fresh, touch nothing. Key known to the store:
 //!    bring back what the workspace lacks, run nothing.
 //! 4. Otherwise move old outputs aside, after writing down what goes where, and run the command.
-//! 5. Hash the inputs again. One that changed meanwhile taints the result, which counts as a failure.
+//! 5. Hash the inputs again. One that changed meanwhile taints the result: it stays, but is recorded
+//!    nowhere.
 //! 6. Hash the outputs, put them into the store, then the record; drop the old outputs; write the
 //!    lock file.
 //!
@@ -224,21 +225,22 @@ impl Workspace {
         observer: &mut dyn Observer,
     ) -> Result<(), ExecuteError> {
         let entry = self.lock.get(&stage.name);
-        let wrote = |path: &String| entry.as_ref().and_then(|entry| entry.wrote.get(path));
+        let tainted = self.tainted(stage);
         self.refuse_links(stage)?;
         for (path, &artifact) in &record.outputs {
             let (old, place) = (assessment.present.get(path), self.root.join(path));
             if old == Some(&artifact) {
                 continue;
             }
-            if old.is_some_and(|&old| !self.store.has(old)) && wrote(path) != old {
+            if old.is_some_and(|&old| !self.store.has(old)) && tainted.get(path) != old {
                 // Somebody's own work, and nowhere else.
                 let kept = fs::free_name(&self.replaced(stage).join(path));
                 fs::rename(&place, &kept)?;
-                self.tell_replaced(path, &kept, observer);
+                self.tell_replaced(entry.as_ref(), path, old, &kept, observer);
             }
             self.store.restore(artifact, &place)?;
         }
+        self.forget_tainted(stage)?;
         if stage.recorded {
             let entry = Entry::new(&assessment.parts, record.outputs.clone());
             self.note(stage, Some(entry))?;
@@ -255,14 +257,15 @@ impl Workspace {
         observer: &mut dyn Observer,
     ) -> Result<(), ExecuteError> {
         let assessment = basis.assessment;
-        let entry = self.lock.get(&stage.name);
-        // What the store has, or what this stage itself wrote: the store is not to keep it, or somebody removed it there.
+        let (entry, tainted) = (self.lock.get(&stage.name), self.tainted(stage));
+        // What the store has, or what this stage itself wrote where the store is not to keep it.
         let dispensable = |path: &ProjectPath| {
             let Some(&old) = assessment.present.get(path.as_str()) else {
                 return false;
             };
             let wrote = entry.as_ref().and_then(|e| e.wrote.get(path.as_str()));
-            self.store.has(old) || wrote == Some(&old)
+            let is_own = stage.uncached.contains(path) && wrote == Some(&old);
+            self.store.has(old) || is_own || tainted.get(path.as_str()) == Some(&old)
         };
         self.refuse_links(stage)?;
         let folder = self.aside(stage);
@@ -278,14 +281,21 @@ impl Workspace {
         match self.make(stage, basis, &aside, runner, observer) {
             Ok(outputs) => {
                 // The record stands, so from here on even a kill loses nothing.
-                for (path, kept) in aside.forget_but_keep_unknown(&self.replaced(stage))? {
-                    self.tell_replaced(&path, &kept, observer);
-                }
+                self.forget_aside(stage, aside, assessment, observer)?;
+                self.forget_tainted(stage)?;
                 if stage.recorded {
                     let entry = Entry::new(&assessment.parts, outputs);
                     self.note(stage, Some(entry))?;
                 }
                 Ok(())
+            }
+            Err(tainted @ ExecuteError::Tainted { .. }) => {
+                self.note_tainted(stage, &self.present_outputs(stage)?)?;
+                self.forget_aside(stage, aside, assessment, observer)?;
+                if stage.recorded {
+                    self.note(stage, None)?;
+                }
+                Err(tainted)
             }
             Err(error) => {
                 aside.put_back(&self.failed(stage))?;
@@ -297,6 +307,22 @@ impl Workspace {
                 Err(error)
             }
         }
+    }
+
+    /// The old outputs go, but for what is nowhere else.
+    fn forget_aside(
+        &self,
+        stage: &Stage,
+        aside: Aside,
+        assessment: &Assessment,
+        observer: &mut dyn Observer,
+    ) -> io::Result<()> {
+        let entry = self.lock.get(&stage.name);
+        for (path, kept) in aside.forget_but_keep_unknown(&self.replaced(stage))? {
+            let old = assessment.present.get(&path);
+            self.tell_replaced(entry.as_ref(), &path, old, &kept, observer);
+        }
+        Ok(())
     }
 
     /// An output that is a link somewhere else would be replaced by what the stage writes, and what it leads to would stay
@@ -314,11 +340,25 @@ impl Workspace {
         }
     }
 
-    /// That somebody's own work stood in the place of an output, and where it is now.
-    fn tell_replaced(&self, path: &str, kept: &Path, observer: &mut dyn Observer) {
+    /// That something stood in the place of an output which is nowhere else, and where it is now: somebody's own work, or
+    /// what the stage wrote before the store lost it.
+    fn tell_replaced(
+        &self,
+        entry: Option<&Entry>,
+        path: &str,
+        old: Option<&Artifact>,
+        kept: &Path,
+        observer: &mut dyn Observer,
+    ) {
         let place = kept.strip_prefix(&self.root).unwrap_or(kept).display();
+        let wrote = entry.and_then(|entry| entry.wrote.get(path));
+        let whose = if old.is_some() && wrote == old {
+            "which the store does not have any more"
+        } else {
+            "which no run had made"
+        };
         observer.event(Event::warning(format!(
-            "{path} was replaced; what stood there, which no run had made, is kept as {place}"
+            "{path} was replaced; what stood there, {whose}, is kept as {place}"
         )));
     }
 

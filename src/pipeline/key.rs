@@ -178,6 +178,8 @@ pub enum StaleReason {
     },
     /// Nothing is known of an earlier run.
     NeverRan,
+    /// Its last result is recorded nowhere.
+    Tainted,
     /// The command is another one.
     Command {
         /// Its words then.
@@ -307,6 +309,7 @@ impl fmt::Display for StaleReason {
             },
             Self::Wdir => write!(f, "it runs in another folder"),
             Self::NeverRan => write!(f, "it has not run yet"),
+            Self::Tainted => write!(f, "what it read changed while it last ran"),
             Self::Command { old, new } => {
                 write!(f, "its command changed")?;
                 tell_words(f, old, new)

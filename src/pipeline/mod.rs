@@ -25,6 +25,7 @@ mod schedule;
 mod shell;
 mod spec;
 mod stage;
+mod tainted;
 mod verify;
 mod workspace;
 

@@ -96,9 +96,14 @@ impl Workspace {
     /// Where old outputs of a stage are while it runs. Named by its outputs, since commands run by
     /// hand have no name of their own.
     pub(super) fn aside(&self, stage: &Stage) -> PathBuf {
+        self.place_of(stage, "aside")
+    }
+
+    /// Where something is kept of a stage, in a private folder of that name.
+    pub(super) fn place_of(&self, stage: &Stage, folder: &str) -> PathBuf {
         let outputs: Vec<&str> = stage.outputs.iter().map(ProjectPath::as_str).collect();
         let place = Digest::of(outputs.join("\n").as_bytes());
-        self.private.join("aside").join(place.to_string())
+        self.private.join(folder).join(place.to_string())
     }
 
     /// Where what a stage wrote in vain goes.

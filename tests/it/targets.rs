@@ -388,7 +388,7 @@ fn columns_of_two_files_are_joined_by_series_and_time() {
     );
     sandbox
         .run(&["run", "prepare"])
-        .fails(1, &["no column temperatur; there are temperature_2m"]);
+        .fails(2, &["no column temperatur; there are temperature_2m"]);
 }
 
 /// Told again from files that know nothing of the order in which targets were named.

@@ -1,9 +1,11 @@
 //! The signals that tell this process to stop.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, OnceLock};
 
 use crate::artifact::stop_flag;
+use crate::fs;
 
 /// SIGINT, SIGTERM or SIGHUP came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -51,7 +53,7 @@ pub fn interrupted() -> Option<Interrupted> {
 
 /// Whether this process ignores a signal.
 fn is_ignored(signal: i32) -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let status = fs::read_to_string(Path::new("/proc/self/status")).unwrap_or_default();
     let mask = status
         .lines()
         .find_map(|line| line.strip_prefix("SigIgn:"))
