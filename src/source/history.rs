@@ -95,7 +95,7 @@ impl History<'_> {
             (asked.progress)(done + more, parts.len() + more, rows);
         };
         let got = pool::each(client, parts.len(), &work, &mut heard)?;
-        let got = self.stored_ones(got, &parts)?;
+        let got = stored_ones(got, &parts, self.is_open(now))?;
         let news = (!offline).then(|| News {
             new: got.iter().map(|(_, got)| got.news.new).sum(),
             corrected: got.iter().map(|(_, got)| got.news.corrected).sum(),
@@ -107,35 +107,6 @@ impl History<'_> {
             news,
             warnings,
         })
-    }
-
-    /// Offline, an open range ends where what is stored ends.
-    fn stored_ones<'p>(
-        &self,
-        got: Vec<Result<Got, String>>,
-        parts: &[Part<'p>],
-    ) -> Result<Vec<(Part<'p>, Got)>, SourceError> {
-        let is_open = self.params.range.is_some_and(|range| range.to.is_none());
-        let mut all: Vec<(Part<'p>, Got)> = Vec::new();
-        let mut absent: Option<(Option<&Station>, String)> = None;
-        for (one, part) in got.into_iter().zip(parts) {
-            let begins = all
-                .last()
-                .is_none_or(|(last, _)| last.station != part.station);
-            match one {
-                Ok(one) => {
-                    if let Some((station, url)) = absent.take()
-                        && station == part.station
-                    {
-                        return Err(SourceError::NotStored { url });
-                    }
-                    all.push((*part, one));
-                }
-                Err(url) if begins || !is_open => return Err(SourceError::NotStored { url }),
-                Err(url) => absent = absent.or(Some((part.station, url))),
-            }
-        }
-        Ok(all)
     }
 
     fn table(&self, got: Vec<(Part<'_>, Got)>) -> Result<Table, SourceError> {
@@ -164,6 +135,36 @@ impl History<'_> {
             None => Ok(table),
         }
     }
+}
+
+/// Offline, an open range ends where what is stored ends. So an older answer, which ends where its range
+/// ended, is the last one of its station: behind it there would be a hole.
+fn stored_ones<'p>(
+    got: Vec<Result<Got, String>>,
+    parts: &[Part<'p>],
+    is_open: bool,
+) -> Result<Vec<(Part<'p>, Got)>, SourceError> {
+    let mut all: Vec<(Part<'p>, Got)> = Vec::new();
+    let mut absent: Option<(Option<&Station>, String)> = None;
+    for (one, part) in got.into_iter().zip(parts) {
+        let begins = all
+            .last()
+            .is_none_or(|(last, _)| last.station != part.station);
+        match one {
+            Ok(one) => {
+                if let Some((station, url)) = absent.take()
+                    && station == part.station
+                {
+                    return Err(SourceError::NotStored { url });
+                }
+                absent = one.older.clone().map(|url| (part.station, url));
+                all.push((*part, one));
+            }
+            Err(url) if begins || !is_open => return Err(SourceError::NotStored { url }),
+            Err(url) => absent = absent.or(Some((part.station, url))),
+        }
+    }
+    Ok(all)
 }
 
 fn warnings(got: &[(Part<'_>, Got)]) -> Vec<String> {

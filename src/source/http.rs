@@ -66,6 +66,9 @@ pub(super) struct Ask {
     pub(super) home: Option<String>,
     /// Asks whatever is stored, and without conditions.
     pub(super) fresh: bool,
+    /// Offline, a stored answer to another request of this slot may stand for it: the range is open, and
+    /// was shorter when it was asked for.
+    pub(super) may_be_older: bool,
 }
 
 /// What came.
@@ -77,6 +80,10 @@ pub(super) struct Answer {
     pub(super) before: Option<Vec<u8>>,
     /// Whether a request was made.
     pub(super) asked: bool,
+    /// Whether the body is a stored one: nothing was asked, or the server said that it did not change.
+    pub(super) stored: bool,
+    /// Whether it is the answer to another request of the slot (`may_be_older`).
+    pub(super) older: bool,
 }
 
 /// Why a body cannot be used.
@@ -195,18 +202,25 @@ impl<'a> Client<'a> {
     /// The answer to a request, stored or new, which `accept` has found usable.
     pub(super) fn get(&self, ask: &Ask, accept: Accept<'_>) -> Result<Answer, SourceError> {
         let stored = self.find(&self.redact(&ask.slot))?;
-        let settled = stored.as_ref().is_some_and(|(meta, _)| {
-            self.is_about(meta, ask) && ask.final_since.is_some_and(|since| meta.time >= since)
-        });
+        let about = |meta: &Meta| self.is_about(meta, ask);
+        let settled = |meta: &Meta| ask.final_since.is_some_and(|since| meta.time >= since);
+        let as_it_is = |body, older| Answer {
+            body,
+            before: None,
+            asked: false,
+            stored: true,
+            older,
+        };
         match stored {
-            Some((_, body)) if self.offline || (settled && !ask.fresh) => Ok(Answer {
-                body,
-                before: None,
-                asked: false,
-            }),
-            None if self.offline => Err(SourceError::NotStored {
+            Some((meta, body)) if self.offline && (about(&meta) || ask.may_be_older) => {
+                Ok(as_it_is(body, !about(&meta)))
+            }
+            _ if self.offline => Err(SourceError::NotStored {
                 url: self.redact(&ask.url),
             }),
+            Some((meta, body)) if about(&meta) && settled(&meta) && !ask.fresh => {
+                Ok(as_it_is(body, false))
+            }
             stored => self.ask(ask, stored, accept),
         }
     }
@@ -250,6 +264,8 @@ impl<'a> Client<'a> {
                         body,
                         before,
                         asked: true,
+                        stored: false,
+                        older: false,
                     });
                 }
                 // Not changed; only a request about a stored body can be answered so.
@@ -259,6 +275,8 @@ impl<'a> Client<'a> {
                             body: body.to_vec(),
                             before,
                             asked: true,
+                            stored: true,
+                            older: false,
                         });
                     }
                     // It was stored by other rules, which the server cannot know.

@@ -86,6 +86,8 @@ struct Got {
     hours: Vec<Hours>,
     new: usize,
     corrected: usize,
+    /// What would have been asked for, where an older answer stands for it.
+    older: Option<String>,
 }
 
 impl<'a> OpenMeteo<'a> {
@@ -120,7 +122,10 @@ impl<'a> OpenMeteo<'a> {
         let mut jobs = Vec::new();
         for places in groups {
             for &part in &parts {
-                let ask = self.ask_days(&places, part, wanted.overlap_s, now);
+                let ask = Ask {
+                    may_be_older: is_open(wanted.days),
+                    ..self.ask_days(&places, part, wanted.overlap_s, now)
+                };
                 let places = places.clone();
                 jobs.push(Job {
                     places,
@@ -197,6 +202,8 @@ impl<'a> OpenMeteo<'a> {
             body,
             before,
             asked,
+            older,
+            ..
         } = client.get(ask, &accept)?;
         let told = |refused: Refused| SourceError::Http {
             url: ask.url.clone(),
@@ -230,6 +237,7 @@ impl<'a> OpenMeteo<'a> {
             hours,
             new,
             corrected,
+            older: older.then(|| ask.url.clone()),
         })
     }
 
@@ -420,13 +428,18 @@ fn news<'g>(got: impl Iterator<Item = &'g Got>) -> News {
     })
 }
 
-/// Offline, days without an end go as far as what is stored.
+/// Whether there is no fixed end: the last part is a longer one tomorrow.
+fn is_open(days: Days) -> bool {
+    !matches!(days, Days::Range { to: Some(_), .. })
+}
+
+/// Offline, days without an end go as far as what is stored. So an older answer, which ends where its part
+/// ended, is the last one of its places: behind it there would be a hole.
 fn stored_ones(
     days: Days,
     jobs: &[Job],
     got: Vec<Result<Got, String>>,
 ) -> Result<Vec<(&Job, Got)>, SourceError> {
-    let is_open = !matches!(days, Days::Range { to: Some(_), .. });
     let mut all: Vec<(&Job, Got)> = Vec::new();
     let mut absent: Option<(&Job, String)> = None;
     for (one, job) in got.into_iter().zip(jobs) {
@@ -438,9 +451,10 @@ fn stored_ones(
                 {
                     return Err(SourceError::NotStored { url });
                 }
+                absent = one.older.clone().map(|url| (job, url));
                 all.push((job, one));
             }
-            Err(url) if begins || !is_open => return Err(SourceError::NotStored { url }),
+            Err(url) if begins || !is_open(days) => return Err(SourceError::NotStored { url }),
             Err(url) => absent = absent.or(Some((job, url))),
         }
     }

@@ -78,6 +78,13 @@ impl History<'_> {
         range.to.unwrap_or(now).min(now)
     }
 
+    /// Whether there is no fixed end, or one that is yet to come: the last range is a longer one later.
+    pub(super) fn is_open(&self, now: i64) -> bool {
+        self.params
+            .range
+            .is_some_and(|range| range.to != Some(self.end(range, now)))
+    }
+
     /// The ranges of all requests, on a grid that does not depend on where they begin.
     pub(super) fn spans(&self, range: Range, now: i64) -> Vec<Span> {
         let end = self.end(range, now);

@@ -1,10 +1,14 @@
-//! Ranges, slots and comparison; the rest is tried end to end in `tests/it/history.rs`.
+//! Ranges, slots, comparison and what is stored; the rest is tried end to end in `tests/it/history.rs`.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::pages::{Pages, Target};
 use super::ranges::Span;
 use super::whole::compare;
 use super::*;
-use crate::params::SourceParams;
+use crate::params::{AnswerFormat, Layout, Paging, Pointer, SourceParams};
+
+use krammerti_test_server::{Asked as Request, Reply, Server};
 
 const HOUR: i64 = 3600;
 
@@ -113,6 +117,138 @@ fn a_range_that_grows_keeps_its_slot() {
     let station = inside.stations.as_ref().map(|all| &all[1]);
     let ask = History { params: &inside }.ask(Part { station, range }, &one, None);
     assert_eq!(ask.url, "http://host/S?a=2024060100&b=2024060200");
+}
+
+/// A fetch from a server, in a project that keeps its answers.
+fn fetch(
+    params: &HttpSource,
+    root: &std::path::Path,
+    offline: bool,
+) -> Result<Fetched, SourceError> {
+    let mut asked = Asked {
+        root,
+        offline,
+        progress: &mut |_, _, _| {},
+    };
+    History { params }.fetch(&mut asked)
+}
+
+/// A source of hours whose server is known.
+fn hours_of(server: &Server, more: &str) -> HttpSource {
+    let url = server.url("/{station}?from={from}&to={to}");
+    let mut params = source((
+        "url: http://host/{station}?a={from}&b={to}\n    stations: {north: 'N 1', south: S}",
+        &format!("url: '{url}'\n    time_format: unix_s\n    stations: [n]{more}"),
+    ));
+    params.requests.first_wait = std::time::Duration::from_millis(1);
+    params
+}
+
+/// The hours from one time to another, each with its number.
+fn hours(asked: &Request) -> Vec<serde_json::Value> {
+    let time = |name| asked.query(name).unwrap().parse::<i64>().unwrap();
+    let hours = (time("from")..time("to")).step_by(HOUR as usize);
+    hours
+        .map(|at| serde_json::json!({"at": crate::time::format_utc(at), "t": at / HOUR}))
+        .collect()
+}
+
+#[test]
+fn offline_an_answer_to_a_shorter_range_is_not_the_whole_one() {
+    let server = Server::new(|_, asked| Reply::ok(&serde_json::json!(hours(asked)).to_string()));
+    let project = tempfile::tempdir().unwrap();
+    let mut params = hours_of(&server, "");
+    let first = 19_875 * DAY;
+    let to = |params: &mut HttpSource, days: i64| {
+        params.range.as_mut().unwrap().to = Some(first + days * DAY);
+    };
+    // The grid has a line after five days.
+    to(&mut params, 4);
+    let rows = fetch(&params, project.path(), false).unwrap().table.rows();
+    assert_eq!(rows, 96);
+    assert_eq!(
+        fetch(&params, project.path(), true).unwrap().table.rows(),
+        96
+    );
+    for days in [5, 20] {
+        to(&mut params, days);
+        let error = fetch(&params, project.path(), true).unwrap_err();
+        assert!(matches!(error, SourceError::NotStored { .. }), "{error}");
+    }
+    // An end that is yet to come ends where the last fetch ended, if nothing stored comes behind it.
+    to(&mut params, 100_000);
+    let open = History { params: &params };
+    assert!(open.is_open(first) && !open.is_open(first + 100_000 * DAY));
+    assert_eq!(
+        fetch(&params, project.path(), true).unwrap().table.rows(),
+        96
+    );
+    let got = |older: bool| Got {
+        rows: Rows::empty(1),
+        news: News {
+            new: 0,
+            corrected: 0,
+        },
+        gone: 0,
+        outside: 0,
+        warning: None,
+        older: older.then(|| "http://host/older".to_owned()),
+    };
+    let parts = open.parts(first + 20 * DAY).unwrap();
+    let absent = || Err("http://host/absent".to_owned());
+    let stored = |all| stored_ones(all, &parts[..3], true).map(|all| all.len());
+    assert_eq!(
+        stored(vec![Ok(got(false)), Ok(got(true)), absent()]).unwrap(),
+        2
+    );
+    let error = stored(vec![Ok(got(true)), absent(), Ok(got(false))]).unwrap_err();
+    assert_eq!(error.to_string(), "no stored answer for http://host/older");
+}
+
+#[test]
+fn a_cursor_that_ran_out_behind_a_page_that_did_not_change_is_asked_for_anew() {
+    // The first page has not changed, but its cursor holds for the walk only in which it came.
+    let walks = AtomicUsize::new(0);
+    let server = Server::new(move |_, asked| {
+        let walk = walks.load(Ordering::SeqCst);
+        let body = |hours: &[serde_json::Value], next: Option<String>| {
+            let body = serde_json::json!({"rows": hours, "next": next}).to_string();
+            Reply::Whole(200, vec!["ETag: \"same\"".into()], body.into())
+        };
+        let hours = hours(asked);
+        match asked.query("c").map(str::to_owned) {
+            None if asked.header("if-none-match").is_some() => {
+                Reply::Whole(304, Vec::new(), Vec::new())
+            }
+            None => {
+                walks.fetch_add(1, Ordering::SeqCst);
+                body(&hours[..5], Some(format!("walk{}", walk + 1)))
+            }
+            // A page that is stored is gone too.
+            Some(cursor)
+                if cursor == format!("walk{walk}") && asked.header("if-none-match").is_none() =>
+            {
+                body(&hours[5..], None)
+            }
+            Some(_) => Reply::Whole(410, Vec::new(), b"the cursor is gone".to_vec()),
+        }
+    });
+    let project = tempfile::tempdir().unwrap();
+    let mut params = hours_of(&server, "\n    to: 2024-06-02\n    overlap: 20000d");
+    let pointer = |text| Pointer::parse(text).unwrap();
+    params.answer.format = AnswerFormat::Json(Layout::Rows(pointer("/rows")));
+    params.paging = Some(Paging::Cursor {
+        at: pointer("/next"),
+        parameter: "c".to_owned(),
+    });
+    for _ in 0..2 {
+        assert_eq!(
+            fetch(&params, project.path(), false).unwrap().table.rows(),
+            24
+        );
+    }
+    // Two pages; one that did not change and one that is gone; two pages.
+    assert_eq!(server.asked().len(), 6);
 }
 
 #[test]

@@ -19,6 +19,16 @@ pub(super) struct Got {
     pub(super) gone: usize,
     pub(super) outside: usize,
     pub(super) warning: Option<String>,
+    /// What would have been asked for, where an older answer stands for it.
+    pub(super) older: Option<String>,
+}
+
+/// How the pages of a part are asked for.
+#[derive(Clone, Copy)]
+struct Manner {
+    final_since: Option<i64>,
+    may_be_older: bool,
+    fresh: bool,
 }
 
 /// All pages of an answer.
@@ -27,6 +37,7 @@ struct Whole {
     /// What was stored before, as far as it was asked for again.
     before: Rows,
     outside: usize,
+    older: Option<String>,
 }
 
 /// One page of an answer.
@@ -34,8 +45,10 @@ struct OnePage {
     page: Page,
     /// What was stored in its place before.
     old: Rows,
-    /// Whether the service was asked.
-    asked: bool,
+    /// Whether its body is a stored one.
+    stored: bool,
+    /// Whether that is the answer to another request.
+    older: bool,
 }
 
 /// Why there is no whole answer.
@@ -89,10 +102,14 @@ impl History<'_> {
             let settled = span.to.saturating_add(self.params.overlap_s);
             (settled <= now).then_some(settled)
         });
-        let mut fresh = false;
+        let mut manner = Manner {
+            final_since,
+            may_be_older: self.is_open(now),
+            fresh: false,
+        };
         let mut attempt = 1;
         let whole = loop {
-            let broken = match self.walk(client, reader, part, final_since, fresh, tell) {
+            let broken = match self.walk(client, reader, part, manner, tell) {
                 Ok(whole) => break whole,
                 Err(broken) => broken,
             };
@@ -102,7 +119,7 @@ impl History<'_> {
             match again {
                 _ if client.is_offline() => return Err(*broken.error),
                 // Stored pages may not fit to what the service knows now.
-                _ if broken.stored && !fresh => {}
+                _ if broken.stored && !manner.fresh => {}
                 Some(message) => {
                     let ask = self.ask(part, &Target::default(), final_since);
                     if client
@@ -115,7 +132,7 @@ impl History<'_> {
                 }
                 None => return Err(*broken.error),
             }
-            fresh = true;
+            manner.fresh = true;
         };
         let times = distinct(whole.rows.times.iter());
         let warning = match self.fewer_than_expected(part, times) {
@@ -129,6 +146,7 @@ impl History<'_> {
             rows: whole.rows,
             outside: whole.outside,
             warning,
+            older: whole.older,
         })
     }
 
@@ -138,26 +156,32 @@ impl History<'_> {
         client: &Client<'_>,
         reader: &Reader<'_>,
         part: Part<'_>,
-        final_since: Option<i64>,
-        fresh: bool,
+        manner: Manner,
         tell: Tell<'_>,
     ) -> Result<Whole, Broken> {
+        let final_since = manner.final_since;
         let columns = self.params.answer.columns.len();
         let (mut rows, mut before) = (Rows::empty(columns), Rows::empty(columns));
         let mut pages = Pages::new(self.params.paging.as_ref(), self.params.pages_at_most);
-        let (mut received, mut stored) = (0, false);
+        let (mut received, mut stored, mut older) = (0, false, None);
         let mut target = pages.first();
         let mut url = None;
         loop {
             let ask = self.ask_page(client, part, &target, url.as_deref(), final_since);
             let ask = ask.map_err(|error| Broken::for_good(error, stored))?;
-            let ask = Ask { fresh, ..ask };
+            let ask = Ask {
+                fresh: manner.fresh,
+                may_be_older: manner.may_be_older,
+                ..ask
+            };
             let got = self.page(client, reader, part, &ask, final_since);
-            let OnePage { page, old, asked } = got.map_err(|broken| broken.after(stored))?;
-            stored |= !asked;
+            let got = got.map_err(|broken| broken.after(stored))?;
+            stored |= got.stored;
+            older = older.or_else(|| got.older.then(|| ask.url.clone()));
+            let page = got.page;
             tell(target.number, page.received);
             received += page.received;
-            before.append(old);
+            before.append(got.old);
             let next = pages.next(&page).map_err(|message| {
                 let message = format!("page {}: {message}", target.number + 1);
                 Broken::for_good(client.error(&ask, message), stored)
@@ -183,6 +207,7 @@ impl History<'_> {
             outside: all - rows.len() - at_end,
             rows,
             before: within(before),
+            older,
         })
     }
 
@@ -209,12 +234,14 @@ impl History<'_> {
             body,
             before,
             asked,
+            stored,
+            older,
         } = answer.map_err(|error| Broken::for_good(error, false))?;
         let page = match read.take() {
             Some(page) => Ok(page),
             None => accept(&body).map(|()| read.take().unwrap_or_default()),
         };
-        let page: Page = page.map_err(|refused| Broken::refused(client, ask, refused, !asked))?;
+        let page: Page = page.map_err(|refused| Broken::refused(client, ask, refused, stored))?;
         let old = match before {
             _ if !asked => page.rows.clone(),
             Some(before) if before == body => page.rows.clone(),
@@ -225,7 +252,12 @@ impl History<'_> {
                 .unwrap_or_default(),
             None => Rows::default(),
         };
-        Ok(OnePage { page, old, asked })
+        Ok(OnePage {
+            page,
+            old,
+            stored,
+            older,
+        })
     }
 
     /// Whether all rows of an answer are there, and are those that were asked for.

@@ -344,12 +344,14 @@ fn what_did_not_change_is_not_sent_again_and_what_is_final_not_asked() {
         (unchanged.body, unchanged.before),
         (b"first.".to_vec(), Some(b"first.".to_vec()))
     );
+    assert!(unchanged.asked && unchanged.stored);
     // Stored a second too early to be final.
     let changed = get(&online, Some(NOW + 1));
     assert_eq!(
         (changed.body, changed.before),
         (b"second.".to_vec(), Some(b"first.".to_vec()))
     );
+    assert!(changed.asked && !changed.stored);
     let last = get(&online, Some(NOW));
     assert_eq!((last.body, last.asked), (b"second.".to_vec(), false));
     let offline = client(true);
@@ -411,6 +413,30 @@ fn a_server_that_says_to_wait_is_left_alone_by_all() {
     assert_eq!(server.asked().len(), 2);
     let begun = Instant::now();
     SystemClock(begun).sleep_unless(Duration::from_hours(1), &AtomicBool::new(true));
+}
+
+#[test]
+fn offline_an_answer_to_another_request_stands_only_for_what_is_open() {
+    let server = Server::new(|_, _| Reply::ok("well."));
+    let project = tempfile::tempdir().unwrap();
+    let waits = Waits::default();
+    let client = |offline| Client::new(project.path(), limits(), &waits, None, offline).unwrap();
+    let first = ask(server.url("/?to=1"));
+    client(false).get(&first, &whole).unwrap();
+    let offline = client(true);
+    assert!(!offline.get(&first, &whole).unwrap().older);
+    let later = ask(server.url("/?to=2"));
+    let error = offline.get(&later, &whole).unwrap_err();
+    assert!(
+        error.to_string().ends_with("/?to=2") && matches!(error, SourceError::NotStored { .. }),
+        "{error}"
+    );
+    let open = Ask {
+        may_be_older: true,
+        ..later
+    };
+    let answer = offline.get(&open, &whole).unwrap();
+    assert!(answer.older && answer.stored && !answer.asked);
 }
 
 #[test]

@@ -304,6 +304,45 @@ fn an_answer_after_the_step_of_its_issue_is_refused() {
 }
 
 #[test]
+fn offline_an_answer_to_fewer_days_is_not_that_to_all() {
+    let server = service(&["temperature_2m"]);
+    let mut station = Station::new(&server);
+    let days = |to| {
+        Wanted::Days(DaysWanted {
+            days: Days::Range { from: 0, to },
+            days_per_request: 30,
+            overlap_s: 0,
+            by_issue: false,
+            issued_every_s: None,
+        })
+    };
+    station.params.wanted = days(Some(4));
+    assert_eq!(station.table(4 * DAY).rows(), 120);
+    station.params.wanted = days(Some(9));
+    let error = station.fetch(20 * DAY, true).unwrap_err();
+    assert!(matches!(error, SourceError::NotStored { .. }), "{error}");
+    // Without an end the table ends where the last fetch ended.
+    station.params.wanted = days(None);
+    assert_eq!(station.fetch(40 * DAY, true).unwrap().table.rows(), 120);
+    // But not before what is stored behind it.
+    station.params.wanted = days(Some(40));
+    let Wanted::Days(wanted) = &mut station.params.wanted else {
+        panic!("a forecast");
+    };
+    wanted.days = Days::Range {
+        from: 30,
+        to: Some(40),
+    };
+    assert_eq!(station.table(40 * DAY).rows(), 11 * 24);
+    station.params.wanted = days(None);
+    let error = station.fetch(40 * DAY, true).unwrap_err();
+    assert!(
+        error.to_string().contains("&end_date=1970-01-30"),
+        "{error}"
+    );
+}
+
+#[test]
 fn past_days_begin_at_the_same_line_and_end_offline_where_stored() {
     let server = service(&["temperature_2m"]);
     let mut station = Station::new(&server);
