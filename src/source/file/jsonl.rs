@@ -149,6 +149,7 @@ struct Found {
 enum Value {
     Missing,
     Number(f64),
+    Whole(i128),
     Text,
     Other(&'static str),
 }
@@ -172,6 +173,7 @@ impl Row for Found {
         match self.values[slot] {
             Value::Missing => Field::Missing,
             Value::Number(number) => Field::Number(number),
+            Value::Whole(number) => Field::Whole(number),
             Value::Text => Field::Text(self.texts[slot].as_bytes()),
             Value::Other(what) => Field::Other(what),
         }
@@ -219,12 +221,12 @@ impl<'de> Visitor<'de> for Seed<'_> {
     }
 
     fn visit_u64<E>(self, number: u64) -> Result<(), E> {
-        self.put(Value::Number(number as f64));
+        self.put(Value::Whole(number.into()));
         Ok(())
     }
 
     fn visit_i64<E>(self, number: i64) -> Result<(), E> {
-        self.put(Value::Number(number as f64));
+        self.put(Value::Whole(number.into()));
         Ok(())
     }
 

@@ -4,7 +4,7 @@ use std::fs::File;
 
 use polars::prelude::{
     ArrowDataType, ChunkedArray, DataFrame, DataType, Float64Type, Int64Type, ParquetReader,
-    PolarsError, SerReader, Series, StringChunked, TimeUnit,
+    PolarsError, SerReader, Series, StringChunked, TimeUnit, UInt64Type,
 };
 
 use super::rows::{Field, Row, Rows};
@@ -78,6 +78,9 @@ fn is_read(kind: &ArrowDataType) -> bool {
 /// A column by what its values are.
 enum Values {
     Numbers(ChunkedArray<Float64Type>),
+    Whole(ChunkedArray<Int64Type>),
+    /// What may be larger than the largest of those.
+    Large(ChunkedArray<UInt64Type>),
     Texts(StringChunked),
     Times {
         values: ChunkedArray<Int64Type>,
@@ -107,6 +110,8 @@ fn column(frame: &DataFrame, name: &str, file: &str) -> Result<Values, SourceErr
             is_utc: zone.is_some(),
         }),
         DataType::Date => Ok(Values::Days(whole(&column).map_err(unreadable)?)),
+        DataType::UInt64 => Ok(Values::Large(column.u64().map_err(unreadable)?.clone())),
+        kind if kind.is_integer() => Ok(Values::Whole(whole(&column).map_err(unreadable)?)),
         kind if kind.is_primitive_numeric() => {
             let values = column.cast(&DataType::Float64).map_err(unreadable)?;
             Ok(Values::Numbers(values.f64().map_err(unreadable)?.clone()))
@@ -127,6 +132,12 @@ impl Row for ParquetRow<'_> {
     fn field(&self, slot: usize) -> Field<'_> {
         let field = match &self.columns[slot] {
             Values::Numbers(values) => values.get(self.row).map(Field::Number),
+            Values::Whole(values) => values
+                .get(self.row)
+                .map(|number| Field::Whole(number.into())),
+            Values::Large(values) => values
+                .get(self.row)
+                .map(|number| Field::Whole(number.into())),
             Values::Texts(values) => values
                 .get(self.row)
                 .map(|text| Field::Text(text.as_bytes())),

@@ -18,6 +18,8 @@ use crate::time::{Stamp, local_seconds};
 const SERIES: usize = 100_000;
 /// How much of a field is told.
 const TOLD: usize = 60;
+/// From here on `f64` does not have every whole number, so that two of them may be read as one.
+const ROUNDED: f64 = 9_007_199_254_740_992.0;
 
 /// What stands in a field.
 #[derive(Clone, Copy, Debug)]
@@ -26,6 +28,8 @@ pub(super) enum Field<'a> {
     Missing,
     /// A number.
     Number(f64),
+    /// A whole number, of which no digit is lost.
+    Whole(i128),
     /// A text, which may be a number, a time, or nothing.
     Text(&'a [u8]),
     /// A time that the format knows as one.
@@ -338,6 +342,11 @@ impl Place<'_> {
                         let _ = write!(scratch, "{number}");
                         reader.read(scratch)
                     }
+                    Field::Whole(number) => {
+                        scratch.clear();
+                        let _ = write!(scratch, "{number}");
+                        reader.read(scratch)
+                    }
                     Field::Time(stamp) => reader.read_stamp(stamp),
                     Field::Missing => reader.read(""),
                     Field::Other(what) => reader.read(what),
@@ -416,6 +425,7 @@ pub(in crate::source) fn converted(number: f64, conversion: Conversion) -> f64 {
 fn number_of(field: Field<'_>, name: &str, decimal: u8) -> Result<f64, String> {
     let number = match field {
         Field::Number(number) => Some(number).filter(|number| !number.is_infinite()),
+        Field::Whole(number) => Some(number as f64),
         Field::Text(text) => number::read(text.trim_ascii(), decimal),
         _ => None,
     };
@@ -439,6 +449,7 @@ fn told(field: Field<'_>) -> String {
     match field {
         Field::Missing => "nothing".to_owned(),
         Field::Number(number) => number.to_string(),
+        Field::Whole(number) => number.to_string(),
         Field::Text(text) => {
             let text = String::from_utf8_lossy(text);
             let short: String = text.chars().take(TOLD).collect();
@@ -468,7 +479,18 @@ impl SeriesOf {
     ) -> Result<u32, String> {
         let name = match field {
             Field::Text(text) => std::str::from_utf8(text.trim_ascii()).ok(),
+            Field::Number(number) if number.abs() >= ROUNDED => {
+                return Err(format!(
+                    "expected the name of a series in `{column}`, found {number}, a number so large that others may \
+                     have been rounded to it; write names as texts or as whole numbers of 64 bits"
+                ));
+            }
             Field::Number(number) => {
+                scratch.clear();
+                let _ = write!(scratch, "{number}");
+                Some(scratch.as_str())
+            }
+            Field::Whole(number) => {
                 scratch.clear();
                 let _ = write!(scratch, "{number}");
                 Some(scratch.as_str())

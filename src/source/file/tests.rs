@@ -2,6 +2,8 @@
 
 use std::io::Write;
 
+use polars::prelude::{DataFrame, IntoColumn, NamedFrom, ParquetWriter, Series};
+
 use super::*;
 use crate::data::Table;
 use crate::params::{ParamsFile, SourceParams};
@@ -316,6 +318,58 @@ fn each_series_has_a_clock_of_its_own() {
     );
     let named = read(b"time,TEMP\n1970-01-01,1\n", "series: {name: x}").unwrap();
     assert_eq!(named.series().unwrap().names(), ["x"]);
+}
+
+#[test]
+fn numbers_that_name_series_keep_every_digit() {
+    let large = [8_121_069_065_784_328_000_i64, 8_121_069_065_784_328_001];
+    let line = |id: &str| format!("{{\"time\": \"1970-01-01\", \"s\": {id}, \"TEMP\": 1}}\n");
+    let names = |text: String| {
+        let table = read(text.as_bytes(), "format: jsonl\nseries: {column: s}")?;
+        Ok::<_, String>(table.series().unwrap().names().to_vec())
+    };
+    let text = [
+        line(&large[0].to_string()),
+        line(&large[1].to_string()),
+        line("18446744073709551615"),
+        line("-7.0"),
+    ];
+    let expected = [
+        "-7",
+        "18446744073709551615",
+        "8121069065784328000",
+        "8121069065784328001",
+    ];
+    assert_eq!(names(text.concat()).unwrap(), expected);
+    for id in ["9007199254740993.0", "18446744073709551616"] {
+        let error = names(line(id)).unwrap_err();
+        assert!(
+            error.contains("a number so large that others may have been rounded to it"),
+            "{error}"
+        );
+    }
+
+    let numbers = |name: &str, values: &[i64]| Series::new(name.into(), values).into_column();
+    let unsigned = Series::new("u".into(), large.map(|id| id as u64 * 2)).into_column();
+    let columns = vec![
+        numbers("time", &[0, 60]),
+        numbers("s", &large),
+        unsigned,
+        numbers("TEMP", &[1, -9999]),
+    ];
+    let mut frame = DataFrame::new(2, columns).unwrap();
+    let mut bytes = Vec::new();
+    ParquetWriter::new(&mut bytes).finish(&mut frame).unwrap();
+    let doubled = ["16242138131568656000", "16242138131568656002"];
+    for (column, expected) in [("s", &expected[2..]), ("u", &doubled[..])] {
+        let more = format!("time: {{column: time, format: unix_s}}\nseries: {{column: {column}}}");
+        let table = read(&bytes, &more).unwrap();
+        assert_eq!(table.series().unwrap().names(), expected);
+        assert_eq!(
+            rows(&table),
+            ["1970-01-01T00:00:00Z 1", "1970-01-01T00:01:00Z -9999"]
+        );
+    }
 }
 
 /// As the forecasts of `GEFCom` 2012.
