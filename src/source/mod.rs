@@ -7,6 +7,7 @@ mod noaa_co2;
 mod open_meteo;
 mod percent;
 mod pool;
+mod records;
 mod responses;
 mod secret;
 mod times;

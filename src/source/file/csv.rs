@@ -6,16 +6,14 @@
 
 use std::io::{self, BufRead, Read};
 
-use csv::{ByteRecord, Reader};
+use csv::ByteRecord;
 
 use super::rows::{Field, Row, Rows};
 use super::text::Text;
 use super::{bad_row, some_of, wrong};
 use crate::params::TextFormat;
 use crate::source::SourceError;
-
-/// How much text is taken at a time.
-const BUFFER: usize = 1 << 16;
+use crate::source::records::{Next, Records, line_breaks};
 
 /// The fields that are wanted, in a record.
 struct CsvRow<'a> {
@@ -30,10 +28,12 @@ impl Row for CsvRow<'_> {
     }
 }
 
-/// What is wrong with a file: as a whole, or with the row that ends before a byte of it.
+/// What is wrong with a file: as a whole, with the row that ends before a byte of it, or with a quotation
+/// that begins so many line breaks before its end.
 enum Fault {
     Whole(SourceError),
     Row { end: u64, message: String },
+    Open { lines: u64 },
 }
 
 impl From<SourceError> for Fault {
@@ -50,13 +50,19 @@ pub(super) fn read<'a>(
     format: &TextFormat,
     rows: &mut Rows<'_>,
 ) -> Result<(), SourceError> {
+    let line = |end: u64| {
+        let line = line_before(open()?, end);
+        line.map_err(|error| wrong(file, error.to_string()))
+    };
     match read_rows(text, file, format, rows) {
         Ok(()) => Ok(()),
         Err(Fault::Whole(error)) => Err(error),
-        Err(Fault::Row { end, message }) => {
-            let line = line_before(open()?, end);
-            let line = line.map_err(|error| wrong(file, error.to_string()))?;
-            Err(bad_row(file, line, message))
+        Err(Fault::Row { end, message }) => Err(bad_row(file, line(end)?, message)),
+        Err(Fault::Open { lines }) => {
+            let message = "expected a second quotation mark (\") that ends what one in this line begins, found the \
+                           end of the file; close it, or take it out";
+            let line = line(u64::MAX)?.saturating_sub(lines);
+            Err(bad_row(file, line, message.to_owned()))
         }
     }
 }
@@ -73,31 +79,30 @@ fn read_rows(
     for _ in 0..format.skip_rows {
         above += skip_line(&mut text).map_err(|error| fault(&error))?;
     }
-    let mut reader = csv::ReaderBuilder::new()
-        .delimiter(format.delimiter)
-        .comment(format.comment)
-        .has_headers(false)
-        .flexible(true)
-        .buffer_capacity(BUFFER)
-        .from_reader(text);
-    let next = |reader: &mut Reader<Text<'_>>, record: &mut ByteRecord| {
-        reader
-            .read_byte_record(record)
+    let mut records = Records::new(text, format.delimiter, format.comment);
+    let next = |records: &mut Records<Text<'_>>, record: &mut ByteRecord| -> Result<_, Fault> {
+        let next = records
+            .next(record)
             .map_err(|error| match error.into_kind() {
                 csv::ErrorKind::Io(error) => fault(&error),
                 other => wrong(file, format!("{other:?}")),
-            })
+            })?;
+        match next {
+            Next::Record => Ok(true),
+            Next::End => Ok(false),
+            Next::Open { lines } => Err(Fault::Open { lines }),
+        }
     };
-    let bad = |reader: &Reader<Text<'_>>, message: String| Fault::Row {
-        end: above + reader.position().byte(),
+    let bad = |records: &Records<Text<'_>>, message: String| Fault::Row {
+        end: above + records.end(),
         message,
     };
     let mut record = ByteRecord::new();
-    let mut is_there = next(&mut reader, &mut record)?;
-    let header = Header::new(format, &record).map_err(|message| bad(&reader, message))?;
+    let mut is_there = next(&mut records, &mut record)?;
+    let header = Header::new(format, &record).map_err(|message| bad(&records, message))?;
     let places = header.places(rows.wanted(), file)?;
     if format.header {
-        is_there = next(&mut reader, &mut record)?;
+        is_there = next(&mut records, &mut record)?;
     }
     while is_there {
         let is_whole = record.len() == header.width
@@ -106,14 +111,14 @@ fn read_rows(
         if !is_whole {
             let (expected, found) = (header.width, record.len());
             let message = format!("expected {expected} fields, found {found}");
-            return Err(bad(&reader, message));
+            return Err(bad(&records, message));
         }
         let row = CsvRow {
             record: &record,
             places: &places,
         };
-        rows.add(&row).map_err(|message| bad(&reader, message))?;
-        is_there = next(&mut reader, &mut record)?;
+        rows.add(&row).map_err(|message| bad(&records, message))?;
+        is_there = next(&mut records, &mut record)?;
     }
     Ok(())
 }
@@ -140,7 +145,7 @@ fn line_before(text: Text<'_>, end: u64) -> io::Result<u64> {
     loop {
         let buffer = text.fill_buf()?;
         let taken = buffer.len();
-        line += buffer.split(|byte| *byte == b'\n').count() as u64 - 1;
+        line += line_breaks(buffer);
         text.consume(taken);
         if taken == 0 {
             return Ok(line);

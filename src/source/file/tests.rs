@@ -321,6 +321,30 @@ fn each_series_has_a_clock_of_its_own() {
 }
 
 #[test]
+fn a_quotation_that_nothing_closes_is_refused_by_its_line() {
+    let told = "expected a second quotation mark (\") that ends what one in this line begins";
+    for (line, text) in [
+        (2, "time,TEMP\n1970-01-01,\"5\n1970-01-02,6\n1970-01-03,7\n"),
+        (
+            4,
+            "time,TEMP\r\n\"1970-01-01\",\"\n\"\r\n1970-01-02,\"6\r\n",
+        ),
+        (3, "time,TEMP\n1970-01-01,5\n1970-01-02,\""),
+        (1, "time,\"TEMP\n1970-01-01,5\n"),
+    ] {
+        let error = read(text.as_bytes(), "").unwrap_err();
+        assert!(
+            error.starts_with(&format!("station.csv, line {line}: {told}")),
+            "{error}"
+        );
+    }
+    let above = b"a \"logger\ntime,TEMP\n1970-01-01,\"5\n";
+    let error = read(above, "skip_rows: 1").unwrap_err();
+    assert!(error.starts_with("station.csv, line 3: "), "{error}");
+    assert_eq!(read(b"time,TEMP\n1970-01-01,\"5\"", "").unwrap().rows(), 1);
+}
+
+#[test]
 fn numbers_that_name_series_keep_every_digit() {
     let large = [8_121_069_065_784_328_000_i64, 8_121_069_065_784_328_001];
     let line = |id: &str| format!("{{\"time\": \"1970-01-01\", \"s\": {id}, \"TEMP\": 1}}\n");

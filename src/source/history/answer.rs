@@ -11,6 +11,7 @@ use serde::de::{DeserializeSeed, Deserializer, SeqAccess};
 
 use super::super::file::converted;
 use super::super::http::{Refused, start_of};
+use super::super::records::{Next, Records, line_breaks};
 use super::super::times::TimeReader;
 use super::json::{Each, Element, Leaves, Scalar, ScalarTo, Tree, Walk};
 use crate::params::{AnswerFormat, AnswerParams, Layout, Paging, Pointer, Reading};
@@ -208,11 +209,15 @@ impl<'a> Reader<'a> {
                 may_pass: true,
             });
         }
-        let mut reader = csv::ReaderBuilder::new()
-            .delimiter(delimiter)
-            .from_reader(body);
-        let header = reader.byte_headers().map_err(|error| refuse_csv(&error))?;
-        let header = header.clone();
+        let mut records = Records::new(body, delimiter, None);
+        let mut next = |record: &mut csv::ByteRecord| match records.next(record) {
+            Ok(Next::Record) => Ok(true),
+            Ok(Next::End) => Ok(false),
+            Ok(Next::Open { lines }) => Err(refuse_open(body, lines)),
+            Err(error) => Err(final_refusal(format!("expected CSV: {error}"))),
+        };
+        let mut header = csv::ByteRecord::new();
+        next(&mut header)?;
         let place = |name: &str| {
             let is_it = |field: &[u8]| field.trim_ascii() == name.as_bytes();
             header.iter().position(is_it).ok_or_else(|| {
@@ -244,12 +249,17 @@ impl<'a> Reader<'a> {
             ..Page::default()
         };
         let mut row = csv::ByteRecord::new();
-        while reader
-            .read_byte_record(&mut row)
-            .map_err(|error| refuse_csv(&error))?
-        {
+        while next(&mut row)? {
             page.received += 1;
             let line = row.position().map_or(0, csv::Position::line);
+            let (expected, found) = (header.len(), row.len());
+            if found != expected {
+                return Err(Refused {
+                    message: format!("line {line}: expected {expected} fields, found {found}"),
+                    // A cut line has fewer fields, and another try may bring a whole one.
+                    may_pass: found < expected,
+                });
+            }
             let text = |place: usize| std::str::from_utf8(&row[place]).unwrap_or("\u{fffd}");
             let wrong = |name: &str, message: String| {
                 final_refusal(format!("line {line}, `{name}`: {message}"))
@@ -318,21 +328,15 @@ fn refuse_json(body: &[u8], error: &serde_json::Error, place: Option<String>) ->
     }
 }
 
-fn refuse_csv(error: &csv::Error) -> Refused {
-    match error.kind() {
-        // A cut line has fewer fields, and another try may bring a whole one.
-        csv::ErrorKind::UnequalLengths {
-            pos,
-            expected_len,
-            len,
-        } => {
-            let line = pos.as_ref().map_or(0, csv::Position::line);
-            Refused {
-                message: format!("line {line}: expected {expected_len} fields, found {len}"),
-                may_pass: len < expected_len,
-            }
-        }
-        _ => final_refusal(format!("expected CSV: {error}")),
+/// A quotation that begins so many line breaks before the end: either the rest of it was cut on its way, or it is
+/// none.
+fn refuse_open(body: &[u8], lines: u64) -> Refused {
+    let line = (line_breaks(body) + 1).saturating_sub(lines);
+    Refused {
+        message: format!(
+            "line {line}: the answer ends early: no quotation mark (\") ends what one in this line begins"
+        ),
+        may_pass: true,
     }
 }
 

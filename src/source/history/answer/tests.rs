@@ -284,6 +284,14 @@ fn csv_is_told_by_line_and_column() {
         ("at,t\n1,2,3\n", "line 2: expected 2 fields, found 3"),
         ("<html>Log in</html>\n", "expected a column `at`"),
         ("at,t\n1,2", "the answer ends early"),
+        (
+            "at,t\n1,\"a\nb\n2,3\n",
+            "line 2: the answer ends early: no quotation mark (\") ends what one in this line begins",
+        ),
+        (
+            "\"at,t\n1,2\n",
+            "line 1: the answer ends early: no quotation mark",
+        ),
         ("", "the answer is empty"),
     ] {
         let error = read(&params, body).unwrap_err();
