@@ -22,7 +22,7 @@ use std::io::BufRead;
 use std::path::Path;
 
 use self::rows::Rows;
-pub(super) use self::rows::converted;
+pub(super) use self::rows::{converted, numbers_of};
 use self::text::Text;
 use super::{Asked, Fetched, Source, SourceError};
 use crate::fs;

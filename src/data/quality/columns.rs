@@ -15,7 +15,7 @@ const STUCK_ROWS: usize = 12;
 
 /// Numbers that loggers, archives and formats are known to write for "no value". The last one is
 /// the fill value of netCDF.
-pub const SENTINELS: [f64; 14] = [
+const SENTINELS: [f64; 14] = [
     -99_999.0,
     -9_999.99,
     -9_999.9,
@@ -31,6 +31,16 @@ pub const SENTINELS: [f64; 14] = [
     1e20,
     9.969_209_968_386_869e36,
 ];
+
+/// Whether a number is one of those that are known to stand for "no value", as far as single precision tells: files
+/// often passed it.
+pub fn is_sentinel(number: f64) -> bool {
+    SENTINELS.iter().any(|&sentinel| is_like(number, sentinel))
+}
+
+fn is_like(number: f64, sentinel: f64) -> bool {
+    (number - sentinel).abs() <= 1e-7 * sentinel.abs()
+}
 
 /// What is believed of one column.
 #[derive(Clone, Debug)]
@@ -109,13 +119,9 @@ impl Sentinels {
         }
     }
 
-    /// Whether a value is one of them, as far as single precision tells: files often passed it.
+    /// Whether a value is one of them, as far as single precision tells.
     fn hold(&self, value: f64) -> bool {
-        value.abs() >= self.least
-            && self
-                .values
-                .iter()
-                .any(|s| (value - s).abs() <= 1e-7 * s.abs())
+        value.abs() >= self.least && self.values.iter().any(|&s| is_like(value, s))
     }
 }
 

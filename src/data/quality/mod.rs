@@ -42,7 +42,7 @@ use super::Table;
 use crate::params::{Action, QualityParams};
 use crate::time::Step;
 
-pub use columns::SENTINELS;
+pub use columns::is_sentinel;
 pub use quantity::quantity_of;
 pub use report::{Check, Example, Finding, QualityReport, RowTotals};
 pub use sieve::Refused;

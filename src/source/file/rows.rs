@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 
 use super::number;
-use crate::data::quality::SENTINELS;
+use crate::data::quality::is_sentinel;
 use crate::data::{Column, RowSeries, SeriesError, Table};
 use crate::params::{FileSeries, FileSource, Reading, RowTime, SourceTime, TimePlace, ValidTime};
 use crate::physics::{Conversion, compass_degrees};
@@ -220,7 +220,9 @@ struct ColumnPlan<'a> {
     name: &'a str,
     slots: Vec<usize>,
     reading: Reading,
+    /// Texts that mean "no value", and those of them that are numbers.
     missing: &'a [String],
+    missing_numbers: Vec<f64>,
 }
 
 impl<'a> Plan<'a> {
@@ -251,6 +253,7 @@ impl<'a> Plan<'a> {
             slots: column.from.iter().map(|from| wanted.slot(from)).collect(),
             reading: column.reading,
             missing: &column.missing,
+            missing_numbers: numbers_of(&column.missing, params.text.decimal),
         });
         let columns = columns.collect();
         Self {
@@ -392,13 +395,22 @@ impl ColumnPlan<'_> {
             field => field,
         };
         match self.reading {
-            Reading::Number(None) => number_of(field, self.name, decimal),
-            Reading::Number(Some(conversion)) => {
-                number_of(field, self.name, decimal).map(|number| converted(number, conversion))
+            Reading::Number(conversion) => {
+                let number = number_of(field, self.name, decimal)?;
+                if self.missing_numbers.contains(&number) {
+                    return Ok(f64::NAN);
+                }
+                Ok(conversion.map_or(number, |conversion| converted(number, conversion)))
             }
             Reading::Compass => {
                 let word = match field {
                     Field::Text(text) => std::str::from_utf8(text).ok(),
+                    Field::Number(number) if self.missing_numbers.contains(&number) => {
+                        return Ok(f64::NAN);
+                    }
+                    Field::Whole(number) if self.missing_numbers.contains(&(number as f64)) => {
+                        return Ok(f64::NAN);
+                    }
                     _ => None,
                 };
                 word.and_then(compass_degrees).ok_or_else(|| {
@@ -413,9 +425,20 @@ impl ColumnPlan<'_> {
     }
 }
 
+/// The numbers among texts that mean "no value", each also as single precision has it: a file of such
+/// numbers has −999.9 as −999.90002….
+pub(in crate::source) fn numbers_of(missing: &[String], decimal: u8) -> Vec<f64> {
+    let numbers = missing
+        .iter()
+        .filter_map(|text| number::read(text.trim().as_bytes(), decimal));
+    numbers
+        .flat_map(|number| [number, f64::from(number as f32)])
+        .collect()
+}
+
 /// A number that stands for "no value" is passed on as it is, so that a check finds it.
 pub(in crate::source) fn converted(number: f64, conversion: Conversion) -> f64 {
-    if SENTINELS.contains(&number) {
+    if is_sentinel(number) {
         number
     } else {
         conversion.convert(number)

@@ -396,6 +396,31 @@ fn numbers_that_name_series_keep_every_digit() {
     }
 }
 
+#[test]
+fn numbers_that_mean_nothing_are_found_however_they_are_written() {
+    let more = "missing: ['-9999', '-999.9']\ncolumns: {t: {from: TEMP, unit: °F, to: °C}}";
+    // Also in single precision.
+    let csv = "time,TEMP\n1970-01-01,-9999.0\n1970-01-02,-9.999e3\n1970-01-03,-999.9000244140625\n1970-01-04,-99\n";
+    let line = |value: &str| format!("{{\"time\": \"1970-01-01\", \"TEMP\": {value}}}\n");
+    let jsonl = ["-9999", "-9999.0", "-999.9", "-99"].map(line).concat();
+    for text in [csv, &jsonl] {
+        let table = read(text.as_bytes(), more).unwrap();
+        let values = &table.column("t").unwrap().values;
+        let (none, some) = values.split_at(3);
+        assert!(none.iter().all(|value| value.is_nan()), "{values:?}");
+        assert!((some[0] + 72.8).abs() < 0.1, "{values:?}");
+    }
+}
+
+#[test]
+fn a_sentinel_in_single_precision_is_passed_on_as_it_is() {
+    let text = b"time,TEMP\n1970-01-01,-999.9000244140625\n1970-01-02,-999.8\n";
+    let table = read(text, "columns: {t: {from: TEMP, unit: °F, to: °C}}").unwrap();
+    let values = &table.column("t").unwrap().values;
+    assert_eq!(values[0].to_string(), "-999.9000244140625");
+    assert!((values[1] + 573.2).abs() < 0.1, "{values:?}");
+}
+
 /// As the forecasts of `GEFCom` 2012.
 #[test]
 fn forecasts_by_issue_and_lead() {

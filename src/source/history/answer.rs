@@ -9,7 +9,7 @@
 
 use serde::de::{DeserializeSeed, Deserializer, SeqAccess};
 
-use super::super::file::converted;
+use super::super::file::{converted, numbers_of};
 use super::super::http::{Refused, start_of};
 use super::super::records::{Next, Records, line_breaks};
 use super::super::times::TimeReader;
@@ -131,17 +131,13 @@ impl<'a> Reader<'a> {
         let lists = outer.len();
         outer.extend(&params.total);
         outer.extend(next);
-        let numbers = params
-            .missing
-            .iter()
-            .filter_map(|text| text.trim().parse().ok());
         Self {
             params,
             outer: Tree::new(outer),
             inner,
             total: params.total.as_ref().map(|_| lists),
             next: next.map(|_| lists + usize::from(params.total.is_some())),
-            missing: numbers.collect(),
+            missing: numbers_of(&params.missing, b'.'),
         }
     }
 

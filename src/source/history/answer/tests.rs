@@ -271,6 +271,9 @@ fn csv_is_told_by_line_and_column() {
     params.columns[1].optional = true;
     let page = read(&params, "t, at ,x\r\n1.5,60,a\r\nNA,0,\"b,c\"\r\n").unwrap();
     assert_eq!(told(&page), "0:NaN,NaN 60:1.5,NaN");
+    // As single precision has it.
+    let page = read(&params, "t,at\n-999.9000244140625,60\n-99.0,120\n").unwrap();
+    assert_eq!(told(&page), "60:NaN,NaN 120:-99,NaN");
     for (body, says) in [
         (
             "at,t\n1,warm\n",
