@@ -70,15 +70,21 @@ impl<'a> TimeReader<'a> {
         }
     }
 
-    /// The instant of the last row.
-    pub(super) fn last(&self) -> Option<i64> {
-        self.last
+    /// Whether an instant may depend on the rows before.
+    pub(super) fn heeds_order(&self) -> bool {
+        matches!(
+            self.format.clock,
+            Clock::Zone {
+                ambiguous: Ambiguous::Infer,
+                ..
+            }
+        )
     }
 
-    /// Forgets the rows before: another run of them begins.
-    pub(super) fn restart(&mut self) {
-        self.before = Order::default();
+    /// Goes over to another run of rows, of which this is known, and tells what is known of the one before.
+    pub(super) fn change_run(&mut self, order: Order) -> Order {
         self.last = None;
+        std::mem::replace(&mut self.before, order)
     }
 
     /// The instant of the next row, in seconds since 1970 UTC; none where the row is to be skipped.
@@ -208,7 +214,7 @@ fn unix(text: &str, per_second: i64) -> Option<Stamp> {
 
 /// What the rows before say about an hour that comes twice.
 #[derive(Clone, Debug, Default)]
-struct Order {
+pub(super) struct Order {
     /// What the clock showed at the last row.
     last: Option<i64>,
     /// The last one within an hour that comes twice, and what is known of it.

@@ -11,7 +11,7 @@ use crate::data::quality::is_sentinel;
 use crate::data::{Column, RowSeries, SeriesError, Table};
 use crate::params::{FileSeries, FileSource, Reading, RowTime, SourceTime, TimePlace, ValidTime};
 use crate::physics::{Conversion, compass_degrees};
-use crate::source::times::{BadTime, TimeReader};
+use crate::source::times::{BadTime, Order, TimeReader};
 use crate::time::{Stamp, local_seconds};
 
 /// More series than this are a wrong column.
@@ -115,25 +115,19 @@ impl<'a> Rows<'a> {
         while self.clocks.len() <= series as usize {
             self.clocks.push(Clocks::new(plan.params));
         }
-        let Clocks { time, issue } = &mut self.clocks[series as usize];
+        let clocks = &mut self.clocks[series as usize];
         let scratch = &mut self.scratch;
-        let issued = match (&plan.issue, issue) {
+        let issued = match (&plan.issue, &mut clocks.issue) {
             (Some(place), Some(reader)) => {
-                let before = reader.last();
                 let Some(issued) = place.read(row, reader, scratch)? else {
                     return Ok(None);
                 };
-                // The times of another issue begin anew.
-                if reader.last() != before
-                    && let Some(time) = time.as_mut()
-                {
-                    time.restart();
-                }
+                clocks.turn_to(issued);
                 Some(issued)
             }
             _ => None,
         };
-        let time = match (&plan.time, time, issued) {
+        let time = match (&plan.time, &mut clocks.time, issued) {
             (When::At(place), Some(reader), _) => place.read(row, reader, scratch)?,
             (When::Lead { slot, name, unit_s }, _, Some(issued)) => {
                 let lead = number_of(row.field(*slot), name, plan.decimal)?;
@@ -307,6 +301,10 @@ impl<'a> Wanted<'a> {
 struct Clocks<'a> {
     time: Option<TimeReader<'a>>,
     issue: Option<TimeReader<'a>>,
+    /// The issue that the times are of, and what the rows of the others say of their order. Rows of several
+    /// issues may alternate.
+    now: Option<i64>,
+    others: HashMap<i64, Order>,
 }
 
 impl<'a> Clocks<'a> {
@@ -321,7 +319,22 @@ impl<'a> Clocks<'a> {
         Self {
             time: time.map(|time| TimeReader::new(&time.format)),
             issue: issue.map(|issue| TimeReader::of_issues(&issue.format)),
+            now: None,
+            others: HashMap::new(),
         }
+    }
+
+    /// The times that follow are of this issue: they go on where it was left, or begin.
+    fn turn_to(&mut self, issue: i64) {
+        let Some(time) = self.time.as_mut().filter(|time| time.heeds_order()) else {
+            return;
+        };
+        if self.now == Some(issue) {
+            return;
+        }
+        let left = time.change_run(self.others.remove(&issue).unwrap_or_default());
+        self.others.extend(self.now.map(|now| (now, left)));
+        self.now = Some(issue);
     }
 }
 

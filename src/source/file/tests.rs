@@ -451,6 +451,13 @@ fn forecasts_by_issue_and_lead() {
         .map(|time| time % 86_400 / 3600)
         .collect();
     assert_eq!(hours, [0, 1, 0, 1]);
+    // Also where the issues alternate from row to row.
+    let text = b"i,v,TEMP\n\
+        2020-10-24T00,2020-10-25 02:00,1\n2020-10-24T12,2020-10-25 02:00,2\n\
+        2020-10-24T00,2020-10-25 02:00,3\n2020-10-24T12,2020-10-25 02:00,4\n";
+    let table = Project::new(&[("f.csv", text)]).fetch(params).unwrap();
+    let hours = table.times().iter().map(|time| time % 86_400 / 3600);
+    assert_eq!(hours.collect::<Vec<_>>(), [0, 0, 1, 1]);
 }
 
 /// As the farms of `GEFCom` 2012.
