@@ -198,6 +198,8 @@ impl Client<'_> {
             }
         }
         headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(GZIP));
+        // With POST a condition means another thing: a server may refuse it with 412.
+        let known = known.filter(|_| post.is_none());
         for (name, value) in known.into_iter().flat_map(conditions) {
             if let Ok(value) = HeaderValue::from_str(value) {
                 headers.insert(name, value);

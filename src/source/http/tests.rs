@@ -416,6 +416,24 @@ fn a_server_that_says_to_wait_is_left_alone_by_all() {
 }
 
 #[test]
+fn a_post_is_sent_without_conditions() {
+    let server = Server::new(|_, asked| match asked.header("if-none-match") {
+        Some(_) => status(412, "", "precondition failed"),
+        None => status(200, "ETag: \"v1\"", "well."),
+    });
+    let project = tempfile::tempdir().unwrap();
+    let waits = Waits::default();
+    let client = Client::new(project.path(), limits(), &waits, None, false).unwrap();
+    let post = Ask {
+        post: Some("{}".to_owned()),
+        ..ask(server.url("/"))
+    };
+    for _ in 0..2 {
+        assert_eq!(client.get(&post, &whole).unwrap().body, b"well.");
+    }
+}
+
+#[test]
 fn offline_an_answer_to_another_request_stands_only_for_what_is_open() {
     let server = Server::new(|_, _| Reply::ok("well."));
     let project = tempfile::tempdir().unwrap();
