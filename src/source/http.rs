@@ -40,7 +40,7 @@ use self::packed::{Packed, unpacked};
 use self::words::causes;
 use super::SourceError;
 use super::responses::{Meta, Responses};
-use crate::time::Span;
+use crate::time::{Span, format_short};
 
 pub(super) use self::clock::{Clock, SystemClock};
 pub(super) use self::credential::Credential;
@@ -69,6 +69,8 @@ pub(super) struct Ask {
     /// Offline, a stored answer to another request of this slot may stand for it: the range is open, and
     /// was shorter when it was asked for.
     pub(super) may_be_older: bool,
+    /// From this time on, in seconds since 1970 UTC, an answer is of no use.
+    pub(super) until: Option<i64>,
 }
 
 /// What came.
@@ -106,8 +108,26 @@ pub(super) struct Client<'a> {
     credential: Option<Credential>,
     responses: Responses,
     offline: bool,
-    next_start: Mutex<Duration>,
+    turns: Mutex<Turns>,
     stopped: AtomicBool,
+}
+
+/// When requests may begin, counted from the beginning of the fetch.
+#[derive(Debug, Default)]
+struct Turns {
+    /// The next one.
+    next: Duration,
+    /// What the server said last: nothing before this. Those who have a turn wait for it too.
+    not_before: Duration,
+}
+
+impl Turns {
+    /// Takes a turn, and leaves so much time behind it.
+    fn take(&mut self, now: Duration, between: Duration) -> Duration {
+        let start = self.next.max(self.not_before).max(now);
+        self.next = start.saturating_add(between);
+        start
+    }
 }
 
 /// Why one try gave nothing.
@@ -154,7 +174,7 @@ impl<'a> Client<'a> {
             credential,
             responses: Responses::new(root),
             offline,
-            next_start: Mutex::default(),
+            turns: Mutex::default(),
             stopped: AtomicBool::new(false),
         })
     }
@@ -313,12 +333,26 @@ impl<'a> Client<'a> {
                 format!("{message}; the next try, in {wait}, would be after the limit of {total}");
             return Err(self.error(ask, message));
         }
+        if let Some(until) = self.too_late(ask, wait) {
+            let wait = Span::from(wait);
+            let message = format!("{message}; the next try, in {wait}, would be {until}");
+            return Err(self.error(ask, message));
+        }
         if told.is_some() {
             // It speaks of whoever asks, not of this request.
-            let mut next = self.next_start();
-            *next = (*next).max(now + wait);
+            let mut turns = self.turns();
+            turns.not_before = turns.not_before.max(now + wait);
         }
         self.pause(ask, wait)
+    }
+
+    /// Until when an answer would be of use, where that is over after a wait.
+    fn too_late(&self, ask: &Ask, wait: Duration) -> Option<String> {
+        let then = self.clock.now().saturating_add_unsigned(wait.as_secs());
+        let until = format_short(ask.until.filter(|until| then >= *until)?);
+        Some(format!(
+            "too late, as the answer is of use before {until} UTC only; fetch again"
+        ))
     }
 
     fn without_token<'b>(&self, body: &'b [u8]) -> Cow<'b, [u8]> {
@@ -349,24 +383,29 @@ impl<'a> Client<'a> {
         self.error(ask, format!("the total time of {total} is over"))
     }
 
-    fn next_start(&self) -> std::sync::MutexGuard<'_, Duration> {
+    fn turns(&self) -> std::sync::MutexGuard<'_, Turns> {
         // A thread that panicked held nothing that could be half done.
-        let next = self.next_start.lock();
-        next.unwrap_or_else(std::sync::PoisonError::into_inner)
+        let turns = self.turns.lock();
+        turns.unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     fn wait_for_turn(&self, ask: &Ask) -> Result<(), SourceError> {
-        let now = self.clock.elapsed();
-        let start = {
-            let mut next = self.next_start();
-            let start = (*next).max(now);
-            *next = start + self.limits.between;
-            start
-        };
-        if start >= self.limits.total {
-            return Err(self.out_of_time(ask));
+        loop {
+            let now = self.clock.elapsed();
+            let start = self.turns().take(now, self.limits.between);
+            if start >= self.limits.total {
+                return Err(self.out_of_time(ask));
+            }
+            let wait = start.saturating_sub(now);
+            if let Some(until) = self.too_late(ask, wait) {
+                return Err(self.error(ask, format!("its turn would come {until}")));
+            }
+            self.pause(ask, wait)?;
+            // What a server told another request meanwhile holds for this one too.
+            if start >= self.turns().not_before {
+                return Ok(());
+            }
         }
-        self.pause(ask, start.saturating_sub(now))
     }
 
     fn pause(&self, ask: &Ask, wait: Duration) -> Result<(), SourceError> {

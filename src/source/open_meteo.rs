@@ -76,8 +76,6 @@ struct Job {
     places: Range<usize>,
     part: Part,
     ask: Ask,
-    /// From then on an answer is of another issue.
-    until: Option<i64>,
 }
 
 /// What a request gave, compared with what was stored of it.
@@ -127,12 +125,7 @@ impl<'a> OpenMeteo<'a> {
                     ..self.ask_days(&places, part, wanted.overlap_s, now)
                 };
                 let places = places.clone();
-                jobs.push(Job {
-                    places,
-                    part,
-                    ask,
-                    until: None,
-                });
+                jobs.push(Job { places, part, ask });
             }
         }
         let got = self.get_all(client, clock, &jobs, asked)?;
@@ -190,7 +183,7 @@ impl<'a> OpenMeteo<'a> {
         // What was read to judge an answer is the answer; it is not read again.
         let accepted = RefCell::new(None);
         let accept = |body: &[u8]| {
-            if job.until.is_some_and(|until| clock.now() >= until) {
+            if ask.until.is_some_and(|until| clock.now() >= until) {
                 // It may know more than its issue could.
                 let message = "the answer came after the step of its issue; fetch again";
                 return Err(refused(message.to_owned()));

@@ -400,7 +400,7 @@ fn a_server_that_says_to_wait_is_left_alone_by_all() {
     let waits = Waits::default();
     let client = Client::new(project.path(), limits(), &waits, None, false).unwrap();
     client.get(&ask(server.url("/")), &whole).unwrap();
-    assert_eq!(*client.next_start(), Duration::from_secs(17));
+    assert_eq!(client.turns().not_before, Duration::from_secs(17));
     // And when one has failed for good, no wait of another is of use.
     client.stop();
     let error = client.get(&ask(server.url("/")), &whole).unwrap_err();
@@ -413,6 +413,73 @@ fn a_server_that_says_to_wait_is_left_alone_by_all() {
     assert_eq!(server.asked().len(), 2);
     let begun = Instant::now();
     SystemClock(begun).sleep_unless(Duration::from_hours(1), &AtomicBool::new(true));
+}
+
+/// Waits, of which the first one begins only when the test has met it twice: in between it does what it likes.
+struct Met {
+    time: Mutex<Duration>,
+    is_first: AtomicBool,
+    meeting: std::sync::Barrier,
+}
+
+impl Clock for Met {
+    fn now(&self) -> i64 {
+        NOW
+    }
+
+    fn elapsed(&self) -> Duration {
+        *self.time.lock().unwrap()
+    }
+
+    fn sleep(&self, wait: Duration) {
+        let end = self.elapsed() + wait;
+        if self.is_first.swap(false, Ordering::SeqCst) {
+            self.meeting.wait();
+            self.meeting.wait();
+        }
+        let mut time = self.time.lock().unwrap();
+        *time = (*time).max(end);
+    }
+
+    fn seed(&self) -> u64 {
+        7
+    }
+}
+
+#[test]
+fn who_waits_for_its_turn_waits_on_where_the_server_says_so_meanwhile() {
+    let project = tempfile::tempdir().unwrap();
+    let clock = Met {
+        time: Mutex::default(),
+        is_first: AtomicBool::new(true),
+        meeting: std::sync::Barrier::new(2),
+    };
+    let limits = Limits {
+        between: Duration::from_secs(1),
+        ..limits()
+    };
+    let client = Client::new(project.path(), limits, &clock, None, false).unwrap();
+    let ask = ask("http://host/".into());
+    client.wait_for_turn(&ask).unwrap();
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| client.wait_for_turn(&ask));
+        clock.meeting.wait();
+        // As if another request were told to come again later.
+        client.turns().not_before = Duration::from_mins(1);
+        clock.meeting.wait();
+        waiting.join().unwrap().unwrap();
+    });
+    assert_eq!(clock.elapsed(), Duration::from_mins(1));
+    // The turns go on from there.
+    client.wait_for_turn(&ask).unwrap();
+    assert_eq!(clock.elapsed(), Duration::from_secs(61));
+    let gone = Ask {
+        until: Some(NOW),
+        ..ask
+    };
+    let error = client.wait_for_turn(&gone).unwrap_err().to_string();
+    let told = "its turn would come too late, as the answer is of use before 2001-09-09 01:46 UTC only; fetch again";
+    assert!(error.ends_with(told), "{error}");
 }
 
 #[test]

@@ -70,14 +70,11 @@ impl OpenMeteo<'_> {
             let ask = Ask {
                 slot,
                 url: format!("{url}&start_date={start}&end_date={end}"),
+                // From then on an answer is of another issue.
+                until: Some(issue + wanted.issued_every_s),
                 ..Ask::default()
             };
-            jobs.push(Job {
-                places,
-                part,
-                ask,
-                until: Some(issue + wanted.issued_every_s),
-            });
+            jobs.push(Job { places, part, ask });
         }
         let mut issues = BTreeMap::new();
         let news = if asked.offline {

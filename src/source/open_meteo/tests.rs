@@ -1,7 +1,7 @@
 //! What is asked for, what becomes of answers, and an archive of forecasts on a clock of our own.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use super::*;
 use crate::data::{Column, Table, to_parquet};
@@ -126,7 +126,7 @@ fn places_share_requests_and_large_requests_take_their_time() {
 }
 
 /// A time that a test sets.
-struct At(Mutex<i64>);
+struct At(Arc<Mutex<i64>>);
 
 impl Clock for At {
     fn now(&self) -> i64 {
@@ -211,7 +211,7 @@ impl Station {
         });
         Self {
             project: tempfile::tempdir().unwrap(),
-            clock: At(Mutex::new(0)),
+            clock: At(Arc::default()),
             params,
         }
     }
@@ -285,12 +285,17 @@ fn each_fetch_adds_an_issue_and_the_last_of_an_hour_counts() {
 
 #[test]
 fn an_answer_after_the_step_of_its_issue_is_refused() {
-    let server = Server::new(|number, _| match number {
-        0 => Reply::Whole(503, vec!["Retry-After: 3600".into()], Vec::new()),
-        _ => Reply::ok(r#"{"hourly": {"time": []}}"#),
+    let time = Arc::new(Mutex::new(0));
+    let server = Server::new({
+        let time = Arc::clone(&time);
+        move |_, _| {
+            // It takes its time.
+            *time.lock().unwrap() = 11 * HOUR;
+            Reply::ok(r#"{"hourly": {"time": []}}"#)
+        }
     });
     let mut station = Station::new(&server);
-    station.params.requests.give_up_after = Duration::from_hours(2);
+    station.clock = At(time);
     let error = station.fetch(10 * HOUR + 600, false).unwrap_err();
     assert!(
         error
@@ -298,9 +303,25 @@ fn an_answer_after_the_step_of_its_issue_is_refused() {
             .contains("after the step of its issue; fetch again"),
         "{error}"
     );
-    assert!(station.clock.now() >= 11 * HOUR);
     let stored = station.fetch(10 * HOUR, true).unwrap_err();
     assert!(matches!(stored, SourceError::NotStored { .. }));
+}
+
+#[test]
+fn nobody_waits_for_an_answer_that_would_come_after_the_step_of_its_issue() {
+    let server = Server::new(|_, _| {
+        let reason = "Minutely API request limit exceeded. Please try again in one minute.";
+        let body = serde_json::json!({"error": true, "reason": reason}).to_string();
+        Reply::Whole(429, Vec::new(), body.into())
+    });
+    let mut station = Station::new(&server);
+    station.wanted().issued_every_s = 60;
+    station.params.requests.give_up_after = Duration::from_hours(2);
+    let now = 10 * HOUR + 10;
+    let error = station.fetch(now, false).unwrap_err().to_string();
+    let told = "the next try, in 61 s, would be too late, as the answer is of use before 1970-01-01 10:01 UTC only";
+    assert!(error.contains(told), "{error}");
+    assert_eq!((station.clock.now(), server.asked().len()), (now, 1));
 }
 
 #[test]
