@@ -12,6 +12,7 @@ use serde::{Deserialize, de};
 
 use super::super::http::{Refused, start_of};
 use crate::data::Column;
+use crate::params::previous_day;
 use crate::time::{format_utc, parse_time};
 
 pub(super) const HOUR: i64 = 3600;
@@ -267,15 +268,17 @@ fn unreadable(body: &[u8], error: &serde_json::Error) -> Refused {
     }
 }
 
-/// The unit of a variable with `wind_speed_unit=ms`; none where this table does not know it.
+/// The unit of a variable with `wind_speed_unit=ms`; none where this table does not know it. What ends in `_` is the
+/// beginning of names, anything else a whole one: `snowfall` is in cm, `snowfall_height` is not.
 pub(super) fn unit_of(variable: &str) -> Option<&'static str> {
-    const UNITS: [(&str, &str); 20] = [
+    const UNITS: [(&str, &str); 24] = [
         ("temperature_", "°C"),
         ("apparent_temperature", "°C"),
         ("dew_point_", "°C"),
         ("soil_temperature_", "°C"),
         ("relative_humidity_", "%"),
         ("cloud_cover", "%"),
+        ("cloud_cover_", "%"),
         ("precipitation_probability", "%"),
         ("wind_speed_", "m/s"),
         ("wind_gusts_", "m/s"),
@@ -288,10 +291,20 @@ pub(super) fn unit_of(variable: &str) -> Option<&'static str> {
         ("snowfall", "cm"),
         ("snow_depth", "m"),
         ("shortwave_radiation", "W/m²"),
+        ("shortwave_radiation_", "W/m²"),
         ("direct_radiation", "W/m²"),
+        ("direct_radiation_", "W/m²"),
         ("diffuse_radiation", "W/m²"),
+        ("diffuse_radiation_", "W/m²"),
     ];
-    let found = UNITS.iter().find(|(start, _)| variable.starts_with(start));
+    let (name, _) = previous_day(variable).unwrap_or((variable, 0));
+    let found = UNITS.iter().find(|(known, _)| {
+        if known.ends_with('_') {
+            name.starts_with(known)
+        } else {
+            name == *known
+        }
+    });
     found.map(|(_, unit)| *unit)
 }
 

@@ -227,6 +227,28 @@ fn only_json_that_ends_early_may_be_better_next_time() {
 }
 
 #[test]
+fn a_unit_is_that_of_the_variable_and_not_of_a_shorter_name() {
+    for (variable, unit) in [
+        ("snowfall", Some("cm")),
+        ("snowfall_previous_day3", Some("cm")),
+        ("snowfall_height", None),
+        ("snowfall_water_equivalent", None),
+        ("snow_depth", Some("m")),
+        ("snow_depth_water_equivalent_previous_day1", None),
+        ("precipitation", Some("mm")),
+        ("precipitation_probability", Some("%")),
+        ("precipitation_type", None),
+        ("cloud_cover", Some("%")),
+        ("cloud_cover_low", Some("%")),
+        ("temperature_2m", Some("°C")),
+        ("wind_speed_100m_previous_day1", Some("m/s")),
+        ("shortwave_radiation_instant", Some("W/m²")),
+    ] {
+        assert_eq!(unit_of(variable), unit, "{variable}");
+    }
+}
+
+#[test]
 fn lists_of_places_are_counted_and_in_order() {
     let place = |id: &str| {
         format!(
