@@ -26,7 +26,7 @@ use super::super::{Asked, Fetched, SourceError};
 use super::body::{DAY, HOUR, Hours, parse};
 use super::rows::Rows;
 use super::{Job, OpenMeteo, Part, date, news};
-use crate::data::{Table, from_parquet};
+use crate::data::{Column, SeriesError, Table, from_parquet};
 use crate::fs;
 use crate::params::ForecastWanted;
 use crate::time::format_utc;
@@ -92,15 +92,19 @@ impl OpenMeteo<'_> {
         };
         self.add_stored(client, &mut issues)?;
         let table = self.table_of(wanted, &issues)?;
-        let table = match &wanted.earlier {
+        let (table, warning) = match &wanted.earlier {
             Some(path) => self.add_earlier(table, &issues, asked.root, path)?,
-            None => table,
+            None => (table, None),
         };
         match (table.rows(), jobs.first()) {
             (0, Some(job)) if asked.offline => Err(SourceError::NotStored {
                 url: job.ask.url.clone(),
             }),
-            _ => Ok(Fetched::of(table, news)),
+            _ => Ok(Fetched {
+                table,
+                news,
+                warnings: warning.into_iter().collect(),
+            }),
         }
     }
 
@@ -194,14 +198,14 @@ impl OpenMeteo<'_> {
         rows.table(true).map_err(|source| self.no_table(source))
     }
 
-    /// Adds rows of an earlier table, of issues that are not stored.
+    /// Adds rows of an earlier table, of issues that are not stored, and says which of them belong to no place.
     fn add_earlier(
         &self,
         table: Table,
         issues: &BTreeMap<Issue, Hours>,
         root: &Path,
         path: &str,
-    ) -> Result<Table, SourceError> {
+    ) -> Result<(Table, Option<String>), SourceError> {
         let wrong = |message: String| SourceError::File {
             file: path.to_owned(),
             message,
@@ -212,22 +216,36 @@ impl OpenMeteo<'_> {
         };
         let earlier =
             from_parquet(fs::read(&root.join(path))?).map_err(|e| wrong(e.to_string()))?;
-        let names: Vec<String> = self.expected().into_iter().map(|e| e.name).collect();
-        let earlier = earlier.select(&names).map_err(unlike)?;
+        let earlier = with_all_columns(earlier, table.columns()).map_err(unlike)?;
         let Some(times) = earlier.issues() else {
             let message = "expected forecasts with their issue times, found observations";
             return Err(wrong(message.to_owned()));
         };
         let places = self.places();
         let number = |name: Option<&str>| places.iter().position(|(place, _)| *place == name);
-        let missing = |&row: &usize| {
+        let (mut rows, mut others, mut left_out) = (Vec::new(), BTreeSet::new(), 0);
+        for (row, &issue) in times.iter().enumerate() {
             let name = earlier.series().map(|series| series.name(row));
-            number(name).is_some_and(|place| !issues.contains_key(&(place, times[row])))
-        };
-        let rows: Vec<usize> = (0..earlier.rows()).filter(missing).collect();
+            match number(name) {
+                Some(place) if issues.contains_key(&(place, issue)) => {}
+                Some(_) => rows.push(row),
+                None => {
+                    others.insert(name);
+                    left_out += 1;
+                }
+            }
+        }
+        let warning = (left_out > 0).then(|| {
+            let places = places.iter().map(|&(place, _)| place);
+            let (found, expected) = (told(others.into_iter()), told(places));
+            format!(
+                "{left_out} rows of {path} are left out: they are of {found}, asked for is {expected}; `places` must \
+                 have the names of the file"
+            )
+        });
         let earlier = earlier.take_rows(&rows);
         if earlier.rows() == 0 {
-            return Ok(table);
+            return Ok((table, warning));
         }
         let whole = if table.rows() == 0 {
             earlier
@@ -236,8 +254,41 @@ impl OpenMeteo<'_> {
         };
         let mut order: Vec<usize> = (0..whole.rows()).collect();
         order.sort_by_key(|&row| whole.key(row));
-        Ok(whole.take_rows(&order))
+        Ok((whole.take_rows(&order), warning))
     }
+}
+
+/// A table with these columns and no others. Of those that it lacks all values are missing; one that has none of
+/// them is another table.
+fn with_all_columns(table: Table, columns: &[Column]) -> Result<Table, SeriesError> {
+    let is_there = |wanted: &Column| table.column(&wanted.name).is_ok();
+    if let Some(first) = columns.first()
+        && !columns.iter().any(is_there)
+    {
+        table.column(&first.name)?;
+    }
+    let column = |wanted: &Column| match table.column(&wanted.name) {
+        Ok(column) => column.clone(),
+        Err(_) => Column {
+            name: wanted.name.clone(),
+            unit: wanted.unit.clone(),
+            values: vec![f64::NAN; table.rows()],
+        },
+    };
+    let columns = columns.iter().map(column).collect();
+    table.with_columns(columns)
+}
+
+/// Some places by their names, for a warning.
+fn told<'n>(places: impl Iterator<Item = Option<&'n str>>) -> String {
+    const TOLD: usize = 3;
+    let name =
+        |place: Option<&str>| place.map_or("a place without a name".to_owned(), str::to_owned);
+    let mut names: Vec<String> = places.take(TOLD + 1).map(name).collect();
+    if let Some(last) = names.get_mut(TOLD) {
+        "…".clone_into(last);
+    }
+    names.join(", ")
 }
 
 /// From the issue time, or from so many days before, to the end of the days that are asked for or

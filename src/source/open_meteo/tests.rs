@@ -532,6 +532,47 @@ fn an_archive_that_was_lost_is_taken_from_an_earlier_table() {
 }
 
 #[test]
+fn an_earlier_table_may_lack_a_variable_and_its_other_places_are_told() {
+    let server = service(&["temperature_2m", "cape"]);
+    let mut station = Station::new(&server);
+    station.params.places = two_places();
+    let old = to_parquet(&station.table(0)).unwrap();
+    let root = station.project.path().to_owned();
+    fs::write_atomic(&root.join("old.parquet"), &old).unwrap();
+    fs::remove(&root.join(".krammerti")).unwrap();
+    station.wanted().earlier = Some("old.parquet".into());
+    station.params.variables = vec!["cape".into(), "temperature_2m".into()];
+    let fetched = station.fetch(HOUR, false).unwrap();
+    assert_eq!(fetched.warnings, [""; 0]);
+    let table = fetched.table;
+    assert_eq!(issues(&table), [(0, 48), (HOUR, 46)]);
+    let of_first = (0..table.rows()).filter(|&row| table.issues().unwrap()[row] == 0);
+    let cape = &table.columns()[0];
+    assert_eq!((cape.name.as_str(), cape.unit.as_str()), ("cape", "1"));
+    assert_eq!(
+        cape.values.iter().filter(|value| value.is_nan()).count(),
+        48
+    );
+    assert!(of_first.into_iter().all(|row| cape.values[row].is_nan()));
+    assert!(
+        table.columns()[1]
+            .values
+            .iter()
+            .all(|value| !value.is_nan())
+    );
+
+    station.params.places = Places::One(CALAIS);
+    let fetched = station.fetch(2 * HOUR, false).unwrap();
+    assert_eq!(
+        fetched.warnings,
+        [
+            "48 rows of old.parquet are left out: they are of calais, dover, asked for is a place without a name; \
+          `places` must have the names of the file"
+        ]
+    );
+}
+
+#[test]
 fn days_of_several_places_and_of_earlier_runs() {
     let server = service(&["temperature_2m", "temperature_2m_previous_day1"]);
     let mut station = Station::new(&server);
