@@ -220,6 +220,14 @@ pub fn remove(path: &Path) -> io::Result<()> {
     removed.map_err(at("cannot remove", path))
 }
 
+/// What a path names that is itself a link, if that is not within a folder; `None` where it is no such link.
+pub fn link_out_of(path: &Path, folder: &Path) -> Option<PathBuf> {
+    let target = parent(path).join(fs::read_link(path).ok()?);
+    let place = fs::canonicalize(parent(&target)).ok()?;
+    let folder = fs::canonicalize(folder).ok()?;
+    (!place.starts_with(folder)).then_some(target)
+}
+
 /// The last bytes of a file, so many at most.
 pub fn read_end(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let mut file = open(path)?;

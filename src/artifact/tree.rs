@@ -50,6 +50,12 @@ impl Tree {
         Ok(Self { entries })
     }
 
+    /// Whether it has a file that counts no more: it is of an earlier version, and no scan will give it again.
+    pub fn is_outdated(&self) -> bool {
+        let mut parts = self.entries.iter().flat_map(|entry| entry.path.split('/'));
+        parts.any(|part| !counts(part.as_ref()))
+    }
+
     /// The file of a path in the folder.
     pub fn get(&self, path: &str) -> Option<&Entry> {
         self.entries.iter().find(|entry| entry.path == path)
@@ -215,6 +221,9 @@ mod tests {
             "partial/x",
         ];
         assert_eq!(found, expected);
+        assert!(!tree.is_outdated());
+        let old = tree.encode() + &format!("{} - a/__pycache__/x.pyc\n", Digest::of(b"x"));
+        assert!(Tree::decode(&old).unwrap().is_outdated());
         assert_eq!(tree.get("a/d").unwrap().digest, Digest::of(b"a/d"));
         assert_eq!(tree.get("a"), None);
     }

@@ -303,12 +303,6 @@ impl Report {
             ExecuteError::Frozen { .. } => {
                 self.hint = Some("put it there, or take `frozen` from the stage".to_owned());
             }
-            ExecuteError::Link { .. } => {
-                self.hint = Some(
-                    "remove the link, or make the folder around it the link: what lies in that is written where it leads"
-                        .to_owned(),
-                );
-            }
             ExecuteError::MissingOutput { .. } => {}
         }
     }

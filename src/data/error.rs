@@ -80,8 +80,8 @@ pub enum SeriesError {
     JoinSeries,
     /// Tables that are joined by time have other steps.
     #[error(
-        "its rows are {found} apart, those of the tables before it {expected}: tables of several steps are joined by \
-         time only where `prepare.step` is a multiple of each"
+        "its rows are {found} apart, those of the tables before it {expected}: two steps are joined by time \
+         only where one is a multiple of the other, and `prepare.step` of both"
     )]
     JoinSteps {
         /// The step of the tables before.

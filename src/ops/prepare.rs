@@ -230,10 +230,11 @@ fn side_by_side(tables: Vec<(&Path, Table)>, params: &PrepareParams) -> Result<O
     for (path, table) in tables {
         let steps = [&joined, &table].map(quality::usual_step_of);
         // Each column comes to the step of the data set by itself, if that is none of the finer ones.
-        let comes_to_rows = |step: Step| params.step.seconds() % step.seconds() == 0;
+        let holds = |long: Step, short: Step| long.seconds() % short.seconds() == 0;
         if let [Some(expected), Some(found)] = steps
             && expected != found
-            && !(comes_to_rows(expected) && comes_to_rows(found))
+            && !(holds(expected.max(found), expected.min(found))
+                && holds(params.step, expected.max(found)))
         {
             let error = SeriesError::JoinSteps { expected, found };
             return Err(error).with_context(|| path.display().to_string());

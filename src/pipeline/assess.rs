@@ -126,8 +126,15 @@ impl Workspace {
         let paths: BTreeSet<&str> = stage.outputs.iter().map(ProjectPath::as_str).collect();
         record.outputs.keys().map(String::as_str).eq(paths)
             && record.outputs.iter().all(|(path, &artifact)| {
-                present.get(path) == Some(&artifact) || self.store.has(artifact)
+                present.get(path) == Some(&artifact)
+                    || (self.store.has(artifact) && !self.is_outdated(artifact))
             })
+    }
+
+    /// Whether a folder would not be itself when it came back.
+    fn is_outdated(&self, artifact: Artifact) -> bool {
+        let tree = (artifact.kind == Kind::Folder).then(|| self.store.tree(artifact.digest));
+        tree.is_some_and(|tree| tree.is_ok_and(|tree| tree.is_outdated()))
     }
 
     /// A frozen stage needs no inputs; what it once wrote counts as it lies.

@@ -57,12 +57,6 @@ pub enum ExecuteError {
         /// The output.
         path: ProjectPath,
     },
-    /// An output is a link to another place.
-    #[error("output {path} is a link, which the stage would replace")]
-    Link {
-        /// The output.
-        path: ProjectPath,
-    },
     /// An input changed while the command ran.
     #[error("{} changed while the stage ran, so its result is not recorded", .paths.join(", "))]
     Tainted {
@@ -226,7 +220,7 @@ impl Workspace {
     ) -> Result<(), ExecuteError> {
         let entry = self.lock.get(&stage.name);
         let tainted = self.tainted(stage);
-        self.refuse_links(stage)?;
+        self.tell_links(stage, observer);
         for (path, &artifact) in &record.outputs {
             let (old, place) = (assessment.present.get(path), self.root.join(path));
             if old == Some(&artifact) {
@@ -267,7 +261,7 @@ impl Workspace {
             let is_own = stage.uncached.contains(path) && wrote == Some(&old);
             self.store.has(old) || is_own || tainted.get(path.as_str()) == Some(&old)
         };
-        self.refuse_links(stage)?;
+        self.tell_links(stage, observer);
         let folder = self.aside(stage);
         let aside = Aside::put(&folder, &self.root, stage, &self.run, dispensable)?;
         observer.event(Event::StageStarted {
@@ -325,18 +319,18 @@ impl Workspace {
         Ok(())
     }
 
-    /// An output that is a link somewhere else would be replaced by what the stage writes, and what it leads to would stay
-    /// behind.
-    fn refuse_links(&self, stage: &Stage) -> Result<(), ExecuteError> {
-        let is_link = |path: &&ProjectPath| {
+    /// A link out of the project in the place of an output, to a larger disk perhaps, goes with the next result, and what
+    /// it leads to stays behind.
+    fn tell_links(&self, stage: &Stage, observer: &mut dyn Observer) {
+        for path in &stage.outputs {
             let place = path.in_root(&self.root);
-            place
-                .symlink_metadata()
-                .is_ok_and(|metadata| metadata.is_symlink())
-        };
-        match stage.outputs.iter().find(is_link) {
-            Some(path) => Err(ExecuteError::Link { path: path.clone() }),
-            None => Ok(()),
+            if let Some(target) = fs::link_out_of(&place, &self.root) {
+                observer.event(Event::warning(format!(
+                    "{path} is a link to {}, and is replaced; make the folder around it the link, and what is written \
+                     there lies where that leads",
+                    target.display()
+                )));
+            }
         }
     }
 

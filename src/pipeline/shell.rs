@@ -75,7 +75,11 @@ impl Line {
 pub(super) fn words(line: &str) -> BTreeSet<String> {
     let (mut read, mut written) = (BTreeSet::new(), BTreeSet::new());
     let (mut reader, mut word, mut writes) = (Reader::default(), String::new(), false);
+    let mut documents = String::new();
     for c in line.chars().chain(['\n']) {
+        if reader.document().is_some() {
+            documents.push(c);
+        }
         match reader.read(c) {
             Step::Part => word.push(c),
             Step::Mark | Step::Nothing => {}
@@ -89,6 +93,10 @@ pub(super) fn words(line: &str) -> BTreeSet<String> {
             }
         }
     }
+    // What a here-document says is a program or a list for another one, whatever its grammar.
+    let ends = |c: char| c.is_whitespace() || "\"'`()[]{}<>|&;,=$".contains(c);
+    let of_documents = documents.split(ends).filter(|word| !word.is_empty());
+    read.extend(of_documents.map(str::to_owned));
     // What it writes first and reads afterwards is its own.
     read.difference(&written).cloned().collect()
 }
@@ -161,6 +169,7 @@ mod tests {
                 ("cat <<EOF\n", "\nEOF\n"),
                 ("cat <<'EOF'\n", "\nEOF\n"),
                 ("cat <<-EOF; true\n\t", "\n\tEOF\n"),
+                ("sed 1d <<'EOF'\n`wc $(x \\\n", "\n`)\nEOF\n"),
             ] {
                 let found = said(before, value, after);
                 assert_eq!(found.lines().next(), Some(value), "{before}");
@@ -193,7 +202,9 @@ mod tests {
         assert_eq!(told("cat z.csv \\\nin.csv > out"), "cat|in.csv|z.csv");
         assert_eq!(told("cat a\\\nb"), "ab|cat");
         let text = "cat <<EOF > out\nit's no.csv\n$(cat in.csv)\nEOF\nsh s.sh";
-        assert_eq!(told(text), "EOF|cat|in.csv|s.sh|sh");
+        assert_eq!(told(text), "EOF|cat|in.csv|it|no.csv|s|s.sh|sh");
+        let text = "python3 <<EOF > out\nprint(open(\"in.csv\").read())\nEOF\n";
+        assert!(words(text).contains("in.csv") && !words(text).contains("out"));
         assert_eq!(told("cat <<<x; sort a"), "a|cat|sort|x");
     }
 }

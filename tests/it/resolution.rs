@@ -85,8 +85,8 @@ fn a_farm_of_minutes_and_a_station_of_hours_are_one_data_set() {
 
     let finer = "step: 10min";
     sandbox.edit("params.yaml", "step: 1h", finer);
-    let told = "its rows are 1h apart, those of the tables before it 10min: tables of several steps are joined by time \
-                only where `prepare.step` is a multiple of each";
+    let told = "its rows are 1h apart, those of the tables before it 10min: two steps are joined by time only where one is \
+                a multiple of the other, and `prepare.step` of both";
     sandbox.run(&["run"]).fails(1, &[told]);
     let dataset: Value = serde_json::from_str(&sandbox.read("data/dataset.json")).unwrap();
     assert_eq!(dataset["step"], "1h", "what was there is there still");

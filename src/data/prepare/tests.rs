@@ -682,6 +682,19 @@ fn a_step_that_is_told_is_what_a_bin_is_held_against() {
 }
 
 #[test]
+fn a_few_finer_rows_move_no_series_that_stands_apart() {
+    // At 20 minutes past each hour, and for two days at 50 as well.
+    let mut times: Vec<i64> = (0..500).map(|row| row * HOUR + 1200).collect();
+    times.extend((200..248).map(|row| row * HOUR + 3000));
+    times.sort_unstable();
+    let count = times.len();
+    let columns = vec![column("t", "°C", (0..count).map(|row| noise(row, 0)))];
+    let table = Table::new(times, columns).unwrap();
+    let step = crate::data::quality::observed_step_of(&table, crate::time::Step::HOUR);
+    assert_eq!(step, Some(crate::time::Step::HOUR));
+}
+
+#[test]
 fn stamps_that_jitter_come_to_the_step_by_where_they_lie() {
     let times: Vec<i64> = (1..=2400)
         .map(|row| row * 600 + (row * 7919) % 11 - 5)

@@ -167,10 +167,16 @@ pub fn observed_step_of(table: &Table, step: Step) -> Option<Step> {
         gap: i64,
     }
     let usual = usual_step_of(table)?;
-    if usual < step {
+    let seconds = step.seconds();
+    // Rows at 20 minutes past each hour are those of a step of their own, to which none of another step belong.
+    let stands_apart = |step| {
+        usual_phases_of(table, step)
+            .values()
+            .any(|&phase| phase != 0)
+    };
+    if usual < step || stands_apart(step) {
         return Some(usual);
     }
-    let seconds = step.seconds();
     let mut strands = Strands::new(table);
     let mut runs: PerStrand<Run> = PerStrand::new();
     let mut finest = seconds;

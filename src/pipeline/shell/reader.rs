@@ -129,6 +129,9 @@ impl Reader {
 
     fn step(&mut self, c: char) -> Step {
         let top = self.within.last().copied();
+        if self.document().is_some_and(|document| document.plain) {
+            return Step::Break;
+        }
         match (top, c) {
             (Some(Within::Comment), '\n') | (Some(Within::Single), '\'') => {
                 self.within.pop();

@@ -47,20 +47,31 @@ fn what_python_leaves_among_its_inputs_is_none_of_them() {
 }
 
 #[test]
-fn an_output_that_is_a_link_is_refused_and_one_in_a_folder_that_is_a_link_is_not() {
-    let sandbox = project("stages: {a: {sh: 'echo 1 > models/net', outs: [models/net]}}\n");
-    sandbox.write("big/net", "0\n");
-    sandbox.write("models/other", "");
-    symlink("../big/net", sandbox.path("models/net")).unwrap();
-    let told = "output models/net is a link, which the stage would replace";
-    sandbox
-        .run(&["run"])
-        .fails(1, &[told, "make the folder around it the link"]);
-    assert_eq!(sandbox.read("big/net"), "0\n");
-    std::fs::remove_dir_all(sandbox.path("models")).unwrap();
-    symlink("big", sandbox.path("models")).unwrap();
-    assert_eq!(ran(&sandbox, &[]), ["a"]);
-    assert_eq!(sandbox.read("big/net"), "1\n");
+fn an_output_that_is_a_link_out_of_the_project_is_replaced_and_told() {
+    let elsewhere = tempfile::tempdir().unwrap();
+    let sandbox = project(
+        "stages: {a: {sh: 'cat in > models/net; ln -sfn net models/last', outs: [models/net, models/last]}}\n",
+    );
+    sandbox.write("in", "1\n");
+    ran(&sandbox, &[]);
+    let big = elsewhere.path().join("net");
+    std::fs::rename(sandbox.path("models/net"), &big).unwrap();
+    symlink(&big, sandbox.path("models/net")).unwrap();
+    assert!(ran(&sandbox, &[]).is_empty());
+    sandbox.write("in", "2\n");
+    let told = sandbox.run(&["run"]).ok();
+    assert!(told.stderr.contains("models/net is a link to "), "{told}");
+    // A link of the stage itself is none of these.
+    assert!(!told.stderr.contains("models/last is"), "{told}");
+    assert_eq!(sandbox.read("models/last"), "2\n");
+    // The folder around it may be the link.
+    std::fs::rename(sandbox.path("models"), elsewhere.path().join("models")).unwrap();
+    symlink(elsewhere.path().join("models"), sandbox.path("models")).unwrap();
+    sandbox.write("in", "3\n");
+    let told = sandbox.run(&["run"]).ok();
+    assert!(!told.stderr.contains("is a link"), "{told}");
+    let found = std::fs::read_to_string(elsewhere.path().join("models/net"));
+    assert_eq!(found.unwrap(), "3\n");
 }
 
 /// Somebody removed `.krammerti/`, which is said to be safe.
