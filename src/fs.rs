@@ -220,12 +220,14 @@ pub fn remove(path: &Path) -> io::Result<()> {
     removed.map_err(at("cannot remove", path))
 }
 
-/// What a path names that is itself a link, if that is not within a folder; `None` where it is no such link.
+/// What a path names that is itself a link, if that lies neither within a folder nor beside the link; `None` where it is
+/// no such link.
 pub fn link_out_of(path: &Path, folder: &Path) -> Option<PathBuf> {
     let target = parent(path).join(fs::read_link(path).ok()?);
     let place = fs::canonicalize(parent(&target)).ok()?;
-    let folder = fs::canonicalize(folder).ok()?;
-    (!place.starts_with(folder)).then_some(target)
+    let mut near = [folder, parent(path)].into_iter().map(fs::canonicalize);
+    let is_near = near.any(|near| near.is_ok_and(|near| place.starts_with(near)));
+    (!is_near).then_some(target)
 }
 
 /// The last bytes of a file, so many at most.
