@@ -160,15 +160,9 @@ impl Bins {
         Cadence::uniform(self.expected)
     }
 
-    /// How often there is a value, by whether there is one at each time.
-    pub fn cadence(&self, times: &[i64], is_there: impl Fn(usize) -> bool) -> Cadence {
-        let step = self.step.seconds();
-        if (0..times.len()).all(&is_there) {
-            return Cadence::of(times, step, self.expected);
-        }
-        let there = times.iter().enumerate().filter(|(row, _)| is_there(*row));
-        let there: Vec<i64> = there.map(|(_, &time)| time).collect();
-        Cadence::of(&there, step, self.expected)
+    /// How often there is a value, by the times that have one.
+    pub fn cadence(&self, there: &[i64]) -> Cadence {
+        Cadence::of(there, self.step.seconds(), self.expected)
     }
 
     /// One value a bin, for one value a time. It is missing where less than the share `minimum` of

@@ -100,7 +100,9 @@ fn a_sum_is_what_fell_whatever_the_step_of_its_time() {
     let (times, values): (Vec<i64>, Vec<f64>) = rows.into_iter().unzip();
     let bins = bins(&times, Step::HOUR);
     assert_eq!(bins.expected, 6);
-    let cadence = bins.cadence(&times, |row| !values[row].is_nan());
+    let there = times.iter().zip(&values).filter(|(_, mm)| !mm.is_nan());
+    let there: Vec<i64> = there.map(|(time, _)| *time).collect();
+    let cadence = bins.cadence(&there);
     let near = |found: f64| (found - 1.0).abs() < 1e-12;
     let sums = bins.apply(&values, Aggregate::Sum, 0.5, &cadence);
     let missing: Vec<usize> = (0..48).filter(|&row| !near(sums[row])).collect();

@@ -62,16 +62,33 @@ impl OfSeries {
         params: &PrepareParams,
     ) -> Result<Self, SeriesError> {
         let times = &table.times()[rows.clone()];
-        let cadence = |is_there: &(dyn Fn(usize) -> bool + Sync)| match params.raw_step {
-            // What is told is what bins are held against.
+        // What is told is what bins are held against.
+        let whole = match params.raw_step {
             Some(_) => bins.usual_cadence(),
-            None => bins.cadence(times, |row| is_there(rows.start + row)),
+            None => bins.cadence(times),
         };
-        let columns = table.columns().par_iter();
-        let columns = columns.map(|column| cadence(&|row| !column.values[row].is_nan()));
+        let cadence = |is_there: &(dyn Fn(usize) -> bool + Sync)| {
+            let there = times.iter().enumerate();
+            let there = there.filter(|(row, _)| is_there(rows.start + row));
+            let there: Vec<i64> = there.map(|(_, &time)| time).collect();
+            bins.cadence(&there)
+        };
+        // Mostly nothing is missing, and then nothing is to be looked for.
+        let is_whole = |values: &[f64]| values[rows.clone()].iter().all(|value| !value.is_nan());
+        let is_told = params.raw_step.is_some();
+        let of_column = |column: &Column| {
+            if is_told || is_whole(&column.values) {
+                return whole.clone();
+            }
+            cadence(&|row| !column.values[row].is_nan())
+        };
+        let columns = table.columns().par_iter().map(of_column);
         let of_wind = |pair: &WindPair| {
             let [speed, direction] = [&pair.speed, &pair.direction].map(|name| table.column(name));
             let (speed, direction) = (&speed?.values, &direction?.values);
+            if is_told || (is_whole(speed) && is_whole(direction)) {
+                return Ok(whole.clone());
+            }
             // A calm has no direction.
             let is_there = |row: usize| {
                 let speed = speed[row];
