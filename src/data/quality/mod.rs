@@ -156,7 +156,7 @@ pub fn usual_step_of(table: &Table) -> Option<Step> {
 }
 
 /// The time between observations that are to come to rows of a step: the usual one, or a finer one where rows
-/// followed each other by that for [`LONG_STEPS`] at least. A station may have given hours for years before it gave
+/// followed each other by that for a dozen steps at least. A station may have given hours for years before it gave
 /// each 10 minutes.
 pub fn observed_step_of(table: &Table, step: Step) -> Option<Step> {
     /// The last time, and since when rows follow each other by which gap.
