@@ -94,6 +94,7 @@ fn checked(table: Table) -> Assessment {
         step: Step::from_seconds(60).unwrap(),
         train_until: table.times()[0] + ROWS as i64 * 60 / 10 * 7,
         required: &[],
+        ahead: &[],
         now: None,
     };
     assess(table, &setting)

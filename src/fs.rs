@@ -5,6 +5,7 @@
 
 mod locked;
 mod past_cache;
+mod plain;
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
@@ -17,6 +18,7 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 
 pub use locked::remove_locked;
+pub use plain::plain;
 
 use past_cache::PastCache;
 

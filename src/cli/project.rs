@@ -1,7 +1,7 @@
 //! The project: found from any folder in it, as git finds its root.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
@@ -80,7 +80,7 @@ impl Project {
     /// A path as typed in the current folder, relative to the root where it lies in the project.
     pub(super) fn place(&self, typed: &str) -> Result<String> {
         let here = std::env::current_dir().context("the current folder is gone")?;
-        let full = normal(&here.join(typed));
+        let full = fs::plain(&here.join(typed));
         let placed = match full.strip_prefix(&self.root) {
             Ok(placed) => placed.to_owned(),
             // Through a link to the project, perhaps, or to a folder above it.
@@ -132,21 +132,6 @@ impl ParamsSeen<'_> {
             .filter(|(name, old)| value(name) != Some(old));
         changed.map(|(name, _)| name.clone()).collect()
     }
-}
-
-/// Without `.` and `..`, by the names alone: the path need not exist yet.
-fn normal(path: &Path) -> PathBuf {
-    let mut normal = PathBuf::new();
-    for component in path.components() {
-        match component {
-            Component::CurDir => {}
-            Component::ParentDir => {
-                normal.pop();
-            }
-            component => normal.push(component),
-        }
-    }
-    normal
 }
 
 #[cfg(test)]

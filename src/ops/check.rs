@@ -7,8 +7,8 @@ use anyhow::{Context as _, Result};
 
 use super::quality::{columns_in_use, raw_step, tell, train_until};
 use super::{QualityFailed, dataset, some_of};
-use crate::data::Table;
 use crate::data::quality::{self, Setting};
+use crate::data::{Role, Table};
 use crate::event::{Event, Observer};
 use crate::fs;
 use crate::params::{Params, PrepareParams, QualityParams};
@@ -24,7 +24,7 @@ pub fn check(
     observer: &mut dyn Observer,
 ) -> Result<()> {
     let prepare = params.prepare.as_ref();
-    let (table, step) = read(&root.join(path), prepare)?;
+    let Read { table, step, ahead } = read(&root.join(path), prepare)?;
     let mut checks = prepare.map_or_else(QualityParams::default, |prepare| prepare.quality.clone());
     let mut required = prepare.map_or_else(Vec::new, |prepare| prepare.targets.names().to_vec());
     // Columns of a data set are what became of those that were asked for.
@@ -52,6 +52,7 @@ pub fn check(
         step,
         train_until: train_until(prepare.map(|prepare| &prepare.split), table.times()),
         required: &required,
+        ahead: &ahead,
         now: Some(now),
     };
     let report = quality::assess(table, &setting).report;
@@ -73,13 +74,28 @@ fn lacking(prepare: &PrepareParams, own: &[String]) -> Vec<String> {
     absent.into_iter().cloned().collect()
 }
 
+/// What is checked.
+struct Read {
+    table: Table,
+    step: Step,
+    /// Columns that are known before their time.
+    ahead: Vec<String>,
+}
+
 /// A table and its step: that of a data set, that of the parameters, or what most rows have. Of
 /// another file only the columns that `prepare` would use.
-fn read(path: &Path, prepare: Option<&PrepareParams>) -> Result<(Table, Step)> {
+fn read(path: &Path, prepare: Option<&PrepareParams>) -> Result<Read> {
     if fs::exists(&path.join("dataset.json")) {
         let (table, _, meta) = dataset::read_dataset(path)?.into_parts()?;
-        return Ok((table, meta.step));
+        let ahead = |role| matches!(role, Role::Future | Role::Forecast);
+        let ahead = meta.columns.into_iter().filter(|column| ahead(column.role));
+        return Ok(Read {
+            table,
+            step: meta.step,
+            ahead: ahead.map(|column| column.name).collect(),
+        });
     }
+    let ahead = prepare.map_or_else(Vec::new, |prepare| prepare.known.clone());
     let prepare = prepare.filter(|_| !matches!(dataset::is_forecast(path), Ok(true)));
     let columns = match prepare {
         Some(prepare) => {
@@ -103,5 +119,5 @@ fn read(path: &Path, prepare: Option<&PrepareParams>) -> Result<(Table, Step)> {
                 path.display()
             )
         })?;
-    Ok((table, step))
+    Ok(Read { table, step, ahead })
 }

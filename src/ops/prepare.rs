@@ -99,6 +99,7 @@ fn assess(
         step,
         train_until,
         required: &[],
+        ahead: &[],
         now: None,
     };
     let (step, until) = rayon::join(

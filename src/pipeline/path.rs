@@ -5,6 +5,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::fs;
+
 /// A path relative to the project's root. One that an input has outside of the project is absolute
 /// or starts with `..`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -39,22 +41,12 @@ impl ProjectPath {
         if path.is_empty() {
             return Err(PathError::Empty);
         }
-        let mut parts: Vec<&str> = Vec::new();
-        for part in path.split('/') {
-            match part {
-                "" | "." => {}
-                ".." if parts.last().is_some_and(|last| *last != "..") => {
-                    parts.pop();
-                }
-                part => parts.push(part),
-            }
-        }
-        let root = if path.starts_with('/') { "/" } else { "" };
-        let plain = format!("{root}{}", parts.join("/"));
+        let plain = fs::plain(Path::new(path));
+        let plain = plain.to_string_lossy();
         Ok(Self(if plain.is_empty() {
             ".".to_owned()
         } else {
-            plain
+            plain.into_owned()
         }))
     }
 

@@ -7,7 +7,7 @@
 
 use tch::{Kind, Tensor};
 
-use crate::net::Shape;
+use crate::shape::Shape;
 use crate::windows::{Inputs, Windows};
 
 /// Over how many rows a net reads them.

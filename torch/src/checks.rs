@@ -10,11 +10,14 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use tch::{Device, Kind, Tensor};
 
+use crate::architecture::{Architecture, Batch};
 use crate::generator::Generator;
 use crate::link::{Link, Links};
 use crate::loss::Loss;
-use crate::net::{Architecture, Batch, Net, Pass, Shape};
+use crate::net::Net;
 use crate::optimizer::{AdamW, Factors};
+use crate::pass::Pass;
+use crate::shape::Shape;
 use crate::windows::{Inputs, Windows};
 
 /// One column, one series, no levels and no bounds.

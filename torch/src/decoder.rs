@@ -7,7 +7,7 @@
 use tch::Tensor;
 
 use crate::layers::{Dense, Layers, masked, unit_mask};
-use crate::net::Pass;
+use crate::pass::Pass;
 
 /// The parameters of a decoder.
 pub(crate) struct Decoder<'a> {

@@ -50,12 +50,15 @@ use tch::{Kind, Tensor};
 
 use self::reading::{Course, Paths, Read, Target};
 use self::response::Response;
+use crate::architecture::{Architecture, Batch, Taken, Tensors};
 use crate::draws::{Draws, quantiles_of_paths};
 use crate::emission::{Emission, Near};
+use crate::forecast::Forecast;
 use crate::layers::{Cell, Dense, Layers};
 use crate::loss::{Loss, weighed};
-use crate::net::{Architecture, Batch, Forecast, Pass, Shape, Taken, Tensors, pick};
 use crate::parameters::Spec;
+use crate::pass::Pass;
+use crate::shape::{Shape, pick};
 use crate::windows::{Inputs, Windows};
 
 /// Paths that go a step together: on a CPU few enough to stay in its cache; on a GPU, where a step

@@ -9,9 +9,12 @@
 use krammerti::params::LinearParams;
 use tch::Tensor;
 
+use crate::architecture::{Architecture, Taken, Tensors};
+use crate::forecast::Forecast;
 use crate::layers::Dense;
-use crate::net::{Architecture, Forecast, Pass, Shape, Taken, Tensors};
 use crate::parameters::Spec;
+use crate::pass::Pass;
+use crate::shape::Shape;
 use crate::windows::Inputs;
 
 /// All that decides the shapes of a net.

@@ -11,6 +11,7 @@ use krammerti::params::Architecture as Wanted;
 use tch::Device;
 
 use self::attempt::fit_in_memory;
+use crate::architecture::Architecture;
 use crate::deepar::Deepar;
 use crate::diagnosis::{OutOfMemory, is_of_memory, memory_asked};
 use crate::dlinear::Linear;
@@ -19,10 +20,10 @@ use crate::forecaster::NetForecaster;
 use crate::generator::Randomness;
 use crate::guard::guarded;
 use crate::layers::Cell;
-use crate::net::{Architecture, Shape};
 use crate::recorder::Recording;
 use crate::recurrent::Recurrent;
 use crate::segrnn::Segrnn;
+use crate::shape::Shape;
 use crate::{device, process, weights};
 
 /// One kind of net; they differ in nothing but their architecture.

@@ -25,9 +25,10 @@ use tch::{Device, Kind, Tensor};
 
 use self::losses::Losses;
 use self::readiness::{all_bases, replica, seen_and_unseen, team_of};
+use crate::architecture::Architecture;
 use crate::generator::Randomness;
 use crate::graph::Stream;
-use crate::net::{Architecture, Net};
+use crate::net::Net;
 use crate::optimizer::AdamW;
 use crate::progress::{self, Progress};
 use crate::recorder::{Recorder, Recording};

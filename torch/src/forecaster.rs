@@ -10,8 +10,10 @@ use tch::{Device, Tensor};
 
 use crate::diagnosis::{NoMemoryToForecast, is_of_memory, memory_asked};
 use crate::family::architecture;
+use crate::forecast::Forecast;
 use crate::guard::guarded;
-use crate::net::{Forecast, Net, Pass};
+use crate::net::Net;
+use crate::pass::Pass;
 use crate::team::Team;
 use crate::windows::{Inputs, Windows, seeds};
 use crate::{device, weights};

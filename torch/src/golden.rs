@@ -5,7 +5,8 @@ use std::sync::{Arc, LazyLock};
 
 use tch::{Device, Kind, Tensor};
 
-use crate::net::{Architecture, Net};
+use crate::architecture::Architecture;
+use crate::net::Net;
 use crate::windows::Inputs;
 
 static ALL: LazyLock<BTreeMap<String, Vec<f64>>> = LazyLock::new(|| {

@@ -14,9 +14,10 @@
 
 use tch::{Device, Kind, Tensor};
 
+use crate::architecture::Taken;
 use crate::layers::{Dense, drop_units, noisy};
-use crate::net::{Pass, Taken};
 use crate::parameters::Spec;
+use crate::pass::Pass;
 
 /// A head reaches so many times as far as the one before.
 const REACH_GROWS: f64 = 4.0;

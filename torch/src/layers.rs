@@ -6,9 +6,10 @@ use tch::{Device, Kind, Tensor};
 
 pub(crate) use fork::Fork;
 
+use crate::architecture::Taken;
 use crate::fused::{self, Outputs};
-use crate::net::{Pass, Taken};
 use crate::parameters::Spec;
+use crate::pass::Pass;
 
 /// Weight and bias of a linear map.
 pub(crate) struct Dense<'a> {

@@ -7,7 +7,8 @@
 //! family ─▶ device                      where tensors live
 //!        ─▶ fit ─▶ team, replica        threads that work on the parts of a step
 //!              ─▶ recorder ─▶ graph    the steps of a GPU
-//!              ─▶ net                  what every kind has in common
+//!              ─▶ net ─▶ architecture   parameters of members, and what every kind implements
+//!                      ─▶ shape, forecast, pass
 //!              ─▶ recurrent, segrnn,    the kinds         ─▶ layers ─▶ fused ─▶ cpp, cuda
 //!                 dlinear, deepar                         ─▶ linear_path, decoder,
 //!                                                            heads, changes
@@ -24,6 +25,7 @@
     expect(clippy::float_cmp, reason = "equal bytes are what is promised")
 )]
 
+mod architecture;
 mod censored;
 mod changes;
 #[cfg(test)]
@@ -39,6 +41,7 @@ mod emission;
 mod entry;
 mod family;
 mod fit;
+mod forecast;
 mod forecaster;
 mod fused;
 mod generator;
@@ -54,6 +57,7 @@ mod loss;
 mod net;
 mod optimizer;
 mod parameters;
+mod pass;
 mod process;
 mod progress;
 mod recorder;
@@ -61,6 +65,7 @@ mod recurrent;
 mod replica;
 mod schedule;
 mod segrnn;
+mod shape;
 mod tails;
 mod team;
 mod weights;

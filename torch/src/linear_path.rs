@@ -15,7 +15,7 @@ use anyhow::{Result, anyhow, ensure};
 use tch::{Device, Kind, Tensor};
 
 use crate::changes::Changes;
-use crate::net::Shape;
+use crate::shape::Shape;
 use crate::windows::{Inputs, Windows};
 
 /// Penalties on squared weights, as shares of the number of windows. Windows of neighbouring hours

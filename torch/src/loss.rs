@@ -8,7 +8,7 @@
 use krammerti::params::PointLoss;
 use tch::{Kind, Reduction, Tensor};
 
-use crate::net::Forecast;
+use crate::forecast::Forecast;
 
 /// How far the unit of a lead follows its spread.
 const POWER: f64 = 0.5;

@@ -25,13 +25,16 @@ use anyhow::Result;
 use krammerti::params::{Decoder as Wanted, RecurrentParams};
 use tch::Tensor;
 
+use crate::architecture::{Architecture, Taken, Tensors};
 use crate::changes::Changes;
 use crate::decoder::{Decoder, Units};
+use crate::forecast::Forecast;
 use crate::heads::Heads;
 use crate::layers::{Cell, Dense, Layers, drop_units, mean_over, noisy};
 use crate::linear_path::LinearPath;
-use crate::net::{Architecture, Forecast, Pass, Shape, Taken, Tensors};
 use crate::parameters::Spec;
+use crate::pass::Pass;
+use crate::shape::Shape;
 use crate::windows::{Inputs, Windows};
 
 /// The last rows that the decoder sees as they are, beside what the cells made of them.

@@ -4,9 +4,11 @@
 
 use tch::{Kind, Tensor};
 
+use crate::architecture::Batch;
 use crate::generator::Generator;
 use crate::loss::Loss;
-use crate::net::{Batch, Net, Pass};
+use crate::net::Net;
+use crate::pass::Pass;
 use crate::windows::Windows;
 
 /// What a training may keep in memory to spare itself the base of every window, in bytes.
@@ -121,7 +123,7 @@ impl Replica {
         self.net.architecture.solves_base() && rows * cells * size_of::<f32>() <= MOST_BASES
     }
 
-    /// `[issues, cells]`: see [`crate::net::Architecture::base`].
+    /// `[issues, cells]`: see [`crate::architecture::Architecture::base`].
     pub(crate) fn base(&self, issues: &Tensor) -> Tensor {
         let _no_grad = tch::no_grad_guard();
         let inputs = self.windows.inputs(issues);

@@ -12,9 +12,12 @@
 use krammerti::params::SegrnnParams;
 use tch::{Device, Kind, Tensor};
 
+use crate::architecture::{Architecture, Taken, Tensors};
+use crate::forecast::Forecast;
 use crate::layers::{Cell, Dense, Fork, Layers};
-use crate::net::{Architecture, Forecast, Pass, Shape, Taken, Tensors, pick};
 use crate::parameters::Spec;
+use crate::pass::Pass;
+use crate::shape::{Shape, pick};
 use crate::windows::Inputs;
 
 /// The parameter with a row for each series.

@@ -66,6 +66,8 @@ pub struct Setting<'a> {
     pub train_until: i64,
     /// Columns that must be there besides those of the parameters.
     pub required: &'a [String],
+    /// Columns that are known before their time: a row of these alone is no observation.
+    pub ahead: &'a [String],
     /// The present, in seconds since 1970, for the age of the last row. Never where the report
     /// goes into an artifact, which must not depend on a clock.
     pub now: Option<i64>,

@@ -1,5 +1,6 @@
 //! Checks on rows and their times: what is there at all, in which order, how often, on which step.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use super::super::Table;
@@ -251,7 +252,7 @@ pub(super) fn gaps(table: &Table, setting: &Setting<'_>) -> Option<Finding> {
     (params.gaps != Action::Off).then(|| tally.finish(table.rows()).0)
 }
 
-/// Finds a last row, or a last issue of forecasts, that is too old, where the present is known.
+/// Finds a last observation, or a last issue of forecasts, that is too old, where the present is known.
 pub(super) fn timeliness(table: &Table, setting: &Setting<'_>) -> Option<Finding> {
     let params = setting.params;
     let now = setting.now.filter(|_| table.rows() > 0)?;
@@ -259,27 +260,42 @@ pub(super) fn timeliness(table: &Table, setting: &Setting<'_>) -> Option<Finding
     let oldest = params
         .oldest
         .map_or((3 * setting.step.seconds()).max(day), Step::seconds);
-    let what = table.issues().map_or("row", |_| "issue");
+    let what = table.issues().map_or("observation", |_| "issue");
+    let axis = table.issues().unwrap_or(table.times());
     let mut tally = Tally::new(table, Check::Timeliness, None, params.timeliness);
     let groups = groups(table);
     for group in &groups {
-        let Some(&last) = group.axis().last() else {
+        let observed = last_observed(table, group.rows.clone(), setting.ahead);
+        let Some(row) = observed.or(group.rows.clone().next()) else {
             continue;
         };
-        if now - last > oldest {
-            let row = group.rows.end - 1;
+        let age = now - axis[row];
+        if observed.is_none() || age > oldest {
             tally.count(row, 1);
             tally.show(|| {
-                let expected = format!(
-                    "a last {what} of at most {} ago, it is {} old",
-                    span(oldest),
-                    span(now - last)
-                );
+                let found = match observed {
+                    Some(_) => format!("it is {} old", span(age)),
+                    None => "there is none".to_owned(),
+                };
+                let expected = format!("a last {what} of at most {} ago, {found}", span(oldest));
                 Example::at_time(table, row, table.times()[row], expected)
             });
         }
     }
     (params.timeliness != Action::Off).then(|| tally.finish(groups.len()).0)
+}
+
+/// The last of these rows in which there is more than what is known before its time. Every row of a forecast from outside is
+/// one of its issue.
+fn last_observed(table: &Table, mut rows: Range<usize>, ahead: &[String]) -> Option<usize> {
+    if table.issues().is_some() {
+        return rows.next_back();
+    }
+    let observed: Vec<&[f64]> = (table.columns().iter())
+        .filter(|column| !ahead.contains(&column.name))
+        .map(|column| column.values.as_slice())
+        .collect();
+    rows.rfind(|&row| observed.iter().any(|values| !values[row].is_nan()))
 }
 
 /// A length of time for a person.

@@ -37,6 +37,7 @@ fn setting(params: &QualityParams) -> Setting<'_> {
         step: Step::HOUR,
         train_until: i64::MAX,
         required: &[],
+        ahead: &[],
         now: None,
     }
 }
@@ -561,6 +562,39 @@ fn forecasts_are_checked_issue_by_issue() {
         ..setting(&params)
     };
     assert_eq!(all(&assess(table, &late)), [(Check::Timeliness, 1)]);
+}
+
+#[test]
+fn what_is_known_ahead_makes_no_row_timely() {
+    let of = |observed: &[f64], now| {
+        let rows = observed.len();
+        let planned = column("planned", "1", &vec![1.0; rows]);
+        let times = (0..rows as i64).map(|row| row * 3600).collect();
+        let table = Table::new(times, vec![column("t", "°C", observed), planned]).unwrap();
+        let params = QualityParams::default();
+        let setting = Setting {
+            ahead: &["planned".to_owned()],
+            now: Some(now),
+            ..setting(&params)
+        };
+        let assessed = assess(table, &setting);
+        let finding = found(&assessed, Check::Timeliness);
+        let first = finding.examples.first();
+        first.map(|first| (first.time.clone().unwrap(), first.expected.clone()))
+    };
+    let mut observed = weather(5);
+    observed.extend([f64::NAN; 48]);
+    let day_after = 4 * 3600 + 86_400;
+    assert_eq!(of(&observed, day_after), None);
+    let (time, expected) = of(&observed, day_after + 60).unwrap();
+    assert_eq!(time, "1970-01-01T04:00:00Z");
+    assert_eq!(
+        expected,
+        "a last observation of at most 1d ago, it is 1d 1min old"
+    );
+    let (time, expected) = of(&[f64::NAN; 5], 0).unwrap();
+    assert_eq!(time, "1970-01-01T00:00:00Z");
+    assert!(expected.ends_with("there is none"), "{expected}");
 }
 
 #[test]

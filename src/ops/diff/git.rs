@@ -7,8 +7,10 @@
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+
+use crate::fs;
 
 /// Why git could not tell.
 #[derive(Debug, thiserror::Error)]
@@ -98,15 +100,8 @@ impl Repository {
         } else {
             prefix.join(path)
         };
-        let mut place = PathBuf::new();
-        for part in path.components() {
-            match part {
-                Component::ParentDir if !place.pop() => return None,
-                Component::Normal(name) => place.push(name),
-                _ => {}
-            }
-        }
-        Some(place)
+        let place = fs::plain(&path);
+        (!place.starts_with("..")).then_some(place)
     }
 
     /// A file as it was, by its path from the project; `None` where there was none.
@@ -184,7 +179,6 @@ fn said(output: &Output) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fs;
 
     fn git(folder: &Path, words: &[&str]) {
         let done = Command::new("git")

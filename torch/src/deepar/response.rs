@@ -17,9 +17,10 @@
 
 use tch::{Kind, Tensor};
 
+use crate::architecture::Taken;
 use crate::layers::Dense;
-use crate::net::{Pass, Taken};
 use crate::parameters::Spec;
+use crate::pass::Pass;
 
 /// Rows on either side of one whose known columns are read with its own.
 pub(super) const AROUND: i64 = 2;

@@ -7,8 +7,9 @@ use krammerti::model::FitTask;
 use tch::{Device, Kind, Tensor};
 
 use super::Machine;
+use crate::architecture::Architecture;
 use crate::loss::Loss;
-use crate::net::{Architecture, Net};
+use crate::net::Net;
 use crate::replica::Replica;
 use crate::team::Team;
 use crate::windows::Windows;

@@ -70,7 +70,7 @@ impl<'a> Fork<'a> {
 mod tests {
     use super::*;
     use crate::golden;
-    use crate::net::Pass;
+    use crate::pass::Pass;
     use tch::Device;
 
     /// Numbers that differ, between -0.9 and 0.9.
