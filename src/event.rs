@@ -34,6 +34,9 @@ pub enum Event {
         run: String,
         /// The stages it looks at, in the order in which they would run.
         stages: Vec<String>,
+        /// Whether it is that of a command typed by hand that is no stage, though it may have the name of one.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        by_hand: bool,
     },
     /// A stage's command was started.
     StageStarted {

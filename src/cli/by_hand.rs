@@ -13,7 +13,7 @@ use super::stage_args::{Request, Verb};
 use super::ui::Ui;
 use crate::event::{Event, Observer, Outcome};
 use crate::model::Registry;
-use crate::ops::{self, Context, RunOptions};
+use crate::ops::{self, Context, RunOptions, Subject};
 use crate::pipeline::{BODY, Declared, Pipeline, ProjectPath, Stage, params_digest};
 
 /// By hand: the same way as by `krammerti run`. A command that stands in `pipeline.yaml` is that stage.
@@ -27,11 +27,12 @@ pub(super) fn run(request: &Request, global: &Global, ui: &mut Ui) -> Result<()>
         .stages()
         .iter()
         .find(|stage| stage.command.words == declared.words);
-    let stage = if let Some(stage) = known {
-        stage.clone()
+    let (stage, subject) = if let Some(stage) = known {
+        (stage.clone(), Subject::Stage)
     } else {
         let sources = subcommands.source_files(&request)?;
-        ad_hoc(&request, declared, &pipeline, sources)?
+        let stage = ad_hoc(&request, declared, &pipeline, sources)?;
+        (stage, Subject::Command)
     };
     for idle in request.idle_assignments() {
         let (verb, sections) = (request.verb.name(), request.verb.sections().join(", "));
@@ -47,6 +48,7 @@ pub(super) fn run(request: &Request, global: &Global, ui: &mut Ui) -> Result<()>
     let changed = |stage: &Stage| seen.changed(stage);
     let options = RunOptions {
         offline: request.offline,
+        subject,
         ..options(&project, &krammerti, &changed, global)
     };
     let mut observer = TellingAgain {

@@ -235,7 +235,8 @@ fn details(run: &PastRun) -> String {
             ]
         })
         .collect();
-    format!("  {}\n{}\n", run.run, columns(&rows, &ALIGNS))
+    let by_hand = if run.by_hand { ", by hand" } else { "" };
+    format!("  {}{by_hand}\n{}\n", run.run, columns(&rows, &ALIGNS))
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use super::Global;
 use super::dry_run;
 use super::project::Project;
 use super::ui::Ui;
-use crate::ops::{self, RunOptions};
+use crate::ops::{self, RunOptions, Subject};
 use crate::pipeline::{AfterFailure, Pipeline, Stage};
 
 /// Bring the pipeline up to date: run the stages whose inputs changed.
@@ -53,7 +53,7 @@ pub(super) fn run(args: &Args, global: &Global, ui: &mut Ui) -> Result<()> {
         pipeline.downstream(&args.downstream)?
     };
     let options = RunOptions {
-        pipeline: Some(&pipeline),
+        subject: Subject::Pipeline(&pipeline),
         force: args.force,
         offline: args.offline,
         jobs: usize::from(args.jobs),
@@ -99,7 +99,7 @@ pub(super) fn options<'a>(
     static NONE: BTreeMap<String, u32> = BTreeMap::new();
     RunOptions {
         root: &project.root,
-        pipeline: None,
+        subject: Subject::Stage,
         krammerti,
         wait: !global.no_wait,
         force: false,

@@ -369,23 +369,20 @@ impl Dataset {
     /// Each target where it was observed: a value that was filled is missing here, for no forecast
     /// should be held against it.
     pub fn observed_targets(&self) -> Vec<Cow<'_, [f64]>> {
-        let column = |name: &str| {
-            let place = self.meta.columns.iter().position(|c| c.name == name)?;
-            Some(self.panel.columns()[place].values.as_slice())
-        };
         let observed = |name: &String| {
-            let target = column(name)?;
-            Some(match self.mask_of(name) {
-                Some(filled) => target
-                    .iter()
-                    .zip(&filled.values)
-                    .map(|(&value, &filled)| if filled > 0.0 { f64::NAN } else { value })
-                    .collect(),
-                None => Cow::Borrowed(target),
-            })
+            let target = self.panel.column(name).ok()?;
+            Some(without_filled(target, self.mask_of(Some(name))))
         };
         let names = self.meta.targets.names();
         names.iter().filter_map(observed).collect()
+    }
+
+    /// A column where it was observed. Where nothing but the share of each row that was filled is known, rows without
+    /// any are.
+    pub fn observed(&self, name: &str) -> Result<Cow<'_, [f64]>, SeriesError> {
+        let column = self.panel.column(name)?;
+        let mask = self.mask_of(Some(name)).or_else(|| self.mask_of(None));
+        Ok(without_filled(column, mask))
     }
 
     /// The same as shares of the capacity of each series, where a target has one.
@@ -417,10 +414,10 @@ impl Dataset {
         FrameColumn::from_sources(columns.map(|c| (c.name.as_str(), c.role, Some(&c.source))))
     }
 
-    /// The column that says where another one was filled.
-    fn mask_of(&self, name: &str) -> Option<&Column> {
+    /// The column that says where another one was filled, or how much of each row.
+    fn mask_of(&self, name: Option<&str>) -> Option<&Column> {
         let says = |meta: &ColumnMeta| match &meta.source {
-            ColumnSource::Filled { column } => column.as_deref() == Some(name),
+            ColumnSource::Filled { column } => column.as_deref() == name,
             _ => false,
         };
         let place = self.meta.columns.iter().position(says)?;
@@ -500,6 +497,17 @@ impl DatasetMeta {
 
 /// A farm gives a little more than its plate says at times, and a station more than it did in its training part.
 const MOST_OF_CAPACITY: f64 = 1.5;
+
+/// Values of a column but for those that were filled.
+fn without_filled<'a>(column: &'a Column, filled: Option<&Column>) -> Cow<'a, [f64]> {
+    let Some(filled) = filled else {
+        return Cow::Borrowed(&column.values);
+    };
+    let pairs = column.values.iter().zip(&filled.values);
+    pairs
+        .map(|(&value, &filled)| if filled > 0.0 { f64::NAN } else { value })
+        .collect()
+}
 
 /// The name of the column that says where another one was filled.
 pub(super) fn filled_name(column: &str) -> String {

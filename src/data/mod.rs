@@ -22,6 +22,7 @@ mod parquet;
 mod prepare;
 pub mod quality;
 mod quantile;
+mod regular;
 pub mod rolling;
 mod scaler;
 mod split;

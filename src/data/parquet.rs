@@ -338,14 +338,18 @@ impl Input {
         })
     }
 
-    /// A copy of which only some parts are read. The reader wants all of it in one piece: what is not
-    /// read stays as zeros, for which the system spends no memory. A mapped file would do as well,
+    /// A copy of which only some parts are read, perhaps with more behind it. The reader wants all of it in one piece:
+    /// what is not read stays as zeros, for which the system spends no memory. A mapped file would do as well,
     /// but for the signal that ends the process where somebody cuts the file short.
     fn parts(&self, parts: &[Range<u64>]) -> Result<Vec<u8>, ParquetError> {
-        let mut copy = vec![0; self.length()?];
+        /// What is larger comes from the system as zeros. Less may be memory that was in use before, which the
+        /// allocator of glibc then fills with zeros, the whole file for each column.
+        const ALWAYS_MAPPED: usize = (32 << 20) + 1;
+        let length = self.length()?;
+        let mut copy = vec![0; length.max(ALWAYS_MAPPED)];
         for part in parts {
             let place = part.start as usize..part.end as usize;
-            let into = copy.get_mut(place.clone()).ok_or_else(|| {
+            let into = copy[..length].get_mut(place.clone()).ok_or_else(|| {
                 let message = "it is damaged: a column lies beyond its end".to_owned();
                 ParquetError::Schema(message)
             })?;

@@ -24,6 +24,7 @@ mod normal;
 use std::ops::Range;
 
 use anyhow::{Result, anyhow, bail, ensure};
+use rayon::prelude::*;
 
 use self::normal::{BLOCK, Normal, Shape};
 use super::residual::{self, Point};
@@ -270,9 +271,39 @@ fn solve(inputs: &Inputs, task: &FitTask<'_>, penalty: f64) -> Result<Vec<f32>> 
     Ok(coefficients)
 }
 
+/// Adds windows as [`add_part`] does, those of several parts side by side. How they are parted is a matter of their
+/// number alone, not of the machine: a sum of floats depends on its order.
+fn add_windows(
+    normal: &mut Normal,
+    shape: Shape,
+    inputs: &Inputs,
+    task: &FitTask<'_>,
+    cells: Range<usize>,
+    issues: &[usize],
+) -> Vec<usize> {
+    /// Each has sums of its own.
+    const PARTS: usize = 4;
+    /// Fewer are added before other threads are there.
+    const LEAST: usize = 4096;
+    let of_part = issues.len().div_ceil(PARTS).max(LEAST);
+    let add = |issues: &[usize]| {
+        let mut part = Normal::new(shape);
+        let left_out = add_part(&mut part, shape, inputs, task, cells.clone(), issues);
+        (part, left_out)
+    };
+    let parts: Vec<(Normal, Vec<usize>)> = issues.par_chunks(of_part).map(add).collect();
+    for (part, _) in &parts {
+        normal.add_all(part);
+    }
+    parts
+        .into_iter()
+        .flat_map(|(_, left_out)| left_out)
+        .collect()
+}
+
 /// Adds every window in which some cells were observed, all of them: its features, the constant, what is
 /// known of their leads, and the changes. Gives back those in which some were not.
-fn add_windows(
+fn add_part(
     normal: &mut Normal,
     shape: Shape,
     inputs: &Inputs,

@@ -176,11 +176,22 @@ fn in_project(root: &Path, path: &Path) -> PathBuf {
     path.strip_prefix(root).unwrap_or(path).to_owned()
 }
 
-/// The newest run that ran the stage.
+/// The newest run that ran the stage, or else a command of its name.
 fn of_newest(runs: &PastRuns, stage: &str, attempt: Option<u32>) -> Result<FoundLogs, LogError> {
+    match newest_of(runs.iter().filter(|run| !run.by_hand), stage, attempt) {
+        Err(LogError::Unseen { .. }) => newest_of(runs.iter(), stage, attempt),
+        found => found,
+    }
+}
+
+fn newest_of(
+    runs: impl Iterator<Item = PastRun>,
+    stage: &str,
+    attempt: Option<u32>,
+) -> Result<FoundLogs, LogError> {
     let mut seen: BTreeSet<String> = BTreeSet::new();
     let mut without: Option<Unstarted> = None;
-    for run in runs.iter() {
+    for run in runs {
         match run.stages.iter().find(|past| past.stage == stage) {
             Some(past) if past.attempts > 0 => {
                 return Ok(FoundLogs {
@@ -309,12 +320,17 @@ mod tests {
     impl Project {
         /// A run, as its events; each try of a stage leaves a log.
         fn run(&self, name: &str, events: &[Event]) {
+            self.run_of(false, name, events);
+        }
+
+        fn run_of(&self, by_hand: bool, name: &str, events: &[Event]) {
             let folder = self.0.path().join(".krammerti/runs").join(name);
             let mut journal = Journal::new(&folder);
             let mut write = |event: Event| journal.write(&event).unwrap();
             write.event(Event::RunStarted {
                 run: name.into(),
                 stages: vec![],
+                by_hand,
             });
             for event in events {
                 write.event(event.clone());
@@ -403,6 +419,18 @@ mod tests {
         );
         project.run("5", &[start("a"), end("a", failed), end("b", failed)]);
         assert_eq!(project.told(None, None, None), "5 a 1/1, 5 b: no input");
+    }
+
+    #[test]
+    fn a_command_by_hand_is_told_where_no_stage_is_called_alike() {
+        let project = Project(tempfile::tempdir().unwrap());
+        let once = |name: &str| [start(name), end(name, Outcome::Ran)];
+        project.run("1", &once("a"));
+        project.run_of(true, "2", &once("a"));
+        project.run_of(true, "3", &once("b"));
+        assert_eq!(project.told(Some("a"), None, None), "1 a 1/1");
+        assert_eq!(project.told(Some("a"), None, Some("2")), "2 a 1/1");
+        assert_eq!(project.told(Some("b"), None, None), "3 b 1/1");
     }
 
     #[test]

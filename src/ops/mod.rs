@@ -47,7 +47,7 @@ pub use log::{FoundLogs, LogError, StageLog, Unstarted, WantedLog, logs};
 pub use predict::{predict, predicted};
 pub use prepare::prepare;
 pub use quality::QualityFailed;
-pub use run::{RunError, RunOptions, StageFailed, execute_one, run_plan};
+pub use run::{RunError, RunOptions, StageFailed, Subject, execute_one, run_plan};
 pub use status::{DryRun, Planned, StageStatus, Standing, dry_run, status};
 pub use train::train;
 pub use tune::tune;

@@ -325,7 +325,8 @@ impl Ahead {
     ) -> Result<Self> {
         let panel = dataset.panel();
         let column = panel.column(name)?;
-        let of_series = &column.values[series.observed.rows.clone()];
+        let rows = series.observed.rows.clone();
+        let of_series = &column.values[rows.clone()];
         if column.unit != unit {
             bail!(
                 "predict.feels_like needs {name} in {unit}, it is in {}",
@@ -346,8 +347,13 @@ impl Ahead {
             );
             return Ok(Self::Known(known));
         }
+        // What was filled is neither what was observed nor what is usual, unless there is nothing else.
+        let mut observed = dataset.observed(name)?;
+        if observed[rows.clone()].iter().all(|value| value.is_nan()) {
+            observed = Cow::Borrowed(&column.values);
+        }
         match from {
-            Fallback::LastKnown => match of_series.iter().rev().find(|value| !value.is_nan()) {
+            Fallback::LastKnown => match observed[rows].iter().rfind(|value| !value.is_nan()) {
                 Some(&last) => Ok(Self::Last(last)),
                 None => bail!("{name} has no value"),
             },
@@ -355,7 +361,7 @@ impl Ahead {
                 let layout = panel.layout();
                 let split = &dataset.meta().split;
                 let train = split.rows(Part::Train, &series.observed, layout.step());
-                let values = train.map(|row| (layout.time(row), column.values[row] as f32));
+                let values = train.map(|row| (layout.time(row), observed[row] as f32));
                 if values.clone().all(|(_, value)| value.is_nan()) {
                     bail!("{name} has no value in the training part to make a climatology of");
                 }

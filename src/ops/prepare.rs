@@ -10,7 +10,9 @@ use super::misfit_values::misfit_values;
 use super::quality::{columns_of_file, raw_step, require_named, tell, train_until, write};
 use super::{Context, QualityFailed, dataset, some_of};
 use crate::data::quality::{self, Assessment, QualityReport, Setting};
-use crate::data::{Dataset, DatasetMeta, Layout, RowCounts, SeriesError, Split, Table};
+use crate::data::{
+    Column, Dataset, DatasetMeta, Layout, Panel, RowCounts, SeriesError, Split, Table,
+};
 use crate::fs::StagedFolder;
 use crate::params::{PrepareParams, QualityParams};
 use crate::time::{Span, Step};
@@ -54,6 +56,7 @@ pub fn prepare(mut context: Context<'_>) -> Result<()> {
     let prepared =
         Dataset::prepare(&assessed.kept, known.as_ref(), params, rows).with_context(|| inputs)?;
     let short = too_short(&assessed.kept, prepared.panel().layout());
+    let emptied = emptied(&assessed.kept, prepared.panel());
     // What is written next needs room of its own.
     drop((assessed, known));
     let odd = misfit_values(&prepared, &prepared.scalers());
@@ -62,7 +65,7 @@ pub fn prepare(mut context: Context<'_>) -> Result<()> {
     staged.commit()?;
 
     tell_prepared(&mut context, &meta, of_parts);
-    for odd in short.into_iter().chain(odd) {
+    for odd in short.into_iter().chain(emptied).chain(odd) {
         context.warn(odd);
     }
     Ok(())
@@ -84,6 +87,24 @@ fn too_short(observed: &Table, layout: &Layout) -> Option<String> {
             all.len(),
             layout.step(),
             some_of(&short)
+        )
+    })
+}
+
+/// What to tell of columns that were observed, and never often enough for a row of a data set.
+fn emptied(observed: &Table, panel: &Panel) -> Option<String> {
+    let has_value = |values: &[f64]| values.iter().any(|value| !value.is_nan());
+    let is_lost = |column: &&Column| {
+        let made = panel.column(&column.name);
+        made.is_ok_and(|made| !has_value(&made.values)) && has_value(&column.values)
+    };
+    let lost = observed.columns().iter().filter(is_lost);
+    let lost: Vec<String> = lost.map(|column| column.name.clone()).collect();
+    (!lost.is_empty()).then(|| {
+        format!(
+            "{} without a value in any row of {}: their observations are never the share of one that prepare.minimum_share asks for",
+            some_of(&lost),
+            panel.layout().step()
         )
     })
 }
@@ -270,7 +291,7 @@ fn side_by_side(tables: Vec<(&Path, Table)>, params: &PrepareParams) -> Result<O
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::{Column, RowSeries};
+    use crate::data::RowSeries;
     use crate::params::ParamsFile;
 
     #[test]
@@ -297,5 +318,34 @@ mod tests {
         assert!(says.iter().all(|text| told.contains(text)), "{told}");
         let long = table.take_rows(&(0..144).collect::<Vec<_>>());
         assert_eq!(too_short(&long, layout), None);
+    }
+
+    #[test]
+    fn a_column_too_rare_for_any_row_is_told() {
+        let text = "prepare: {target: t, step: 1h, raw_step: 10min}";
+        let (_, params) = ParamsFile::parse(Path::new("params.yaml"), text, None, &[]).unwrap();
+        let column = |name: &str, each: i64| Column {
+            name: name.into(),
+            unit: "1".into(),
+            values: (1..=144)
+                .map(|row| {
+                    if row % each == 0 {
+                        row as f64
+                    } else {
+                        f64::NAN
+                    }
+                })
+                .collect(),
+        };
+        let times = (1..=144).map(|row| row * 600).collect();
+        let columns = vec![column("t", 1), column("often", 2), column("rare", 6)];
+        let table = Table::new(times, columns).unwrap();
+        let params = params.prepare.unwrap();
+        let dataset = Dataset::prepare(&table, None, &params, RowCounts::default()).unwrap();
+        let told = emptied(&table, dataset.panel()).unwrap();
+        assert!(
+            told.starts_with("rare without a value in any row of 1h"),
+            "{told}"
+        );
     }
 }

@@ -58,13 +58,24 @@ fn and_others(others: &[String]) -> String {
     format!(" (failed too: {})", told.join(", "))
 }
 
+/// What runs.
+#[derive(Clone, Copy)]
+pub enum Subject<'a> {
+    /// Stages of a pipeline, all of which are known: what is left of items that are no more is to go.
+    Pipeline(&'a Pipeline),
+    /// One of its stages, typed by hand.
+    Stage,
+    /// A command typed by hand that is no stage.
+    Command,
+}
+
 /// How stages are run.
 #[derive(Clone, Copy)]
 pub struct RunOptions<'a> {
     /// The project's folder.
     pub root: &'a Path,
-    /// All stages, where what is left of items that are no more is to go.
-    pub pipeline: Option<&'a Pipeline>,
+    /// What runs.
+    pub subject: Subject<'a>,
     /// The binary that runs subcommands.
     pub krammerti: &'a Path,
     /// Whether to wait for another run that holds an output.
@@ -116,8 +127,9 @@ pub fn run_plan(
     observer.event(Event::RunStarted {
         run,
         stages: plan.stages.iter().map(|stage| stage.name.clone()).collect(),
+        by_hand: matches!(options.subject, Subject::Command),
     });
-    if let Some(pipeline) = options.pipeline {
+    if let Subject::Pipeline(pipeline) = options.subject {
         workspace.remove_gone(pipeline, &mut observer)?;
     }
     let schedule = Schedule {

@@ -41,15 +41,15 @@ pub enum Conflicts {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Quantity {
-    /// Of the air, in °C or K.
+    /// Of the air.
     Temperature,
-    /// In °C or K.
+    /// At which its water condenses.
     DewPoint,
     /// Relative, in %.
     Humidity,
     /// A share in %, such as cloud cover.
     Percent,
-    /// In m/s or km/h; never negative.
+    /// Never negative.
     WindSpeed,
     /// The largest speed of an interval.
     Gust,
@@ -57,19 +57,19 @@ pub enum Quantity {
     WindComponent,
     /// In degrees.
     Direction,
-    /// Of the air, in hPa.
+    /// Of the air.
     Pressure,
     /// In ppm.
     Co2,
-    /// Rain or snow of one row, in mm.
+    /// Rain or snow of one row.
     Precipitation,
-    /// Downward, in W/m².
+    /// Downward.
     Radiation,
-    /// Of a pollutant, in µg/m³.
+    /// Of a pollutant.
     Concentration,
     /// Power as a share of what is installed.
     Share,
-    /// In W, kW or MW.
+    /// Of a plant.
     Power,
     /// Nothing is known of it.
     Unknown,

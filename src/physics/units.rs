@@ -35,7 +35,16 @@ enum Quantity {
 impl Conversion {
     /// Between two units; `None` where one is not known, or they are not of one quantity.
     pub fn new(from: &str, to: &str) -> Option<Self> {
-        let (from, to) = (unit(from)?, unit(to)?);
+        Self::between(unit(from)?, unit(to)?)
+    }
+
+    /// The same where capitals may have been lost: the unit of a column that somebody else wrote.
+    pub fn ignoring_case(from: &str, to: &str) -> Option<Self> {
+        let by_any_name = |name| unit(name).or_else(|| unit_ignoring_case(name));
+        Self::between(by_any_name(from)?, by_any_name(to)?)
+    }
+
+    fn between(from: Unit, to: Unit) -> Option<Self> {
         (from.quantity == to.quantity).then_some(Self { from, to })
     }
 
@@ -44,49 +53,84 @@ impl Conversion {
         let Self { from, to } = self;
         (number - from.zero) * from.times / from.per * to.per / to.times + to.zero
     }
+
+    /// A difference in the other unit.
+    pub fn convert_difference(self, difference: f64) -> f64 {
+        let Self { from, to } = self;
+        difference * from.times / from.per * to.per / to.times
+    }
 }
 
-fn unit(name: &str) -> Option<Unit> {
-    use Quantity::{Concentration, Irradiance, Length, Power, Pressure, Share, Speed, Temperature};
-    let (quantity, zero, times, per) = match name.trim() {
-        "°C" | "degC" | "C" | "celsius" => (Temperature, 0.0, 1.0, 1.0),
-        "K" | "kelvin" => (Temperature, 273.15, 1.0, 1.0),
-        "°F" | "degF" | "F" | "fahrenheit" => (Temperature, 32.0, 1.0, 1.8),
-        "m/s" | "ms-1" => (Speed, 0.0, 1.0, 1.0),
-        "km/h" | "kmh" | "kph" => (Speed, 0.0, 1.0, 3.6),
-        "mph" => (Speed, 0.0, 0.447_04, 1.0),
-        "kn" | "kt" | "knots" => (Speed, 0.0, 1852.0, 3600.0),
-        "hPa" | "mbar" | "mb" => (Pressure, 0.0, 1.0, 1.0),
-        "Pa" => (Pressure, 0.0, 1.0, 100.0),
-        "kPa" => (Pressure, 0.0, 10.0, 1.0),
-        "bar" => (Pressure, 0.0, 1000.0, 1.0),
-        "inHg" => (Pressure, 0.0, 33.863_89, 1.0),
-        "mmHg" => (Pressure, 0.0, 1.333_224, 1.0),
-        "mm" => (Length, 0.0, 1.0, 1.0),
-        "cm" => (Length, 0.0, 10.0, 1.0),
-        "m" => (Length, 0.0, 1000.0, 1.0),
-        "km" => (Length, 0.0, 1_000_000.0, 1.0),
-        "in" => (Length, 0.0, 25.4, 1.0),
-        "ft" => (Length, 0.0, 304.8, 1.0),
-        "1" => (Share, 0.0, 1.0, 1.0),
-        "%" => (Share, 0.0, 1.0, 100.0),
-        "W" => (Power, 0.0, 1.0, 1.0),
-        "kW" => (Power, 0.0, 1e3, 1.0),
-        "MW" => (Power, 0.0, 1e6, 1.0),
-        "GW" => (Power, 0.0, 1e9, 1.0),
-        "µg/m³" | "ug/m3" => (Concentration, 0.0, 1.0, 1.0),
-        "mg/m³" | "mg/m3" => (Concentration, 0.0, 1e3, 1.0),
-        "g/m³" | "g/m3" => (Concentration, 0.0, 1e6, 1.0),
-        "W/m²" | "W/m2" => (Irradiance, 0.0, 1.0, 1.0),
-        "kW/m²" | "kW/m2" => (Irradiance, 0.0, 1e3, 1.0),
-        _ => return None,
-    };
-    Some(Unit {
+/// The names of a unit, and what it is.
+type Named = (&'static [&'static str], Unit);
+
+const fn of(quantity: Quantity, zero: f64, times: f64, per: f64) -> Unit {
+    Unit {
         quantity,
         zero,
         times,
         per,
-    })
+    }
+}
+
+const UNITS: &[Named] = {
+    use Quantity::{Concentration, Irradiance, Length, Power, Pressure, Share, Speed, Temperature};
+    &[
+        (
+            &["°C", "degC", "C", "celsius"],
+            of(Temperature, 0.0, 1.0, 1.0),
+        ),
+        (&["K", "kelvin"], of(Temperature, 273.15, 1.0, 1.0)),
+        (
+            &["°F", "degF", "F", "fahrenheit"],
+            of(Temperature, 32.0, 1.0, 1.8),
+        ),
+        (&["m/s", "ms-1"], of(Speed, 0.0, 1.0, 1.0)),
+        (&["km/h", "kmh", "kph"], of(Speed, 0.0, 1.0, 3.6)),
+        (&["mph"], of(Speed, 0.0, 0.447_04, 1.0)),
+        (&["kn", "kt", "knots"], of(Speed, 0.0, 1852.0, 3600.0)),
+        (&["hPa", "mbar", "mb"], of(Pressure, 0.0, 1.0, 1.0)),
+        (&["Pa"], of(Pressure, 0.0, 1.0, 100.0)),
+        (&["kPa"], of(Pressure, 0.0, 10.0, 1.0)),
+        (&["bar"], of(Pressure, 0.0, 1000.0, 1.0)),
+        (&["inHg"], of(Pressure, 0.0, 33.863_89, 1.0)),
+        (&["mmHg"], of(Pressure, 0.0, 1.333_224, 1.0)),
+        (&["mm"], of(Length, 0.0, 1.0, 1.0)),
+        (&["cm"], of(Length, 0.0, 10.0, 1.0)),
+        (&["m"], of(Length, 0.0, 1000.0, 1.0)),
+        (&["km"], of(Length, 0.0, 1_000_000.0, 1.0)),
+        (&["in"], of(Length, 0.0, 25.4, 1.0)),
+        (&["ft"], of(Length, 0.0, 304.8, 1.0)),
+        (&["1"], of(Share, 0.0, 1.0, 1.0)),
+        (&["%"], of(Share, 0.0, 1.0, 100.0)),
+        (&["W"], of(Power, 0.0, 1.0, 1.0)),
+        (&["kW"], of(Power, 0.0, 1e3, 1.0)),
+        (&["MW"], of(Power, 0.0, 1e6, 1.0)),
+        (&["GW"], of(Power, 0.0, 1e9, 1.0)),
+        // With the sign for micro, and with the Greek letter.
+        (
+            &["µg/m³", "μg/m³", "ug/m3"],
+            of(Concentration, 0.0, 1.0, 1.0),
+        ),
+        (&["mg/m³", "mg/m3"], of(Concentration, 0.0, 1e3, 1.0)),
+        (&["g/m³", "g/m3"], of(Concentration, 0.0, 1e6, 1.0)),
+        (&["W/m²", "W/m2"], of(Irradiance, 0.0, 1.0, 1.0)),
+        (&["kW/m²", "kW/m2"], of(Irradiance, 0.0, 1e3, 1.0)),
+    ]
+};
+
+fn unit(name: &str) -> Option<Unit> {
+    named(|known| known == name.trim())
+}
+
+fn unit_ignoring_case(name: &str) -> Option<Unit> {
+    let name = name.trim().to_lowercase();
+    named(|known| known.to_lowercase() == name)
+}
+
+fn named(is_it: impl Fn(&str) -> bool) -> Option<Unit> {
+    let known = |(names, _): &&Named| names.iter().any(|name| is_it(name));
+    UNITS.iter().find(known).map(|(_, unit)| *unit)
 }
 
 #[cfg(test)]
@@ -120,5 +164,14 @@ mod tests {
         }
         assert_eq!(Conversion::new("K", "m/s"), None);
         assert_eq!(Conversion::new("furlong", "m"), None);
+    }
+
+    #[test]
+    fn capitals_may_be_lost_where_it_is_said() {
+        assert_eq!(Conversion::new("hpa", "hPa"), None);
+        let lost = Conversion::ignoring_case(" hpa", "PA").unwrap();
+        assert!((lost.convert(10.0) - 1000.0).abs() < 1e-9);
+        let fahrenheit = Conversion::ignoring_case("°C", "°F").unwrap();
+        assert!((fahrenheit.convert_difference(10.0) - 18.0).abs() < 1e-12);
     }
 }

@@ -365,8 +365,15 @@ impl<'a> Scope<'a> {
     fn words(&self, key: &str, cmd: &Cmd) -> Result<Vec<String>> {
         let words = match cmd {
             Cmd::Words(words) => words.clone(),
-            Cmd::Line(line) => shlex::split(line)
-                .with_context(|| format!("{key} has a quote that is not closed: {line}"))?,
+            Cmd::Line(line) => {
+                if let Some(operator) = shell::operator_in(line) {
+                    bail!(
+                        "{key} has `{operator}`, and no shell runs it: use `sh`, or quote it where it is an argument"
+                    );
+                }
+                shlex::split(line)
+                    .with_context(|| format!("{key} has a quote that is not closed: {line}"))?
+            }
         };
         ensure!(
             words.first().is_some_and(|program| !program.is_empty()),

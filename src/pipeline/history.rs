@@ -3,7 +3,7 @@
 //! A journal is held by a kernel lock while its run lasts. One that is neither held nor closed with
 //! a last line belongs to a run that was killed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -104,9 +104,15 @@ pub struct PastRun {
     pub seconds: Option<f64>,
     /// The stages that it came to, in the order in which it did.
     pub stages: Vec<PastStage>,
+    /// Whether it is that of a command typed by hand that is no stage: its name says nothing of a stage called alike.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub by_hand: bool,
     /// Where its journal and logs are.
     #[serde(skip)]
     pub folder: PathBuf,
+    /// The places of the stages by their names, as they were read.
+    #[serde(skip)]
+    places: HashMap<String, usize>,
 }
 
 /// A line of a journal.
@@ -183,7 +189,7 @@ impl PastRuns {
         /// What did not run for so many runs may take another time by now.
         const RUNS: usize = 200;
         let mut durations = BTreeMap::new();
-        for run in self.iter().take(RUNS) {
+        for run in self.iter().filter(|run| !run.by_hand).take(RUNS) {
             for stage in run.stages {
                 if stage.outcome == Some(Outcome::Ran) {
                     durations.entry(stage.stage).or_insert(stage.seconds);
@@ -204,7 +210,9 @@ impl PastRun {
             outcome: PastOutcome::Killed,
             seconds: None,
             stages: Vec::new(),
+            by_hand: false,
             folder: folder.to_owned(),
+            places: HashMap::new(),
         };
         // The last line of a killed run may be half a line.
         for line in text.lines() {
@@ -223,7 +231,10 @@ impl PastRun {
 
     fn learn(&mut self, time: String, event: Event) {
         match event {
-            Event::RunStarted { .. } => self.started = time,
+            Event::RunStarted { by_hand, .. } => {
+                self.started = time;
+                self.by_hand = by_hand;
+            }
             Event::StageStarted { stage, .. } => self.stage(&stage).attempts = 1,
             Event::StageRetry { stage, attempt, .. } => self.stage(&stage).attempts = attempt,
             Event::StageFinished {
@@ -261,22 +272,24 @@ impl PastRun {
         }
     }
 
-    /// The entry of a stage, made where there is none yet. What happens to a stage comes close
-    /// together, so the search from the end is short.
+    /// The entry of a stage, made where there is none yet.
     fn stage(&mut self, name: &str) -> &mut PastStage {
-        let found = self.stages.iter().rposition(|stage| stage.stage == name);
-        let index = found.unwrap_or_else(|| {
-            self.stages.push(PastStage {
-                stage: name.to_owned(),
-                outcome: None,
-                seconds: 0.0,
-                error: None,
-                attempts: 0,
-                key: None,
-            });
-            self.stages.len() - 1
-        });
-        &mut self.stages[index]
+        let place = match self.places.get(name) {
+            Some(&place) => place,
+            None => {
+                self.places.insert(name.to_owned(), self.stages.len());
+                self.stages.push(PastStage {
+                    stage: name.to_owned(),
+                    outcome: None,
+                    seconds: 0.0,
+                    error: None,
+                    attempts: 0,
+                    key: None,
+                });
+                self.stages.len() - 1
+            }
+        };
+        &mut self.stages[place]
     }
 
     fn begins_with(&self, start: &str) -> bool {
@@ -321,6 +334,7 @@ mod tests {
             Event::RunStarted {
                 run: "r".into(),
                 stages: vec!["a".into()],
+                by_hand: false,
             },
             Event::StageStarted {
                 stage: "a".into(),
@@ -385,6 +399,21 @@ mod tests {
         assert_eq!((stage.attempts, stage.key), (2, Some(Digest::of(b"k"))));
         assert_eq!(past.durations(), BTreeMap::from([("a".to_owned(), 2.5)]));
         drop(held);
+    }
+
+    #[test]
+    fn a_command_by_hand_says_nothing_of_a_stage_called_alike() {
+        let root = tempfile::tempdir().unwrap();
+        let mut journal = Journal::new(&root.path().join(".krammerti/runs/1"));
+        for mut event in events(true) {
+            if let Event::RunStarted { by_hand, .. } = &mut event {
+                *by_hand = true;
+            }
+            journal.write(&event).unwrap();
+        }
+        let past = PastRuns::read(root.path());
+        assert!(past.iter().all(|run| run.by_hand) && past.count() == 1);
+        assert_eq!(past.durations(), BTreeMap::new());
     }
 
     #[test]

@@ -129,6 +129,7 @@ mod tests {
             .write(&Event::RunStarted {
                 run: "r".into(),
                 stages: vec!["a".into()],
+                by_hand: false,
             })
             .unwrap();
         journal.write(&finished(Outcome::Fresh)).unwrap();

@@ -8,6 +8,40 @@ use anyhow::{Result, ensure};
 
 use reader::{Reader, Step, Within};
 
+/// A word of a line that only a shell knows the meaning of, such as `&&` or `>file`: no quote and no backslash stands in it.
+pub(super) fn operator_in(line: &str) -> Option<&str> {
+    const OPERATORS: [&str; 10] = ["&&", "||", "|", "|&", ";", "&", "<", "<<", "&>", "1>"];
+    let is_operator = |word: &&str| {
+        OPERATORS.contains(word)
+            || word.starts_with('>')
+            || word.starts_with("2>")
+            || word.ends_with(';')
+    };
+    bare_words(line).into_iter().find(is_operator)
+}
+
+/// The words of a line in which nothing is quoted.
+fn bare_words(line: &str) -> Vec<&str> {
+    let mut words = Vec::new();
+    let mut quote = None;
+    let (mut start, mut is_bare, mut is_escaped) = (0, true, false);
+    for (at, c) in line.char_indices() {
+        match (quote, c) {
+            _ if is_escaped => is_escaped = false,
+            (None | Some('"'), '\\') => (is_escaped, is_bare) = (true, false),
+            (None, '\'' | '"') => (quote, is_bare) = (Some(c), false),
+            (Some(open), c) if c == open => quote = None,
+            (None, c) if c.is_whitespace() => {
+                words.extend(line.get(start..at).filter(|_| is_bare));
+                (start, is_bare) = (at + c.len_utf8(), true);
+            }
+            _ => {}
+        }
+    }
+    words.extend(line.get(start..).filter(|_| is_bare));
+    words
+}
+
 /// A line that is being put together.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Line {
@@ -117,6 +151,25 @@ mod tests {
         let output = Command::new("sh").args(["-ec", &line]).output().unwrap();
         assert!(output.status.success(), "{line}\n{output:?}");
         String::from_utf8(output.stdout).unwrap()
+    }
+
+    #[test]
+    fn what_only_a_shell_knows_is_found_where_nothing_is_quoted() {
+        for (line, operator) in [
+            ("python3 a.py && python3 b.py", Some("&&")),
+            ("python3 a.py > log", Some(">")),
+            ("python3 a.py 2>&1", Some("2>&1")),
+            ("python3 a.py >>log", Some(">>log")),
+            ("make a; make b", Some("a;")),
+            ("cat a | sort", Some("|")),
+            ("a ' && ' b", None),
+            (r#"a "x \" > " ';'"#, None),
+            (r"find . -exec touch {} \;", None),
+            ("select --where=a>5 b|c", None),
+            ("", None),
+        ] {
+            assert_eq!(operator_in(line), operator, "{line}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! goes one way: one for each series of a file, and for forecasts one for each issue.
 
 use crate::params::{Ambiguous, Clock, Nonexistent, Notation, TimeFormat};
-use crate::time::{Instants, Stamp, format_utc, read_iso};
+use crate::time::{Instants, Stamp, Step, format_utc, read_iso};
 
 /// The years 1 to 9999.
 const CALENDAR: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
@@ -186,6 +186,21 @@ impl<'a> TimeReader<'a> {
     }
 }
 
+/// The end of what begins at an instant and lasts so long: days by the clock, whose days may have 23 or 25 hours.
+pub(super) fn end_of(begin: i64, lasting: Step, clock: &Clock) -> i64 {
+    let seconds = lasting.seconds();
+    let Clock::Zone { zone, .. } = clock else {
+        return begin + seconds;
+    };
+    if seconds % DAY != 0 {
+        return begin + seconds;
+    }
+    match zone.instant(begin + zone.offset_at(begin) + seconds) {
+        Instants::One(end) | Instants::None { shifted: end } => end,
+        Instants::Two { first, .. } => first,
+    }
+}
+
 fn stamp(notation: &Notation, text: &str) -> Option<Stamp> {
     match notation {
         Notation::Iso => read_iso(text),
@@ -263,6 +278,24 @@ mod tests {
     use crate::time::{Pattern, Zone};
 
     const HOUR: i64 = 3600;
+
+    #[test]
+    fn what_lasts_a_day_ends_with_the_day_of_the_clock() {
+        let clock = berlin(Nonexistent::Fail, Ambiguous::Infer).clock;
+        let end = |begin: &str, lasting: &str, clock: &Clock| {
+            let begin = read_iso(begin).unwrap().local;
+            format_utc(end_of(begin, lasting.parse().unwrap(), clock))
+        };
+        // Midnight to midnight there, when the clock is put forward and back.
+        let spring = end("2023-03-25T23:00:00", "1d", &clock);
+        assert_eq!(spring, "2023-03-26T22:00:00Z");
+        let autumn = end("2023-10-28T22:00:00", "1d", &clock);
+        assert_eq!(autumn, "2023-10-29T23:00:00Z");
+        let hour = end("2023-10-29T00:00:00", "1h", &clock);
+        assert_eq!(hour, "2023-10-29T01:00:00Z");
+        let fixed = end("2023-03-25T23:00:00", "1d", &Clock::Offset(3600));
+        assert_eq!(fixed, "2023-03-26T23:00:00Z");
+    }
 
     fn berlin(nonexistent: Nonexistent, ambiguous: Ambiguous) -> TimeFormat {
         TimeFormat {

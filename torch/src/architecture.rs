@@ -78,6 +78,11 @@ pub(crate) trait Architecture: Send + Sync {
         None
     }
 
+    /// Whether quantiles are those of such courses.
+    fn draws_courses(&self) -> bool {
+        false
+    }
+
     /// A forecast of which only the mean is wanted, after each epoch; where an own loss stands for
     /// the rest it may be a rough one.
     fn sketch(

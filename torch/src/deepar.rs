@@ -525,6 +525,10 @@ impl Architecture for Deepar {
         Some(Tensor::cat(&parts, 0))
     }
 
+    fn draws_courses(&self) -> bool {
+        true
+    }
+
     /// One path of each member, which goes by the means: to sample after every epoch would take
     /// longer than the training.
     fn sketch(

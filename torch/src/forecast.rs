@@ -53,13 +53,21 @@ impl Shape {
 }
 
 impl Forecast {
-    /// The average over members, as one, quantiles next to a bound on it. An average of values that stand at a
-    /// bound can lie a last bit beyond it.
-    pub(crate) fn averaged(self, links: &Links) -> Self {
+    /// The average over members, as one. An average of values that stand at a bound can lie a last bit beyond it.
+    /// Quantiles of heads, which come near a bound and never to it, are on it there; those of drawn courses stand where
+    /// these do.
+    pub(crate) fn averaged(self, links: &Links, drawn: bool) -> Self {
         let average = |all: Tensor| all.mean_dim([0_i64].as_slice(), true, Kind::Float);
+        let settle = |quantiles| {
+            if drawn {
+                links.cut(quantiles)
+            } else {
+                links.settle(quantiles)
+            }
+        };
         Self {
             mean: links.cut(average(self.mean)),
-            quantiles: self.quantiles.map(|all| links.settle(average(all))),
+            quantiles: self.quantiles.map(|all| settle(average(all))),
         }
     }
 }
@@ -125,6 +133,23 @@ mod tests {
     }
 
     #[test]
+    fn quantiles_next_to_a_bound_are_on_it_unless_they_were_drawn() {
+        let links = Links::new(vec![link((Some(0.0), None))]);
+        let quantiles = |drawn: bool| {
+            let near = Tensor::from_slice(&[-1e-7_f32, 1e-5, 0.7]).view([1, 1, 1, 3]);
+            let mean = Tensor::zeros([1, 1, 1], (Kind::Float, Device::Cpu));
+            let forecast = Forecast {
+                mean,
+                quantiles: Some(near),
+            };
+            let quantiles = forecast.averaged(&links, drawn).quantiles.unwrap();
+            Vec::<f32>::try_from(quantiles.view([3])).unwrap()
+        };
+        assert_eq!(quantiles(false), [0.0, 0.0, 0.7]);
+        assert_eq!(quantiles(true), [0.0, 1e-5, 0.7]);
+    }
+
+    #[test]
     fn quantile_head_of_pytorch() {
         let heads = golden::tensor("quantiles.heads").unsqueeze(0);
         for median in [0, 2] {
@@ -181,7 +206,7 @@ mod tests {
         let spread = spread.map(Tensor::from_slice);
         let members: Vec<Tensor> = (0..raw.size()[0]).map(|member| raw.get(member)).collect();
         let forecast = shape.forecast(&members, &base, spread.as_ref());
-        let quantiles = forecast.averaged(&shape.links).quantiles;
+        let quantiles = forecast.averaged(&shape.links, false).quantiles;
         let quantiles = quantiles.expect("there are levels").reshape([-1]);
         let quantiles = Vec::<f32>::try_from(quantiles).unwrap();
         for lead in quantiles.chunks(shape.levels.len()) {

@@ -180,10 +180,11 @@ impl Forecasting {
     fn make(&self, asked: &Asked) -> Result<(Vec<f32>, Vec<f32>)> {
         let _no_grad = tch::no_grad_guard();
         let inputs = self.inputs(asked);
+        let architecture = &self.net.architecture;
         let Forecast { mean, quantiles } = self
             .net
             .forecast(&inputs, Pass::FORECAST)
-            .averaged(&self.net.architecture.shape().links);
+            .averaged(&architecture.shape().links, architecture.draws_courses());
         let quantiles = quantiles.as_ref().map(values).transpose()?;
         Ok((values(&mean)?, quantiles.unwrap_or_default()))
     }

@@ -92,7 +92,7 @@ impl Replica {
         let tensors = self.net.tensors(pass);
         let forecast = architecture
             .sketch(&tensors, &batch.inputs, &batch.base, pass)
-            .averaged(&architecture.shape().links);
+            .averaged(&architecture.shape().links, architecture.draws_courses());
         let loss = if architecture.has_own_loss() {
             architecture.loss(&tensors, &batch, &self.loss, pass)
         } else {

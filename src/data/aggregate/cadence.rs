@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use crate::data::quality::LONG_STEPS;
+use crate::data::regular::Regular;
 
 /// How many values make up a bin.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,7 +26,7 @@ struct Stretch {
     expected: usize,
 }
 
-/// Values one gap apart, as many as make a stretch; indices of their times.
+/// Values one gap apart but for lost ones, as many as make a stretch; indices of their times.
 struct Seed {
     first: usize,
     last: usize,
@@ -127,16 +127,25 @@ impl Seed {
     }
 }
 
+/// Each as long as it goes, in order of time.
 fn seeds(times: &[i64], step: i64) -> Vec<Seed> {
     let mut seeds = Vec::new();
     let mut first = 0;
     while first + 1 < times.len() {
-        let gap = times[first + 1] - times[first];
+        let mut regular = Regular::begin(times[first + 1] - times[first]);
         let mut last = first + 1;
-        while last + 1 < times.len() && times[last + 1] - times[last] == gap {
-            last += 1;
+        let mut whole = regular;
+        for next in last + 1..times.len() {
+            if !regular.go_on(times[next] - times[next - 1]) {
+                break;
+            }
+            // What is lost at its end is not known to be of it.
+            if regular.is_exact() {
+                (last, whole) = (next, regular);
+            }
         }
-        if gap > 0 && step % gap == 0 && times[last] - times[first] >= LONG_STEPS * step {
+        if whole.is_long(step) {
+            let gap = whole.gap();
             seeds.push(Seed { first, last, gap });
         }
         first = last;
@@ -197,6 +206,21 @@ mod tests {
         });
         let lost: Vec<i64> = lost.collect();
         assert_eq!(Cadence::of(&lost, HOUR, 6), Cadence::uniform(6));
+    }
+
+    #[test]
+    fn lost_values_make_no_stretch_another_one() {
+        let day = 24 * HOUR;
+        // Each eleventh, or about each sixth.
+        for is_lost in [|hour| hour % 264 == 13, |hour: i64| hour * hour % 17 < 3] {
+            let hours = (1..=200 * 24).filter(|&hour| !is_lost(hour));
+            let times: Vec<i64> = hours
+                .map(|hour| hour * HOUR)
+                .chain(each(TEN_MINUTES, 200 * day..300 * day).filter(|time| time % 7 != 0))
+                .collect();
+            let pieces = Cadence::of(&times, day, 144).pieces(day, day, 300);
+            assert_eq!(pieces, [(0..200, 24), (200..300, 144)]);
+        }
     }
 
     proptest! {

@@ -119,7 +119,7 @@ impl Dataset {
     fn filled(&self, layout: &Layout) -> BTreeMap<usize, Vec<bool>> {
         let place = |name: &str| self.meta.columns.iter().position(|c| c.name == name);
         let of_target = |name: &String| {
-            let filled = self.rows_filled(self.mask_of(name)?, layout);
+            let filled = self.rows_filled(self.mask_of(Some(name))?, layout);
             let is_filled = filled.contains(&true);
             is_filled.then_some((place(name)?, filled))
         };

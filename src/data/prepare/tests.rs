@@ -835,3 +835,25 @@ fn files_that_do_not_belong_together_are_refused() {
     let old = DatasetMeta { format: 1, ..meta };
     assert!(parts(&whole, old).is_err());
 }
+
+#[test]
+fn lost_values_hide_no_change_of_the_step_from_longer_ones() {
+    let hours = (1..=60 * 24).map(|hour| hour * 3600);
+    let minutes = (1..=20 * 144).map(|row| 60 * 86_400 + row * 600);
+    // Some 3 % are lost.
+    let is_lost = |time: &i64| (time / 600 * 7919) % 101 < 3;
+    let times: Vec<i64> = hours.chain(minutes).filter(|time| !is_lost(time)).collect();
+    let rows = times.len();
+    let lost_hours = 60 * 24 - times.iter().filter(|&&time| time <= 60 * 86_400).count();
+    let table = Table::new(times, vec![column("t", "°C", (0..rows).map(|_| 7.0))]).unwrap();
+    for (step, expected) in [("1h", lost_hours), ("3h", 0), ("6h", 0), ("1d", 0)] {
+        let step: crate::time::Step = step.parse().unwrap();
+        let observed = crate::data::quality::observed_step_of(&table, step);
+        assert_eq!(observed, "10min".parse().ok(), "{step}");
+        let params = PrepareParams { step, ..params("") };
+        let dataset = Dataset::prepare(&table, None, &params, RowCounts::default()).unwrap();
+        let found = values(&dataset, "t");
+        let missing = found.iter().filter(|value| value.is_nan()).count();
+        assert_eq!(missing, expected, "{step}");
+    }
+}

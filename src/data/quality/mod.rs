@@ -39,6 +39,7 @@ use std::collections::BTreeMap;
 use rayon::prelude::*;
 
 use super::Table;
+use super::regular::Regular;
 use crate::params::{Action, QualityParams};
 use crate::time::Step;
 
@@ -50,10 +51,6 @@ pub use sieve::Refused;
 use columns::ColumnRule;
 use groups::{PerStrand, Strands, groups};
 use sieve::{Mark, Sieve};
-
-/// So many steps of a data set observations follow each other regularly for it to be no chance: in less a sensor may have
-/// failed in a regular way.
-pub(in crate::data) const LONG_STEPS: i64 = 12;
 
 /// What the checks must be told besides the table.
 #[derive(Clone, Debug)]
@@ -161,12 +158,10 @@ pub fn usual_step_of(table: &Table) -> Option<Step> {
 /// followed each other by that for a dozen steps at least. A station may have given hours for years before it gave
 /// each 10 minutes.
 pub fn observed_step_of(table: &Table, step: Step) -> Option<Step> {
-    /// The last time, and since when rows follow each other by which gap.
     #[derive(Clone, Copy, Default)]
     struct Run {
         last: Option<i64>,
-        since: i64,
-        gap: i64,
+        regular: Regular,
     }
     let usual = usual_step_of(table)?;
     let seconds = step.seconds();
@@ -176,26 +171,27 @@ pub fn observed_step_of(table: &Table, step: Step) -> Option<Step> {
             .values()
             .any(|&phase| phase != 0)
     };
-    if usual < step || stands_apart(step) {
+    if usual >= step && stands_apart(step) {
         return Some(usual);
     }
     let mut strands = Strands::new(table);
     let mut runs: PerStrand<Run> = PerStrand::new();
-    let mut finest = seconds;
+    let coarsest = seconds.min(usual.seconds());
+    let mut finest = coarsest;
     for (row, &time) in table.times().iter().enumerate() {
         let run = runs.of(strands.number(row)).get_or_insert_default();
-        if let Some(last) = run.last.replace(time) {
-            let gap = time - last;
-            if gap != run.gap {
-                (run.since, run.gap) = (last, gap);
-            }
-            let is_long = time - run.since >= LONG_STEPS * seconds;
-            if is_long && gap > 0 && gap < finest && seconds % gap == 0 {
-                finest = gap;
-            }
+        let Some(last) = run.last.replace(time) else {
+            continue;
+        };
+        if !run.regular.go_on(time - last) {
+            run.regular = Regular::begin(time - last);
+        }
+        let gap = run.regular.gap();
+        if gap < finest && run.regular.is_long(seconds) && finest % gap == 0 {
+            finest = gap;
         }
     }
-    if finest == seconds {
+    if finest == coarsest {
         return Some(usual);
     }
     Step::from_seconds(u32::try_from(finest).ok()?)

@@ -5,10 +5,12 @@ use rayon::prelude::*;
 
 use super::super::Table;
 use super::columns::ColumnRule;
+use super::quantity::{CELSIUS, METRES_PER_SECOND};
 use super::report::{Check, Example, Finding, number};
 use super::sieve::Mark;
 use super::tally::Tally;
 use crate::params::{Action, OrderedPair, QualityParams, Quantity};
+use crate::physics::Conversion;
 
 /// Sensors of two quantities agree no better than this, in °C or m/s: WMO-No. 8 asks 0.1 to 0.3 °C
 /// of a thermometer, and a dew point is computed from two of them.
@@ -55,10 +57,13 @@ fn check_pair(
 ) -> Outcome {
     let name = format!("{} ≤ {}", pair.low, pair.high);
     let mut tally = Tally::new(table, Check::Consistency, Some(&name), action);
-    let lower = &table.columns()[low].values;
-    let upper = &table.columns()[high].values;
-    for (row, (&below, &above)) in lower.iter().zip(upper).enumerate() {
-        let contradict = below > above + pair.tolerance;
+    let [lower, upper] = [low, high].map(|place| &table.columns()[place]);
+    // Of units that nobody knows, a person said that they can be compared.
+    let same =
+        Conversion::ignoring_case(&upper.unit, &lower.unit).filter(|_| upper.unit != lower.unit);
+    for (row, (&below, &above)) in lower.values.iter().zip(&upper.values).enumerate() {
+        let comparable = same.map_or(above, |same| same.convert(above));
+        let contradict = below > comparable + pair.tolerance;
         if contradict && rules[low].believes(below) && rules[high].believes(above) {
             tally.hit(row, || {
                 let expected = format!("at most {} of {}", number(above), pair.high);
@@ -94,17 +99,23 @@ fn found_by_name(table: &Table, rules: &[ColumnRule]) -> Vec<OrderedPair> {
             .map(|(column, _)| column.name.as_str())
             .collect::<Vec<_>>()
     };
-    let pair = |low: &str, high: &str| OrderedPair {
-        low: low.to_owned(),
-        high: high.to_owned(),
-        tolerance: TOLERANCE,
+    let pair = |low: &str, high: &str, unit: &str| {
+        let own = table.column(low).ok()?;
+        let to_own = Conversion::ignoring_case(unit, &own.unit)?;
+        Some(OrderedPair {
+            low: low.to_owned(),
+            high: high.to_owned(),
+            tolerance: to_own.convert_difference(TOLERANCE),
+        })
     };
     let mut pairs = Vec::new();
     for dew in names(Quantity::DewPoint) {
-        pairs.extend(partner(dew, &names(Quantity::Temperature)).map(|t| pair(dew, t)));
+        let air = partner(dew, &names(Quantity::Temperature));
+        pairs.extend(air.and_then(|air| pair(dew, air, CELSIUS)));
     }
     for gust in names(Quantity::Gust) {
-        pairs.extend(partner(gust, &names(Quantity::WindSpeed)).map(|wind| pair(wind, gust)));
+        let wind = partner(gust, &names(Quantity::WindSpeed));
+        pairs.extend(wind.and_then(|wind| pair(wind, gust, METRES_PER_SECOND)));
     }
     pairs
 }

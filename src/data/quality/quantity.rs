@@ -8,6 +8,15 @@
 
 use super::super::Column;
 use crate::params::{QualityParams, Quantity};
+use crate::physics::Conversion;
+
+pub(super) const CELSIUS: &str = "°C";
+pub(super) const METRES_PER_SECOND: &str = "m/s";
+const HECTOPASCAL: &str = "hPa";
+const MILLIMETRE: &str = "mm";
+const WATTS_PER_AREA: &str = "W/m²";
+const MICROGRAMS_PER_VOLUME: &str = "µg/m³";
+const WATT: &str = "W";
 
 /// The limits of a quantity, in the unit of its column.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -30,8 +39,40 @@ const NONE: Limits = Limits {
     can_stick: false,
 };
 
-/// The limits of a quantity. A range that depends on a unit that is not known is left open.
+/// The limits of a quantity in the unit of a column; open where they depend on a unit that is not known.
 pub(super) fn limits(quantity: Quantity, unit: &str) -> Limits {
+    let limits = in_own_unit(quantity);
+    let Some(own) = own_unit(quantity) else {
+        return limits;
+    };
+    let Some(to) = Conversion::ignoring_case(own, unit) else {
+        return NONE;
+    };
+    let difference = |change| to.convert_difference(change);
+    Limits {
+        min: to.convert(limits.min),
+        max: to.convert(limits.max),
+        change: limits
+            .change
+            .map(|(minute, hour)| (difference(minute), difference(hour))),
+        ..limits
+    }
+}
+
+/// The unit that the limits of a quantity are told in, where there are others that columns may have.
+fn own_unit(quantity: Quantity) -> Option<&'static str> {
+    match quantity {
+        Quantity::Temperature | Quantity::DewPoint => Some(CELSIUS),
+        Quantity::WindSpeed | Quantity::Gust | Quantity::WindComponent => Some(METRES_PER_SECOND),
+        Quantity::Pressure => Some(HECTOPASCAL),
+        Quantity::Precipitation => Some(MILLIMETRE),
+        Quantity::Radiation => Some(WATTS_PER_AREA),
+        Quantity::Concentration => Some(MICROGRAMS_PER_VOLUME),
+        _ => None,
+    }
+}
+
+fn in_own_unit(quantity: Quantity) -> Limits {
     let sticks = |min, max, change, resting| Limits {
         min,
         max,
@@ -39,56 +80,22 @@ pub(super) fn limits(quantity: Quantity, unit: &str) -> Limits {
         resting,
         can_stick: true,
     };
-    let (zero, metres) = match normal(unit).as_str() {
-        "k" => (273.15, 1.0),
-        "km/h" => (0.0, 3.6),
-        _ => (0.0, 1.0),
-    };
+    let within = |min, max| Limits { min, max, ..NONE };
     match quantity {
-        Quantity::Temperature if is_temperature(unit) => {
-            sticks(-90.0 + zero, 60.0 + zero, Some((3.0, 15.0)), &[])
-        }
-        Quantity::DewPoint if is_temperature(unit) => {
-            sticks(-100.0 + zero, 40.0 + zero, Some((4.0, 15.0)), &[])
-        }
+        Quantity::Temperature => sticks(-90.0, 60.0, Some((3.0, 15.0)), &[]),
+        Quantity::DewPoint => sticks(-100.0, 40.0, Some((4.0, 15.0)), &[]),
         Quantity::Humidity => sticks(0.0, 100.0, Some((15.0, 70.0)), &[0.0, 100.0]),
-        Quantity::Percent => Limits {
-            min: 0.0,
-            max: 100.0,
-            ..NONE
-        },
-        Quantity::WindSpeed | Quantity::Gust => {
-            let change = Some((20.0 * metres, 30.0 * metres));
-            sticks(0.0, 115.0 * metres, change, &[0.0])
-        }
-        Quantity::WindComponent => sticks(-115.0 * metres, 115.0 * metres, None, &[0.0]),
-        Quantity::Direction => Limits {
-            max: 360.0,
-            ..Limits { min: 0.0, ..NONE }
-        },
+        Quantity::Percent => within(0.0, 100.0),
+        Quantity::WindSpeed | Quantity::Gust => sticks(0.0, 115.0, Some((20.0, 30.0)), &[0.0]),
+        Quantity::WindComponent => sticks(-115.0, 115.0, None, &[0.0]),
+        Quantity::Direction => within(0.0, 360.0),
         Quantity::Pressure => sticks(500.0, 1090.0, Some((2.0, 12.0)), &[]),
         Quantity::Co2 => sticks(100.0, 5000.0, None, &[]),
-        Quantity::Precipitation => Limits {
-            min: 0.0,
-            max: 400.0,
-            ..NONE
-        },
-        Quantity::Radiation => Limits {
-            min: -20.0,
-            max: 2000.0,
-            ..NONE
-        },
-        Quantity::Concentration => Limits {
-            min: 0.0,
-            max: 20_000.0,
-            ..NONE
-        },
-        Quantity::Share => Limits {
-            min: 0.0,
-            max: 1.0,
-            ..NONE
-        },
-        _ => NONE,
+        Quantity::Precipitation => within(0.0, 400.0),
+        Quantity::Radiation => within(-20.0, 2000.0),
+        Quantity::Concentration => within(0.0, 20_000.0),
+        Quantity::Share => within(0.0, 1.0),
+        Quantity::Power | Quantity::Unknown => NONE,
     }
 }
 
@@ -102,46 +109,46 @@ pub fn quantity_of(column: &Column, params: &QualityParams) -> Quantity {
 /// What a column measures, as far as its unit and name tell.
 pub(super) fn quantity(column: &Column) -> Quantity {
     let name = column.name.to_lowercase();
+    let unit = column.unit.trim().to_lowercase();
     let has = |part: &str| name.contains(part);
-    let word = |word: &str| {
+    let has_any = |parts: &[&str]| parts.iter().any(|part| has(part));
+    let is = |words: &[&str]| {
         name.split(|c: char| !c.is_alphanumeric())
-            .any(|w| w == word)
+            .any(|word| words.contains(&word))
     };
-    match normal(&column.unit).as_str() {
-        _ if is_temperature(&column.unit) && has("dew") => Quantity::DewPoint,
-        _ if is_temperature(&column.unit) => Quantity::Temperature,
-        "%" if has("humid") || word("rh") => Quantity::Humidity,
+    let of = |other| Conversion::ignoring_case(&column.unit, other).is_some();
+    match unit.as_str() {
+        "%" if has("humid") || is(&["rh"]) => Quantity::Humidity,
         "%" if has("cloud") => Quantity::Percent,
-        "m/s" | "ms-1" | "km/h" => match () {
-            () if has("gust") || has("max") => Quantity::Gust,
-            () if word("u") || word("v") || name.starts_with("vector") => Quantity::WindComponent,
-            () if has("speed") || has("wspm") || word("wv") || word("ws") || word("ff") => {
+        "°" | "deg" | "degree" | "degrees" if has("dir") || is(&["wd", "dd"]) => {
+            Quantity::Direction
+        }
+        "ppm" if has("co2") => Quantity::Co2,
+        "1" | "p.u." if has_any(&["power", "share"]) => Quantity::Share,
+        _ if of(CELSIUS) && has("dew") => Quantity::DewPoint,
+        _ if of(CELSIUS) => Quantity::Temperature,
+        _ if of(METRES_PER_SECOND) => match () {
+            () if has_any(&["gust", "max"]) || is(&["fx", "wpgt"]) => Quantity::Gust,
+            () if is(&["u", "v"]) || name.starts_with("vector") => Quantity::WindComponent,
+            () if has_any(&["speed", "wspm", "wspd"]) || is(&["wv", "ws", "ff"]) => {
                 Quantity::WindSpeed
             }
             () => Quantity::WindComponent,
         },
-        "°" | "deg" | "degrees" if has("dir") || word("wd") || word("dd") => Quantity::Direction,
         // That of water vapour, or what it lacks of saturation, is far below that of the air.
-        "hpa" | "mbar" | "mb" if has("vap") || has("vpd") || has("defic") => Quantity::Unknown,
-        "hpa" | "mbar" | "mb" if has("pres") || word("p") || word("slp") => Quantity::Pressure,
-        "ppm" if has("co2") => Quantity::Co2,
-        "mm" if ["rain", "precip", "shower"].iter().any(|part| has(part)) => {
+        _ if of(HECTOPASCAL) && has_any(&["vap", "vpd", "defic"]) => Quantity::Unknown,
+        _ if of(HECTOPASCAL) && (has("pres") || is(&["p", "slp"])) => Quantity::Pressure,
+        // How deep snow lies is no sum of what fell, and terrain no rain.
+        _ if of(MILLIMETRE) && has_any(&["depth", "terrain", "drain"]) => Quantity::Unknown,
+        _ if of(MILLIMETRE)
+            && (has_any(&["rain", "precip", "shower", "snowfall"]) || is(&["prcp"])) =>
+        {
             Quantity::Precipitation
         }
-        "w/m2" | "w/m²" if ["rad", "irr", "swdr", "ghi"].iter().any(|part| has(part)) => {
-            Quantity::Radiation
-        }
-        "µg/m³" | "μg/m³" | "ug/m3" => Quantity::Concentration,
-        "1" | "p.u." if has("power") || has("share") => Quantity::Share,
-        "w" | "kw" | "mw" => Quantity::Power,
+        _ if of(WATTS_PER_AREA) && has_any(&["rad", "irr", "swdr", "ghi"]) => Quantity::Radiation,
+        // What the air holds of water is told in grams.
+        _ if of(MICROGRAMS_PER_VOLUME) && !unit.starts_with('g') => Quantity::Concentration,
+        _ if of(WATT) => Quantity::Power,
         _ => Quantity::Unknown,
     }
-}
-
-fn is_temperature(unit: &str) -> bool {
-    matches!(normal(unit).as_str(), "°c" | "degc" | "c" | "k")
-}
-
-fn normal(unit: &str) -> String {
-    unit.trim().to_lowercase()
 }

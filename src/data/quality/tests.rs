@@ -586,11 +586,11 @@ fn what_is_known_ahead_makes_no_row_timely() {
     observed.extend([f64::NAN; 48]);
     let day_after = 4 * 3600 + 86_400;
     assert_eq!(of(&observed, day_after), None);
-    let (time, expected) = of(&observed, day_after + 60).unwrap();
+    let (time, expected) = of(&observed, day_after + 7200).unwrap();
     assert_eq!(time, "1970-01-01T04:00:00Z");
     assert_eq!(
         expected,
-        "a last observation of at most 1d ago, it is 1d 1min old"
+        "a last observation of at most 24 h ago, it is 26 h old"
     );
     let (time, expected) = of(&[f64::NAN; 5], 0).unwrap();
     assert_eq!(time, "1970-01-01T00:00:00Z");
@@ -672,6 +672,18 @@ fn what_a_column_measures_is_told_by_unit_and_name() {
         ("co2", "ppm", Q::Co2),
         ("PM2.5", "µg/m³", Q::Concentration),
         ("hour_of_day_sin", "1", Q::Unknown),
+        ("wind_gust", "kn", Q::Gust),
+        ("wpgt", "km/h", Q::Gust),
+        ("wind_speed_10m", "mph", Q::WindSpeed),
+        ("rain", "in", Q::Precipitation),
+        ("snowfall", "cm", Q::Precipitation),
+        ("prcp", "mm", Q::Precipitation),
+        ("snow_depth", "m", Q::Unknown),
+        ("terrain_height", "m", Q::Unknown),
+        ("surface_pressure", "Pa", Q::Pressure),
+        ("t", "°F", Q::Temperature),
+        ("absolute_humidity", "g/m³", Q::Unknown),
+        ("output", "GW", Q::Power),
     ];
     for (name, unit, quantity) in cases {
         assert_eq!(
@@ -680,6 +692,35 @@ fn what_a_column_measures_is_told_by_unit_and_name() {
             "{name}"
         );
     }
+}
+
+#[test]
+fn limits_and_pairs_are_in_the_unit_of_their_columns() {
+    // 140 km/h of a mean wind and 20 kn of a gust; 45 °F cannot be colder than 10 °C of dew point.
+    let columns = vec![
+        column("wind_speed_10m", "km/h", &[20.0, 140.0, 140.0]),
+        column("wind_gusts_10m", "kn", &[20.0, 20.0, 80.0]),
+        column("t", "°F", &[80.0, 45.0, 80.0]),
+        column("dew_point", "°C", &[10.0, 10.0, 10.0]),
+    ];
+    let table = Table::new(vec![0, 3600, 7200], columns).unwrap();
+    let assessed = assessed(table, |_| ());
+    let found = assessed.report.checks().iter();
+    let found = found.filter(|finding| finding.check == Check::Consistency);
+    let found: Vec<_> = found
+        .map(|finding| (finding.column.as_deref().unwrap(), finding.count))
+        .collect();
+    assert_eq!(
+        found,
+        [("dew_point ≤ t", 1), ("wind_speed_10m ≤ wind_gusts_10m", 1)]
+    );
+    let limits = |quantity, unit| quantity::limits(quantity, unit);
+    let kelvin = limits(crate::params::Quantity::Temperature, "K");
+    assert!((kelvin.min - 183.15).abs() < 1e-9 && kelvin.change == Some((3.0, 15.0)));
+    let knots = limits(crate::params::Quantity::Gust, "kn");
+    assert!((knots.max - 223.54).abs() < 0.01);
+    let unknown = limits(crate::params::Quantity::Gust, "furlong");
+    assert!(unknown.max.is_infinite() && !unknown.can_stick);
 }
 
 fn action() -> impl Strategy<Value = Action> {

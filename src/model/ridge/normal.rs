@@ -111,6 +111,16 @@ impl Normal {
         }
     }
 
+    /// Adds the windows of another one of this shape.
+    pub(super) fn add_all(&mut self, other: &Self) {
+        self.windows += other.windows;
+        let sums = self.sums.iter_mut().zip(&other.sums);
+        let of_groups = self.of_groups.iter_mut().zip(&other.of_groups);
+        for (sum, more) in sums.chain(of_groups) {
+            *sum += more;
+        }
+    }
+
     /// The innermost loop runs over adjoining sums without a dependency between them, which is
     /// what a compiler can vectorise.
     fn add_shared(&mut self, block: &[f64]) {
@@ -305,6 +315,24 @@ mod tests {
             (solution[1] - 1.0).abs() < 1e-12,
             "the constant is not penalised"
         );
+    }
+
+    #[test]
+    fn the_sums_of_parts_are_those_of_all() {
+        let shape = Shape {
+            shared: 2,
+            own: 1,
+            groups: 2,
+            sides: 1,
+        };
+        let window = |x: i32| [x, 1, x % 5, x % 7, 3 * x, 2].map(f64::from).to_vec();
+        let windows: Vec<Vec<f64>> = (0..20).map(window).collect();
+        let whole = sums(shape, &windows);
+        let mut parts = sums(shape, &windows[..7]);
+        parts.add_all(&sums(shape, &windows[7..]));
+        // Whole numbers, so that their order does not matter.
+        assert_eq!(parts.windows, 20);
+        assert_eq!((parts.sums, parts.of_groups), (whole.sums, whole.of_groups));
     }
 
     #[test]

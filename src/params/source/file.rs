@@ -304,6 +304,9 @@ fn check_row_time(
         .map(|raw| times::check(&key("issue_time"), raw))
         .transpose()?;
     let wrong = |name: &str, expected: &str, found: &str| Err(invalid(key(name), expected, found));
+    if issue.as_ref().is_some_and(|issue| issue.covers.is_some()) {
+        return wrong("issue_time.covers", "absent: an issue is one moment", "it");
+    }
     match (time, issue, lead) {
         (Some(time), None, None) => Ok(RowTime::Observed(time)),
         (Some(time), Some(issue), None) => {

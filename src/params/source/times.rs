@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use super::super::{Invalid, invalid};
 use super::file::{name, some_name};
-use crate::time::{Pattern, Zone};
+use crate::time::{Pattern, Step, Zone};
 
 /// As a person wrote it.
 #[derive(Debug, Default, Deserialize)]
@@ -18,6 +18,7 @@ pub(in crate::params) struct RawTime {
     pub(super) zone: Option<String>,
     pub(super) nonexistent: Option<Nonexistent>,
     pub(super) ambiguous: Option<Ambiguous>,
+    pub(super) covers: Option<Step>,
 }
 
 /// The time of a row.
@@ -27,6 +28,8 @@ pub struct SourceTime {
     pub place: TimePlace,
     /// How it is written.
     pub format: TimeFormat,
+    /// What a row holds reaches from its time so far on; without it, it ends with its time.
+    pub covers: Option<Step>,
 }
 
 /// Where a time stands.
@@ -129,7 +132,8 @@ pub enum Ambiguous {
 }
 
 /// Checks all of it; the time of a row must stand somewhere.
-pub(in crate::params) fn check(key: &str, raw: RawTime) -> Result<SourceTime, Invalid> {
+pub(in crate::params) fn check(key: &str, mut raw: RawTime) -> Result<SourceTime, Invalid> {
+    let covers = raw.covers.take();
     let place = match (&raw.column, &raw.columns) {
         (Some(column), None) => TimePlace::Column(column.clone()),
         (None, Some(parts)) => TimePlace::Parts(Box::new(parts.clone())),
@@ -141,11 +145,19 @@ pub(in crate::params) fn check(key: &str, raw: RawTime) -> Result<SourceTime, In
         return Err(invalid(format!("{key}.format"), expected, format));
     }
     let format = check_format(key, raw)?;
-    Ok(SourceTime { place, format })
+    Ok(SourceTime {
+        place,
+        format,
+        covers,
+    })
 }
 
 /// Checks how times are written, wherever they stand.
 pub(in crate::params) fn check_format(key: &str, raw: RawTime) -> Result<TimeFormat, Invalid> {
+    if let Some(covers) = raw.covers {
+        let expected = "absent but in the `time` of a file";
+        return Err(invalid(format!("{key}.covers"), expected, covers));
+    }
     let notation = match raw.format.as_deref() {
         None | Some("iso") => Notation::Iso,
         Some("unix_s") => Notation::UnixSeconds,

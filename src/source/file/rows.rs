@@ -9,10 +9,12 @@ use std::fmt::Write as _;
 use super::number;
 use crate::data::quality::is_sentinel;
 use crate::data::{Column, RowSeries, SeriesError, Table};
-use crate::params::{FileSeries, FileSource, Reading, RowTime, SourceTime, TimePlace, ValidTime};
+use crate::params::{
+    Clock, FileSeries, FileSource, Reading, RowTime, SourceTime, TimePlace, ValidTime,
+};
 use crate::physics::{Conversion, compass_degrees};
-use crate::source::times::{BadTime, Order, TimeReader};
-use crate::time::{Stamp, local_seconds};
+use crate::source::times::{BadTime, Order, TimeReader, end_of};
+use crate::time::{Stamp, Step, local_seconds};
 
 /// More series than this are a wrong column.
 const SERIES: usize = 100_000;
@@ -128,7 +130,13 @@ impl<'a> Rows<'a> {
             _ => None,
         };
         let time = match (&plan.time, &mut clocks.time, issued) {
-            (When::At(place), Some(reader), _) => place.read(row, reader, scratch)?,
+            (When::At { place, covers }, Some(reader), _) => {
+                let time = place.read(row, reader, scratch)?;
+                match covers {
+                    Some((lasting, clock)) => time.map(|begin| end_of(begin, *lasting, clock)),
+                    None => time,
+                }
+            }
             (When::Lead { slot, name, unit_s }, _, Some(issued)) => {
                 let lead = number_of(row.field(*slot), name, plan.decimal)?;
                 let seconds = (lead * unit_s).round();
@@ -192,7 +200,11 @@ struct Plan<'a> {
 
 /// The time that a row speaks of.
 enum When<'a> {
-    At(Place<'a>),
+    At {
+        place: Place<'a>,
+        /// How long what a row holds lasts from then on, by which clock.
+        covers: Option<(Step, &'a Clock)>,
+    },
     Lead {
         slot: usize,
         name: &'a str,
@@ -223,11 +235,11 @@ impl<'a> Plan<'a> {
     fn new(params: &'a FileSource) -> Self {
         let mut wanted = Wanted::default();
         let (time, issue) = match &params.time {
-            RowTime::Observed(time) => (When::At(wanted.time(time)), None),
+            RowTime::Observed(time) => (wanted.when(time), None),
             RowTime::Forecast { issue, valid } => {
                 let issue = wanted.time(issue);
                 let time = match valid {
-                    ValidTime::At(time) => When::At(wanted.time(time)),
+                    ValidTime::At(time) => wanted.when(time),
                     ValidTime::Lead { column, unit_s } => When::Lead {
                         slot: wanted.slot(column),
                         name: column,
@@ -274,6 +286,13 @@ impl<'a> Wanted<'a> {
             self.0.push(name);
             self.0.len() - 1
         })
+    }
+
+    fn when(&mut self, time: &'a SourceTime) -> When<'a> {
+        When::At {
+            place: self.time(time),
+            covers: time.covers.map(|covers| (covers, &time.format.clock)),
+        }
     }
 
     fn time(&mut self, time: &'a SourceTime) -> Place<'a> {

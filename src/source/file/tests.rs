@@ -255,6 +255,35 @@ columns:
 }
 
 #[test]
+fn a_time_that_is_the_beginning_of_its_row() {
+    let days = b"day,TEMP\n2023-03-25,1\n2023-03-26,2\n";
+    let more = "time: {column: day, zone: Europe/Berlin, covers: 1d}";
+    assert_eq!(
+        rows(&read(days, more).unwrap()),
+        ["2023-03-25T23:00:00Z 1", "2023-03-26T22:00:00Z 2"]
+    );
+    let hours = b"time,TEMP\n2023-03-25T01:00,1\n";
+    let more = "time: {column: time, covers: 15min}";
+    assert_eq!(
+        rows(&read(hours, more).unwrap()),
+        ["2023-03-25T01:15:00Z 1"]
+    );
+    // An issue is one moment, and what is forecast may be an hour.
+    let forecast = b"run,time,TEMP\n2023-03-25T00:00,2023-03-25T05:00,1\n";
+    let more = "issue_time: {column: run}\ntime: {column: time, covers: 1h}";
+    let table = read(forecast, more).unwrap();
+    assert_eq!(rows(&table), ["2023-03-25T06:00:00Z 1"]);
+    let told = read(
+        forecast,
+        "issue_time: {column: run, covers: 1h}\ntime: {column: time}",
+    );
+    assert!(
+        told.unwrap_err()
+            .contains("issue_time.covers: expected absent")
+    );
+}
+
+#[test]
 fn a_time_in_several_columns() {
     let more = "time: {columns: {year: y, month: m, day: d, hour: h}, zone: Asia/Shanghai}";
     let table = read(b"y,m,d,h,TEMP\n2013,3,1,0,1\n2013,3,1.0,23,2\n", more).unwrap();
