@@ -75,6 +75,8 @@ pub const BASELINES: [&str; 4] = ["persistence", "seasonal", "climatology", "rid
 
 /// What stands for the file where an error is that of an override.
 const SET: &str = "--set";
+/// The same where it is that of a value of a search.
+const TRIAL: &str = "tune.space";
 
 /// A parameter that does not hold.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -256,7 +258,8 @@ impl ParamsFile {
                 message,
             })?;
         }
-        checked(&self.path, read_raw(&value))
+        // The file by itself says no such thing.
+        checked(Path::new(TRIAL), read_raw(&value))
     }
 
     /// The leaves below a section that decide what a command makes, by dotted path, each as canonical

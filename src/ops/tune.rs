@@ -90,12 +90,21 @@ pub fn tune(mut context: Context<'_>) -> Result<()> {
         frame: &frame,
         longest_lookback,
     };
+    let mut refused = None;
     while journal.study.trials().len() < params.trials {
-        let Some(trial) = journal.study.ask() else {
-            let tried = journal.study.trials().len();
-            context.note(format!(
-                "tune.space is used up: no point of it is left after {tried} trials"
-            ));
+        let had_refused = refused.is_some();
+        let trial = journal.study.ask_for(|point| {
+            // A point may be impossible, such as a segment that does not divide the lookback.
+            let read = context.params_file.with_values(point);
+            let is_possible = read.is_ok();
+            refused = refused.take().or(read.err());
+            is_possible
+        });
+        if let Some(why) = refused.as_ref().filter(|_| !had_refused && trial.is_some()) {
+            context.note(format!("not every point can be tried: {why}"));
+        }
+        let Some(trial) = trial else {
+            used_up(&mut context, &journal.study, refused)?;
             break;
         };
         let kept = Kept::of_trial(&journal.header, &trial)?;
@@ -133,6 +142,23 @@ pub fn tune(mut context: Context<'_>) -> Result<()> {
         }
     }
     write_study(context, &journal, reason)
+}
+
+/// Says that no point is left to try; an error where there never was one.
+fn used_up(context: &mut Context<'_>, study: &Study, refused: Option<ParamsError>) -> Result<()> {
+    let tried = study.trials().len();
+    match refused {
+        Some(why) if tried == 0 => {
+            return Err(why).context("no point was found that can be tried");
+        }
+        Some(_) => context.note(format!(
+            "after {tried} trials no other point of tune.space was found that can be tried"
+        )),
+        None => context.note(format!(
+            "tune.space is used up: no point of it is left after {tried} trials"
+        )),
+    }
+    Ok(())
 }
 
 /// A study and the file that remembers it.
@@ -297,11 +323,7 @@ fn attempt(
     trial: &Trial,
     kept: &Kept,
 ) -> Result<Result<Outcome, Failure>> {
-    let params = match context.params_file.with_values(&trial.point) {
-        Ok(params) => params,
-        // A point may be impossible, such as a segment that does not divide the lookback.
-        Err(error) => return Ok(Err(Failure::of_point(error.to_string()))),
-    };
+    let params = context.params_file.with_values(&trial.point)?;
     let model = context.section("model", params.model.as_ref())?;
     let checkpoint = kept.read(context);
     let mut watch = Watch {
