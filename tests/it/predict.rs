@@ -176,6 +176,27 @@ fn a_model_of_the_target_alone_needs_no_other_column() {
     assert!(!ran.stderr.contains("end of the data"), "{ran}");
 }
 
+/// What is known ends with the observations.
+#[test]
+fn a_model_of_the_target_alone_needs_nothing_known_ahead() {
+    let sandbox = Sandbox::new();
+    let known = "prepare:\n  known: [surface_pressure]\n";
+    sandbox.edit("params.yaml", "prepare:\n", known);
+    sandbox.edit("params.yaml", "quantiles: [0.1, 0.5, 0.9]", "lags: 24");
+    sandbox.run(&["run", "train"]).ok();
+    let told = [
+        "surface_pressure is not known at ",
+        "the model needs it for all 6 rows after",
+    ];
+    sandbox.run(&PREDICT).fails(1, &told);
+    for kind in ["persistence", "seasonal", "climatology"] {
+        let model = format!("model={{kind: {kind}, lookback: 24, horizon: 6}}");
+        let train = ["train", "data", "--out", "model", "--set", &model];
+        sandbox.run(&train).ok();
+        sandbox.run(&PREDICT).ok();
+    }
+}
+
 #[test]
 fn a_damaged_model_is_told_and_forecasts_nothing() {
     let sandbox = Sandbox::new();
