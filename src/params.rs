@@ -88,8 +88,11 @@ pub struct Invalid {
     pub expected: String,
     /// What stands there.
     pub found: String,
+    /// Whether it is so whatever the other parameters are.
+    pub always: bool,
 }
 
+/// A parameter that does not hold, or not beside the others.
 fn invalid(
     key: impl Into<String>,
     expected: impl Into<String>,
@@ -99,6 +102,7 @@ fn invalid(
         key: key.into(),
         expected: expected.into(),
         found: found.to_string(),
+        always: false,
     }
 }
 

@@ -24,7 +24,7 @@ use crate::fs::{self, StagedFolder};
 use crate::model::{
     Checkpoint, Epoch, Fault, Interrupted, Moment, Monitor, NeedsBackend, NoDevice, Wish,
 };
-use crate::params::{Dimension, ParamsError, TuneParams};
+use crate::params::{BASELINES, Dimension, ParamsError, ParamsFile, TuneParams};
 use crate::pipeline::interrupted;
 use crate::tune::{self, Outcome, Record, State, Study, Trial};
 
@@ -64,7 +64,7 @@ pub fn tune(mut context: Context<'_>) -> Result<()> {
     if !model.is_net() && !params.space.contains_key("model.kind") {
         bail!(SolvedAtOnce(model.kind()));
     }
-    check_space(&context, &params)?;
+    check_space(context.params_file, &params.space)?;
     let frame = dataset.frame(&dataset.scalers(), 0)?;
     let longest_lookback = longest_lookback(&params);
     if let Some(window) = Window::new(longest_lookback, model.horizon, 1) {
@@ -213,38 +213,49 @@ impl Journal {
 }
 
 /// Refuses a space with a value that is no value of its parameter: every trial would fail by it. What does
-/// not fit other values of a point is for the trials to find out.
-fn check_space(context: &Context<'_>, params: &TuneParams) -> Result<()> {
-    for (key, dimension) in &params.space {
-        let values = match dimension {
-            Dimension::Choice(values) => values.clone(),
-            Dimension::Interval {
-                low, high, integer, ..
-            } => [*low, *high]
-                .map(|end| {
-                    if *integer {
-                        Value::from(end as i64)
-                    } else {
-                        Value::from(end)
-                    }
-                })
-                .to_vec(),
-        };
-        for value in values {
+/// not fit other values of a point is left to the draws.
+fn check_space(file: &ParamsFile, space: &BTreeMap<String, Dimension>) -> Result<()> {
+    for (key, dimension) in space {
+        for value in outermost(dimension) {
+            if let Some(kind) = BASELINES.into_iter().find(|kind| value == *kind)
+                && key == "model.kind"
+            {
+                return Err(SolvedAtOnce(kind)).context("tune.space: model.kind");
+            }
             let point = BTreeMap::from([(key.clone(), value)]);
-            let read = context.params_file.with_values(&point);
-            if let Err(error @ (ParamsError::Syntax { .. } | ParamsError::Override { .. })) = read {
-                let hint = match dimension {
-                    Dimension::Interval { integer: false, .. } => {
-                        " (whole numbers need `integer: true`)"
-                    }
-                    _ => "",
-                };
-                return Err(error).with_context(|| format!("tune.space: {key}{hint}"));
+            match file.with_values(&point) {
+                Err(ParamsError::Range { invalid, .. })
+                    if invalid.key != *key || !invalid.always => {}
+                Err(ParamsError::Syntax { message, .. }) => {
+                    let hint = match dimension {
+                        Dimension::Interval { integer: false, .. } => {
+                            " (whole numbers need `integer: true`)"
+                        }
+                        _ => "",
+                    };
+                    let file = PathBuf::from(format!("tune.space: {key}{hint}"));
+                    return Err(ParamsError::Syntax { file, message }.into());
+                }
+                Err(error) => return Err(error.into()),
+                Ok(_) => {}
             }
         }
     }
     Ok(())
+}
+
+/// The values of a choice, or both ends.
+fn outermost(dimension: &Dimension) -> Vec<Value> {
+    match dimension {
+        Dimension::Choice(values) => values.clone(),
+        Dimension::Interval {
+            low,
+            high,
+            integer: true,
+            ..
+        } => [*low, *high].map(|end| Value::from(end as i64)).to_vec(),
+        Dimension::Interval { low, high, .. } => [*low, *high].map(Value::from).to_vec(),
+    }
 }
 
 /// A digest of all that decides the value of a trial besides its point.
@@ -482,4 +493,88 @@ fn write_study(mut context: Context<'_>, journal: &Journal, reason: Option<Strin
     );
     context.result(text, serde_json::to_value(best)?);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    /// What is said of a space beside a model.
+    fn told(model: &str, space: &str) -> Option<String> {
+        let text = format!(
+            "model: {{lookback: 24, horizon: 6, {model}}}\ntune: {{trials: 3, space: {{{space}}}}}\n"
+        );
+        let (file, params) = ParamsFile::parse(Path::new("params.yaml"), &text, None, &[]).unwrap();
+        let error = check_space(&file, &params.tune.unwrap().space).err()?;
+        Some(format!("{error:#}"))
+    }
+
+    #[test]
+    fn values_that_always_fail_are_refused() {
+        let gru = "kind: gru, hidden: 8";
+        for (space, expected) in [
+            (
+                "model.dropout: {low: 0.95, high: 1.5}",
+                "tune.space: model.dropout: expected between 0 and 0.9, found 0.95",
+            ),
+            (
+                "model.hidden: {choice: [0, 5000]}",
+                "model.hidden: expected between 1 and 4096, found 0",
+            ),
+            (
+                "train.learning_rate: {low: -1, high: 1}",
+                "train.learning_rate: expected between 1e-9 and 10, found -1",
+            ),
+            (
+                "model.lookback: {choice: [24, 200000]}",
+                "model.lookback: expected between 1 and 100000",
+            ),
+            ("model.kind: {choice: [gru, lstn]}", "found lstn"),
+            (
+                "model.kind: {choice: [gru, ridge]}",
+                "tune.space: model.kind: `tune` is for nets",
+            ),
+            (
+                "train.batch: {low: 8, high: 64}",
+                "whole numbers need `integer: true`",
+            ),
+            ("model.hiden: {choice: [8]}", "unknown field `hiden`"),
+        ] {
+            let told = told(gru, space).expect(space);
+            assert!(told.contains(expected), "{space}: {told}");
+        }
+    }
+
+    #[test]
+    fn values_that_fail_beside_others_are_left_to_the_draws() {
+        for (model, space) in [
+            ("kind: gru", "model.segment: {choice: [1, 5, 6]}"),
+            (
+                "kind: gru",
+                "model.linear_lags: {low: 1, high: 30, integer: true}",
+            ),
+            ("kind: gru", "model.lookback: {choice: [12, 24]}"),
+            (
+                "kind: gru, hidden: 8",
+                "model.kind: {choice: [gru, linear]}",
+            ),
+            (
+                "kind: linear",
+                "model.kind: {choice: [gru]}, model.hidden: {choice: [8]}",
+            ),
+            // Between them lie some that can be.
+            (
+                "kind: segrnn, segment: 6",
+                "model.hidden: {low: 5, high: 33, integer: true}",
+            ),
+            (
+                "kind: linear",
+                "model.kernel: {low: 4, high: 50, integer: true}",
+            ),
+        ] {
+            assert_eq!(told(model, space), None, "{space}");
+        }
+    }
 }

@@ -235,11 +235,10 @@ pub(super) fn check(Raw(raw): &Raw) -> Result<TrainParams, Invalid> {
     if let Schedule::Step { factor, .. } = raw.schedule
         && !(factor > 0.0 && factor <= 1.0)
     {
-        return Err(invalid(
-            "train.schedule.factor",
-            "above 0, at most 1",
-            factor,
-        ));
+        return Err(Invalid {
+            always: true,
+            ..invalid("train.schedule.factor", "above 0, at most 1", factor)
+        });
     }
     Ok(raw.clone())
 }

@@ -6,7 +6,7 @@ use super::{
     Architecture, Bounds, CorrectionParams, Decoder, DeeparParams, Distribution, LinearParams,
     ModelParams, NETS, RecurrentParams, RidgeParams, SegrnnParams,
 };
-use crate::params::check::within;
+use crate::params::check::{within, within_others};
 use crate::params::{Invalid, TargetBounds, invalid};
 use crate::time::Step;
 
@@ -151,7 +151,10 @@ fn check_architecture(raw: &Raw) -> Result<Architecture, Invalid> {
                 "persistence, seasonal, climatology, ridge, {}",
                 NETS.join(", ")
             );
-            return Err(invalid("model.kind", kinds, other));
+            return Err(Invalid {
+                always: true,
+                ..invalid("model.kind", kinds, other)
+            });
         }
     };
     match raw.given().find(|name| !allowed.contains(name)) {
@@ -240,7 +243,7 @@ impl Raw {
 
 fn check_ridge(raw: &Raw) -> Result<RidgeParams, Invalid> {
     let lags = raw.lags.unwrap_or(72.min(raw.lookback));
-    within(
+    within_others(
         "model.lags",
         lags,
         1..=raw.lookback,
@@ -253,7 +256,7 @@ fn check_ridge(raw: &Raw) -> Result<RidgeParams, Invalid> {
 
 fn check_recurrent(raw: &Raw) -> Result<RecurrentParams, Invalid> {
     let linear_lags = raw.linear_lags.unwrap_or(raw.lookback.min(24));
-    within(
+    within_others(
         "model.linear_lags",
         linear_lags,
         1..=raw.lookback,
@@ -268,7 +271,7 @@ fn check_recurrent(raw: &Raw) -> Result<RecurrentParams, Invalid> {
         Decoder::Autoregressive => (0, 0),
     };
     let heads = raw.heads.unwrap_or(usual);
-    within(
+    within_others(
         "model.heads",
         heads,
         0..=most,
@@ -322,7 +325,7 @@ fn check_linear(raw: &Raw) -> Result<LinearParams, Invalid> {
 fn check_deepar(raw: &Raw) -> Result<DeeparParams, Invalid> {
     let paths = raw.paths.unwrap_or(200);
     within("model.paths", paths, 2..=100_000, "between 2 and 100000")?;
-    within(
+    within_others(
         "model.season_rows",
         raw.season_rows.unwrap_or(1),
         1..=raw.lookback,
