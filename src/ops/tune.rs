@@ -26,7 +26,7 @@ use crate::model::{
 };
 use crate::params::{BASELINES, Dimension, ParamsError, ParamsFile, TuneParams};
 use crate::pipeline::interrupted;
-use crate::tune::{self, Outcome, Record, State, Study, Trial};
+use crate::tune::{self, Finished, Outcome, Record, State, Study, Trial};
 
 /// What stands before the names of parameters that no trial heeds.
 const CORRECTION: &str = "model.correction";
@@ -431,13 +431,11 @@ fn word(text: &str) -> Cow<'_, str> {
 }
 
 fn tell_progress(context: &mut Context<'_>, study: &Study, trial: &Trial, of: usize) {
-    let value = study
+    let finished = study
         .trials()
-        .find(|finished| finished.number == trial.number)
-        .and_then(|finished| finished.value);
+        .find(|finished| finished.number == trial.number);
     let best = study.best().and_then(|best| best.value);
-    let show =
-        |value: Option<f64>| value.map_or_else(|| "none".to_owned(), |value| format!("{value:.4}"));
+    let best = best.map_or_else(|| "none".to_owned(), |value| format!("{value:.4}"));
     let point: Vec<_> = trial
         .point
         .iter()
@@ -446,7 +444,7 @@ fn tell_progress(context: &mut Context<'_>, study: &Study, trial: &Trial, of: us
     context.note(format!(
         "trial {}: {} ({})",
         trial.number,
-        show(value),
+        finished.map_or_else(String::new, ending),
         point.join(", ")
     ));
     context.observer.event(Event::Progress {
@@ -454,13 +452,36 @@ fn tell_progress(context: &mut Context<'_>, study: &Study, trial: &Trial, of: us
         what: "trial".to_owned(),
         done: study.trials().len() as u64,
         total: of as u64,
-        message: format!("trial {}/{of}  best {}", study.trials().len(), show(best)),
+        message: format!("trial {}/{of}  best {best}", study.trials().len()),
     });
 }
 
+/// What came of a trial.
+fn ending(trial: &Finished) -> String {
+    let last = trial.intermediate.last();
+    match (trial.state, trial.value, last) {
+        (State::Complete, Some(value), _) => format!("{value:.4}"),
+        (State::Pruned, _, Some((epoch, value))) => {
+            format!("pruned after epoch {epoch} at {value:.4}")
+        }
+        (State::Pruned, _, None) => "pruned, since its error is no number".to_owned(),
+        (State::Complete | State::Failed, ..) => "failed".to_owned(),
+    }
+}
+
+/// How many trials of a study have no value to be best by, in brackets; nothing where all have.
+fn without_value(study: &Study) -> String {
+    let counts = [(State::Failed, "failed"), (State::Pruned, "pruned")].map(|(state, how)| {
+        let count = study.trials().filter(|trial| trial.state == state).count();
+        (count > 0).then(|| format!("{count} {how}"))
+    });
+    match counts.into_iter().flatten().collect::<Vec<_>>() {
+        none if none.is_empty() => String::new(),
+        some => format!(" ({})", some.join(", ")),
+    }
+}
+
 fn write_study(mut context: Context<'_>, journal: &Journal, reason: Option<String>) -> Result<()> {
-    let trials = journal.study.trials();
-    let failed = trials.filter(|trial| trial.state == State::Failed).count();
     let Some(best) = journal.study.best() else {
         let path = journal.path.display();
         match reason {
@@ -469,10 +490,6 @@ fn write_study(mut context: Context<'_>, journal: &Journal, reason: Option<Strin
                 "no trial of this study was completed before; to try them again, remove {path}"
             ),
         }
-    };
-    let failed = match failed {
-        0 => String::new(),
-        some => format!(" ({some} failed)"),
     };
     let staged = StagedFolder::new(&context.out)?;
     staged.write("study.jsonl", journal.study.to_text().as_bytes())?;
@@ -485,8 +502,9 @@ fn write_study(mut context: Context<'_>, journal: &Journal, reason: Option<Strin
         .map(|(name, value)| format!("  --set {}\n", word(&format!("{name}={value}"))))
         .collect();
     let text = format!(
-        "Best of {} trials{failed}: number {}, validation RMSE {:.4} (scaled)\n{}",
+        "Best of {} trials{}: number {}, validation RMSE {:.4} (scaled)\n{}",
         journal.study.trials().len(),
+        without_value(&journal.study),
         best.number,
         best.value.unwrap_or(f64::NAN),
         overrides.concat()
@@ -509,6 +527,39 @@ mod tests {
         let (file, params) = ParamsFile::parse(Path::new("params.yaml"), &text, None, &[]).unwrap();
         let error = check_space(&file, &params.tune.unwrap().space).err()?;
         Some(format!("{error:#}"))
+    }
+
+    #[test]
+    fn what_was_pruned_is_told_so() {
+        let (_, params) = ParamsFile::parse(
+            Path::new("params.yaml"),
+            "tune: {trials: 9, startup_trials: 1, space: {train.learning_rate: {low: 0.1, high: 1}}}",
+            None,
+            &[],
+        )
+        .unwrap();
+        let mut study = Study::new(&params.tune.unwrap(), "");
+        let mut told = Vec::new();
+        for (value, outcome) in [
+            (0.2, Outcome::Complete(0.2)),
+            (0.3, Outcome::Pruned),
+            (f64::NAN, Outcome::Pruned),
+            (0.1, Outcome::Failed),
+        ] {
+            assert_eq!(without_value(&study).contains("pruned"), told.len() > 1);
+            let number = study.ask().unwrap().number;
+            study.should_prune(number, 1, value);
+            study.tell(number, outcome).unwrap();
+            told.push(ending(study.trials().last().unwrap()));
+        }
+        let expected = [
+            "0.2000",
+            "pruned after epoch 1 at 0.3000",
+            "pruned, since its error is no number",
+            "failed",
+        ];
+        assert_eq!(told, expected);
+        assert_eq!(without_value(&study), " (1 failed, 2 pruned)");
     }
 
     #[test]
