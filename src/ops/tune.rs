@@ -184,14 +184,18 @@ impl Journal {
             context.note("waiting for another search of this study".to_owned());
             flock(&held, FlockOperation::LockExclusive).map_err(std::io::Error::from)?;
         }
-        let text = fs::read_if_exists(&path)?.unwrap_or_default();
-        let mut records = tune::parse(&text).with_context(|| path.display().to_string())?;
+        let what_to_do = || {
+            let path = path.display();
+            format!("the study {path} cannot be gone on with; to begin it again, remove that file")
+        };
+        let text = fs::read_if_exists(&path).with_context(what_to_do)?;
+        let text = text.unwrap_or_default();
+        let mut records = tune::parse(&text).with_context(what_to_do)?;
         // Those beyond are there for whoever asks for more again: what comes of so many is theirs alone.
         records.retain(
             |record| !matches!(record, Record::Trial(trial) if trial.number >= params.trials),
         );
-        let study = Study::resume(params, objective, records)
-            .with_context(|| path.display().to_string())?;
+        let study = Study::resume(params, objective, records).with_context(what_to_do)?;
         // A line that a crash cut off must not stand before the next one.
         let whole = tune::whole_lines(&text);
         let begin = if whole.is_empty() { &header } else { whole };

@@ -219,6 +219,18 @@ fn a_search_goes_on_where_it_stopped() {
     std::fs::remove_dir_all(sandbox.path(".krammerti/store")).unwrap();
     sandbox.run(&TUNE).ok();
     assert_eq!(sandbox.read("study/study.jsonl"), four);
+    // One that is damaged is told with what to do.
+    let studies = sandbox.files_under(".krammerti/studies").into_iter();
+    let mut journals = studies.filter(|(path, _)| path.ends_with(".jsonl"));
+    let (journal, _) = journals.next().unwrap();
+    let journal = format!(".krammerti/studies/{journal}");
+    sandbox.edit(&journal, "{\"record\":\"trial\"", "no trial");
+    sandbox.edit("params.yaml", "trials: 4", "trials: 5");
+    let told = [&journal, "line 2: ", "to begin it again, remove that file"];
+    sandbox.run(&TUNE).fails(1, &told);
+    std::fs::remove_file(sandbox.path(&journal)).unwrap();
+    sandbox.run(&TUNE).ok();
+    assert!(sandbox.read("study/study.jsonl").starts_with(&four));
 }
 
 const TUNE: [&str; 4] = ["tune", "data", "--out", "study"];
