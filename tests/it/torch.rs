@@ -223,10 +223,13 @@ fn a_search_goes_on_where_it_stopped() {
     let studies = sandbox.files_under(".krammerti/studies").into_iter();
     let mut journals = studies.filter(|(path, _)| path.ends_with(".jsonl"));
     let (journal, _) = journals.next().unwrap();
-    let journal = format!(".krammerti/studies/{journal}");
     sandbox.edit(&journal, "{\"record\":\"trial\"", "no trial");
     sandbox.edit("params.yaml", "trials: 4", "trials: 5");
-    let told = [&journal, "line 2: ", "to begin it again, remove that file"];
+    let told = [
+        journal.as_str(),
+        "line 2: ",
+        "to begin it again, remove that file",
+    ];
     sandbox.run(&TUNE).fails(1, &told);
     std::fs::remove_file(sandbox.path(&journal)).unwrap();
     sandbox.run(&TUNE).ok();
