@@ -284,7 +284,7 @@ mod tests {
             ),
             (
                 "{kind: step, after: -1, factor: 0.5}",
-                "schedule.after: invalid value: integer `-1`",
+                "schedule.after: invalid type: integer `-1`",
             ),
             ("{kind: stairs}", "stairs"),
             (
