@@ -422,7 +422,7 @@ mod tests {
     /// Half of an interval has values, the other half none.
     #[test]
     fn tpe_leaves_where_nothing_has_a_value() {
-        for seed in 0..20 {
+        let late_failures = |seed| {
             let mut study = Study::new(&bowl_params(Sampler::Tpe, seed), "");
             for _ in 0..40 {
                 let trial = study.ask().unwrap();
@@ -433,9 +433,11 @@ mod tests {
                 study.tell(trial.number, outcome).expect("it runs");
             }
             let failed = study.trials().filter(|trial| trial.state == State::Failed);
-            let late = failed.filter(|trial| trial.number >= 10).count();
-            assert!(late <= 8, "seed {seed}: {late} of 30");
-        }
+            failed.filter(|trial| trial.number >= 10).count()
+        };
+        // Of 30 each, of which even draws would fail in 15.
+        let failed: Vec<usize> = (0..20).map(late_failures).collect();
+        assert!(failed.iter().sum::<usize>() < 20 * 6, "{failed:?}");
     }
 
     #[test]
