@@ -394,6 +394,16 @@ impl Task<'_> {
                 "the training part has no window of the series {without}{then}"
             ));
         }
+        let train = self.train.len();
+        if train < FEW && self.model.learns_from_windows() {
+            let then = match self.train_params.stride {
+                1 => "a longer training part has more".to_owned(),
+                stride => format!("a train.stride below {stride} takes more"),
+            };
+            told.push(format!(
+                "the model learns from {train} windows of the training part, which say little: {then}"
+            ));
+        }
         let validation = self.validation.len();
         let decides = match self.model.is_net() {
             true => Some("when a training ends, and which weights are kept, is decided by"),

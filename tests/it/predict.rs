@@ -244,6 +244,22 @@ fn what_is_no_model_or_no_data_is_told() {
 }
 
 #[test]
+fn a_training_on_hardly_any_window_is_told() {
+    let sandbox = Sandbox::new();
+    sandbox.run(&["run", "prepare"]).ok();
+    let train = |set: &str| {
+        let train = ["train", "data", "--out", "model", "--set", set];
+        sandbox.run(&train).ok().stderr
+    };
+    let told =
+        "windows of the training part, which say little: a train.stride below 400 takes more";
+    let strided = train("train.stride=400");
+    assert!(strided.contains(told), "{strided}");
+    let all = train("train.stride=1");
+    assert!(!all.contains("which say little"), "{all}");
+}
+
+#[test]
 fn scores_of_rows_that_the_model_has_seen_are_told() {
     let sandbox = Sandbox::new();
     sandbox.run(&["run"]).ok();
