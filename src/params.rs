@@ -510,6 +510,18 @@ mod tests {
                 "train: {schedule: {kind: step, after: 1}}",
                 "train.schedule: missing field `factor`",
             ),
+            (
+                "train: {schedule: {kind: step, after: -1, factor: 0.5}}",
+                "train.schedule.after: expected a whole number",
+            ),
+            (
+                "model: {kind: seasonal, lookback: 24, horizon: 6, season: 0d}",
+                "model.season: expected a length of time above 0, found `0d`",
+            ),
+            (
+                "model: {kind: ridge, lookback: 24, horizon: 6, correction: {half_life: 100000d}}",
+                "model.correction.half_life: expected a length of time of at most 49710d",
+            ),
         ] {
             let message = message(text, &[]);
             assert!(message.contains(told), "{message}");

@@ -95,7 +95,8 @@ fn check_bounds(
         Some(target) => format!("model.bounds.{target}"),
         None => "model.bounds".to_owned(),
     };
-    let finite = |bound: Option<f64>| bound.is_none_or(f64::is_finite);
+    // A net has numbers of 32 bits.
+    let finite = |bound: Option<f64>| bound.is_none_or(|bound| (bound as f32).is_finite());
     let told = |name: &str, bound: Option<f64>| match bound {
         Some(bound) => format!("{name} {bound}"),
         None => format!("no {name}"),
@@ -106,7 +107,8 @@ fn check_bounds(
         _ => true,
     };
     if !finite(bounds.lower) || !finite(bounds.upper) || !ordered {
-        return Err(invalid(key, "finite numbers, lower below upper", told));
+        let expected = "finite numbers of 32 bits (at most 3.4e38), lower below upper";
+        return Err(invalid(key, expected, told));
     }
     if architecture.needs_bounds() && (bounds.lower.is_none() || bounds.upper.is_none()) {
         let expected = "`lower` and `upper`, between which distribution beta speaks of shares";
@@ -409,7 +411,11 @@ mod tests {
             ),
             (
                 "kind: gru, bounds: {wind: {lower: 2, upper: 1}}",
-                "model.bounds.wind: expected finite numbers, lower below upper",
+                "model.bounds.wind: expected finite numbers of 32 bits (at most 3.4e38), lower below upper",
+            ),
+            (
+                "kind: gru, bounds: {lower: 1.0e39}",
+                "model.bounds: expected finite numbers of 32 bits",
             ),
             (
                 "kind: segrnn, hidden: 7",
