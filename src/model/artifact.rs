@@ -165,9 +165,6 @@ pub enum Misfit {
     /// Targets that are not those of its columns.
     #[error("model.json has other columns with the role target than {0}")]
     Targets(String),
-    /// A lookback or horizon of nothing.
-    #[error("model.json has a lookback or horizon of 0")]
-    NoWindow,
     /// A `model.json` of another version.
     #[error("model.json has format {found}, this krammerti reads {expected}")]
     Format {
@@ -206,6 +203,17 @@ fn written(source: &ColumnSource) -> String {
 }
 
 impl ModelFile {
+    /// Reads `model.json`. Its parameters must be such as a training may have, since a person may have edited them.
+    pub fn parse(json: &str) -> anyhow::Result<Self> {
+        let file: Self = serde_json::from_str(json)?;
+        file.model.check()?;
+        if let Some(until) = &file.seen_until {
+            let time = parse_time(until, None, 0);
+            time.with_context(|| format!("seen_until: expected a time in UTC, found `{until}`"))?;
+        }
+        Ok(file)
+    }
+
     /// Describes a model that was trained on a data set.
     pub fn new(dataset: &Dataset, model: &ModelParams, history: &[Epoch]) -> Self {
         let meta = dataset.meta();
@@ -266,9 +274,6 @@ impl ModelFile {
             .eq(self.targets.names())
         {
             return Err(Misfit::Targets(self.targets.to_string()));
-        }
-        if self.model.lookback == 0 || self.model.horizon == 0 {
-            return Err(Misfit::NoWindow);
         }
         if self.step != meta.step {
             return Err(Misfit::Step {
@@ -515,7 +520,7 @@ mod tests {
     use super::*;
 
     /// Of a model that forecasts `y` from the columns after it.
-    fn file() -> ModelFile {
+    fn json() -> serde_json::Value {
         let scaler = json!({"method": "none", "center": 0.0, "scale": 1.0});
         let column = |name: &str, role: &str| json!({"name": name, "role": role, "unit": "1", "scaler": scaler});
         let columns = [
@@ -526,15 +531,60 @@ mod tests {
         let architecture = json!({"kind": "ridge", "lags": 24, "penalty": 1e-5});
         let model =
             json!({"lookback": 24, "horizon": 6, "quantiles": [], "architecture": architecture});
-        let file = json!({
+        json!({
             "format": FORMAT, "target": "y", "step": "1h", "model": model, "columns": columns, "best": null,
-        });
-        serde_json::from_value(file).unwrap()
+        })
+    }
+
+    #[test]
+    fn what_no_training_wrote_is_refused() {
+        let told = |pointer: &str, value: serde_json::Value| {
+            let mut json = json();
+            json["seen_until"] = "2024-01-01T00:00:00Z".into();
+            json["model"]["bounds"] = json!({"lower": 0.0, "upper": 1.0});
+            *json.pointer_mut(pointer).unwrap() = value;
+            ModelFile::parse(&json.to_string())
+                .err()
+                .map(|error| format!("{error:#}"))
+        };
+        assert_eq!(told("/format", FORMAT.into()), None);
+        for (pointer, value, expected) in [
+            (
+                "/model/quantiles",
+                json!([0.9, 0.5, 0.1]),
+                "model.quantiles: expected levels",
+            ),
+            (
+                "/model/horizon",
+                json!(1_000_000_000_000_u64),
+                "model.horizon: expected between",
+            ),
+            (
+                "/model/lookback",
+                json!(0),
+                "model.lookback: expected between",
+            ),
+            ("/model/bounds/lower", json!(100.0), "lower below upper"),
+            (
+                "/model/architecture/lags",
+                json!(25),
+                "model.lags: expected between 1 and model.lookback",
+            ),
+            ("/model/architecture/kind", json!("lstn"), "lstn"),
+            (
+                "/seen_until",
+                json!("zzz"),
+                "seen_until: expected a time in UTC, found `zzz`",
+            ),
+        ] {
+            let told = told(pointer, value).expect(pointer);
+            assert!(told.contains(expected), "{pointer}: {told}");
+        }
     }
 
     #[test]
     fn columns_that_differ_are_told_by_name() {
-        let file = file();
+        let file = ModelFile::parse(&json().to_string()).unwrap();
         let of = |column: &ModelColumn| ColumnMeta {
             name: column.name.clone(),
             role: column.role,

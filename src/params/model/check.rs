@@ -11,7 +11,7 @@ use crate::params::{Invalid, TargetBounds, invalid};
 use crate::time::Step;
 
 /// The section as it is written.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(in crate::params) struct Raw {
     kind: String,
@@ -72,6 +72,14 @@ pub(in crate::params) fn check(raw: &Raw) -> Result<ModelParams, Invalid> {
         correction: raw.correction,
         architecture,
     })
+}
+
+impl ModelParams {
+    /// Whether they are such as `params.yaml` may hold: those of a model file may have been edited. An error names
+    /// the key as it stands there.
+    pub fn check(&self) -> Result<(), Invalid> {
+        check(&Raw::of(self)).map(|_| ())
+    }
 }
 
 fn check_quantiles(levels: &[f64]) -> Result<(), Invalid> {
@@ -185,6 +193,65 @@ const RECURRENT: &[&str] = &[
 ];
 
 impl Raw {
+    /// As it would be written with nothing left out.
+    fn of(model: &ModelParams) -> Self {
+        let common = Self {
+            kind: model.kind().to_owned(),
+            lookback: model.lookback,
+            horizon: model.horizon,
+            quantiles: Some(model.quantiles.clone()),
+            bounds: Some(model.bounds.clone()),
+            correction: model.correction,
+            ..Self::default()
+        };
+        match model.architecture {
+            Architecture::Persistence | Architecture::Climatology => common,
+            Architecture::Seasonal { season } => Self {
+                season: Some(season),
+                ..common
+            },
+            Architecture::Ridge(RidgeParams { lags, penalty }) => Self {
+                lags: Some(lags),
+                penalty: Some(penalty),
+                ..common
+            },
+            Architecture::Lstm(recurrent) | Architecture::Gru(recurrent) => Self {
+                hidden: Some(recurrent.hidden),
+                layers: Some(recurrent.layers),
+                dropout: Some(recurrent.dropout),
+                segment: Some(recurrent.segment),
+                linear_lags: Some(recurrent.linear_lags),
+                noise: Some(recurrent.noise),
+                members: Some(recurrent.members),
+                decoder: Some(recurrent.decoder),
+                heads: Some(recurrent.heads),
+                ..common
+            },
+            Architecture::Segrnn(segrnn) => Self {
+                hidden: Some(segrnn.hidden),
+                dropout: Some(segrnn.dropout),
+                segment: Some(segrnn.segment),
+                members: Some(segrnn.members),
+                ..common
+            },
+            Architecture::Linear(LinearParams { kernel, members }) => Self {
+                kernel: Some(kernel),
+                members: Some(members),
+                ..common
+            },
+            Architecture::Deepar(deepar) => Self {
+                hidden: Some(deepar.hidden),
+                layers: Some(deepar.layers),
+                dropout: Some(deepar.dropout),
+                distribution: Some(deepar.distribution),
+                paths: Some(deepar.paths),
+                season_rows: deepar.season,
+                members: Some(deepar.members),
+                ..common
+            },
+        }
+    }
+
     /// The keys that stand there and do not belong to every kind.
     fn given(&self) -> impl Iterator<Item = &'static str> {
         [
@@ -367,6 +434,7 @@ mod tests {
                 serde_json::from_str::<ModelParams>(&json).expect(kind),
                 model
             );
+            assert_eq!(check(&Raw::of(&model)).expect(kind), model);
         }
     }
 
