@@ -259,6 +259,9 @@ impl Report {
                     .to_owned(),
             ),
             std::io::ErrorKind::StorageFull => Some("free some space on that disk".to_owned()),
+            std::io::ErrorKind::FileTooLarge => {
+                Some("raise the limit of the size of files (`ulimit -f`)".to_owned())
+            }
             _ => self.hint.take(),
         };
     }
