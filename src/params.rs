@@ -106,6 +106,12 @@ fn invalid(
     }
 }
 
+/// Parameters, each of which may be, that ask for what another one, the data or a model cannot give. The text says
+/// which, and what to do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Contradiction(pub String);
+
 /// What can be wrong with a parameter file.
 #[derive(Debug, thiserror::Error)]
 pub enum ParamsError {

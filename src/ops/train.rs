@@ -18,7 +18,7 @@ use crate::model::{
     Checkpoint, Epoch, FitTask, Fitted, ModelFile, Moment, Monitor, Registry, Weights, Wish,
     uncorrected, unit_of_errors,
 };
-use crate::params::{Distribution, ModelParams, SampleWeights, TrainParams, Values};
+use crate::params::{Contradiction, Distribution, ModelParams, SampleWeights, TrainParams, Values};
 use crate::pipeline::{differences, interrupted};
 
 /// A bound of shares beyond this is meant in the unit of the target.
@@ -109,7 +109,9 @@ pub fn train(mut context: Context<'_>) -> Result<()> {
 pub(super) fn check_bounds(model: &ModelParams, dataset: &Dataset) -> Result<()> {
     let targets = &dataset.meta().targets;
     if let Some(name) = model.bounds.stranger(targets) {
-        bail!("model.bounds: expected a target of the data set ({targets}), found `{name}`");
+        bail!(Contradiction(format!(
+            "model.bounds: expected a target of the data set ({targets}), found `{name}`"
+        )));
     }
     let is_bounded = |name: &&String| {
         let bounds = model.bounds.of(name);
@@ -124,9 +126,9 @@ pub(super) fn check_bounds(model: &ModelParams, dataset: &Dataset) -> Result<()>
     {
         let bounds = model.bounds.of(name);
         if let Some(bound) = far(bounds.lower).or(far(bounds.upper)) {
-            bail!(
+            bail!(Contradiction(format!(
                 "model.bounds: expected shares of prepare.capacity for {name}, such as 0 and 1, found {bound}"
-            );
+            )));
         }
     }
     let counts = model.architecture.distribution() == Some(Distribution::NegativeBinomial);
@@ -135,16 +137,16 @@ pub(super) fn check_bounds(model: &ModelParams, dataset: &Dataset) -> Result<()>
         .iter()
         .find(|name| counts && capacity.contains_key(*name))
     {
-        bail!(
+        bail!(Contradiction(format!(
             "model.distribution: expected another one than negative_binomial for {name}, which is seen as shares of \
              prepare.capacity: shares are no counts"
-        );
+        )));
     }
     match targets.names().iter().find(|name| !is_bounded(name)) {
-        Some(name) if model.needs_bounds() => bail!(
+        Some(name) if model.needs_bounds() => bail!(Contradiction(format!(
             "model.bounds: expected `lower` and `upper` of every target, between which distribution \
              beta speaks of shares; {name} has not both"
-        ),
+        ))),
         _ => Ok(()),
     }
 }
@@ -214,35 +216,35 @@ fn warm_model(
     data: &Path,
 ) -> Result<(Weights, Option<String>)> {
     if !params.is_net() {
-        bail!(
+        bail!(Contradiction(format!(
             "--warm-start is for nets: a model of kind `{}` is solved at once",
             params.kind()
-        );
+        )));
     }
     let file = model::read_file(folder)?;
     let (ours, theirs) = (params.of_weights(), file.model.of_weights());
     if ours != theirs {
-        bail!(
+        bail!(Contradiction(format!(
             "--warm-start: {} has other parameters under `model` than are asked for ({}); both must be equal",
             folder.display(),
             unlike(&theirs, &ours)?.join(", ")
-        );
+        )));
     }
     file.check(dataset)
         .with_context(|| format!("{} does not fit {}", folder.display(), data.display()))?;
     for (was, is) in file.columns.iter().zip(&dataset.meta().columns) {
         if !was.scaler.is_alike(is.scaler) {
-            bail!(
+            bail!(Contradiction(format!(
                 "--warm-start: {} was trained with another prepare.scaling of {} than {} has; both must be equal",
                 folder.display(),
                 is.name,
                 data.display()
-            );
+            )));
         }
     }
     let series = dataset.panel().layout().names();
     if params.knows_series() && file.series != series {
-        bail!(
+        bail!(Contradiction(format!(
             "--warm-start: {} was trained on the series {}, {} has {}; a model of kind `{}` tells \
              them apart, so both must be equal",
             folder.display(),
@@ -250,7 +252,7 @@ fn warm_model(
             data.display(),
             series.join(", "),
             params.kind()
-        );
+        )));
     }
     Ok((uncorrected(model::read_weights(folder)?), file.seen_until))
 }
@@ -319,11 +321,11 @@ impl<'a> Fit<'a> {
         let window_of_train = window(model.lookback, self.train.stride)?;
         let train = split.some_issues(Part::Train, self.frame, window_of_train)?;
         if *wanted != SampleWeights::default() && !model.is_net() {
-            bail!(
+            bail!(Contradiction(format!(
                 "train.sample_weights is for nets: a model of kind `{}` is solved on all windows \
                  alike",
                 model.kind()
-            );
+            )));
         }
         let longest = window(model.lookback.max(self.validation_lookback), 1)?;
         let validation = split.some_issues(Part::Validation, self.frame, longest)?;

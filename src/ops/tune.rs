@@ -24,19 +24,20 @@ use crate::fs::{self, StagedFolder};
 use crate::model::{
     Checkpoint, Epoch, Fault, Interrupted, Moment, Monitor, NeedsBackend, NoDevice, Wish,
 };
-use crate::params::{BASELINES, Dimension, ParamsError, ParamsFile, TuneParams};
+use crate::params::{BASELINES, Contradiction, Dimension, ParamsError, ParamsFile, TuneParams};
 use crate::pipeline::interrupted;
 use crate::tune::{self, Finished, Outcome, Record, State, Study, Trial};
 
 /// What stands before the names of parameters that no trial heeds.
 const CORRECTION: &str = "model.correction";
 
-/// A kind of model that has no epochs to be compared by.
-#[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error(
-    "`tune` is for nets, whose epochs it judges; a model of kind `{0}` is solved at once: train it with some values by --set, and compare"
-)]
-struct SolvedAtOnce(&'static str);
+/// A kind of model has no epochs to be compared by.
+fn solved_at_once(kind: &str) -> Contradiction {
+    Contradiction(format!(
+        "`tune` is for nets, whose epochs it judges; a model of kind `{kind}` is solved at once: train it with some \
+         values by --set, and compare"
+    ))
+}
 
 /// Two trials beside each other that failed by no known fault of their points: the next ones would as well, and
 /// the study be used up.
@@ -62,7 +63,7 @@ pub fn tune(mut context: Context<'_>) -> Result<()> {
     // A fault that no trial could mend.
     train::check_bounds(model, &dataset)?;
     if !model.is_net() && !params.space.contains_key("model.kind") {
-        bail!(SolvedAtOnce(model.kind()));
+        bail!(solved_at_once(model.kind()));
     }
     check_space(context.params_file, &params.space)?;
     let frame = dataset.frame(&dataset.scalers(), 0)?;
@@ -224,7 +225,7 @@ fn check_space(file: &ParamsFile, space: &BTreeMap<String, Dimension>) -> Result
             if let Some(kind) = BASELINES.into_iter().find(|kind| value == *kind)
                 && key == "model.kind"
             {
-                return Err(SolvedAtOnce(kind)).context("tune.space: model.kind");
+                return Err(solved_at_once(kind)).context("tune.space: model.kind");
             }
             let point = BTreeMap::from([(key.clone(), value)]);
             match file.with_values(&point) {
@@ -376,7 +377,7 @@ fn attempt(
         Err(error) => Ok(Err(Failure::of(&error))),
         Ok(_) if pruned => Ok(Ok(Outcome::Pruned)),
         Ok(fitted) if fitted.history.is_empty() => Ok(Err(Failure::of_point(
-            SolvedAtOnce(model.kind()).to_string(),
+            solved_at_once(model.kind()).to_string(),
         ))),
         Ok(_) => Ok(Ok(Outcome::Complete(best))),
     }

@@ -239,7 +239,48 @@ fn what_is_no_model_or_no_data_is_told() {
         ),
     ] {
         let words = [&words[..], &["--out", "next"]].concat();
-        sandbox.run(&words).fails(1, &[told]);
+        sandbox.run(&words).fails(2, &[told]);
+    }
+}
+
+#[test]
+fn parameters_that_contradict_each_other_or_the_data_are_wrong_usage() {
+    let sandbox = Sandbox::new();
+    sandbox.run(&["run", "prepare"]).ok();
+    for (command, set, told) in [
+        (
+            "train",
+            "model.correction={half_life: 1min}",
+            "model.correction.half_life: expected 1 to",
+        ),
+        (
+            "train",
+            "train.sample_weights={half_life: 3d}",
+            "train.sample_weights is for nets",
+        ),
+        (
+            "train",
+            "model={kind: ridge, lookback: 1, horizon: 6}",
+            "reads the last 2 rows, but model.lookback is 1",
+        ),
+        (
+            "train",
+            "model={kind: seasonal, lookback: 24, horizon: 6, season: 90min}",
+            "a season of 90min is not a whole number of steps of 1h",
+        ),
+        (
+            "train",
+            "model.bounds={z: {lower: 5}}",
+            "model.bounds: expected a target of the data set",
+        ),
+        (
+            "tune",
+            "tune={trials: 2, space: {model.lags: {choice: [1, 2]}}}",
+            "`tune` is for nets",
+        ),
+    ] {
+        let words = [command, "data", "--out", "out", "--set", set];
+        sandbox.run(&words).fails(2, &[told]);
     }
 }
 
