@@ -86,7 +86,8 @@ pub fn train(mut context: Context<'_>) -> Result<()> {
         .with_context(of_training)?;
     drop(monitor);
     let file = ModelFile::new(&dataset, &params, &fitted.history).begun_with(warm_until.flatten());
-    model::write_model(&context.out, &file, &fitted.weights, &fitted.history)?;
+    let write = || model::write_model(&context.out, &file, &fitted.weights, &fitted.history);
+    with_room(write, || kept.remove())?;
     // Whoever told us to end takes no result any more; the next try finds it all done.
     if interrupted().is_none()
         && let Err(error) = kept.remove()
@@ -102,6 +103,19 @@ pub fn train(mut context: Context<'_>) -> Result<()> {
         context.note(format!("{kept}, validation RMSE {rmse:.3}{unit}"));
     }
     Ok(())
+}
+
+/// Writes a model, on a full disk once more in the room of the checkpoint, which is larger. That one is old where
+/// there was no room for the last ones: to go on from it might be to train it all again, to the same end.
+fn with_room(write: impl Fn() -> Result<()>, free: impl FnOnce() -> Result<()>) -> Result<()> {
+    let is_full = |error: &std::io::Error| error.kind() == std::io::ErrorKind::StorageFull;
+    match write() {
+        Err(error) if error.downcast_ref().is_some_and(is_full) => {
+            free()?;
+            write()
+        }
+        written => written,
+    }
 }
 
 /// Refuses bounds of what is no target, and targets without those that their distribution needs: which
@@ -533,7 +547,31 @@ impl Monitor for Told<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+    use std::io::ErrorKind;
+
     use super::*;
+
+    #[test]
+    fn a_full_disk_gives_the_room_of_the_checkpoint_to_the_model() {
+        let tried = |kind: ErrorKind| {
+            let (is_free, tries) = (Cell::new(false), Cell::new(0));
+            let write = || {
+                tries.set(tries.get() + 1);
+                match is_free.get() {
+                    true => Ok(()),
+                    false => Err(std::io::Error::from(kind).into()),
+                }
+            };
+            let free = || {
+                is_free.set(true);
+                Ok(())
+            };
+            (with_room(write, free).is_ok(), is_free.get(), tries.get())
+        };
+        assert_eq!(tried(ErrorKind::StorageFull), (true, true, 2));
+        assert_eq!(tried(ErrorKind::PermissionDenied), (false, false, 1));
+    }
 
     #[test]
     fn a_log_that_fails_is_told_once_and_ends_nothing() {
