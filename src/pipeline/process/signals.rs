@@ -41,8 +41,10 @@ pub fn interrupted() -> Option<Interrupted> {
             let _ = signal_hook::flag::register(signal, stop_flag());
             let _ = signal_hook::flag::register_usize(signal, Arc::clone(&flag), signal as usize);
         }
-        // Caught, not ignored: what this process starts would inherit that.
-        let _ = signal_hook::flag::register(SIGXFSZ, Arc::default());
+        // Caught, not ignored, since what this process starts would inherit that; as it does where it is ignored already.
+        if !is_ignored(SIGXFSZ) {
+            let _ = signal_hook::flag::register(SIGXFSZ, Arc::default());
+        }
         flag
     });
     match flag.load(Ordering::Relaxed) {
