@@ -210,7 +210,7 @@ fn what_shares_cannot_be_is_refused_or_told() {
     let train = ["train", "data", "--out", "model"];
     let told =
         "for temperature_2m, which is seen as shares of prepare.capacity: shares are no counts";
-    sandbox.run(&train).fails(1, &[told]);
+    sandbox.run(&train).fails(2, &[told]);
 
     // Between bounds so far apart nearly all shares are next to the upper one.
     let beta = "kind: deepar, hidden: 4, distribution: beta, bounds: {lower: -1, upper: 1}";
