@@ -75,6 +75,8 @@ pub const BASELINES: [&str; 4] = ["persistence", "seasonal", "climatology", "rid
 
 /// What stands for the file where an error is that of an override.
 const SET: &str = "--set";
+/// The same where it is that of a value of a search.
+const TRIAL: &str = "tune.space";
 
 /// A parameter that does not hold.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -86,8 +88,11 @@ pub struct Invalid {
     pub expected: String,
     /// What stands there.
     pub found: String,
+    /// Whether it is so whatever the other parameters are.
+    pub always: bool,
 }
 
+/// A parameter that does not hold, or not beside the others.
 fn invalid(
     key: impl Into<String>,
     expected: impl Into<String>,
@@ -97,8 +102,15 @@ fn invalid(
         key: key.into(),
         expected: expected.into(),
         found: found.to_string(),
+        always: false,
     }
 }
+
+/// Parameters, each of which may be, that ask for what another one, the data or a model cannot give. The text says
+/// which, and what to do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Contradiction(pub String);
 
 /// What can be wrong with a parameter file.
 #[derive(Debug, thiserror::Error)]
@@ -256,7 +268,8 @@ impl ParamsFile {
                 message,
             })?;
         }
-        checked(&self.path, read_raw(&value))
+        // The file by itself says no such thing.
+        checked(Path::new(TRIAL), read_raw(&value))
     }
 
     /// The leaves below a section that decide what a command makes, by dotted path, each as canonical
@@ -502,6 +515,18 @@ mod tests {
             (
                 "train: {schedule: {kind: step, after: 1}}",
                 "train.schedule: missing field `factor`",
+            ),
+            (
+                "train: {schedule: {kind: step, after: -1, factor: 0.5}}",
+                "train.schedule.after: expected a whole number",
+            ),
+            (
+                "model: {kind: seasonal, lookback: 24, horizon: 6, season: 0d}",
+                "model.season: expected a length of time above 0, found `0d`",
+            ),
+            (
+                "model: {kind: ridge, lookback: 24, horizon: 6, correction: {half_life: 100000d}}",
+                "model.correction.half_life: expected a length of time of at most 49710d",
             ),
         ] {
             let message = message(text, &[]);

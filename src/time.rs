@@ -91,7 +91,6 @@ impl std::str::FromStr for Step {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let bad = || format!("expected a length of time such as 10min, 1h or 1d, found `{text}`");
         let digits = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(bad)?;
-        let number: u32 = text[..digits].parse().map_err(|_| bad())?;
         let unit = match text[digits..].trim() {
             "s" => 1,
             "min" => 60,
@@ -99,10 +98,19 @@ impl std::str::FromStr for Step {
             "d" => 86_400,
             _ => return Err(bad()),
         };
-        number
-            .checked_mul(unit)
-            .and_then(Self::from_seconds)
-            .ok_or_else(bad)
+        if digits == 0 {
+            return Err(bad());
+        }
+        let number: Option<u32> = text[..digits].parse().ok();
+        let seconds = number
+            .and_then(|number| number.checked_mul(unit))
+            .ok_or_else(|| {
+                let longest = u32::MAX / unit;
+                let unit = text[digits..].trim();
+                format!("expected a length of time of at most {longest}{unit}, found `{text}`")
+            })?;
+        Self::from_seconds(seconds)
+            .ok_or_else(|| format!("expected a length of time above 0, found `{text}`"))
     }
 }
 
@@ -203,8 +211,22 @@ impl Serialize for Step {
 
 impl<'de> Deserialize<'de> for Step {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
+        struct Text;
+
+        // As with a span.
+        impl serde::de::Visitor<'_> for Text {
+            type Value = Step;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a length of time such as 10min, 1h or 1d")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Step, E> {
+                text.parse().map_err(E::custom)
+            }
+        }
+
+        deserializer.deserialize_any(Text)
     }
 }
 
@@ -243,6 +265,15 @@ mod tests {
         }
         for text in ["", "h", "0h", "1", "1 week", "99999999d", "-1h"] {
             assert!(text.parse::<Step>().is_err(), "{text}");
+        }
+        for (text, told) in [
+            ("0d", "above 0, found `0d`"),
+            ("100000d", "at most 49710d, found `100000d`"),
+            ("99999999999h", "at most 1193046h, found"),
+            ("1 week", "such as 10min, 1h or 1d, found `1 week`"),
+        ] {
+            let error = text.parse::<Step>().unwrap_err();
+            assert!(error.contains(told), "{error}");
         }
         assert_eq!(Step::HOUR.per_day(), Some(24));
         assert_eq!("7h".parse::<Step>().ok().and_then(Step::per_day), None);

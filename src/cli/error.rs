@@ -8,10 +8,10 @@ use super::verify::Unsound;
 use crate::data::{DatasetError, SeriesError};
 use crate::model::{Misfit, NeedsBackend};
 use crate::ops::{
-    DiffError, GateFailed, GitError, LogError, NoLineage, NoSection, NoSource, QualityFailed,
-    RunError, StageFailed,
+    DiffError, GateFailed, GitError, LogError, NoLineage, NoSection, NoSource, OtherFolder,
+    QualityFailed, RunError, StageFailed,
 };
-use crate::params::ParamsError;
+use crate::params::{Contradiction, ParamsError};
 use crate::pipeline::{
     CommandError, ExecuteError, Failed, GraphError, LineageError, LockError, PathError,
     PipelineError, RunNameError,
@@ -60,6 +60,8 @@ impl Report {
         } else if let Some(error) = cause.downcast_ref::<ExecuteError>() {
             self.execute(error);
         } else if cause.is::<ParamsError>()
+            || cause.is::<Contradiction>()
+            || cause.is::<OtherFolder>()
             || cause.is::<NoSource>()
             || cause.is::<NoParamsFile>()
             || cause.is::<NoFolder>()
@@ -259,6 +261,9 @@ impl Report {
                     .to_owned(),
             ),
             std::io::ErrorKind::StorageFull => Some("free some space on that disk".to_owned()),
+            std::io::ErrorKind::FileTooLarge => {
+                Some("raise the limit of the size of files (`ulimit -f`)".to_owned())
+            }
             _ => self.hint.take(),
         };
     }
@@ -387,6 +392,17 @@ fn chain(error: &anyhow::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn parameters_that_contradict_the_data_are_wrong_usage() {
+        let error = Contradiction("model.bounds: expected a target".to_owned());
+        let report = Report::of(&anyhow::Error::from(error).context("training on data"));
+        assert_eq!(report.code, USAGE);
+        assert_eq!(
+            report.message,
+            "training on data: model.bounds: expected a target"
+        );
+    }
 
     #[test]
     fn a_column_that_parameters_name_in_vain_is_wrong_usage() {

@@ -452,6 +452,11 @@ impl<'a> Pieces<'a> {
 
 /// `first` is the row of the table that the piece begins with.
 fn read_values(series: &PolarsSeries, into: &mut [f64], first: usize) -> Result<(), ParquetError> {
+    // A text that is no number would become a missing value.
+    if matches!(series.dtype(), DataType::String | DataType::Binary) {
+        let message = format!("column {} holds texts in place of numbers", series.name());
+        return Err(ParquetError::Schema(message));
+    }
     let numbers = series.cast(&DataType::Float64)?;
     let mut rest = &mut *into;
     for part in numbers.f64()?.downcast_iter() {

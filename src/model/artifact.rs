@@ -9,7 +9,9 @@ use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 use serde::{Deserialize, Serialize};
 
 use super::{Array, Checkpoint, Epoch, Weights};
-use crate::data::{Capacities, ColumnSource, Dataset, FrameColumn, Role, Scaler, Unscaling};
+use crate::data::{
+    Capacities, ColumnMeta, ColumnSource, Dataset, FrameColumn, Role, Scaler, Unscaling,
+};
 use crate::params::{ModelParams, Targets};
 use crate::time::{Step, format_utc, parse_time};
 
@@ -90,12 +92,28 @@ pub enum Misfit {
         /// The data's.
         data: Step,
     },
-    /// A column is missing or another one.
+    /// Columns that the data lack, or that the model does not know.
+    #[error("the model was trained on columns that differ: {}", other_columns(.missing, .unknown))]
+    Columns {
+        /// Names of those that the data lack.
+        missing: Vec<String>,
+        /// Names of those that the model does not know.
+        unknown: Vec<String>,
+    },
+    /// A column of another role or unit.
     #[error("the model was trained on column {expected}, the data have {found}")]
     Column {
         /// Name, role and unit that the model knows.
         expected: String,
-        /// What the data have in that place.
+        /// As the data have it.
+        found: String,
+    },
+    /// The same columns in another order.
+    #[error("the model was trained on the columns {expected} in this order, the data have {found}")]
+    Order {
+        /// Names that the model knows.
+        expected: String,
+        /// As the data have them.
         found: String,
     },
     /// A column was made in another way.
@@ -147,9 +165,6 @@ pub enum Misfit {
     /// Targets that are not those of its columns.
     #[error("model.json has other columns with the role target than {0}")]
     Targets(String),
-    /// A lookback or horizon of nothing.
-    #[error("model.json has a lookback or horizon of 0")]
-    NoWindow,
     /// A `model.json` of another version.
     #[error("model.json has format {found}, this krammerti reads {expected}")]
     Format {
@@ -158,6 +173,16 @@ pub enum Misfit {
         /// The file's.
         found: u32,
     },
+}
+
+fn other_columns(missing: &[String], unknown: &[String]) -> String {
+    let told = [
+        ("the data lack ", missing, ""),
+        ("the data have ", unknown, ", which it does not know"),
+    ];
+    let told = told.into_iter().filter(|(_, names, _)| !names.is_empty());
+    let told = told.map(|(before, names, after)| format!("{before}{}{after}", names.join(", ")));
+    told.collect::<Vec<String>>().join("; ")
 }
 
 fn as_shares(are: bool) -> &'static str {
@@ -178,6 +203,17 @@ fn written(source: &ColumnSource) -> String {
 }
 
 impl ModelFile {
+    /// Reads `model.json`. Its parameters must be such as a training may have, since a person may have edited them.
+    pub fn parse(json: &str) -> anyhow::Result<Self> {
+        let file: Self = serde_json::from_str(json)?;
+        file.model.check()?;
+        if let Some(until) = &file.seen_until {
+            let time = parse_time(until, None, 0);
+            time.with_context(|| format!("seen_until: expected a time in UTC, found `{until}`"))?;
+        }
+        Ok(file)
+    }
+
     /// Describes a model that was trained on a data set.
     pub fn new(dataset: &Dataset, model: &ModelParams, history: &[Epoch]) -> Self {
         let meta = dataset.meta();
@@ -239,34 +275,13 @@ impl ModelFile {
         {
             return Err(Misfit::Targets(self.targets.to_string()));
         }
-        if self.model.lookback == 0 || self.model.horizon == 0 {
-            return Err(Misfit::NoWindow);
-        }
         if self.step != meta.step {
             return Err(Misfit::Step {
                 model: self.step,
                 data: meta.step,
             });
         }
-        let ours = self
-            .columns
-            .iter()
-            .map(|c| format!("{} ({}, {})", c.name, c.role, c.unit));
-        let theirs = meta
-            .columns
-            .iter()
-            .map(|c| format!("{} ({}, {})", c.name, c.role, c.unit));
-        let mut theirs = theirs.fuse();
-        for expected in ours {
-            let found = theirs.next().unwrap_or_else(|| "no such column".to_owned());
-            if expected != found {
-                return Err(Misfit::Column { expected, found });
-            }
-        }
-        if let Some(found) = theirs.next() {
-            let expected = "nothing more".to_owned();
-            return Err(Misfit::Column { expected, found });
-        }
+        self.check_columns(&meta.columns)?;
         for (ours, theirs) in self.columns.iter().zip(&meta.columns) {
             if let Some(source) = &ours.source
                 && !source.is_like(&theirs.source)
@@ -301,6 +316,39 @@ impl ModelFile {
             (Some(model), Some(data)) if model != data => Err(Misfit::Delay { model, data }),
             _ => Ok(()),
         }
+    }
+
+    /// Whether data have its columns, each with its role and unit, in its order.
+    fn check_columns(&self, theirs: &[ColumnMeta]) -> Result<(), Misfit> {
+        let names: [Vec<&str>; 2] = [
+            self.columns.iter().map(|c| c.name.as_str()).collect(),
+            theirs.iter().map(|c| c.name.as_str()).collect(),
+        ];
+        let [expected, found] = &names;
+        let beyond = |these: &[&str], those: &[&str]| -> Vec<String> {
+            let these = these.iter().filter(|name| !those.contains(name));
+            these.map(ToString::to_string).collect()
+        };
+        let (missing, unknown) = (beyond(expected, found), beyond(found, expected));
+        if !missing.is_empty() || !unknown.is_empty() {
+            return Err(Misfit::Columns { missing, unknown });
+        }
+        for ours in &self.columns {
+            let same = theirs.iter().filter(|column| column.name == ours.name);
+            for theirs in same {
+                if (ours.role, &ours.unit) != (theirs.role, &theirs.unit) {
+                    return Err(Misfit::Column {
+                        expected: format!("{} ({}, {})", ours.name, ours.role, ours.unit),
+                        found: format!("{} ({}, {})", theirs.name, theirs.role, theirs.unit),
+                    });
+                }
+            }
+        }
+        if expected != found {
+            let [expected, found] = names.map(|names| names.join(", "));
+            return Err(Misfit::Order { expected, found });
+        }
+        Ok(())
     }
 
     /// What is to be said where the test part of a data set has rows that this model was fitted to.
@@ -467,7 +515,134 @@ fn decode(tensors: &SafeTensors<'_>) -> anyhow::Result<Weights> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    /// Of a model that forecasts `y` from the columns after it.
+    fn json() -> serde_json::Value {
+        let scaler = json!({"method": "none", "center": 0.0, "scale": 1.0});
+        let column = |name: &str, role: &str| json!({"name": name, "role": role, "unit": "1", "scaler": scaler});
+        let columns = [
+            column("y", "target"),
+            column("k", "future"),
+            column("x", "past"),
+        ];
+        let architecture = json!({"kind": "ridge", "lags": 24, "penalty": 1e-5});
+        let model =
+            json!({"lookback": 24, "horizon": 6, "quantiles": [], "architecture": architecture});
+        json!({
+            "format": FORMAT, "target": "y", "step": "1h", "model": model, "columns": columns, "best": null,
+        })
+    }
+
+    #[test]
+    fn what_no_training_wrote_is_refused() {
+        let told = |pointer: &str, value: serde_json::Value| {
+            let mut json = json();
+            json["seen_until"] = "2024-01-01T00:00:00Z".into();
+            json["model"]["bounds"] = json!({"lower": 0.0, "upper": 1.0});
+            *json.pointer_mut(pointer).unwrap() = value;
+            ModelFile::parse(&json.to_string())
+                .err()
+                .map(|error| format!("{error:#}"))
+        };
+        assert_eq!(told("/format", FORMAT.into()), None);
+        for (pointer, value, expected) in [
+            (
+                "/model/quantiles",
+                json!([0.9, 0.5, 0.1]),
+                "model.quantiles: expected levels",
+            ),
+            (
+                "/model/horizon",
+                json!(1_000_000_000_000_u64),
+                "model.horizon: expected between",
+            ),
+            (
+                "/model/lookback",
+                json!(0),
+                "model.lookback: expected between",
+            ),
+            ("/model/bounds/lower", json!(100.0), "lower below upper"),
+            (
+                "/model/architecture/lags",
+                json!(25),
+                "model.lags: expected between 1 and model.lookback",
+            ),
+            ("/model/architecture/kind", json!("lstn"), "lstn"),
+            (
+                "/seen_until",
+                json!("zzz"),
+                "seen_until: expected a time in UTC, found `zzz`",
+            ),
+        ] {
+            let told = told(pointer, value).expect(pointer);
+            assert!(told.contains(expected), "{pointer}: {told}");
+        }
+    }
+
+    #[test]
+    fn columns_that_differ_are_told_by_name() {
+        let file = ModelFile::parse(&json().to_string()).unwrap();
+        let of = |column: &ModelColumn| ColumnMeta {
+            name: column.name.clone(),
+            role: column.role,
+            unit: column.unit.clone(),
+            source: ColumnSource::Observed {
+                column: column.name.clone(),
+                aggregate: None,
+            },
+            scaler: column.scaler,
+            min: None,
+            max: None,
+            filled: 0,
+            missing: 0,
+        };
+        let same: Vec<ColumnMeta> = file.columns.iter().map(of).collect();
+        let [y, k, x] = &same[..] else {
+            panic!("{same:?}");
+        };
+        let as_column = |name: &str| ColumnMeta {
+            name: name.to_owned(),
+            ..x.clone()
+        };
+        let in_metres = ColumnMeta {
+            unit: "m".to_owned(),
+            ..k.clone()
+        };
+        let told = |columns: &[&ColumnMeta]| {
+            let columns: Vec<ColumnMeta> = columns.iter().copied().cloned().collect();
+            let misfit = file.check_columns(&columns).err()?.to_string();
+            Some(
+                misfit
+                    .trim_start_matches("the model was trained on ")
+                    .to_owned(),
+            )
+        };
+        assert_eq!(told(&[y, k, x]), None);
+        for (columns, expected) in [
+            (&[y, x][..], "columns that differ: the data lack k"),
+            (
+                &[y, &as_column("a"), k, x],
+                "columns that differ: the data have a, which it does not know",
+            ),
+            (
+                &[y, &as_column("a")],
+                "columns that differ: the data lack k, x; the data have a, which it does not know",
+            ),
+            (
+                &[y, x, &in_metres],
+                "column k (future, 1), the data have k (future, m)",
+            ),
+            (
+                &[y, x, k],
+                "the columns y, k, x in this order, the data have y, x, k",
+            ),
+        ] {
+            assert_eq!(told(columns).as_deref(), Some(expected));
+        }
+    }
 
     #[test]
     fn weights_read_as_they_were_written() {

@@ -8,7 +8,7 @@ use anyhow::{Result, ensure};
 use super::residual::{self, Point};
 use super::{Family, FitTask, Fitted, Forecaster, LoadTask, Monitor, Weights};
 use crate::data::Frame;
-use crate::params::{Architecture, ModelParams};
+use crate::params::{Architecture, Contradiction, ModelParams};
 use crate::time::Step;
 
 /// The last value goes on: the forecast for every lead is a target's value at the issue row.
@@ -45,9 +45,11 @@ impl Point for SeasonalNaive {
     fn rows_needed(&self, frame: &Frame) -> Result<usize> {
         ensure!(
             self.season.seconds() % frame.step().seconds() == 0,
-            "a season of {} is not a whole number of steps of {}",
-            self.season,
-            frame.step()
+            Contradiction(format!(
+                "a season of {} is not a whole number of steps of {}",
+                self.season,
+                frame.step()
+            ))
         );
         Ok(self.rows(frame.step()))
     }

@@ -12,7 +12,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::{Array, FitTask, Fitted, Forecaster, Issuer, LoadTask, Predictions, Weights};
 use crate::data::{Frame, Role, columns_with, quantile};
-use crate::params::ModelParams;
+use crate::params::{Contradiction, ModelParams};
 
 /// The weight that holds the quantiles of the errors, `[targets × horizon, levels]`, in scaled
 /// units.
@@ -86,9 +86,11 @@ pub(super) fn restore<P: Point + 'static>(
 pub(super) fn require_lookback(rows_needed: usize, model: &ModelParams) -> Result<()> {
     ensure!(
         rows_needed <= model.lookback,
-        "a model of kind `{}` reads the last {rows_needed} rows, but model.lookback is {}",
-        model.kind(),
-        model.lookback
+        Contradiction(format!(
+            "a model of kind `{}` reads the last {rows_needed} rows, but model.lookback is {}",
+            model.kind(),
+            model.lookback
+        ))
     );
     Ok(())
 }

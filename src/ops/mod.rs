@@ -72,6 +72,11 @@ pub struct Context<'a> {
     pub observer: &'a mut dyn Observer,
 }
 
+/// A path where something else is than a command reads.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct OtherFolder(String);
+
 /// Refuses what is no folder of some kind, which has a file of this name, in words of what it may be.
 fn require_folder_with(folder: &Path, file: &str, what: &str, command: &str) -> anyhow::Result<()> {
     if fs::exists(&folder.join(file)) || !fs::exists(folder) {
@@ -84,10 +89,11 @@ fn require_folder_with(folder: &Path, file: &str, what: &str, command: &str) -> 
         None if folder.is_dir() => "another folder",
         None => "a file",
     };
-    anyhow::bail!(
+    let message = format!(
         "{}: expected a {what}, a folder with {file} that `krammerti {command}` writes, found {found}",
         folder.display()
-    )
+    );
+    Err(OtherFolder(message).into())
 }
 
 impl Context<'_> {

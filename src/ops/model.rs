@@ -47,7 +47,7 @@ pub(super) fn read_model(
 pub(super) fn read_file(folder: &Path) -> Result<ModelFile> {
     let json = folder.join("model.json");
     super::require_folder_with(folder, "model.json", "model", "train")?;
-    serde_json::from_str(&fs::read_to_string(&json)?).with_context(|| json.display().to_string())
+    ModelFile::parse(&fs::read_to_string(&json)?).with_context(|| json.display().to_string())
 }
 
 pub(super) fn read_weights(folder: &Path) -> Result<Weights> {

@@ -20,7 +20,7 @@ use crate::event::Event;
 use crate::forecast::{self, Forecast};
 use crate::fs::{self, StagedFolder};
 use crate::model::{Climatology, Paths};
-use crate::params::{Device, Fallback, FeelsLike};
+use crate::params::{Contradiction, Device, Fallback, FeelsLike};
 use crate::physics;
 use crate::report::{self, ForecastPlot};
 use crate::time::{format_short, format_utc};
@@ -271,10 +271,10 @@ fn add_feels_like(
             .iter()
             .map(|f| format!("{} is in {}", f.target, f.unit))
             .collect();
-        bail!(
+        bail!(Contradiction(format!(
             "predict.feels_like needs a target in °C, {}",
             targets.join(", ")
-        );
+        )));
     };
     let leads = forecasts[place].leads.len();
     let ahead = |column: &str, unit: &str| {
@@ -328,10 +328,10 @@ impl Ahead {
         let rows = series.observed.rows.clone();
         let of_series = &column.values[rows.clone()];
         if column.unit != unit {
-            bail!(
+            bail!(Contradiction(format!(
                 "predict.feels_like needs {name} in {unit}, it is in {}",
                 column.unit
-            );
+            )));
         }
         if let Some(forecast) = forecast {
             let means = forecast.leads.iter().map(|lead| lead.mean);

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use anyhow::{Result, bail, ensure};
 
 use crate::data::Dataset;
-use crate::params::SampleWeights;
+use crate::params::{Contradiction, SampleWeights};
 use crate::time::{Span, format_utc};
 
 /// The weights of windows by their issue rows, 1 on average; none where all count the same.
@@ -89,10 +89,10 @@ fn column<'d>(dataset: &'d Dataset, name: &str) -> Result<Cow<'d, [f64]>> {
     let columns = &dataset.meta().columns;
     let Some(place) = columns.iter().position(|column| column.name == name) else {
         let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
-        bail!(
+        bail!(Contradiction(format!(
             "train.sample_weights.column: expected a column of the data set, found `{name}`; it has {}",
             names.join(", ")
-        );
+        )));
     };
     let panel = dataset.panel();
     let values = panel.columns()[place].values.as_slice();

@@ -18,7 +18,7 @@ use crate::model::{
     Checkpoint, Epoch, FitTask, Fitted, ModelFile, Moment, Monitor, Registry, Weights, Wish,
     uncorrected, unit_of_errors,
 };
-use crate::params::{Distribution, ModelParams, SampleWeights, TrainParams, Values};
+use crate::params::{Contradiction, Distribution, ModelParams, SampleWeights, TrainParams, Values};
 use crate::pipeline::{differences, interrupted};
 
 /// A bound of shares beyond this is meant in the unit of the target.
@@ -86,7 +86,8 @@ pub fn train(mut context: Context<'_>) -> Result<()> {
         .with_context(of_training)?;
     drop(monitor);
     let file = ModelFile::new(&dataset, &params, &fitted.history).begun_with(warm_until.flatten());
-    model::write_model(&context.out, &file, &fitted.weights, &fitted.history)?;
+    let write = || model::write_model(&context.out, &file, &fitted.weights, &fitted.history);
+    with_room(write, || kept.remove())?;
     // Whoever told us to end takes no result any more; the next try finds it all done.
     if interrupted().is_none()
         && let Err(error) = kept.remove()
@@ -104,12 +105,27 @@ pub fn train(mut context: Context<'_>) -> Result<()> {
     Ok(())
 }
 
+/// Writes a model, on a full disk once more in the room of the checkpoint, which is larger. That one is old where
+/// there was no room for the last ones: to go on from it might be to train it all again, to the same end.
+fn with_room(write: impl Fn() -> Result<()>, free: impl FnOnce() -> Result<()>) -> Result<()> {
+    let is_full = |error: &std::io::Error| error.kind() == std::io::ErrorKind::StorageFull;
+    match write() {
+        Err(error) if error.downcast_ref().is_some_and(is_full) => {
+            free()?;
+            write()
+        }
+        written => written,
+    }
+}
+
 /// Refuses bounds of what is no target, and targets without those that their distribution needs: which
 /// targets there are only the data set knows.
 pub(super) fn check_bounds(model: &ModelParams, dataset: &Dataset) -> Result<()> {
     let targets = &dataset.meta().targets;
     if let Some(name) = model.bounds.stranger(targets) {
-        bail!("model.bounds: expected a target of the data set ({targets}), found `{name}`");
+        bail!(Contradiction(format!(
+            "model.bounds: expected a target of the data set ({targets}), found `{name}`"
+        )));
     }
     let is_bounded = |name: &&String| {
         let bounds = model.bounds.of(name);
@@ -124,9 +140,9 @@ pub(super) fn check_bounds(model: &ModelParams, dataset: &Dataset) -> Result<()>
     {
         let bounds = model.bounds.of(name);
         if let Some(bound) = far(bounds.lower).or(far(bounds.upper)) {
-            bail!(
+            bail!(Contradiction(format!(
                 "model.bounds: expected shares of prepare.capacity for {name}, such as 0 and 1, found {bound}"
-            );
+            )));
         }
     }
     let counts = model.architecture.distribution() == Some(Distribution::NegativeBinomial);
@@ -135,16 +151,16 @@ pub(super) fn check_bounds(model: &ModelParams, dataset: &Dataset) -> Result<()>
         .iter()
         .find(|name| counts && capacity.contains_key(*name))
     {
-        bail!(
+        bail!(Contradiction(format!(
             "model.distribution: expected another one than negative_binomial for {name}, which is seen as shares of \
              prepare.capacity: shares are no counts"
-        );
+        )));
     }
     match targets.names().iter().find(|name| !is_bounded(name)) {
-        Some(name) if model.needs_bounds() => bail!(
+        Some(name) if model.needs_bounds() => bail!(Contradiction(format!(
             "model.bounds: expected `lower` and `upper` of every target, between which distribution \
              beta speaks of shares; {name} has not both"
-        ),
+        ))),
         _ => Ok(()),
     }
 }
@@ -214,35 +230,35 @@ fn warm_model(
     data: &Path,
 ) -> Result<(Weights, Option<String>)> {
     if !params.is_net() {
-        bail!(
+        bail!(Contradiction(format!(
             "--warm-start is for nets: a model of kind `{}` is solved at once",
             params.kind()
-        );
+        )));
     }
     let file = model::read_file(folder)?;
     let (ours, theirs) = (params.of_weights(), file.model.of_weights());
     if ours != theirs {
-        bail!(
+        bail!(Contradiction(format!(
             "--warm-start: {} has other parameters under `model` than are asked for ({}); both must be equal",
             folder.display(),
             unlike(&theirs, &ours)?.join(", ")
-        );
+        )));
     }
     file.check(dataset)
         .with_context(|| format!("{} does not fit {}", folder.display(), data.display()))?;
     for (was, is) in file.columns.iter().zip(&dataset.meta().columns) {
         if !was.scaler.is_alike(is.scaler) {
-            bail!(
+            bail!(Contradiction(format!(
                 "--warm-start: {} was trained with another prepare.scaling of {} than {} has; both must be equal",
                 folder.display(),
                 is.name,
                 data.display()
-            );
+            )));
         }
     }
     let series = dataset.panel().layout().names();
     if params.knows_series() && file.series != series {
-        bail!(
+        bail!(Contradiction(format!(
             "--warm-start: {} was trained on the series {}, {} has {}; a model of kind `{}` tells \
              them apart, so both must be equal",
             folder.display(),
@@ -250,7 +266,7 @@ fn warm_model(
             data.display(),
             series.join(", "),
             params.kind()
-        );
+        )));
     }
     Ok((uncorrected(model::read_weights(folder)?), file.seen_until))
 }
@@ -319,11 +335,11 @@ impl<'a> Fit<'a> {
         let window_of_train = window(model.lookback, self.train.stride)?;
         let train = split.some_issues(Part::Train, self.frame, window_of_train)?;
         if *wanted != SampleWeights::default() && !model.is_net() {
-            bail!(
+            bail!(Contradiction(format!(
                 "train.sample_weights is for nets: a model of kind `{}` is solved on all windows \
                  alike",
                 model.kind()
-            );
+            )));
         }
         let longest = window(model.lookback.max(self.validation_lookback), 1)?;
         let validation = split.some_issues(Part::Validation, self.frame, longest)?;
@@ -392,6 +408,16 @@ impl Task<'_> {
             let without = without.join(", ");
             told.push(format!(
                 "the training part has no window of the series {without}{then}"
+            ));
+        }
+        let train = self.train.len();
+        if train < FEW && self.model.learns_from_windows() {
+            let then = match self.train_params.stride {
+                1 => "a longer training part has more".to_owned(),
+                stride => format!("a train.stride below {stride} takes more"),
+            };
+            told.push(format!(
+                "the model learns from {train} windows of the training part, which say little: {then}"
             ));
         }
         let validation = self.validation.len();
@@ -521,7 +547,31 @@ impl Monitor for Told<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+    use std::io::ErrorKind;
+
     use super::*;
+
+    #[test]
+    fn a_full_disk_gives_the_room_of_the_checkpoint_to_the_model() {
+        let tried = |kind: ErrorKind| {
+            let (is_free, tries) = (Cell::new(false), Cell::new(0));
+            let write = || {
+                tries.set(tries.get() + 1);
+                match is_free.get() {
+                    true => Ok(()),
+                    false => Err(std::io::Error::from(kind).into()),
+                }
+            };
+            let free = || {
+                is_free.set(true);
+                Ok(())
+            };
+            (with_room(write, free).is_ok(), is_free.get(), tries.get())
+        };
+        assert_eq!(tried(ErrorKind::StorageFull), (true, true, 2));
+        assert_eq!(tried(ErrorKind::PermissionDenied), (false, false, 1));
+    }
 
     #[test]
     fn a_log_that_fails_is_told_once_and_ends_nothing() {

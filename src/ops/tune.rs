@@ -24,19 +24,20 @@ use crate::fs::{self, StagedFolder};
 use crate::model::{
     Checkpoint, Epoch, Fault, Interrupted, Moment, Monitor, NeedsBackend, NoDevice, Wish,
 };
-use crate::params::{Dimension, ParamsError, TuneParams};
+use crate::params::{BASELINES, Contradiction, Dimension, ParamsError, ParamsFile, TuneParams};
 use crate::pipeline::interrupted;
-use crate::tune::{self, Outcome, Record, State, Study, Trial};
+use crate::tune::{self, Finished, Outcome, Record, State, Study, Trial};
 
 /// What stands before the names of parameters that no trial heeds.
 const CORRECTION: &str = "model.correction";
 
-/// A kind of model that has no epochs to be compared by.
-#[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error(
-    "`tune` is for nets, whose epochs it judges; a model of kind `{0}` is solved at once: train it with some values by --set, and compare"
-)]
-struct SolvedAtOnce(&'static str);
+/// A kind of model has no epochs to be compared by.
+fn solved_at_once(kind: &str) -> Contradiction {
+    Contradiction(format!(
+        "`tune` is for nets, whose epochs it judges; a model of kind `{kind}` is solved at once: train it with some \
+         values by --set, and compare"
+    ))
+}
 
 /// Two trials beside each other that failed by no known fault of their points: the next ones would as well, and
 /// the study be used up.
@@ -62,9 +63,9 @@ pub fn tune(mut context: Context<'_>) -> Result<()> {
     // A fault that no trial could mend.
     train::check_bounds(model, &dataset)?;
     if !model.is_net() && !params.space.contains_key("model.kind") {
-        bail!(SolvedAtOnce(model.kind()));
+        bail!(solved_at_once(model.kind()));
     }
-    check_space(&context, &params)?;
+    check_space(context.params_file, &params.space)?;
     let frame = dataset.frame(&dataset.scalers(), 0)?;
     let longest_lookback = longest_lookback(&params);
     if let Some(window) = Window::new(longest_lookback, model.horizon, 1) {
@@ -90,12 +91,21 @@ pub fn tune(mut context: Context<'_>) -> Result<()> {
         frame: &frame,
         longest_lookback,
     };
+    let mut refused = None;
     while journal.study.trials().len() < params.trials {
-        let Some(trial) = journal.study.ask() else {
-            let tried = journal.study.trials().len();
-            context.note(format!(
-                "tune.space is used up: no point of it is left after {tried} trials"
-            ));
+        let had_refused = refused.is_some();
+        let trial = journal.study.ask_for(|point| {
+            // A point may be impossible, such as a segment that does not divide the lookback.
+            let read = context.params_file.with_values(point);
+            let is_possible = read.is_ok();
+            refused = refused.take().or(read.err());
+            is_possible
+        });
+        if let Some(why) = refused.as_ref().filter(|_| !had_refused && trial.is_some()) {
+            context.note(format!("not every point can be tried: {why}"));
+        }
+        let Some(trial) = trial else {
+            used_up(&mut context, &journal.study, refused)?;
             break;
         };
         let kept = Kept::of_trial(&journal.header, &trial)?;
@@ -135,6 +145,23 @@ pub fn tune(mut context: Context<'_>) -> Result<()> {
     write_study(context, &journal, reason)
 }
 
+/// Says that no point is left to try; an error where there never was one.
+fn used_up(context: &mut Context<'_>, study: &Study, refused: Option<ParamsError>) -> Result<()> {
+    let tried = study.trials().len();
+    match refused {
+        Some(why) if tried == 0 => {
+            return Err(why).context("no point was found that can be tried");
+        }
+        Some(_) => context.note(format!(
+            "after {tried} trials no other point of tune.space was found that can be tried"
+        )),
+        None => context.note(format!(
+            "tune.space is used up: no point of it is left after {tried} trials"
+        )),
+    }
+    Ok(())
+}
+
 /// A study and the file that remembers it.
 struct Journal {
     study: Study,
@@ -158,14 +185,18 @@ impl Journal {
             context.note("waiting for another search of this study".to_owned());
             flock(&held, FlockOperation::LockExclusive).map_err(std::io::Error::from)?;
         }
-        let text = fs::read_if_exists(&path)?.unwrap_or_default();
-        let mut records = tune::parse(&text).with_context(|| path.display().to_string())?;
+        let what_to_do = || {
+            let path = path.display();
+            format!("the study {path} cannot be gone on with; to begin it again, remove that file")
+        };
+        let text = fs::read_if_exists(&path).with_context(what_to_do)?;
+        let text = text.unwrap_or_default();
+        let mut records = tune::parse(&text).with_context(what_to_do)?;
         // Those beyond are there for whoever asks for more again: what comes of so many is theirs alone.
         records.retain(
             |record| !matches!(record, Record::Trial(trial) if trial.number >= params.trials),
         );
-        let study = Study::resume(params, objective, records)
-            .with_context(|| path.display().to_string())?;
+        let study = Study::resume(params, objective, records).with_context(what_to_do)?;
         // A line that a crash cut off must not stand before the next one.
         let whole = tune::whole_lines(&text);
         let begin = if whole.is_empty() { &header } else { whole };
@@ -187,38 +218,49 @@ impl Journal {
 }
 
 /// Refuses a space with a value that is no value of its parameter: every trial would fail by it. What does
-/// not fit other values of a point is for the trials to find out.
-fn check_space(context: &Context<'_>, params: &TuneParams) -> Result<()> {
-    for (key, dimension) in &params.space {
-        let values = match dimension {
-            Dimension::Choice(values) => values.clone(),
-            Dimension::Interval {
-                low, high, integer, ..
-            } => [*low, *high]
-                .map(|end| {
-                    if *integer {
-                        Value::from(end as i64)
-                    } else {
-                        Value::from(end)
-                    }
-                })
-                .to_vec(),
-        };
-        for value in values {
+/// not fit other values of a point is left to the draws.
+fn check_space(file: &ParamsFile, space: &BTreeMap<String, Dimension>) -> Result<()> {
+    for (key, dimension) in space {
+        for value in outermost(dimension) {
+            if let Some(kind) = BASELINES.into_iter().find(|kind| value == *kind)
+                && key == "model.kind"
+            {
+                return Err(solved_at_once(kind)).context("tune.space: model.kind");
+            }
             let point = BTreeMap::from([(key.clone(), value)]);
-            let read = context.params_file.with_values(&point);
-            if let Err(error @ (ParamsError::Syntax { .. } | ParamsError::Override { .. })) = read {
-                let hint = match dimension {
-                    Dimension::Interval { integer: false, .. } => {
-                        " (whole numbers need `integer: true`)"
-                    }
-                    _ => "",
-                };
-                return Err(error).with_context(|| format!("tune.space: {key}{hint}"));
+            match file.with_values(&point) {
+                Err(ParamsError::Range { invalid, .. })
+                    if invalid.key != *key || !invalid.always => {}
+                Err(ParamsError::Syntax { message, .. }) => {
+                    let hint = match dimension {
+                        Dimension::Interval { integer: false, .. } => {
+                            " (whole numbers need `integer: true`)"
+                        }
+                        _ => "",
+                    };
+                    let file = PathBuf::from(format!("tune.space: {key}{hint}"));
+                    return Err(ParamsError::Syntax { file, message }.into());
+                }
+                Err(error) => return Err(error.into()),
+                Ok(_) => {}
             }
         }
     }
     Ok(())
+}
+
+/// The values of a choice, or both ends.
+fn outermost(dimension: &Dimension) -> Vec<Value> {
+    match dimension {
+        Dimension::Choice(values) => values.clone(),
+        Dimension::Interval {
+            low,
+            high,
+            integer: true,
+            ..
+        } => [*low, *high].map(|end| Value::from(end as i64)).to_vec(),
+        Dimension::Interval { low, high, .. } => [*low, *high].map(Value::from).to_vec(),
+    }
 }
 
 /// A digest of all that decides the value of a trial besides its point.
@@ -297,11 +339,7 @@ fn attempt(
     trial: &Trial,
     kept: &Kept,
 ) -> Result<Result<Outcome, Failure>> {
-    let params = match context.params_file.with_values(&trial.point) {
-        Ok(params) => params,
-        // A point may be impossible, such as a segment that does not divide the lookback.
-        Err(error) => return Ok(Err(Failure::of_point(error.to_string()))),
-    };
+    let params = context.params_file.with_values(&trial.point)?;
     let model = context.section("model", params.model.as_ref())?;
     let checkpoint = kept.read(context);
     let mut watch = Watch {
@@ -339,7 +377,7 @@ fn attempt(
         Err(error) => Ok(Err(Failure::of(&error))),
         Ok(_) if pruned => Ok(Ok(Outcome::Pruned)),
         Ok(fitted) if fitted.history.is_empty() => Ok(Err(Failure::of_point(
-            SolvedAtOnce(model.kind()).to_string(),
+            solved_at_once(model.kind()).to_string(),
         ))),
         Ok(_) => Ok(Ok(Outcome::Complete(best))),
     }
@@ -398,13 +436,11 @@ fn word(text: &str) -> Cow<'_, str> {
 }
 
 fn tell_progress(context: &mut Context<'_>, study: &Study, trial: &Trial, of: usize) {
-    let value = study
+    let finished = study
         .trials()
-        .find(|finished| finished.number == trial.number)
-        .and_then(|finished| finished.value);
+        .find(|finished| finished.number == trial.number);
     let best = study.best().and_then(|best| best.value);
-    let show =
-        |value: Option<f64>| value.map_or_else(|| "none".to_owned(), |value| format!("{value:.4}"));
+    let best = best.map_or_else(|| "none".to_owned(), |value| format!("{value:.4}"));
     let point: Vec<_> = trial
         .point
         .iter()
@@ -413,7 +449,7 @@ fn tell_progress(context: &mut Context<'_>, study: &Study, trial: &Trial, of: us
     context.note(format!(
         "trial {}: {} ({})",
         trial.number,
-        show(value),
+        finished.map_or_else(String::new, ending),
         point.join(", ")
     ));
     context.observer.event(Event::Progress {
@@ -421,13 +457,36 @@ fn tell_progress(context: &mut Context<'_>, study: &Study, trial: &Trial, of: us
         what: "trial".to_owned(),
         done: study.trials().len() as u64,
         total: of as u64,
-        message: format!("trial {}/{of}  best {}", study.trials().len(), show(best)),
+        message: format!("trial {}/{of}  best {best}", study.trials().len()),
     });
 }
 
+/// What came of a trial.
+fn ending(trial: &Finished) -> String {
+    let last = trial.intermediate.last();
+    match (trial.state, trial.value, last) {
+        (State::Complete, Some(value), _) => format!("{value:.4}"),
+        (State::Pruned, _, Some((epoch, value))) => {
+            format!("pruned after epoch {epoch} at {value:.4}")
+        }
+        (State::Pruned, _, None) => "pruned, since its error is no number".to_owned(),
+        (State::Complete | State::Failed, ..) => "failed".to_owned(),
+    }
+}
+
+/// How many trials of a study have no value to be best by, in brackets; nothing where all have.
+fn without_value(study: &Study) -> String {
+    let counts = [(State::Failed, "failed"), (State::Pruned, "pruned")].map(|(state, how)| {
+        let count = study.trials().filter(|trial| trial.state == state).count();
+        (count > 0).then(|| format!("{count} {how}"))
+    });
+    match counts.into_iter().flatten().collect::<Vec<_>>() {
+        none if none.is_empty() => String::new(),
+        some => format!(" ({})", some.join(", ")),
+    }
+}
+
 fn write_study(mut context: Context<'_>, journal: &Journal, reason: Option<String>) -> Result<()> {
-    let trials = journal.study.trials();
-    let failed = trials.filter(|trial| trial.state == State::Failed).count();
     let Some(best) = journal.study.best() else {
         let path = journal.path.display();
         match reason {
@@ -436,10 +495,6 @@ fn write_study(mut context: Context<'_>, journal: &Journal, reason: Option<Strin
                 "no trial of this study was completed before; to try them again, remove {path}"
             ),
         }
-    };
-    let failed = match failed {
-        0 => String::new(),
-        some => format!(" ({some} failed)"),
     };
     let staged = StagedFolder::new(&context.out)?;
     staged.write("study.jsonl", journal.study.to_text().as_bytes())?;
@@ -452,12 +507,130 @@ fn write_study(mut context: Context<'_>, journal: &Journal, reason: Option<Strin
         .map(|(name, value)| format!("  --set {}\n", word(&format!("{name}={value}"))))
         .collect();
     let text = format!(
-        "Best of {} trials{failed}: number {}, validation RMSE {:.4} (scaled)\n{}",
+        "Best of {} trials{}: number {}, validation RMSE {:.4} (scaled)\n{}",
         journal.study.trials().len(),
+        without_value(&journal.study),
         best.number,
         best.value.unwrap_or(f64::NAN),
         overrides.concat()
     );
     context.result(text, serde_json::to_value(best)?);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    /// What is said of a space beside a model.
+    fn told(model: &str, space: &str) -> Option<String> {
+        let text = format!(
+            "model: {{lookback: 24, horizon: 6, {model}}}\ntune: {{trials: 3, space: {{{space}}}}}\n"
+        );
+        let (file, params) = ParamsFile::parse(Path::new("params.yaml"), &text, None, &[]).unwrap();
+        let error = check_space(&file, &params.tune.unwrap().space).err()?;
+        Some(format!("{error:#}"))
+    }
+
+    #[test]
+    fn what_was_pruned_is_told_so() {
+        let (_, params) = ParamsFile::parse(
+            Path::new("params.yaml"),
+            "tune: {trials: 9, startup_trials: 1, space: {train.learning_rate: {low: 0.1, high: 1}}}",
+            None,
+            &[],
+        )
+        .unwrap();
+        let mut study = Study::new(&params.tune.unwrap(), "");
+        let mut told = Vec::new();
+        for (value, outcome) in [
+            (0.2, Outcome::Complete(0.2)),
+            (0.3, Outcome::Pruned),
+            (f64::NAN, Outcome::Pruned),
+            (0.1, Outcome::Failed),
+        ] {
+            assert_eq!(without_value(&study).contains("pruned"), told.len() > 1);
+            let number = study.ask().unwrap().number;
+            study.should_prune(number, 1, value);
+            study.tell(number, outcome).unwrap();
+            told.push(ending(study.trials().last().unwrap()));
+        }
+        let expected = [
+            "0.2000",
+            "pruned after epoch 1 at 0.3000",
+            "pruned, since its error is no number",
+            "failed",
+        ];
+        assert_eq!(told, expected);
+        assert_eq!(without_value(&study), " (1 failed, 2 pruned)");
+    }
+
+    #[test]
+    fn values_that_always_fail_are_refused() {
+        let gru = "kind: gru, hidden: 8";
+        for (space, expected) in [
+            (
+                "model.dropout: {low: 0.95, high: 1.5}",
+                "tune.space: model.dropout: expected between 0 and 0.9, found 0.95",
+            ),
+            (
+                "model.hidden: {choice: [0, 5000]}",
+                "model.hidden: expected between 1 and 4096, found 0",
+            ),
+            (
+                "train.learning_rate: {low: -1, high: 1}",
+                "train.learning_rate: expected between 1e-9 and 10, found -1",
+            ),
+            (
+                "model.lookback: {choice: [24, 200000]}",
+                "model.lookback: expected between 1 and 100000",
+            ),
+            ("model.kind: {choice: [gru, lstn]}", "found lstn"),
+            (
+                "model.kind: {choice: [gru, ridge]}",
+                "tune.space: model.kind: `tune` is for nets",
+            ),
+            (
+                "train.batch: {low: 8, high: 64}",
+                "whole numbers need `integer: true`",
+            ),
+            ("model.hiden: {choice: [8]}", "unknown field `hiden`"),
+        ] {
+            let told = told(gru, space).expect(space);
+            assert!(told.contains(expected), "{space}: {told}");
+        }
+    }
+
+    #[test]
+    fn values_that_fail_beside_others_are_left_to_the_draws() {
+        for (model, space) in [
+            ("kind: gru", "model.segment: {choice: [1, 5, 6]}"),
+            (
+                "kind: gru",
+                "model.linear_lags: {low: 1, high: 30, integer: true}",
+            ),
+            ("kind: gru", "model.lookback: {choice: [12, 24]}"),
+            (
+                "kind: gru, hidden: 8",
+                "model.kind: {choice: [gru, linear]}",
+            ),
+            (
+                "kind: linear",
+                "model.kind: {choice: [gru]}, model.hidden: {choice: [8]}",
+            ),
+            // Between them lie some that can be.
+            (
+                "kind: segrnn, segment: 6",
+                "model.hidden: {low: 5, high: 33, integer: true}",
+            ),
+            (
+                "kind: linear",
+                "model.kernel: {low: 4, high: 50, integer: true}",
+            ),
+        ] {
+            assert_eq!(told(model, space), None, "{space}");
+        }
+    }
 }

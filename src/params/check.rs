@@ -198,6 +198,19 @@ pub(super) fn within<T: PartialOrd + std::fmt::Display>(
     range: std::ops::RangeInclusive<T>,
     expected: &str,
 ) -> Result<(), Invalid> {
+    within_others(key, value, range, expected).map_err(|invalid| Invalid {
+        always: true,
+        ..invalid
+    })
+}
+
+/// The same of a range that is made of other parameters.
+pub(super) fn within_others<T: PartialOrd + std::fmt::Display>(
+    key: &str,
+    value: T,
+    range: std::ops::RangeInclusive<T>,
+    expected: &str,
+) -> Result<(), Invalid> {
     // A NaN is outside of every range.
     if range.contains(&value) {
         Ok(())

@@ -74,8 +74,8 @@ pub enum PointLoss {
 }
 
 /// How the learning rate changes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
+#[serde(try_from = "WrittenSchedule")]
 pub enum Schedule {
     /// Half a cosine down to a hundredth.
     #[default]
@@ -89,6 +89,52 @@ pub enum Schedule {
     },
     /// Always the largest.
     Constant,
+}
+
+/// A schedule as it is written. An enum with a tag would take any key beside a kind without any, and name none
+/// whose value is of the wrong type.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenSchedule {
+    kind: ScheduleKind,
+    after: Option<usize>,
+    factor: Option<f64>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum ScheduleKind {
+    Cosine,
+    Step,
+    Constant,
+}
+
+impl TryFrom<WrittenSchedule> for Schedule {
+    type Error = String;
+
+    fn try_from(written: WrittenSchedule) -> Result<Self, String> {
+        let WrittenSchedule {
+            kind,
+            after,
+            factor,
+        } = written;
+        let missing = |key: &str| format!("missing field `{key}`");
+        let schedule = match kind {
+            ScheduleKind::Step => {
+                return Ok(Self::Step {
+                    after: after.ok_or_else(|| missing("after"))?,
+                    factor: factor.ok_or_else(|| missing("factor"))?,
+                });
+            }
+            ScheduleKind::Cosine => Self::Cosine,
+            ScheduleKind::Constant => Self::Constant,
+        };
+        match (after, factor) {
+            (None, None) => Ok(schedule),
+            (Some(_), _) => Err("expected `after` beside kind step alone".to_owned()),
+            (None, Some(_)) => Err("expected `factor` beside kind step alone".to_owned()),
+        }
+    }
 }
 
 /// In which numbers a net computes; weights are always kept and changed in 32 bits.
@@ -189,11 +235,10 @@ pub(super) fn check(Raw(raw): &Raw) -> Result<TrainParams, Invalid> {
     if let Schedule::Step { factor, .. } = raw.schedule
         && !(factor > 0.0 && factor <= 1.0)
     {
-        return Err(invalid(
-            "train.schedule.factor",
-            "above 0, at most 1",
-            factor,
-        ));
+        return Err(Invalid {
+            always: true,
+            ..invalid("train.schedule.factor", "above 0, at most 1", factor)
+        });
     }
     Ok(raw.clone())
 }
@@ -225,6 +270,22 @@ mod tests {
                 "train.schedule.factor",
             ),
             ("{kind: step, after: 3}", "schedule: missing field `factor`"),
+            (
+                "{kind: constant, after: 3, factor: 0.1}",
+                "schedule: expected `after` beside kind step alone",
+            ),
+            (
+                "{kind: cosine, factor: 0.1}",
+                "schedule: expected `factor` beside kind step alone",
+            ),
+            (
+                "{kind: cosine, nonsense: 3}",
+                "schedule: unknown field `nonsense`",
+            ),
+            (
+                "{kind: step, after: -1, factor: 0.5}",
+                "schedule.after: invalid type: integer `-1`",
+            ),
             ("{kind: stairs}", "stairs"),
             (
                 "step",

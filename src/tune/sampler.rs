@@ -6,6 +6,9 @@
 //! of 24 candidates drawn from l the one with the largest l/g wins. Dimensions are independent;
 //! a multivariate density would need more trials than a person waits for.
 //!
+//! Failed trials are among the rest, as the worst of all; Optuna leaves them out. Where something always fails,
+//! the rest would else be rarest just there, and l/g largest: the search would seek what fails.
+//!
 //! The generator of trial number `k` follows from the seed and `k` alone, never from how many
 //! draws were made before, so a study that was interrupted goes on as if it had not been.
 
@@ -30,6 +33,8 @@ const FULL_WEIGHT: usize = 25;
 const MOST_POINTS: usize = 100_000;
 const REDRAWS: usize = 100;
 const REDRAWS_FROM_L: usize = 10;
+/// So many of what is left are asked whether they are possible, some milliseconds each at most.
+const MOST_ASKED: usize = 1000;
 
 /// What decides the draws besides the finished trials.
 #[derive(Clone, Debug)]
@@ -40,26 +45,37 @@ pub(super) struct Settings {
     pub(super) seed: u64,
 }
 
-/// The point of trial `number`, given the trials that have finished; none where all have been tried.
+/// The point of trial `number`, given the trials that have finished; none where all that are possible have been
+/// tried, or where none is found. A point that is not possible costs no trial: it is only drawn again.
 pub(super) fn draw<'a>(
     settings: &Settings,
     space: &Space,
     number: usize,
     finished: impl Iterator<Item = &'a Finished>,
+    mut is_possible: impl FnMut(&Point) -> bool,
 ) -> Option<Point> {
     let mut rng = ChaCha8Rng::seed_from_u64(settings.seed);
     rng.set_stream(number as u64);
     let finished: Vec<&Finished> = finished.collect();
     let known = |point: &Point| finished.iter().any(|trial| trial.point == *point);
-    let groups = Groups::split(space, &finished, settings);
-    let from_l = (0..=REDRAWS_FROM_L).map(|_| groups.as_ref());
-    let evenly = (REDRAWS_FROM_L..REDRAWS).map(|_| None);
-    from_l
-        .chain(evenly)
-        .map(|groups| one_draw(space, groups, &mut rng))
-        .find(|point| !known(point))
-        // Of few values some may be drawn seldom.
-        .or_else(|| space.points(MOST_POINTS)?.find(|point| !known(point)))
+    let mut groups = Groups::split(space, &finished, settings);
+    for redraw in 0..=REDRAWS {
+        let from_l = groups.as_mut().filter(|_| redraw <= REDRAWS_FROM_L);
+        let point = one_draw(space, from_l.as_deref(), &mut rng);
+        if known(&point) {
+            continue;
+        }
+        if is_possible(&point) {
+            return Some(point);
+        }
+        // For this draw alone, which so follows from the finished trials whatever was drawn before.
+        if let Some(groups) = from_l {
+            groups.bad.extend(space.coordinates(&point));
+        }
+    }
+    // Of few values some may be drawn seldom.
+    let left = space.points(MOST_POINTS)?.filter(|point| !known(point));
+    left.take(MOST_ASKED).find(is_possible)
 }
 
 fn one_draw(space: &Space, groups: Option<&Groups>, rng: &mut ChaCha8Rng) -> Point {
@@ -94,7 +110,7 @@ fn promising(dimension: &Dimension, axis: usize, groups: &Groups, rng: &mut ChaC
         .unwrap_or_default()
 }
 
-/// Coordinates of the good trials and of the others, each from the oldest to the latest.
+/// Coordinates of the good trials and of the others, failed ones among them, each from the oldest to the latest.
 struct Groups {
     good: Vec<Vec<f64>>,
     bad: Vec<Vec<f64>>,
@@ -103,16 +119,14 @@ struct Groups {
 impl Groups {
     /// `None` where draws are to be uniform: by choice, or while there is too little to learn from.
     fn split(space: &Space, finished: &[&Finished], settings: &Settings) -> Option<Self> {
-        let mut ranked: Vec<&Finished> = finished
-            .iter()
-            .copied()
-            .filter(|trial| trial.state != State::Failed)
-            .collect();
-        if settings.sampler == Sampler::Random || ranked.len() < settings.startup_trials.max(1) {
+        let has_value = |trial: &&&Finished| trial.state != State::Failed;
+        let with_value = finished.iter().filter(has_value).count();
+        if settings.sampler == Sampler::Random || with_value < settings.startup_trials.max(1) {
             return None;
         }
+        let mut ranked = finished.to_vec();
         ranked.sort_by(|a, b| by_merit(a, b));
-        let good = ranked.len().div_ceil(10).min(MOST_GOOD);
+        let good = with_value.div_ceil(10).min(MOST_GOOD);
         let (good, bad) = ranked.split_at_mut(good);
         let coordinates = |group: &mut [&Finished]| {
             group.sort_by_key(|trial| trial.number);
@@ -133,16 +147,20 @@ impl Groups {
 }
 
 /// Better trials first. Pruned ones come after all complete ones: what survived longer, then what
-/// was better when it was stopped.
+/// was better when it was stopped. Failed ones come last.
 fn by_merit(a: &Finished, b: &Finished) -> Ordering {
-    let pruned = |trial: &Finished| trial.state == State::Pruned;
+    let class = |trial: &Finished| match trial.state {
+        State::Complete => 0,
+        State::Pruned => 1,
+        State::Failed => 2,
+    };
     let survived = |trial: &Finished| match trial.state {
         State::Pruned => trial.intermediate.len(),
         State::Complete | State::Failed => 0,
     };
     let value = |trial: &Finished| trial.value.unwrap_or(f64::INFINITY);
-    pruned(a)
-        .cmp(&pruned(b))
+    class(a)
+        .cmp(&class(b))
         .then(survived(b).cmp(&survived(a)))
         .then(value(a).total_cmp(&value(b)))
         .then(a.number.cmp(&b.number))

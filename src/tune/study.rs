@@ -126,12 +126,19 @@ impl Study {
     /// What to try next, where the space has a point that was not tried yet. The trial runs until it is
     /// told.
     pub fn ask(&mut self) -> Option<Trial> {
+        self.ask_for(|_| true)
+    }
+
+    /// The same of points that are possible alone, which must depend on nothing but the point. None is found
+    /// also where hardly any is possible.
+    pub fn ask_for(&mut self, is_possible: impl FnMut(&Point) -> bool) -> Option<Trial> {
         let number = self.lowest_free_number();
         let point = sampler::draw(
             &self.settings,
             &self.header.space,
             number,
             self.finished.values(),
+            is_possible,
         )?;
         let running = Running {
             point: point.clone(),
@@ -372,6 +379,111 @@ mod tests {
         });
         // The smallest possible value is 1.
         assert!(median(bests.collect()).expect("a median") < 1.5);
+    }
+
+    /// Every fourth of even draws is.
+    fn is_odd_segment(point: &Point) -> bool {
+        point["model.segment"] == 5
+    }
+
+    fn params_with_an_odd_segment(seed: u64) -> TuneParams {
+        let segments = [1, 2, 5, 6].map(Into::into).to_vec();
+        let space = [
+            ("model.hidden", interval(4.0, 32.0, false, true)),
+            ("train.learning_rate", interval(5e-4, 2e-2, true, false)),
+            ("model.segment", Dimension::Choice(segments)),
+        ];
+        params(Sampler::Tpe, seed, &space)
+    }
+
+    fn of_odd_segment(point: &Point) -> f64 {
+        (number(point, "train.learning_rate").log10() + 2.5).powi(2)
+            + number(point, "model.hidden") / 32.0
+    }
+
+    #[test]
+    fn tpe_turns_away_from_what_fails() {
+        for seed in 0..20 {
+            let mut study = Study::new(&params_with_an_odd_segment(seed), "");
+            for _ in 0..40 {
+                let trial = study.ask().unwrap();
+                let outcome = match is_odd_segment(&trial.point) {
+                    true => Outcome::Failed,
+                    false => Outcome::Complete(of_odd_segment(&trial.point)),
+                };
+                study.tell(trial.number, outcome).expect("it runs");
+            }
+            let failed = study.trials().filter(|trial| is_odd_segment(&trial.point));
+            let late = failed.filter(|trial| trial.number >= 10).count();
+            assert!(late <= 3, "seed {seed}: {late} of 30");
+        }
+    }
+
+    /// Half of an interval has values, the other half none.
+    #[test]
+    fn tpe_leaves_where_nothing_has_a_value() {
+        let late_failures = |seed| {
+            let mut study = Study::new(&bowl_params(Sampler::Tpe, seed), "");
+            for _ in 0..40 {
+                let trial = study.ask().unwrap();
+                let outcome = match number(&trial.point, "model.dropout") > 0.5 {
+                    true => Outcome::Failed,
+                    false => Outcome::Complete(bowl(&trial.point)),
+                };
+                study.tell(trial.number, outcome).expect("it runs");
+            }
+            let failed = study.trials().filter(|trial| trial.state == State::Failed);
+            failed.filter(|trial| trial.number >= 10).count()
+        };
+        // Of 30 each, of which even draws would fail in 15.
+        let failed: Vec<usize> = (0..20).map(late_failures).collect();
+        assert!(failed.iter().sum::<usize>() < 20 * 8, "{failed:?}");
+    }
+
+    #[test]
+    fn what_is_not_possible_is_no_trial() {
+        let params = params_with_an_odd_segment(3);
+        let run = |study: &mut Study, trials: usize| -> String {
+            let one = |_| {
+                let trial = study.ask_for(|point| !is_odd_segment(point)).unwrap();
+                let value = Outcome::Complete(of_odd_segment(&trial.point));
+                study.tell(trial.number, value).unwrap().to_line()
+            };
+            (0..trials).map(one).collect()
+        };
+        let mut whole = Study::new(&params, "");
+        let expected = whole.header().to_line() + &run(&mut whole, 40);
+        assert!(!whole.trials().any(|trial| is_odd_segment(&trial.point)));
+        // TPE goes on: it is not left to even draws.
+        let values = |from: usize| {
+            let late = whole.trials().skip(from).take(20);
+            median(late.filter_map(|trial| trial.value).collect()).unwrap()
+        };
+        assert!(values(20) < values(0), "{} {}", values(20), values(0));
+
+        let mut first = Study::new(&params, "");
+        let begun = first.header().to_line() + &run(&mut first, 17);
+        let records = journal::parse(&begun).expect("a journal");
+        let mut next = Study::resume(&params, "", records).expect("the same study");
+        assert_eq!(begun + &run(&mut next, 23), expected);
+    }
+
+    #[test]
+    fn a_space_of_which_nothing_is_possible_ends() {
+        let mut asked = 0;
+        let mut none = |_: &Point| {
+            asked += 1;
+            false
+        };
+        let mut endless = Study::new(&mixed_params(1), "");
+        assert_eq!(endless.ask_for(&mut none), None);
+        let whole = interval(1.0, 90_000.0, false, true);
+        let mut finite = Study::new(
+            &params(Sampler::Random, 1, &[("model.lookback", whole)]),
+            "",
+        );
+        assert_eq!(finite.ask_for(&mut none), None);
+        assert!(asked < 3000, "{asked}");
     }
 
     #[test]

@@ -147,7 +147,7 @@ fn what_was_found_in_other_data_is_told_where_it_is_outgrown() {
     let bounds = "kind: ridge, bounds: {upper: 40}";
     sandbox.edit("params.yaml", "kind: ridge", bounds);
     let told = "model.bounds: expected shares of prepare.capacity for temperature_2m, such as 0 and 1, found 40";
-    sandbox.run(&["run", "train"]).fails(1, &[told]);
+    sandbox.run(&["run", "train"]).fails(2, &[told]);
 }
 
 /// Two targets, of which one has a capacity; all that is written of them, by a net that draws paths.
@@ -210,7 +210,7 @@ fn what_shares_cannot_be_is_refused_or_told() {
     let train = ["train", "data", "--out", "model"];
     let told =
         "for temperature_2m, which is seen as shares of prepare.capacity: shares are no counts";
-    sandbox.run(&train).fails(1, &[told]);
+    sandbox.run(&train).fails(2, &[told]);
 
     // Between bounds so far apart nearly all shares are next to the upper one.
     let beta = "kind: deepar, hidden: 4, distribution: beta, bounds: {lower: -1, upper: 1}";

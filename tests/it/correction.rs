@@ -121,7 +121,10 @@ fn what_cannot_be_corrected_is_told_by_its_key() {
     );
     with("kind: ridge, correction: {half_life: soon}").fails(
         2,
-        &["model.correction: expected a length of time", "`soon`"],
+        &[
+            "model.correction.half_life: expected a length of time",
+            "`soon`",
+        ],
     );
     with("kind: ridge, correction: {half_lives: 3d}").fails(2, &["half_lives"]);
 }

@@ -176,6 +176,27 @@ fn a_model_of_the_target_alone_needs_no_other_column() {
     assert!(!ran.stderr.contains("end of the data"), "{ran}");
 }
 
+/// What is known ends with the observations.
+#[test]
+fn a_model_of_the_target_alone_needs_nothing_known_ahead() {
+    let sandbox = Sandbox::new();
+    let known = "prepare:\n  known: [surface_pressure]\n";
+    sandbox.edit("params.yaml", "prepare:\n", known);
+    sandbox.edit("params.yaml", "quantiles: [0.1, 0.5, 0.9]", "lags: 24");
+    sandbox.run(&["run", "train"]).ok();
+    let told = [
+        "surface_pressure is not known at ",
+        "the model needs it for all 6 rows after",
+    ];
+    sandbox.run(&PREDICT).fails(1, &told);
+    for kind in ["persistence", "seasonal", "climatology"] {
+        let model = format!("model={{kind: {kind}, lookback: 24, horizon: 6}}");
+        let train = ["train", "data", "--out", "model", "--set", &model];
+        sandbox.run(&train).ok();
+        sandbox.run(&PREDICT).ok();
+    }
+}
+
 #[test]
 fn a_damaged_model_is_told_and_forecasts_nothing() {
     let sandbox = Sandbox::new();
@@ -218,8 +239,65 @@ fn what_is_no_model_or_no_data_is_told() {
         ),
     ] {
         let words = [&words[..], &["--out", "next"]].concat();
-        sandbox.run(&words).fails(1, &[told]);
+        sandbox.run(&words).fails(2, &[told]);
     }
+}
+
+#[test]
+fn parameters_that_contradict_each_other_or_the_data_are_wrong_usage() {
+    let sandbox = Sandbox::new();
+    sandbox.run(&["run", "prepare"]).ok();
+    for (command, set, told) in [
+        (
+            "train",
+            "model.correction={half_life: 1min}",
+            "model.correction.half_life: expected 1 to",
+        ),
+        (
+            "train",
+            "train.sample_weights={half_life: 3d}",
+            "train.sample_weights is for nets",
+        ),
+        (
+            "train",
+            "model={kind: ridge, lookback: 1, horizon: 6}",
+            "reads the last 2 rows, but model.lookback is 1",
+        ),
+        (
+            "train",
+            "model={kind: seasonal, lookback: 24, horizon: 6, season: 90min}",
+            "a season of 90min is not a whole number of steps of 1h",
+        ),
+        (
+            "train",
+            "model.bounds={z: {lower: 5}}",
+            "model.bounds: expected a target of the data set",
+        ),
+        (
+            "tune",
+            "tune={trials: 2, space: {model.lags: {choice: [1, 2]}}}",
+            "`tune` is for nets",
+        ),
+    ] {
+        let words = [command, "data", "--out", "out", "--set", set];
+        sandbox.run(&words).fails(2, &[told]);
+    }
+}
+
+#[test]
+fn a_training_on_hardly_any_window_is_told() {
+    let sandbox = Sandbox::new();
+    sandbox.run(&["run", "prepare"]).ok();
+    let train = |set: &str| {
+        let train = ["train", "data", "--out", "model", "--set", set];
+        sandbox.run(&train).ok().stderr
+    };
+    let told =
+        "windows of the training part, which say little: a train.stride below 400 takes more";
+    let strided = train("train.stride=400");
+    assert!(strided.contains(told), "{strided}");
+    let all = train("train.stride=1");
+    assert!(!all.contains("which say little"), "{all}");
 }
 
 #[test]

@@ -204,7 +204,7 @@ fn a_net_keeps_each_target_in_its_bounds() {
     sandbox.edit("params.yaml", "bounds: {wind_speed_10m", "bounds: {wind");
     let told = "model.bounds: expected a target of the data set (temperature_2m, wind_speed_10m), \
                 found `wind`";
-    sandbox.run(&["run"]).fails(1, &[told]);
+    sandbox.run(&["run"]).fails(2, &[told]);
 }
 
 #[test]

@@ -219,6 +219,21 @@ fn a_search_goes_on_where_it_stopped() {
     std::fs::remove_dir_all(sandbox.path(".krammerti/store")).unwrap();
     sandbox.run(&TUNE).ok();
     assert_eq!(sandbox.read("study/study.jsonl"), four);
+    // One that is damaged is told with what to do.
+    let studies = sandbox.files_under(".krammerti/studies").into_iter();
+    let mut journals = studies.filter(|(path, _)| path.ends_with(".jsonl"));
+    let (journal, _) = journals.next().unwrap();
+    sandbox.edit(&journal, "{\"record\":\"trial\"", "no trial");
+    sandbox.edit("params.yaml", "trials: 4", "trials: 5");
+    let told = [
+        journal.as_str(),
+        "line 2: ",
+        "to begin it again, remove that file",
+    ];
+    sandbox.run(&TUNE).fails(1, &told);
+    std::fs::remove_file(sandbox.path(&journal)).unwrap();
+    sandbox.run(&TUNE).ok();
+    assert!(sandbox.read("study/study.jsonl").starts_with(&four));
 }
 
 const TUNE: [&str; 4] = ["tune", "data", "--out", "study"];
@@ -405,16 +420,16 @@ fn a_training_can_begin_with_the_weights_of_a_model() {
     ];
     let told =
         "models/net was trained with another prepare.scaling of temperature_2m than scaled has";
-    sandbox.run(&over).fails(1, &[told]);
+    sandbox.run(&over).fails(2, &[told]);
     // Another shape, and a kind that has no weights to begin with.
     sandbox.edit("params.yaml", "hidden: 8", "hidden: 6");
     sandbox
         .run(&warm)
-        .fails(1, &["models/net has other parameters under `model` than are asked for (hidden 8 instead of 6)"]);
+        .fails(2, &["models/net has other parameters under `model` than are asked for (hidden 8 instead of 6)"]);
     sandbox.edit("params.yaml", "kind: lstm, hidden: 6", "kind: ridge");
     sandbox
         .run(&warm)
-        .fails(1, &["--warm-start is for nets", "`ridge`"]);
+        .fails(2, &["--warm-start is for nets", "`ridge`"]);
 }
 
 /// What corrects a model is no weight of the net that another training begins with.
@@ -460,7 +475,7 @@ fn windows_may_count_by_their_age_or_by_a_column() {
     with("{half_life: 3d}").ok();
     assert!(weights(&sandbox) != alike);
     with("{column: wind}").fails(
-        1,
+        2,
         &[
             "train.sample_weights.column",
             "found `wind`",
@@ -470,7 +485,7 @@ fn windows_may_count_by_their_age_or_by_a_column() {
     with("{column: temperature_2m}").fails(1, &["expected numbers from 0 up, found -"]);
     with("{half_life: 0d}").fails(2, &["half_life", "expected a length of time"]);
     sandbox.edit("params.yaml", LSTM, "kind: ridge");
-    with("{half_life: 3d}").fails(1, &["train.sample_weights is for nets"]);
+    with("{half_life: 3d}").fails(2, &["train.sample_weights is for nets"]);
 }
 
 #[test]
@@ -654,7 +669,7 @@ fn the_paths_of_a_forecast_are_written_where_asked_for() {
     lstm.run(&["run", "train"]).ok();
     let told =
         "predict.paths: expected a model of kind deepar without model.correction, found kind lstm";
-    lstm.run(&asked).fails(1, &[told]);
+    lstm.run(&asked).fails(2, &[told]);
 }
 
 /// A bound, two members, and two stations, of one of which the feels-like temperature cannot be made.

@@ -201,6 +201,20 @@ fn refused_rows_have_their_reasons_beside_them() {
     assert_eq!(frame.column("a").unwrap().null_count(), 1);
 }
 
+/// They would all be missing values.
+#[test]
+fn texts_in_place_of_numbers_are_refused() {
+    let column = Column {
+        name: "a".into(),
+        unit: "1".into(),
+        values: vec![1.0],
+    };
+    let table = Table::new(vec![0], vec![column]).unwrap();
+    let bytes = refused_to_parquet(&table, &["none".to_owned()]).unwrap();
+    let told = from_parquet(bytes).unwrap_err().to_string();
+    assert_eq!(told, "column reasons holds texts in place of numbers");
+}
+
 /// A file of some row groups, with missing values.
 fn large() -> Table {
     let rows = 2 * ROW_GROUP + 5;

@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 
 use crate::data::{Frame, Window, issues_within};
-use crate::params::{CorrectionParams, ModelParams};
+use crate::params::{Contradiction, CorrectionParams, ModelParams};
 use crate::time::Step;
 
 /// How many half-lives an error counts after it was known; then it would be a sixteenth.
@@ -32,8 +32,10 @@ impl Memory {
         let half_life = params.half_life.seconds() as f64 / step.seconds() as f64;
         ensure!(
             (1.0..=LONGEST).contains(&half_life),
-            "model.correction.half_life: expected 1 to {LONGEST} steps of {step}, found {}",
-            params.half_life
+            Contradiction(format!(
+                "model.correction.half_life: expected 1 to {LONGEST} steps of {step}, found {}",
+                params.half_life
+            ))
         );
         let rows = (HALF_LIVES * half_life).ceil() as usize;
         let weight = |age: usize| (-(age as f64) / half_life).exp2();

@@ -245,15 +245,25 @@ impl Newest {
             bail!("{late}; all it could say lies before that end");
         }
         self.require_lookback(frame, file, data)?;
+        if file.model.reads_covariates() {
+            self.require_ahead(frame, file)?;
+        }
+        Ok(())
+    }
+
+    /// Refuses a series of which less is known ahead than the model reads.
+    fn require_ahead(&self, frame: &Frame, file: &ModelFile) -> Result<()> {
         let (issue, of) = (self.issue, self.of_series());
         let future = frame.columns_with(Role::Future);
         for row in issue + 1..=issue + file.model.horizon {
             let missing = |c: &&usize| row >= frame.rows() || frame.at(row, **c).is_nan();
             if let Some(&c) = future.iter().find(missing) {
                 bail!(
-                    "{}{of} is not known at {}",
+                    "{}{of} is not known at {}: the model needs it for all {} rows after {}, from which it forecasts",
                     frame.columns[c].name,
-                    format_short(frame.time(row))
+                    format_short(frame.time(row)),
+                    file.model.horizon,
+                    format_short(frame.time(issue))
                 );
             }
         }

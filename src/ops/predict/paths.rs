@@ -7,6 +7,7 @@ use super::super::staged_table::StagedTable;
 use crate::data::{Column, DatasetMeta, RowSeries, Table};
 use crate::fs::StagedFolder;
 use crate::model::{ModelFile, Paths};
+use crate::params::Contradiction;
 use crate::time::Step;
 
 /// Its name in the folder of a forecast.
@@ -35,19 +36,23 @@ impl<'a> PathsFile<'a> {
     pub(super) fn of(file: &'a ModelFile) -> Result<Self> {
         ensure!(
             file.model.draws_paths(),
-            "predict.paths: expected a model of kind deepar without model.correction, found kind {}{}",
-            file.model.kind(),
-            if file.model.correction.is_some() {
-                " with it"
-            } else {
-                ""
-            }
+            Contradiction(format!(
+                "predict.paths: expected a model of kind deepar without model.correction, found kind {}{}",
+                file.model.kind(),
+                if file.model.correction.is_some() {
+                    " with it"
+                } else {
+                    ""
+                }
+            ))
         );
         for target in file.target_columns() {
             ensure!(
                 ![PATH, LEAD].contains(&target.name.as_str()),
-                "predict.paths: {NAME} has a column {} of its own, and so has no place for a target of that name",
-                target.name
+                Contradiction(format!(
+                    "predict.paths: {NAME} has a column {} of its own, and so has no place for a target of that name",
+                    target.name
+                ))
             );
         }
         let table = StagedTable::new(NAME);

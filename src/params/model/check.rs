@@ -6,12 +6,12 @@ use super::{
     Architecture, Bounds, CorrectionParams, Decoder, DeeparParams, Distribution, LinearParams,
     ModelParams, NETS, RecurrentParams, RidgeParams, SegrnnParams,
 };
-use crate::params::check::within;
+use crate::params::check::{within, within_others};
 use crate::params::{Invalid, TargetBounds, invalid};
 use crate::time::Step;
 
 /// The section as it is written.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(in crate::params) struct Raw {
     kind: String,
@@ -74,6 +74,14 @@ pub(in crate::params) fn check(raw: &Raw) -> Result<ModelParams, Invalid> {
     })
 }
 
+impl ModelParams {
+    /// Whether they are such as `params.yaml` may hold: those of a model file may have been edited. An error names
+    /// the key as it stands there.
+    pub fn check(&self) -> Result<(), Invalid> {
+        check(&Raw::of(self)).map(|_| ())
+    }
+}
+
 fn check_quantiles(levels: &[f64]) -> Result<(), Invalid> {
     let expected = "levels between 0 and 1 in increasing order, 0.5 among them";
     let increasing = levels.windows(2).all(|pair| pair[0] < pair[1]);
@@ -95,7 +103,8 @@ fn check_bounds(
         Some(target) => format!("model.bounds.{target}"),
         None => "model.bounds".to_owned(),
     };
-    let finite = |bound: Option<f64>| bound.is_none_or(f64::is_finite);
+    // A net has numbers of 32 bits.
+    let finite = |bound: Option<f64>| bound.is_none_or(|bound| (bound as f32).is_finite());
     let told = |name: &str, bound: Option<f64>| match bound {
         Some(bound) => format!("{name} {bound}"),
         None => format!("no {name}"),
@@ -106,7 +115,8 @@ fn check_bounds(
         _ => true,
     };
     if !finite(bounds.lower) || !finite(bounds.upper) || !ordered {
-        return Err(invalid(key, "finite numbers, lower below upper", told));
+        let expected = "finite numbers of 32 bits (at most 3.4e38), lower below upper";
+        return Err(invalid(key, expected, told));
     }
     if architecture.needs_bounds() && (bounds.lower.is_none() || bounds.upper.is_none()) {
         let expected = "`lower` and `upper`, between which distribution beta speaks of shares";
@@ -151,7 +161,10 @@ fn check_architecture(raw: &Raw) -> Result<Architecture, Invalid> {
                 "persistence, seasonal, climatology, ridge, {}",
                 NETS.join(", ")
             );
-            return Err(invalid("model.kind", kinds, other));
+            return Err(Invalid {
+                always: true,
+                ..invalid("model.kind", kinds, other)
+            });
         }
     };
     match raw.given().find(|name| !allowed.contains(name)) {
@@ -180,6 +193,65 @@ const RECURRENT: &[&str] = &[
 ];
 
 impl Raw {
+    /// As it would be written with nothing left out.
+    fn of(model: &ModelParams) -> Self {
+        let common = Self {
+            kind: model.kind().to_owned(),
+            lookback: model.lookback,
+            horizon: model.horizon,
+            quantiles: Some(model.quantiles.clone()),
+            bounds: Some(model.bounds.clone()),
+            correction: model.correction,
+            ..Self::default()
+        };
+        match model.architecture {
+            Architecture::Persistence | Architecture::Climatology => common,
+            Architecture::Seasonal { season } => Self {
+                season: Some(season),
+                ..common
+            },
+            Architecture::Ridge(RidgeParams { lags, penalty }) => Self {
+                lags: Some(lags),
+                penalty: Some(penalty),
+                ..common
+            },
+            Architecture::Lstm(recurrent) | Architecture::Gru(recurrent) => Self {
+                hidden: Some(recurrent.hidden),
+                layers: Some(recurrent.layers),
+                dropout: Some(recurrent.dropout),
+                segment: Some(recurrent.segment),
+                linear_lags: Some(recurrent.linear_lags),
+                noise: Some(recurrent.noise),
+                members: Some(recurrent.members),
+                decoder: Some(recurrent.decoder),
+                heads: Some(recurrent.heads),
+                ..common
+            },
+            Architecture::Segrnn(segrnn) => Self {
+                hidden: Some(segrnn.hidden),
+                dropout: Some(segrnn.dropout),
+                segment: Some(segrnn.segment),
+                members: Some(segrnn.members),
+                ..common
+            },
+            Architecture::Linear(LinearParams { kernel, members }) => Self {
+                kernel: Some(kernel),
+                members: Some(members),
+                ..common
+            },
+            Architecture::Deepar(deepar) => Self {
+                hidden: Some(deepar.hidden),
+                layers: Some(deepar.layers),
+                dropout: Some(deepar.dropout),
+                distribution: Some(deepar.distribution),
+                paths: Some(deepar.paths),
+                season_rows: deepar.season,
+                members: Some(deepar.members),
+                ..common
+            },
+        }
+    }
+
     /// The keys that stand there and do not belong to every kind.
     fn given(&self) -> impl Iterator<Item = &'static str> {
         [
@@ -240,7 +312,7 @@ impl Raw {
 
 fn check_ridge(raw: &Raw) -> Result<RidgeParams, Invalid> {
     let lags = raw.lags.unwrap_or(72.min(raw.lookback));
-    within(
+    within_others(
         "model.lags",
         lags,
         1..=raw.lookback,
@@ -253,7 +325,7 @@ fn check_ridge(raw: &Raw) -> Result<RidgeParams, Invalid> {
 
 fn check_recurrent(raw: &Raw) -> Result<RecurrentParams, Invalid> {
     let linear_lags = raw.linear_lags.unwrap_or(raw.lookback.min(24));
-    within(
+    within_others(
         "model.linear_lags",
         linear_lags,
         1..=raw.lookback,
@@ -268,7 +340,7 @@ fn check_recurrent(raw: &Raw) -> Result<RecurrentParams, Invalid> {
         Decoder::Autoregressive => (0, 0),
     };
     let heads = raw.heads.unwrap_or(usual);
-    within(
+    within_others(
         "model.heads",
         heads,
         0..=most,
@@ -322,7 +394,7 @@ fn check_linear(raw: &Raw) -> Result<LinearParams, Invalid> {
 fn check_deepar(raw: &Raw) -> Result<DeeparParams, Invalid> {
     let paths = raw.paths.unwrap_or(200);
     within("model.paths", paths, 2..=100_000, "between 2 and 100000")?;
-    within(
+    within_others(
         "model.season_rows",
         raw.season_rows.unwrap_or(1),
         1..=raw.lookback,
@@ -362,6 +434,7 @@ mod tests {
                 serde_json::from_str::<ModelParams>(&json).expect(kind),
                 model
             );
+            assert_eq!(check(&Raw::of(&model)).expect(kind), model);
         }
     }
 
@@ -406,7 +479,11 @@ mod tests {
             ),
             (
                 "kind: gru, bounds: {wind: {lower: 2, upper: 1}}",
-                "model.bounds.wind: expected finite numbers, lower below upper",
+                "model.bounds.wind: expected finite numbers of 32 bits (at most 3.4e38), lower below upper",
+            ),
+            (
+                "kind: gru, bounds: {lower: 1.0e39}",
+                "model.bounds: expected finite numbers of 32 bits",
             ),
             (
                 "kind: segrnn, hidden: 7",

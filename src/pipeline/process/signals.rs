@@ -26,11 +26,11 @@ pub fn let_signals_kill(they_may: bool) {
 
 /// The last signal that told us to stop. Installed at the first call; from then on these signals
 /// are no longer deadly but where [`let_signals_kill`] says so; so only whoever watches the result may
-/// call it.
+/// call it. Nor is a file beyond `ulimit -f`, which is then an error of whoever writes it.
 pub fn interrupted() -> Option<Interrupted> {
     static SIGNAL: OnceLock<Arc<AtomicUsize>> = OnceLock::new();
     let flag = SIGNAL.get_or_init(|| {
-        use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+        use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
         let flag = Arc::new(AtomicUsize::new(0));
         // `nohup` leaves it ignored, and what it started is to go on when the terminal closes.
         let hangs_up = !is_ignored(SIGHUP);
@@ -40,6 +40,10 @@ pub fn interrupted() -> Option<Interrupted> {
             let _ = signal_hook::flag::register_conditional_default(signal, Arc::clone(&DEADLY));
             let _ = signal_hook::flag::register(signal, stop_flag());
             let _ = signal_hook::flag::register_usize(signal, Arc::clone(&flag), signal as usize);
+        }
+        // Caught, not ignored, since what this process starts would inherit that; as it does where it is ignored already.
+        if !is_ignored(SIGXFSZ) {
+            let _ = signal_hook::flag::register(SIGXFSZ, Arc::default());
         }
         flag
     });
@@ -87,6 +91,8 @@ mod tests {
                 thread::sleep(Duration::from_millis(1));
             }
             assert_eq!(interrupted(), Some(Interrupted { signal: 15 }));
+            rustix::process::kill_process(own, rustix::process::Signal::XFSZ).unwrap();
+            thread::sleep(Duration::from_millis(10));
             return;
         }
         let name =
