@@ -14,7 +14,7 @@ use crate::ops::{
 use crate::params::ParamsError;
 use crate::pipeline::{
     CommandError, ExecuteError, Failed, GraphError, LineageError, LockError, PathError,
-    PipelineError, RunNameError,
+    PipelineError, RunNameError, base_of,
 };
 use crate::source::SourceError;
 
@@ -128,8 +128,7 @@ impl Report {
         self.code = USAGE;
         self.hint = match error {
             PipelineError::Overlap { first, second, .. } => {
-                let made_by = |name: &str| name.split_once('@').map(|(base, _)| base.to_owned());
-                let one_foreach = made_by(first).is_some() && made_by(first) == made_by(second);
+                let one_foreach = base_of(first).is_some() && base_of(first) == base_of(second);
                 let hint = if one_foreach {
                     "put ${key} or a part of ${item} into its outputs"
                 } else {

@@ -19,6 +19,8 @@ const SHELL: [&str; 2] = ["sh", "-ec"];
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Expanded {
     pub(super) name: String,
+    /// The entry of the file, where that has items.
+    pub(super) made_of: Option<String>,
     /// The words of the command, before it is known what they read and write.
     pub(super) words: Vec<String>,
     pub(super) on_failure: Option<Vec<String>>,
@@ -46,12 +48,15 @@ pub(super) fn expand(
     items
         .into_iter()
         .map(|(key, item)| {
+            let made_of = Some(name.to_owned());
             let name = format!("{name}@{key}");
             let scope = Scope {
                 commands,
                 item: Some((key, item)),
             };
-            scope.fill(&name, spec).with_context(|| format!("`{name}`"))
+            let filled = scope.fill(&name, spec);
+            let filled = filled.with_context(|| format!("`{name}`"))?;
+            Ok(Expanded { made_of, ..filled })
         })
         .collect()
 }
@@ -326,6 +331,7 @@ impl<'a> Scope<'a> {
         });
         Ok(Expanded {
             name: name.to_owned(),
+            made_of: None,
             words,
             on_failure,
             spec: StageSpec {

@@ -9,7 +9,7 @@ use super::git::{Repository, Revision};
 use crate::artifact::{Artifact, Kind, StatCache, Store};
 use crate::fs;
 use crate::params::Values;
-use crate::pipeline::Lock;
+use crate::pipeline::{Lock, base_of};
 
 const LOCK: &str = "pipeline.lock";
 const PIPELINE: &str = "pipeline.yaml";
@@ -57,8 +57,7 @@ impl<'a> Past<'a> {
     pub(super) fn found(&self) -> Result<BTreeMap<String, Found>, DiffError> {
         let mut found = BTreeMap::new();
         let there = |stage: &str| {
-            // Of a `foreach`, `STAGE@KEY` is made from `STAGE`.
-            let name = stage.split('@').next().unwrap_or_default();
+            let base = base_of(stage).unwrap_or(stage);
             let stages = self.stages.as_ref();
             stages.is_none_or(|all| all.contains(stage) || all.contains(name))
         };
