@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{Aggregate, CapacityParams, QualityParams, Statistic, Targets};
-use crate::time::Step;
+use crate::time::{Step, Zone};
+use crate::yaml::sections;
 
 pub(super) use written::{Raw, check};
 
@@ -35,7 +36,7 @@ pub struct PrepareParams {
     /// Calendar features, known in the future.
     pub calendar: Vec<Calendar>,
     /// The time zone of the calendar; UTC where absent.
-    pub calendar_zone: Option<String>,
+    pub calendar_zone: Option<Zone>,
     /// Values of earlier rows, by column.
     pub lags: BTreeMap<String, Vec<Shift>>,
     /// Statistics of the rows up to each row.

@@ -135,7 +135,7 @@ impl<'a> Builder<'a> {
     fn calendar(&mut self) -> Result<(), SeriesError> {
         for &cycle in &self.params.calendar {
             for wave in [Wave::Sin, Wave::Cos] {
-                let zone = self.params.calendar_zone.clone();
+                let zone = self.params.calendar_zone;
                 let source = ColumnSource::Calendar { cycle, wave, zone };
                 self.derive(features::calendar_name(cycle, wave), "1", source)?;
             }

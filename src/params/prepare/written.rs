@@ -142,12 +142,11 @@ pub(in super::super) fn check(raw: Raw) -> Result<PrepareParams, Invalid> {
         let expected = "columns other than the target";
         return Err(invalid(key("known"), expected, name));
     }
-    if let Some(zone) = &raw.calendar_zone
-        && Zone::find(zone).is_none()
-    {
+    let zone = |name: String| {
         let expected = "a time zone such as Europe/Berlin";
-        return Err(invalid(key("calendar_zone"), expected, zone));
-    }
+        Zone::find(&name).ok_or_else(|| invalid(key("calendar_zone"), expected, name))
+    };
+    let calendar_zone = raw.calendar_zone.map(zone).transpose()?;
     for (name, lags) in &raw.lags {
         for lag in lags {
             whole_steps(&key(&format!("lags.{name}")), lag.seconds(), raw.step, lag)?;
@@ -197,7 +196,7 @@ pub(in super::super) fn check(raw: Raw) -> Result<PrepareParams, Invalid> {
         aggregate: raw.aggregate,
         minimum_share: raw.minimum_share,
         calendar: raw.calendar,
-        calendar_zone: raw.calendar_zone,
+        calendar_zone,
         lags: raw.lags,
         differences: raw.differences,
         dew_point: raw.dew_point,
