@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 
 use super::spec::{Cmd, OutSpec, ParamsSpec, StageSpec};
 use super::{Commands, ProjectPath, shell};
+use crate::fs;
 
 /// The shell of `sh`: ends at the first command that fails.
 const SHELL: [&str; 2] = ["sh", "-ec"];
@@ -123,7 +124,7 @@ fn files(
 /// from the first to the last, without an ending. It follows from the two alone, so that a new file
 /// never gives an old one another name.
 fn key_of_file(file: &str, pattern: &str) -> String {
-    let star = |part: &&str| part.contains(['*', '?', '[']);
+    let star = |part: &&str| part.contains(fs::WILDCARDS);
     let parts: Vec<&str> = pattern.split('/').collect();
     let before = parts.iter().take_while(|part| !star(part)).count();
     let after = parts.iter().rev().take_while(|part| !star(part)).count();

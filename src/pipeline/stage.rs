@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::expand::{Expanded, scalar};
 use super::spec::StageSpec;
 use super::{Commands, Declared, PathError, ProjectPath, shell};
+use crate::fs;
 
 /// How long to wait before a second try, where nothing is said.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
@@ -301,7 +302,7 @@ pub(super) fn add_named(stages: &mut [Stage], commands: &dyn Commands) {
 
 /// A word up to the folder in which it has its first star, and whether it has one.
 fn before_stars(word: &str) -> (&str, bool) {
-    match word.find(['*', '?', '[']) {
+    match word.find(fs::WILDCARDS) {
         None => (word, false),
         Some(star) => (
             word[..star]

@@ -119,13 +119,6 @@ pub struct FileSource {
     pub columns: Vec<FileColumn>,
 }
 
-impl FileSource {
-    /// Whether its path stands for any number of files.
-    pub fn is_pattern(&self) -> bool {
-        self.path.contains(['*', '?'])
-    }
-}
-
 /// A kind of file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -458,7 +451,8 @@ columns: {wind: {from: 3, unit: km/h, to: m/s}, direction: {from: 4, unit: compa
 ",
         )
         .unwrap();
-        assert!(source.is_pattern() && !source.text.header);
+        assert_eq!(source.path, "a/*.csv");
+        assert!(!source.text.header);
         assert_eq!((source.text.delimiter, source.text.decimal), (b'\t', b','));
         assert_eq!(source.text.encoding, Some(encoding_rs::WINDOWS_1252));
         assert_eq!(source.columns[0].reading, Reading::Compass);

@@ -502,6 +502,10 @@ fn all_files_of_a_pattern_in_their_order() {
         project.fetch(&params("*.tsv")).unwrap_err(),
         "*.tsv: no file matches"
     );
+    for pattern in ["[ab].csv", "?.csv"] {
+        let table = project.fetch(&params(pattern)).unwrap();
+        assert_eq!(table.times(), [0, 86_400], "{pattern}");
+    }
     let told = project.fetch(&params("*.*")).unwrap_err();
     assert!(told.starts_with("c.txt: no column `time`"), "{told}");
     assert!(
@@ -516,6 +520,19 @@ fn all_files_of_a_pattern_in_their_order() {
             .unwrap_err()
             .contains("is no pattern")
     );
+}
+
+#[test]
+fn a_name_that_is_a_pattern_is_told_how_to_be_one() {
+    let project = Project::new(&[("t[1].csv", b"time,TEMP\n1970-01-02,2\n")]);
+    let fetch = |path: &str| {
+        project.fetch(&format!(
+            "path: '{path}'\ntime: {{column: time}}\ncolumns: {{t: {{from: TEMP, unit: K}}}}"
+        ))
+    };
+    let told = fetch("t[1].csv").unwrap_err();
+    let literal = told.split('`').nth(1).unwrap();
+    assert_eq!(fetch(literal).unwrap().times(), [86_400], "{told}");
 }
 
 #[test]
