@@ -411,6 +411,13 @@ impl Pointer {
     pub fn parts(&self) -> &[String] {
         &self.parts
     }
+
+    /// The place in a list that a part is. Such as `01` is none: one place has one name.
+    pub fn place(part: &str) -> Option<usize> {
+        let digits = part.bytes().all(|byte| byte.is_ascii_digit());
+        let plain = digits && (part == "0" || !part.starts_with('0'));
+        part.parse().ok().filter(|_| plain)
+    }
 }
 
 pub(in crate::params) fn check(key: &str, raw: RawHttp) -> Result<HttpSource, Invalid> {

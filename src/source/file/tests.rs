@@ -549,6 +549,9 @@ fn json_lines_by_keys_and_pointers() {
         ["2019-12-31T22:00:00Z 1.5 2", "2019-12-31T23:00:00Z NaN NaN"]
     );
     assert_eq!(table.series().unwrap().names(), ["12"]);
+    let unusual = Project::new(&[("f.jsonl", text)]).fetch(&params.replace("/1/x", "/01/x"));
+    let told = unusual.unwrap_err();
+    assert!(told.contains("no line has `/main/list/01/x`"), "{told}");
     let error = |text: &str| {
         let params = "path: f\ntime: {column: at}\ncolumns: {a: {unit: K}}";
         Project::new(&[("f", text.as_bytes())])
