@@ -12,6 +12,8 @@ use crate::yaml::sections;
 
 pub(super) use written::{Raw, check};
 
+sections!(WindPair, DewPointParams);
+
 /// How a data set is made.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PrepareParams {
@@ -63,7 +65,7 @@ pub struct PrepareParams {
 
 /// Wind speed and the direction that it comes from.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, remote = "Self")]
 pub struct WindPair {
     /// Column with the speed.
     pub speed: String,
@@ -174,7 +176,7 @@ pub struct RollingParams {
 
 /// The columns that a dew point is made from.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, remote = "Self")]
 pub struct DewPointParams {
     /// In °C.
     pub temperature: String,

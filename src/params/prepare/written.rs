@@ -10,11 +10,22 @@ use super::{
     PrepareParams, RollingParams, Scaling, Shift, SplitParams, SplitShares, SunParams, WindPair,
 };
 use crate::time::{Step, Zone, parse_time};
+use crate::yaml::sections;
+
+sections!(
+    Raw,
+    RawFill,
+    RawRolling,
+    RawSun,
+    RawForecasts,
+    RawSplit,
+    RawScaling
+);
 
 /// The section as written.
 #[derive(Debug, Deserialize)]
 #[expect(clippy::struct_field_names, reason = "the name of a key")]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, remote = "Self")]
 pub(in super::super) struct Raw {
     target: Targets,
     step: Step,
@@ -54,7 +65,7 @@ pub(in super::super) struct Raw {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, remote = "Self")]
 struct RawFill {
     up_to: Step,
     #[serde(default)]
@@ -65,7 +76,7 @@ struct RawFill {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, remote = "Self")]
 struct RawRolling {
     column: String,
     over: Step,
@@ -74,7 +85,7 @@ struct RawRolling {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, remote = "Self")]
 struct RawSun {
     latitude: Option<f64>,
     longitude: Option<f64>,
@@ -84,7 +95,7 @@ struct RawSun {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, remote = "Self")]
 struct RawForecasts {
     delay: Option<Step>,
     columns: Option<Vec<String>>,
@@ -104,7 +115,7 @@ impl Default for RawForecasts {
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, remote = "Self")]
 struct RawSplit {
     train: Option<f64>,
     validation: Option<f64>,
@@ -116,7 +127,7 @@ struct RawSplit {
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, remote = "Self")]
 struct RawScaling {
     default: Scaling,
     columns: BTreeMap<String, Scaling>,

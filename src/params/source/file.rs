@@ -8,13 +8,16 @@ use serde::{Deserialize, Deserializer};
 use super::super::{Invalid, invalid};
 use super::times::{self, RawTime, SourceTime};
 use crate::physics::Conversion;
+use crate::yaml::sections;
+
+sections!(RawFile, RawLead, RawSeries, RawColumn);
 
 /// Names that the rows themselves are told by.
 const RESERVED: [&str; 3] = ["time", "series", "issue_time"];
 
 /// As a person wrote it.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, remote = "Self")]
 pub(in crate::params) struct RawFile {
     pub(super) path: String,
     pub(super) format: Option<FileFormat>,
@@ -36,7 +39,7 @@ pub(in crate::params) struct RawFile {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, remote = "Self")]
 pub(in crate::params) struct RawLead {
     #[serde(deserialize_with = "name")]
     pub(super) column: String,
@@ -44,7 +47,7 @@ pub(in crate::params) struct RawLead {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, remote = "Self")]
 pub(in crate::params) struct RawSeries {
     #[serde(default, deserialize_with = "some_name")]
     pub(super) column: Option<String>,
@@ -52,7 +55,7 @@ pub(in crate::params) struct RawSeries {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, remote = "Self")]
 pub(in crate::params) struct RawColumn {
     pub(super) unit: String,
     pub(super) to: Option<String>,
