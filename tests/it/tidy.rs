@@ -72,7 +72,7 @@ fn imports_go_one_way() {
         ),
         ("pipeline", &["artifact", "event", "fs", "time", "yaml"]),
         ("source", &["data", "params", "physics", "fs", "time"]),
-        ("data", &["params", "physics", "time"]),
+        ("data", &["decimals", "params", "physics", "time"]),
         ("model", &["data", "params", "event", "time"]),
         ("tune", &["params"]),
         ("eval", &["decimals", "time"]),
