@@ -59,7 +59,7 @@ impl<'a> Past<'a> {
         let there = |stage: &str| {
             let base = base_of(stage).unwrap_or(stage);
             let stages = self.stages.as_ref();
-            stages.is_none_or(|all| all.contains(stage) || all.contains(name))
+            stages.is_none_or(|all| all.contains(stage) || all.contains(base))
         };
         let outputs = self.lock.iter().flat_map(Lock::outputs);
         for (stage, path, artifact) in outputs.filter(|(stage, ..)| there(stage)) {
@@ -82,7 +82,7 @@ impl<'a> Past<'a> {
     ) -> Result<What, DiffError> {
         let listing = inside.and_then(|_| self.store.tree(artifact.digest).ok());
         if let (Some(inside), Some(tree)) = (inside, &listing)
-            && !tree.entries.iter().any(|entry| entry.path == inside)
+            && tree.get(inside).is_none()
         {
             return Ok(What::None);
         }
