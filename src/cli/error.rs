@@ -1,4 +1,4 @@
-//! Kinds of errors, their exit codes and hints. The only place that writes sentences for people.
+//! Kinds of errors, their exit codes and what to do about them.
 
 use super::backend::BackendError;
 use super::by_hand::Overlap;
@@ -47,7 +47,7 @@ impl Report {
         for cause in error.chain() {
             report.learn(cause);
         }
-        if error.is::<BackendError>() || error.downcast_ref::<NeedsBackend>().is_some() {
+        if error.is::<BackendError>() || error.is::<NeedsBackend>() {
             report.backend(error);
         }
         report
@@ -258,7 +258,7 @@ impl Report {
                     .to_owned(),
             ),
             std::io::ErrorKind::StorageFull => Some("free some space on that disk".to_owned()),
-            _ => self.hint.take(),
+            _ => return,
         };
     }
 
