@@ -22,8 +22,6 @@ mod ranges;
 mod request;
 mod whole;
 
-use std::time::Instant;
-
 use self::answer::{Reader, Rows};
 use self::ranges::Part;
 use self::whole::Got;
@@ -47,7 +45,7 @@ impl Source for History<'_> {
     }
 
     fn fetch(&self, asked: &mut Asked<'_>) -> Result<Fetched, SourceError> {
-        let clock = SystemClock(Instant::now());
+        let clock = SystemClock::new();
         let token = self.params.token.as_ref();
         // Stored answers need no token.
         let token = token.filter(|_| !asked.offline);

@@ -18,7 +18,7 @@ mod rows;
 
 use std::cell::RefCell;
 use std::ops::Range;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use body::{Body, DAY, Expected, HOUR, Hours, compare, refused, unit_of};
 
@@ -42,7 +42,7 @@ impl Source for OpenMeteo<'_> {
     }
 
     fn fetch(&self, asked: &mut Asked<'_>) -> Result<Fetched, SourceError> {
-        let clock = SystemClock(Instant::now());
+        let clock = SystemClock::new();
         let token = self.params.token.as_ref();
         // Stored answers need no token.
         let token = token.filter(|_| !asked.offline);
