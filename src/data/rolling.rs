@@ -233,6 +233,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::data::same_value;
 
     const N: f64 = f64::NAN;
     const ALL: [Statistic; 5] = [
@@ -383,8 +384,7 @@ mod tests {
             for statistic in ALL {
                 let all = rolling(&values, rows, 0, statistic, 0.5);
                 let some = rolling(&values[..cut], rows, 0, statistic, 0.5);
-                let same = |(a, b): (&f64, &f64)| a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan());
-                prop_assert!(all.iter().zip(&some).all(same));
+                prop_assert!(all.iter().zip(&some).all(|(&a, &b)| same_value(a, b)));
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use super::super::Table;
+use super::super::{Table, same_value};
 use super::Setting;
 use super::groups::{Group, PerStrand, Strands, groups};
 use super::report::{Check, Example, Finding};
@@ -209,12 +209,9 @@ pub(super) fn duplicates(sieve: &mut Sieve, params: &QualityParams) -> [Finding;
     [equal, conflicting]
 }
 
-/// The first column in which two rows differ. Equal is to the bit, or both missing.
+/// The first column in which two rows differ.
 fn difference(table: &Table, a: usize, b: usize) -> Option<&str> {
-    let differs = |values: &[f64]| {
-        let (a, b) = (values[a], values[b]);
-        a.to_bits() != b.to_bits() && !(a.is_nan() && b.is_nan())
-    };
+    let differs = |values: &[f64]| !same_value(values[a], values[b]);
     let mut columns = table.columns().iter();
     columns
         .find(|column| differs(&column.values))
