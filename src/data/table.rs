@@ -207,10 +207,7 @@ pub(super) fn find<'a>(columns: &'a [Column], name: &str) -> Result<&'a Column, 
     columns
         .iter()
         .find(|column| column.name == name)
-        .ok_or_else(|| SeriesError::NoColumn {
-            name: name.to_owned(),
-            there: columns.iter().map(|column| column.name.clone()).collect(),
-        })
+        .ok_or_else(|| SeriesError::no_column(name, columns.iter().map(|column| &column.name)))
 }
 
 impl Table {

@@ -254,13 +254,9 @@ impl<'a> Builder<'a> {
     ) -> Result<(), SeriesError> {
         let find = |name: &str| {
             let made = self.columns.iter().find(|made| made.column.name == name);
-            made.ok_or_else(|| SeriesError::NoColumn {
-                name: name.to_owned(),
-                there: self
-                    .columns
-                    .iter()
-                    .map(|made| made.column.name.clone())
-                    .collect(),
+            made.ok_or_else(|| {
+                let there = self.columns.iter().map(|made| &made.column.name);
+                SeriesError::no_column(name, there)
             })
         };
         let values = |name: &str| find(name).map(|made| made.column.values.as_slice());
