@@ -330,7 +330,7 @@ pub(super) fn evaluate(
 ///
 /// The day of the year is a phase in the mean year, counted from the epoch, so that it does not
 /// jump at the end of a leap year.
-pub fn calendar_value(calendar: Calendar, wave: Wave, time: i64) -> f64 {
+fn calendar_value(calendar: Calendar, wave: Wave, time: i64) -> f64 {
     let days = time as f64 / 86_400.0;
     let phase = std::f64::consts::TAU
         * match calendar {
