@@ -292,10 +292,7 @@ fn compare(before: Option<&Rows>, now: &Rows) -> (News, usize) {
                 .collect()
         })
         .unwrap_or_default();
-    let mut news = News {
-        new: 0,
-        corrected: 0,
-    };
+    let mut news = News::default();
     for (at, time) in now.times.iter().enumerate() {
         match before.remove(time) {
             None => news.new += 1,

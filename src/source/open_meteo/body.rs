@@ -10,6 +10,7 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, de};
 
+use super::super::News;
 use super::super::http::{Refused, start_of};
 use crate::data::{Column, same_value};
 use crate::params::previous_day;
@@ -81,14 +82,14 @@ pub(super) fn compare(before: &Hours, now: &Hours) -> News {
     let mut news = News::default();
     for row in 0..now.rows() {
         if row >= before.rows() || !before.is_known(row) {
-            new += usize::from(now.is_known(row));
+            news.new += usize::from(now.is_known(row));
         } else {
             let mut pairs = before.columns.iter().zip(&now.columns);
             let all_same = pairs.all(|(a, b)| same_value(a.values[row], b.values[row]));
             news.corrected += usize::from(!all_same);
         }
     }
-    (new, corrected)
+    news
 }
 
 /// The answer for one place, as it came.
