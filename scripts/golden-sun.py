@@ -6,11 +6,11 @@ Andreas 2004, good to 0.0003°) as pvlib has it: another algorithm by other peop
     /tmp/sun/bin/python scripts/golden-sun.py
 
 Prints one line a place and time: latitude and longitude in degrees, seconds since 1970 UTC,
-elevation without refraction and azimuth in degrees, irradiance outside of the atmosphere in W/m².
+elevation without refraction and azimuth in degrees.
 """
 
 import pandas as pd
-from pvlib import irradiance, solarposition
+from pvlib import solarposition
 
 PLACES = [  # Calais, Beijing, Mauna Loa, Sydney, Quito, Tromsø, the South Pole
     (50.931, 1.929),
@@ -34,12 +34,11 @@ TIMES = [  # seasons, hours, and both ends of the century
 
 def main():
     times = pd.DatetimeIndex(TIMES)
-    extra = irradiance.get_extra_radiation(times, solar_constant=1361.0, method="nrel")
     for latitude, longitude in PLACES:
         sun = solarposition.get_solarposition(times, latitude, longitude, altitude=0)
         for time, elevation, azimuth in zip(times, sun.elevation, sun.azimuth):
             seconds = int(time.timestamp())
-            print(f"({latitude}, {longitude}, {seconds:_}, {elevation:.3f}, {azimuth:.3f}, {extra[time]:.2f}),")
+            print(f"({latitude}, {longitude}, {seconds:_}, {elevation:.3f}, {azimuth:.3f}),")
 
 
 if __name__ == "__main__":

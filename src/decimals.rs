@@ -1,4 +1,4 @@
-//! Numbers as a person reads them: how many decimals a value needs.
+//! Numbers as a person reads them: how many decimals a value needs, and which unit.
 
 /// How many decimals leave so many digits of a value; none of one that is no number, or nothing.
 pub fn decimals(value: f64, significant: usize) -> usize {
@@ -22,9 +22,19 @@ pub fn rounded(value: f64, digits: usize) -> String {
     }
 }
 
+/// A unit as it is told; `1` is that of a number without one.
+pub fn shown_unit(unit: &str) -> Option<&str> {
+    (!matches!(unit, "" | "1")).then_some(unit)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_share_has_no_unit() {
+        assert_eq!(["", "1", "m/s"].map(shown_unit), [None, None, Some("m/s")]);
+    }
 
     #[test]
     fn small_values_have_more_decimals() {

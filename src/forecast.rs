@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::data::Unscaling;
-use crate::decimals::{decimals, rounded};
+use crate::decimals::{decimals, rounded, shown_unit};
 use crate::model::{ModelColumn, Predictions};
 use crate::time::{Step, format_short, format_utc};
 
@@ -140,10 +140,7 @@ impl Forecast {
 
     /// ` in UNIT`, where it has one.
     fn in_unit(&self) -> String {
-        match self.unit.as_str() {
-            "1" => String::new(),
-            unit => format!(" in {unit}"),
-        }
+        shown_unit(&self.unit).map_or_else(String::new, |unit| format!(" in {unit}"))
     }
 
     /// How many decimals leave so many digits of the largest value.

@@ -112,6 +112,9 @@ pub fn list(path: &Path) -> io::Result<Vec<OsString>> {
     Ok(names.collect())
 }
 
+/// What makes a path a pattern of [`glob`].
+pub const WILDCARDS: [char; 3] = ['*', '?', '['];
+
 /// The files below a folder that match a pattern, by their paths from there, sorted. `*` stands for
 /// no hidden name and crosses no folder; `**` does. An absolute pattern finds files anywhere.
 pub fn glob(root: &Path, pattern: &str) -> io::Result<Vec<String>> {

@@ -433,6 +433,54 @@ mod tests {
     }
 
     #[test]
+    fn a_list_is_no_section() {
+        // Longer and shorter than the fields are, and as long.
+        for list in ["[]", "[a]", "[a, a, a, a, a, a]", "[[], 1]"] {
+            for text in [
+                "HERE",
+                "prepare: HERE",
+                "prepare: {target: t, step: 1h, fill: HERE}",
+                "prepare: {target: t, step: 1h, rolling: [HERE]}",
+                "prepare: {target: t, step: 1h, wind: [HERE]}",
+                "prepare: {target: t, step: 1h, dew_point: HERE}",
+                "prepare: {target: t, step: 1h, sun: HERE}",
+                "prepare: {target: t, step: 1h, forecasts: HERE}",
+                "prepare: {target: t, step: 1h, split: HERE}",
+                "prepare: {target: t, step: 1h, scaling: HERE}",
+                "prepare: {target: t, step: 1h, quality: HERE}",
+                "prepare: {target: t, step: 1h, quality: {limits: HERE}}",
+                "prepare: {target: t, step: 1h, quality: {pairs: [HERE]}}",
+                "prepare: {target: t, step: 1h, quality: {columns: {t: HERE}}}",
+                "model: HERE",
+                "train: HERE",
+                "train: {sample_weights: HERE}",
+                "tune: HERE",
+                "tune: {trials: 1, space: {train.epochs: HERE}}",
+                "evaluate: HERE",
+                "predict: HERE",
+                "predict: {feels_like: HERE}",
+                "sources: {s: HERE}",
+                "sources: {s: {kind: file, path: p, time: HERE, columns: {}}}",
+                "sources: {s: {kind: file, path: p, time: {columns: HERE}, columns: {}}}",
+                "sources: {s: {kind: file, path: p, issue_time: HERE, columns: {}}}",
+                "sources: {s: {kind: file, path: p, lead: HERE, columns: {}}}",
+                "sources: {s: {kind: file, path: p, series: HERE, columns: {}}}",
+                "sources: {s: {kind: file, path: p, columns: {a: HERE}}}",
+                "sources: {s: {kind: noaa-co2, interval: hourly, requests: HERE}}",
+                "sources: {s: {kind: http, url: u, answer: HERE}}",
+                "sources: {s: {kind: http, url: u, token: HERE}}",
+            ] {
+                let text = text.replace("HERE", list);
+                let told = message(&text, &[]);
+                assert!(
+                    told.contains("expected a section") && told.contains("found a list"),
+                    "{text}: {told}"
+                );
+            }
+        }
+    }
+
+    #[test]
     fn a_value_out_of_range_is_named_with_its_key() {
         assert_eq!(
             message("train: {epochs: 0}", &[]),

@@ -17,6 +17,9 @@ const WIND_CHILL_MAX_C: f64 = 10.0;
 const WIND_CHILL_MIN_KMH: f64 = 4.8;
 /// Where the heat index begins to speak of heat: 80 °F.
 const HEAT_INDEX_MIN_F: f64 = 80.0;
+/// The constants b and c (in °C) of the Magnus formula, after Alduchov and Eskridge (1996).
+const MAGNUS_B: f64 = 17.625;
+const MAGNUS_C: f64 = 243.04;
 /// The sixteen points of the compass, clockwise from north in steps of 22.5°.
 const COMPASS: [&str; 16] = [
     "N", "NNE", "NE", "ENE", "E", "ESE", "SE", "SSE", "S", "SSW", "SW", "WSW", "W", "WNW", "NW",
@@ -27,7 +30,7 @@ const COMPASS: [&str; 16] = [
 /// 13.12 + 0.6215 T − 11.37 V^0.16 + 0.3965 T V^0.16, T in °C, V in km/h at 10 m.
 ///
 /// It holds for T ≤ 10 °C and V > 4.8 km/h; outside of that it is the air temperature.
-pub fn wind_chill_c(temperature_c: f64, wind_speed_ms: f64) -> f64 {
+fn wind_chill_c(temperature_c: f64, wind_speed_ms: f64) -> f64 {
     if wind_speed_ms.is_nan() {
         return f64::NAN;
     }
@@ -46,7 +49,7 @@ fn wind_chill_holds(temperature_c: f64, wind_speed_ms: f64) -> bool {
 /// The heat index in °C, as the NWS computes it (Rothfusz, Technical Attachment SR 90-23, 1990,
 /// and <https://www.wpc.ncep.noaa.gov/html/heatindex_equation.shtml>): Steadman's simple form
 /// first; where that gives 80 °F or more, Rothfusz's regression with its two adjustments.
-pub fn heat_index_c(temperature_c: f64, relative_humidity: f64) -> f64 {
+fn heat_index_c(temperature_c: f64, relative_humidity: f64) -> f64 {
     let t = celsius_to_fahrenheit(temperature_c);
     let rh = relative_humidity;
     let simple = 0.5 * (t + 61.0 + (t - 68.0) * 1.2 + rh * 0.094);
@@ -93,39 +96,22 @@ pub fn feels_like_c(temperature_c: f64, wind_speed_ms: f64, relative_humidity: O
     }
 }
 
-/// The apparent temperature in °C of the Australian Bureau of Meteorology (Steadman 1994, in
-/// shade): T + 0.33 e − 0.70 v − 4.00, e the vapour pressure in hPa, v in m/s.
-/// <http://www.bom.gov.au/info/thermal_stress/>
-pub fn apparent_temperature_c(
-    temperature_c: f64,
-    relative_humidity: f64,
-    wind_speed_ms: f64,
-) -> f64 {
-    temperature_c + 0.33 * vapour_pressure_hpa(temperature_c, relative_humidity)
-        - 0.70 * wind_speed_ms
-        - 4.00
-}
-
-/// Water vapour pressure in hPa, in the form that belongs to [`apparent_temperature_c`]:
-/// RH/100 · 6.105 · exp(17.27 T / (237.7 + T)).
-pub fn vapour_pressure_hpa(temperature_c: f64, relative_humidity: f64) -> f64 {
-    relative_humidity / 100.0 * 6.105 * (17.27 * temperature_c / (237.7 + temperature_c)).exp()
-}
-
-/// The dew point in °C by the Magnus formula with the constants of Alduchov and Eskridge (1996),
-/// good to about 0.4 °C from −40 to 50 °C: γ = ln(RH/100) + 17.625 T/(243.04 + T),
-/// Td = 243.04 γ/(17.625 − γ). NaN where the humidity is not above 0.
+/// The dew point in °C by the Magnus formula, good to about 0.4 °C from −40 to 50 °C:
+/// γ = ln(RH/100) + b T/(c + T), Td = c γ/(b − γ). NaN where the humidity is not above 0.
 pub fn dew_point_c(temperature_c: f64, relative_humidity: f64) -> f64 {
-    let gamma =
-        (relative_humidity / 100.0).ln() + 17.625 * temperature_c / (243.04 + temperature_c);
-    243.04 * gamma / (17.625 - gamma)
+    let gamma = (relative_humidity / 100.0).ln() + magnus(temperature_c);
+    MAGNUS_C * gamma / (MAGNUS_B - gamma)
 }
 
 /// The relative humidity in percent, from temperature and dew point in °C: [`dew_point_c`] turned
 /// around.
 pub fn relative_humidity(temperature_c: f64, dew_point_c: f64) -> f64 {
-    let gamma = |celsius: f64| 17.625 * celsius / (243.04 + celsius);
-    100.0 * (gamma(dew_point_c) - gamma(temperature_c)).exp()
+    100.0 * (magnus(dew_point_c) - magnus(temperature_c)).exp()
+}
+
+/// The logarithm of the vapour pressure over water that is saturated, less that at 0 °C.
+fn magnus(celsius: f64) -> f64 {
+    MAGNUS_B * celsius / (MAGNUS_C + celsius)
 }
 
 /// The vector (u, v) of a wind, in the unit of its speed: u blows to the east, v to the north,
@@ -249,15 +235,6 @@ mod tests {
         assert_eq!(feels_like_c(35.0, 3.0, None), 35.0);
     }
 
-    /// Hand-computed from the published formula: e(25 °C, 50 %) =
-    /// 0.5 · 6.105 · exp(431.75/262.7) = 15.79 hPa, so it feels like 25 + 5.21 − 1.40 − 4.00 °C.
-    #[test]
-    fn apparent_temperature_of_the_bureau_of_meteorology() {
-        assert!((vapour_pressure_hpa(25.0, 50.0) - 15.79).abs() < 0.01);
-        assert!((apparent_temperature_c(25.0, 50.0, 2.0) - 24.81).abs() < 0.01);
-        assert!((vapour_pressure_hpa(0.0, 100.0) - 6.105).abs() < 1e-12);
-    }
-
     /// Reference: vapour pressures of saturated water in the WMO's table (Guide to Instruments,
     /// annex 4.B): 12.27 hPa at 10 °C and 23.37 hPa at 20 °C, so 20 °C at 52.5 % has a dew point
     /// of 10 °C.
@@ -279,7 +256,6 @@ mod tests {
         assert!(heat_index_c(f64::NAN, 50.0).is_nan() && heat_index_c(30.0, f64::NAN).is_nan());
         assert!(feels_like_c(f64::NAN, 5.0, Some(50.0)).is_nan());
         assert!(feels_like_c(0.0, f64::NAN, None).is_nan());
-        assert!(apparent_temperature_c(20.0, 50.0, f64::NAN).is_nan());
         assert!(dew_point_c(20.0, f64::NAN).is_nan());
         assert_eq!(wind_from_vector(f64::NAN, 1.0).1, None);
     }

@@ -154,6 +154,36 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for KindVisitor<T> {
     }
 }
 
+/// Has structs read from sections alone, where serde takes a list of their fields in order, too. They derive
+/// their `Deserialize` with `#[serde(remote = "Self")]`.
+macro_rules! sections {
+    ($($name:ty),+ $(,)?) => { $(
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+                struct Section;
+
+                impl<'de> serde::de::Visitor<'de> for Section {
+                    type Value = $name;
+
+                    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                        f.write_str("a section")
+                    }
+
+                    fn visit_map<A: serde::de::MapAccess<'de>>(
+                        self,
+                        entries: A,
+                    ) -> Result<$name, A::Error> {
+                        <$name>::deserialize(serde::de::value::MapAccessDeserializer::new(entries))
+                    }
+                }
+
+                from.deserialize_map(Section)
+            }
+        }
+    )+ };
+}
+pub(crate) use sections;
+
 /// Goes through values and keeps none.
 #[derive(Clone, Copy)]
 struct Count<'a> {

@@ -48,14 +48,7 @@ static MAPPED: [Slot; SLOTS] = [const {
 }; SLOTS];
 
 /// Whom SIGBUS belonged to before.
-static BEFORE: OnceLock<Before> = OnceLock::new();
-
-struct Before(sigaction);
-
-// SAFETY: it is written once, and holds an address of code and flags.
-unsafe impl Sync for Before {}
-// SAFETY: as above.
-unsafe impl Send for Before {}
+static BEFORE: OnceLock<sigaction> = OnceLock::new();
 
 /// Shows a file of some length to a closure. `None` where it cannot be mapped, or was not all there:
 /// then the closure has not run, or what it saw was wrong.
@@ -132,7 +125,7 @@ fn handled() -> bool {
             if libc::sigaction(SIGBUS, ptr::null(), before.as_mut_ptr()) != 0 {
                 return false;
             }
-            let _ = BEFORE.set(Before(before.assume_init()));
+            let _ = BEFORE.set(before.assume_init());
             let mut ours: sigaction = std::mem::zeroed();
             ours.sa_sigaction = on_sigbus as *const () as usize;
             ours.sa_flags = SA_SIGINFO | SA_ONSTACK;
@@ -178,7 +171,7 @@ impl Slot {
 
 /// Does what would have been done without us.
 fn pass_on(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
-    let before = BEFORE.get().map(|before| &before.0);
+    let before = BEFORE.get();
     let handler = before.map_or(SIG_DFL, |before| before.sa_sigaction);
     // SAFETY: the action that was in force before ours, called as it asked to be called. The default
     // one ends the process when the access is tried again.

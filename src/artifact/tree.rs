@@ -58,7 +58,10 @@ impl Tree {
 
     /// The file of a path in the folder.
     pub fn get(&self, path: &str) -> Option<&Entry> {
-        self.entries.iter().find(|entry| entry.path == path)
+        let place = self
+            .entries
+            .binary_search_by(|entry| entry.path.as_str().cmp(path));
+        place.ok().map(|place| &self.entries[place])
     }
 
     /// The bytes whose BLAKE3 is the folder's digest: a header, then for each file its digest, `x`
@@ -77,7 +80,7 @@ impl Tree {
         text
     }
 
-    /// Reads an encoded listing. `None` where it is none.
+    /// Reads an encoded listing. `None` where it is none, or not in order: a file could then not be found.
     pub fn decode(text: &str) -> Option<Self> {
         let entries = text
             .strip_prefix(HEADER)?
@@ -99,7 +102,8 @@ impl Tree {
                 })
             })
             .collect::<Option<Vec<_>>>()?;
-        Some(Self { entries })
+        let in_order = entries.is_sorted_by(|a, b| a.path < b.path);
+        in_order.then_some(Self { entries })
     }
 }
 
@@ -222,7 +226,9 @@ mod tests {
         ];
         assert_eq!(found, expected);
         assert!(!tree.is_outdated());
-        let old = tree.encode() + &format!("{} - a/__pycache__/x.pyc\n", Digest::of(b"x"));
+        let compiled = format!("{} - a/__pycache__/x.pyc\n", Digest::of(b"x"));
+        let next = format!("{} - a/b/c\n", Digest::of(b"a/b/c"));
+        let old = tree.encode().replace(&next, &(compiled + &next));
         assert!(Tree::decode(&old).unwrap().is_outdated());
         assert_eq!(tree.get("a/d").unwrap().digest, Digest::of(b"a/d"));
         assert_eq!(tree.get("a"), None);
@@ -249,6 +255,8 @@ mod tests {
             "other\n",
             &tree.encode().replace("c/d", "../d"),
             &tree.encode().replace(" x ", " ? "),
+            &tree.encode().replace("c/d", "a a"),
+            &tree.encode().replace("c/d", "a b"),
         ] {
             assert_eq!(Tree::decode(bad), None);
         }

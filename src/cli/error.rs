@@ -1,4 +1,4 @@
-//! Kinds of errors, their exit codes and hints. The only place that writes sentences for people.
+//! Kinds of errors, their exit codes and what to do about them.
 
 use super::backend::BackendError;
 use super::by_hand::Overlap;
@@ -14,7 +14,7 @@ use crate::ops::{
 use crate::params::{Contradiction, ParamsError};
 use crate::pipeline::{
     CommandError, ExecuteError, Failed, GraphError, LineageError, LockError, PathError,
-    PipelineError, RunNameError,
+    PipelineError, RunNameError, base_of,
 };
 use crate::source::SourceError;
 
@@ -47,7 +47,7 @@ impl Report {
         for cause in error.chain() {
             report.learn(cause);
         }
-        if error.is::<BackendError>() || error.downcast_ref::<NeedsBackend>().is_some() {
+        if error.is::<BackendError>() || error.is::<NeedsBackend>() {
             report.backend(error);
         }
         report
@@ -130,8 +130,7 @@ impl Report {
         self.code = USAGE;
         self.hint = match error {
             PipelineError::Overlap { first, second, .. } => {
-                let made_by = |name: &str| name.split_once('@').map(|(base, _)| base.to_owned());
-                let one_foreach = made_by(first).is_some() && made_by(first) == made_by(second);
+                let one_foreach = base_of(first).is_some() && base_of(first) == base_of(second);
                 let hint = if one_foreach {
                     "put ${key} or a part of ${item} into its outputs"
                 } else {
@@ -264,7 +263,7 @@ impl Report {
             std::io::ErrorKind::FileTooLarge => {
                 Some("raise the limit of the size of files (`ulimit -f`)".to_owned())
             }
-            _ => self.hint.take(),
+            _ => return,
         };
     }
 

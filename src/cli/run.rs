@@ -76,15 +76,12 @@ pub(super) fn run(args: &Args, global: &Global, ui: &mut Ui) -> Result<()> {
 /// The stages that were asked for and that `when` leaves out.
 fn off(pipeline: &Pipeline, args: &Args) -> Vec<String> {
     let targets = || args.stages.iter().chain(&args.downstream);
-    let made_by = |name: &str| name.split('@').next().unwrap_or_default().to_owned();
-    let wanted = |name: &str| {
-        targets().next().is_none()
-            || targets().any(|target| target == name || *target == made_by(name))
-    };
+    let wanted =
+        |stage: &Stage| targets().next().is_none() || targets().any(|target| stage.goes_by(target));
     pipeline
         .stages()
         .iter()
-        .filter(|stage| stage.policy.off.is_some() && wanted(&stage.name))
+        .filter(|stage| stage.policy.off.is_some() && wanted(stage))
         .map(|stage| stage.name.clone())
         .collect()
 }

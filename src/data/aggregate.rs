@@ -284,8 +284,8 @@ impl Bins {
     }
 }
 
-/// How many values a bin must have to be believed.
-fn needed(expected: usize, minimum: f64) -> usize {
+/// How many values of those that belong to a result must be there for it to be believed.
+pub(super) fn needed(expected: usize, minimum: f64) -> usize {
     // A little less, so that 0.7 of 10 is 7 whatever the product rounds to.
     let least = (minimum.clamp(0.0, 1.0) * expected as f64 - 1e-9).ceil();
     (least as usize).max(1)

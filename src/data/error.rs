@@ -160,3 +160,13 @@ pub enum SeriesError {
         there: Vec<String>,
     },
 }
+
+impl SeriesError {
+    /// A column was asked for that is not among those that are there.
+    pub fn no_column<N: Into<String>>(name: &str, there: impl IntoIterator<Item = N>) -> Self {
+        Self::NoColumn {
+            name: name.to_owned(),
+            there: there.into_iter().map(Into::into).collect(),
+        }
+    }
+}

@@ -46,7 +46,7 @@ pub enum ColumnSource {
         wave: Wave,
         /// In which time zone, where it is not UTC.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        zone: Option<String>,
+        zone: Option<Zone>,
     },
     /// A column so many rows before.
     Lag {
@@ -132,8 +132,7 @@ impl ColumnSource {
                     zone: other_zone,
                 },
             ) => {
-                let named =
-                    |zone: &Option<String>| zone.clone().unwrap_or_else(|| "UTC".to_owned());
+                let named = |zone: &Option<Zone>| zone.map_or("UTC", Zone::name);
                 cycle == other_cycle && wave == other_wave && named(zone) == named(other_zone)
             }
             _ => self == other,
@@ -288,9 +287,7 @@ pub(super) fn evaluate(
         Ok(by_block(layout, |_, rows| f(&values[rows])))
     };
     let values = match source {
-        ColumnSource::Calendar { cycle, wave, zone } => {
-            calendar(layout, *cycle, *wave, zone.as_deref())
-        }
+        ColumnSource::Calendar { cycle, wave, zone } => calendar(layout, *cycle, *wave, *zone),
         ColumnSource::Lag { column, rows } => {
             let rows = isize::try_from(*rows).unwrap_or(isize::MAX);
             of_block(column, &|values| rolling::lag(values, rows))?
@@ -333,7 +330,7 @@ pub(super) fn evaluate(
 ///
 /// The day of the year is a phase in the mean year, counted from the epoch, so that it does not
 /// jump at the end of a leap year.
-pub fn calendar_value(calendar: Calendar, wave: Wave, time: i64) -> f64 {
+fn calendar_value(calendar: Calendar, wave: Wave, time: i64) -> f64 {
     let days = time as f64 / 86_400.0;
     let phase = std::f64::consts::TAU
         * match calendar {
@@ -348,8 +345,7 @@ pub fn calendar_value(calendar: Calendar, wave: Wave, time: i64) -> f64 {
     }
 }
 
-fn calendar(layout: &Layout, cycle: Calendar, wave: Wave, zone: Option<&str>) -> Vec<f64> {
-    let zone = zone.and_then(Zone::find);
+fn calendar(layout: &Layout, cycle: Calendar, wave: Wave, zone: Option<Zone>) -> Vec<f64> {
     let local = |time: i64| time + zone.map_or(0, |zone| zone.offset_at(time));
     layout
         .times()
@@ -486,6 +482,20 @@ mod tests {
     }
 
     #[test]
+    fn a_zone_that_nobody_knows_is_refused() {
+        let source = |zone: &str| {
+            let json =
+                format!(r#"{{"calendar":{{"cycle":"hour_of_day","wave":"sin","zone":"{zone}"}}}}"#);
+            let source = serde_json::from_str::<ColumnSource>(&json);
+            source.map(|source| (serde_json::to_string(&source).unwrap(), json))
+        };
+        let (written, read) = source("Asia/Calcutta").unwrap();
+        assert_eq!(written, read, "by the very name that it was given");
+        let error = source("Mars/Base").unwrap_err().to_string();
+        assert!(error.contains("found `Mars/Base`"), "{error}");
+    }
+
+    #[test]
     fn the_calendar_is_a_circle() {
         let noon = 12 * 3600;
         assert!((calendar_value(Calendar::HourOfDay, Wave::Cos, noon) + 1.0).abs() < 1e-12);
@@ -507,7 +517,7 @@ mod tests {
                 &layout,
                 Calendar::HourOfDay,
                 Wave::Cos,
-                Some("Europe/Berlin"),
+                Zone::find("Europe/Berlin"),
             )[0]
         };
         // Noon in Berlin is 11:00 UTC in winter and 10:00 in summer.

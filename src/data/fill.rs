@@ -102,6 +102,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::data::same_value;
 
     const N: f64 = f64::NAN;
     const DAY: Fill = Fill::Seasonal { season: 3 };
@@ -176,10 +177,6 @@ mod tests {
         ]
     }
 
-    fn same(a: f64, b: f64) -> bool {
-        a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan())
-    }
-
     proptest! {
         #[test]
         fn what_was_filled_was_missing_and_the_rest_is_as_it_was(
@@ -195,7 +192,7 @@ mod tests {
                 if rows.iter().any(|run| run.contains(&row)) {
                     prop_assert!(before.is_nan() && !after.is_nan());
                 } else {
-                    prop_assert!(same(before, after));
+                    prop_assert!(same_value(before, after));
                 }
             }
         }
@@ -224,7 +221,7 @@ mod tests {
             let (mut all, mut some) = (values.clone(), values[..cut].to_vec());
             fill(&mut all, how, longest);
             fill(&mut some, how, longest);
-            prop_assert!(all.iter().zip(&some).all(|(&a, &b)| same(a, b)));
+            prop_assert!(all.iter().zip(&some).all(|(&a, &b)| same_value(a, b)));
         }
     }
 }

@@ -13,7 +13,7 @@ use std::ops::Range;
 
 use super::panel::rows_by_series;
 use super::prepare::{Draft, Made};
-use super::{Column, DatasetError, Role, Runs, SeriesError, Table};
+use super::{Column, DatasetError, Role, Runs, SeriesError, Table, same_value};
 use crate::params::PrepareParams;
 
 /// Issue times that are tried in all.
@@ -160,10 +160,8 @@ fn compare(
     };
     for (a, b) in ours.columns.iter().zip(&theirs.columns) {
         let always = a.role == Role::Future;
-        let differs = |row: &usize| {
-            let (a, b) = (a.column.values[*row], b.column.values[*row]);
-            a.to_bits() != b.to_bits() && !(a.is_nan() && b.is_nan())
-        };
+        let (ones, others) = (&a.column.values, &b.column.values);
+        let differs = |&row: &usize| !same_value(ones[row], others[row]);
         let seen = (0..ours.layout.rows()).filter(|&row| always || ours.layout.time(row) <= issue);
         if let Some(row) = seen.into_iter().find(differs) {
             return Err(leak(a, ours.layout.time(row)));

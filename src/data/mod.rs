@@ -46,5 +46,5 @@ pub use parquet::{
 pub use quantile::quantile;
 pub use scaler::Scaler;
 pub use split::{EmptyPart, FewComplete, NoWindow, Part, Split, Window, issues_within};
-pub use table::{Column, RESERVED, RowSeries, Table};
+pub use table::{Column, RESERVED, RowSeries, Table, same_value};
 pub use unscaling::Unscaling;

@@ -273,8 +273,7 @@ fn read(input: &Input, columns: Option<&[String]>) -> Result<Table, ParquetError
     let there = value_columns(&names);
     let wanted = columns.map_or_else(|| there.clone(), <[String]>::to_vec);
     if let Some(name) = wanted.iter().find(|name| !there.contains(name)) {
-        let name = name.clone();
-        return Err(SeriesError::NoColumn { name, there }.into());
+        return Err(SeriesError::no_column(name, there).into());
     }
     let has = |name: &str| names.iter().any(|other| other == name);
     if !has(TIME) {

@@ -8,6 +8,7 @@
 //! Werman 1993, for the largest value; it holds for everything that can be put together from
 //! parts). That costs the same for every length of window.
 
+use super::aggregate::needed;
 pub use crate::params::Statistic;
 
 /// A statistic of the last `rows` rows up to `ahead` rows after each row. With `ahead` 0 a window
@@ -24,10 +25,7 @@ pub fn rolling(
     statistic: Statistic,
     minimum: f64,
 ) -> Vec<f64> {
-    // A little less, so that 0.7 of 10 is 7 whatever the product rounds to.
-    let needed = (minimum.clamp(0.0, 1.0) * rows as f64 - 1e-9)
-        .ceil()
-        .max(1.0) as usize;
+    let needed = needed(rows, minimum);
     let windows = Windows::new(values.len(), rows, ahead);
     let enough = |found: usize, value: f64| if found < needed { f64::NAN } else { value };
     match statistic {
@@ -235,6 +233,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::data::same_value;
 
     const N: f64 = f64::NAN;
     const ALL: [Statistic; 5] = [
@@ -385,8 +384,7 @@ mod tests {
             for statistic in ALL {
                 let all = rolling(&values, rows, 0, statistic, 0.5);
                 let some = rolling(&values[..cut], rows, 0, statistic, 0.5);
-                let same = |(a, b): (&f64, &f64)| a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan());
-                prop_assert!(all.iter().zip(&some).all(same));
+                prop_assert!(all.iter().zip(&some).all(|(&a, &b)| same_value(a, b)));
             }
         }
     }

@@ -198,14 +198,16 @@ fn require_length(column: &str, expected: usize, found: usize) -> Result<(), Ser
     })
 }
 
+/// Whether two values are the same: to the bit, or both missing.
+pub fn same_value(a: f64, b: f64) -> bool {
+    a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan())
+}
+
 pub(super) fn find<'a>(columns: &'a [Column], name: &str) -> Result<&'a Column, SeriesError> {
     columns
         .iter()
         .find(|column| column.name == name)
-        .ok_or_else(|| SeriesError::NoColumn {
-            name: name.to_owned(),
-            there: columns.iter().map(|column| column.name.clone()).collect(),
-        })
+        .ok_or_else(|| SeriesError::no_column(name, columns.iter().map(|column| &column.name)))
 }
 
 impl Table {

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use serde::{Deserialize, Serialize};
 
 use super::metrics::{Coverage, LeadScores, ModelScores, PinballLoss, Scores, SeriesScores, skill};
-use crate::decimals::decimals;
+use crate::decimals::{decimals, shown_unit};
 
 /// The leads in hours that a table shows, where the horizon has them.
 const TABLE_LEADS_H: [f64; 7] = [1.0, 3.0, 6.0, 12.0, 24.0, 36.0, 48.0];
@@ -186,10 +186,7 @@ pub fn table(report: &Report) -> String {
         lines = align(&cells(report, &leads));
     }
     let mut text = String::new();
-    let unit = match report.unit.as_str() {
-        "1" => String::new(),
-        unit => format!(" in {unit}"),
-    };
+    let unit = shown_unit(&report.unit).map_or_else(String::new, |unit| format!(" in {unit}"));
     let of = report
         .target
         .as_ref()

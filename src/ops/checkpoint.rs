@@ -6,7 +6,7 @@
 //! It is removed once the model is written, or the trial told.
 
 use std::borrow::Cow;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use std::{iter, thread};
 
@@ -37,7 +37,7 @@ impl Kept {
     /// The place for the training of the sections `model` and `train` on these inputs, for this output: two
     /// trainings of one task beside each other have a checkpoint each.
     pub(super) fn of(context: &Context<'_>, inputs: &Inputs) -> Result<Self> {
-        let out: PathBuf = context.out.components().filter(is_step).collect();
+        let out = fs::plain(&context.out);
         let mut params: Vec<(String, String)> = ["model", "train"]
             .iter()
             .flat_map(|section| context.params_file.leaves(section))
@@ -162,11 +162,6 @@ impl Drop for Keeper<'_> {
     fn drop(&mut self) {
         let_signals_kill(false);
     }
-}
-
-/// Whether a part of a path leads anywhere.
-fn is_step(part: &Component<'_>) -> bool {
-    !matches!(part, Component::CurDir)
 }
 
 /// The bytes before the digest, which are those that were written.

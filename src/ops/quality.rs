@@ -149,8 +149,7 @@ pub(super) fn require_named(quality: &QualityParams, there: &[String]) -> Result
     let of_columns = quality.columns.keys().map(|name| ("columns", name));
     for (key, name) in of_columns.chain(of_pairs) {
         if !there.contains(name) {
-            let (name, there) = (name.clone(), there.to_vec());
-            let error = SeriesError::NoColumn { name, there };
+            let error = SeriesError::no_column(name, there);
             return Err(error).with_context(|| format!("prepare.quality.{key}"));
         }
     }

@@ -7,9 +7,12 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{Aggregate, CapacityParams, QualityParams, Statistic, Targets};
-use crate::time::Step;
+use crate::time::{Step, Zone};
+use crate::yaml::sections;
 
 pub(super) use written::{Raw, check};
+
+sections!(WindPair, DewPointParams);
 
 /// How a data set is made.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,7 +38,7 @@ pub struct PrepareParams {
     /// Calendar features, known in the future.
     pub calendar: Vec<Calendar>,
     /// The time zone of the calendar; UTC where absent.
-    pub calendar_zone: Option<String>,
+    pub calendar_zone: Option<Zone>,
     /// Values of earlier rows, by column.
     pub lags: BTreeMap<String, Vec<Shift>>,
     /// Statistics of the rows up to each row.
@@ -62,7 +65,7 @@ pub struct PrepareParams {
 
 /// Wind speed and the direction that it comes from.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, remote = "Self")]
 pub struct WindPair {
     /// Column with the speed.
     pub speed: String,
@@ -173,7 +176,7 @@ pub struct RollingParams {
 
 /// The columns that a dew point is made from.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, remote = "Self")]
 pub struct DewPointParams {
     /// In °C.
     pub temperature: String,

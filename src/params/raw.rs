@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use crate::yaml::OfKind;
+use crate::yaml::{OfKind, sections};
+
+sections!(Params, Tune, Range, Evaluate, Predict, FeelsLike);
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, remote = "Self")]
 pub(super) struct Params {
     pub(super) sources: BTreeMap<String, OfKind<Source>>,
     pub(super) prepare: Option<super::prepare::Raw>,
@@ -31,7 +33,7 @@ pub(super) enum Source {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, remote = "Self")]
 pub(super) struct Tune {
     pub(super) trials: usize,
     #[serde(default)]
@@ -45,7 +47,7 @@ pub(super) struct Tune {
 
 /// Either a choice, or both ends of an interval.
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, remote = "Self")]
 pub(super) struct Range {
     pub(super) choice: Option<Vec<serde_yaml::Value>>,
     pub(super) low: Option<f64>,
@@ -55,7 +57,7 @@ pub(super) struct Range {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, remote = "Self")]
 pub(super) struct Evaluate {
     pub(super) baselines: Option<Vec<String>>,
     pub(super) ridge_lags: usize,
@@ -79,14 +81,14 @@ impl Default for Evaluate {
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, remote = "Self")]
 pub(super) struct Predict {
     pub(super) feels_like: Option<FeelsLike>,
     pub(super) paths: bool,
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, remote = "Self")]
 pub(super) struct FeelsLike {
     pub(super) wind_speed: String,
     pub(super) humidity: Option<String>,

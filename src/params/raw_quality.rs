@@ -6,9 +6,12 @@ use serde::Deserialize;
 
 use super::quality::{Action, Conflicts, Quantity};
 use crate::time::Step;
+use crate::yaml::sections;
+
+sections!(Quality, Limits, Pair, Column);
 
 #[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, remote = "Self")]
 pub(super) struct Quality {
     pub(super) required: Vec<String>,
     pub(super) missing_columns: Action,
@@ -58,7 +61,7 @@ impl Default for Quality {
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, remote = "Self")]
 pub(super) struct Limits {
     pub(super) longest_gap: Option<Step>,
     pub(super) gap_count: Option<usize>,
@@ -72,7 +75,7 @@ pub(super) struct Limits {
 }
 
 #[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, remote = "Self")]
 pub(super) struct Pair {
     pub(super) low: String,
     pub(super) high: String,
@@ -81,7 +84,7 @@ pub(super) struct Pair {
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, remote = "Self")]
 pub(super) struct Column {
     pub(super) quantity: Option<Quantity>,
     pub(super) min: Option<f64>,

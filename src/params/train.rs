@@ -5,11 +5,13 @@ use serde::{Deserialize, Serialize};
 use super::check::within;
 use super::{Device, Invalid, invalid};
 use crate::time::Span;
-use crate::yaml;
+use crate::yaml::{self, sections};
+
+sections!(TrainParams, SampleWeights);
 
 /// How a model is trained.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, remote = "Self")]
 pub struct TrainParams {
     /// At most so many passes over the training windows.
     pub epochs: usize,
@@ -52,7 +54,7 @@ pub struct TrainParams {
 
 /// How much training windows count; where both are given, by their product.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, remote = "Self")]
 pub struct SampleWeights {
     /// A window counts half as much as one that is issued so much later.
     pub half_life: Option<Span>,

@@ -4,8 +4,6 @@
 //! and seconds since 1970-01-01T00:00:00Z; leap seconds do not matter here (the sun moves 0.004° in
 //! one). The formulae hold for years from about 1900 to 2100.
 
-/// What the sun sends to the mean distance of the earth, in W/m² (Kopp and Lean 2011).
-const SOLAR_CONSTANT_WM2: f64 = 1361.0;
 /// Below this elevation a quotient of two small and uncertain irradiances says nothing.
 const LOWEST_SUN_DEG: f64 = 5.0;
 /// The longest piece of an interval within which the sun is taken to stand still.
@@ -37,8 +35,6 @@ struct Orbit {
     declination_deg: f64,
     /// How far a sundial is ahead of a mean clock.
     equation_of_time_min: f64,
-    /// In astronomical units.
-    distance_au: f64,
 }
 
 /// The position of the sun, after the solar calculator of NOAA
@@ -48,24 +44,12 @@ pub fn position(place: Place, time: i64) -> SunPosition {
     position_at(place, time as f64)
 }
 
-/// The cosine of the angle between the sun and the zenith, at least 0: the share of the sun's beam
-/// that falls on level ground.
-pub fn cos_zenith(place: Place, time: i64) -> f64 {
-    position(place, time).cos_zenith()
-}
-
-/// The irradiance outside of the atmosphere on a plane that faces the sun, in W/m². It varies by
-/// 3.4 % up and down in a year with the distance of the sun.
-pub fn extraterrestrial_wm2(time: i64) -> f64 {
-    SOLAR_CONSTANT_WM2 / Orbit::at(time as f64).distance_au.powi(2)
-}
-
 /// The global irradiance of level ground under a sky without clouds, in W/m²; 0 at night.
-pub fn clear_sky_wm2(place: Place, time: i64) -> f64 {
+fn clear_sky_wm2(place: Place, time: i64) -> f64 {
     haurwitz_wm2(position(place, time).cos_zenith())
 }
 
-/// The mean of [`clear_sky_wm2`] over the time from `from` to `to`. A measured irradiance is mostly
+/// The mean of the global irradiance of level ground under a sky without clouds, in W/m², over the time from `from` to `to`. A measured irradiance is mostly
 /// the mean of the time before it; on a morning the sun's position at the end of an hour would take
 /// a clear sky for a cloudy one.
 pub fn mean_clear_sky_wm2(place: Place, from: i64, to: i64) -> f64 {
@@ -110,6 +94,7 @@ fn haurwitz_wm2(cos_zenith: f64) -> f64 {
 }
 
 impl SunPosition {
+    /// The cosine of the angle to the zenith, at least 0: the share of the sun's beam that falls on level ground.
     fn cos_zenith(self) -> f64 {
         self.elevation_deg.to_radians().sin().max(0.0)
     }
@@ -147,8 +132,6 @@ impl Orbit {
             + (2.0 * anomaly).sin() * (0.019_993 - t * 0.000_101)
             + (3.0 * anomaly).sin() * 0.000_289;
         let centre = centre.to_radians();
-        let distance_au = 1.000_001_018 * (1.0 - eccentricity * eccentricity)
-            / (1.0 + eccentricity * (anomaly + centre).cos());
         // Aberration and nutation, from the node of the moon's orbit.
         let node = (125.04 - 1934.136 * t).to_radians();
         let longitude = mean_longitude + centre - (0.005_69 + 0.004_78 * node.sin()).to_radians();
@@ -164,7 +147,6 @@ impl Orbit {
         Self {
             declination_deg: (obliquity.sin() * longitude.sin()).asin().to_degrees(),
             equation_of_time_min: 4.0 * equation_of_time.to_degrees(),
-            distance_au,
         }
     }
 }
@@ -185,57 +167,57 @@ mod tests {
     /// 2024-03-20, the day of the equinox (03:06Z).
     const EQUINOX: i64 = 1_710_892_800;
 
-    /// Made by scripts/golden-sun.py: place, time, elevation, azimuth, extraterrestrial irradiance.
-    const GOLDEN: [(f64, f64, i64, f64, f64, f64); 49] = [
-        (50.931, 1.929, -616_334_400, 62.489, 183.070, 1317.63),
-        (50.931, 1.929, 946_683_000, -61.712, 347.640, 1407.53),
-        (50.931, 1.929, 1_363_760_100, 2.336, 93.008, 1372.21),
-        (50.931, 1.929, 1_582_999_200, -5.152, 264.301, 1386.44),
-        (50.931, 1.929, 1_718_916_660, -5.428, 318.673, 1317.97),
-        (50.931, 1.929, 1_730_628_000, 20.551, 155.269, 1383.20),
-        (50.931, 1.929, 2_515_894_800, -18.950, 64.680, 1350.58),
-        (39.982, 116.397, -616_334_400, -3.020, 304.348, 1317.63),
-        (39.982, 116.397, 946_683_000, -1.857, 118.984, 1407.53),
-        (39.982, 116.397, 1_363_760_100, 42.369, 219.882, 1372.21),
-        (39.982, 116.397, 1_582_999_200, -51.485, 39.020, 1386.44),
-        (39.982, 116.397, 1_718_916_660, 0.010, 58.740, 1317.97),
-        (39.982, 116.397, 1_730_628_000, -10.131, 258.495, 1383.20),
-        (39.982, 116.397, 2_515_894_800, 49.702, 169.486, 1350.58),
-        (19.536, -155.576, -616_334_400, -41.039, 29.702, 1317.63),
-        (19.536, -155.576, 946_683_000, 44.563, 201.070, 1407.53),
-        (19.536, -155.576, 1_363_760_100, -24.715, 279.305, 1372.21),
-        (19.536, -155.576, 1_582_999_200, 17.191, 104.858, 1386.44),
-        (19.536, -155.576, 1_718_916_660, 68.021, 75.609, 1317.97),
-        (19.536, -155.576, 1_730_628_000, -85.516, 341.635, 1383.20),
-        (19.536, -155.576, 2_515_894_800, 8.295, 267.208, 1350.58),
-        (-33.869, 151.209, -616_334_400, -62.483, 255.456, 1317.63),
-        (-33.869, 151.209, 946_683_000, 55.900, 81.403, 1407.53),
-        (-33.869, 151.209, 1_363_760_100, 22.120, 285.727, 1372.21),
-        (-33.869, 151.209, 1_582_999_200, -21.178, 115.500, 1386.44),
-        (-33.869, 151.209, 1_718_916_660, -2.505, 63.245, 1317.97),
-        (-33.869, 151.209, 1_730_628_000, -18.441, 236.067, 1383.20),
-        (-33.869, 151.209, 2_515_894_800, 46.994, 316.441, 1350.58),
-        (-0.22, -78.512, -616_334_400, 10.086, 66.119, 1317.63),
-        (-0.22, -78.512, 946_683_000, -2.886, 246.884, 1407.53),
-        (-0.22, -78.512, 1_363_760_100, -76.630, 91.266, 1372.21),
-        (-0.22, -78.512, 1_582_999_200, 78.854, 228.436, 1386.44),
-        (-0.22, -78.512, 1_718_916_660, 32.712, 298.374, 1317.97),
-        (-0.22, -78.512, 1_730_628_000, -13.823, 105.798, 1383.20),
-        (-0.22, -78.512, 2_515_894_800, -68.315, 269.887, 1350.58),
-        (69.649, 18.955, -616_334_400, 42.492, 203.345, 1317.63),
-        (69.649, 18.955, 946_683_000, -42.989, 13.498, 1407.53),
-        (69.649, 18.955, 1_363_760_100, 7.028, 109.662, 1372.21),
-        (69.649, 18.955, 1_582_999_200, -12.592, 282.307, 1386.44),
-        (69.649, 18.955, 1_718_916_660, 5.343, 333.698, 1317.97),
-        (69.649, 18.955, 1_730_628_000, 4.933, 173.289, 1383.20),
-        (69.649, 18.955, 2_515_894_800, -4.750, 76.580, 1350.58),
-        (-90.0, 0.0, -616_334_400, -23.450, 0.384, 1317.63),
-        (-90.0, 0.0, 946_683_000, 23.070, 188.259, 1407.53),
-        (-90.0, 0.0, 1_363_760_100, 0.076, 88.121, 1372.21),
-        (-90.0, 0.0, 1_582_999_200, 7.584, 273.098, 1386.44),
-        (-90.0, 0.0, 1_718_916_660, -23.440, 227.696, 1317.97),
-        (-90.0, 0.0, 1_730_628_000, 15.272, 25.887, 1383.20),
-        (-90.0, 0.0, 2_515_894_800, -0.165, 123.174, 1350.58),
+    /// Made by scripts/golden-sun.py: place, time, elevation, azimuth.
+    const GOLDEN: [(f64, f64, i64, f64, f64); 49] = [
+        (50.931, 1.929, -616_334_400, 62.489, 183.070),
+        (50.931, 1.929, 946_683_000, -61.712, 347.640),
+        (50.931, 1.929, 1_363_760_100, 2.336, 93.008),
+        (50.931, 1.929, 1_582_999_200, -5.152, 264.301),
+        (50.931, 1.929, 1_718_916_660, -5.428, 318.673),
+        (50.931, 1.929, 1_730_628_000, 20.551, 155.269),
+        (50.931, 1.929, 2_515_894_800, -18.950, 64.680),
+        (39.982, 116.397, -616_334_400, -3.020, 304.348),
+        (39.982, 116.397, 946_683_000, -1.857, 118.984),
+        (39.982, 116.397, 1_363_760_100, 42.369, 219.882),
+        (39.982, 116.397, 1_582_999_200, -51.485, 39.020),
+        (39.982, 116.397, 1_718_916_660, 0.010, 58.740),
+        (39.982, 116.397, 1_730_628_000, -10.131, 258.495),
+        (39.982, 116.397, 2_515_894_800, 49.702, 169.486),
+        (19.536, -155.576, -616_334_400, -41.039, 29.702),
+        (19.536, -155.576, 946_683_000, 44.563, 201.070),
+        (19.536, -155.576, 1_363_760_100, -24.715, 279.305),
+        (19.536, -155.576, 1_582_999_200, 17.191, 104.858),
+        (19.536, -155.576, 1_718_916_660, 68.021, 75.609),
+        (19.536, -155.576, 1_730_628_000, -85.516, 341.635),
+        (19.536, -155.576, 2_515_894_800, 8.295, 267.208),
+        (-33.869, 151.209, -616_334_400, -62.483, 255.456),
+        (-33.869, 151.209, 946_683_000, 55.900, 81.403),
+        (-33.869, 151.209, 1_363_760_100, 22.120, 285.727),
+        (-33.869, 151.209, 1_582_999_200, -21.178, 115.500),
+        (-33.869, 151.209, 1_718_916_660, -2.505, 63.245),
+        (-33.869, 151.209, 1_730_628_000, -18.441, 236.067),
+        (-33.869, 151.209, 2_515_894_800, 46.994, 316.441),
+        (-0.22, -78.512, -616_334_400, 10.086, 66.119),
+        (-0.22, -78.512, 946_683_000, -2.886, 246.884),
+        (-0.22, -78.512, 1_363_760_100, -76.630, 91.266),
+        (-0.22, -78.512, 1_582_999_200, 78.854, 228.436),
+        (-0.22, -78.512, 1_718_916_660, 32.712, 298.374),
+        (-0.22, -78.512, 1_730_628_000, -13.823, 105.798),
+        (-0.22, -78.512, 2_515_894_800, -68.315, 269.887),
+        (69.649, 18.955, -616_334_400, 42.492, 203.345),
+        (69.649, 18.955, 946_683_000, -42.989, 13.498),
+        (69.649, 18.955, 1_363_760_100, 7.028, 109.662),
+        (69.649, 18.955, 1_582_999_200, -12.592, 282.307),
+        (69.649, 18.955, 1_718_916_660, 5.343, 333.698),
+        (69.649, 18.955, 1_730_628_000, 4.933, 173.289),
+        (69.649, 18.955, 2_515_894_800, -4.750, 76.580),
+        (-90.0, 0.0, -616_334_400, -23.450, 0.384),
+        (-90.0, 0.0, 946_683_000, 23.070, 188.259),
+        (-90.0, 0.0, 1_363_760_100, 0.076, 88.121),
+        (-90.0, 0.0, 1_582_999_200, 7.584, 273.098),
+        (-90.0, 0.0, 1_718_916_660, -23.440, 227.696),
+        (-90.0, 0.0, 1_730_628_000, 15.272, 25.887),
+        (-90.0, 0.0, 2_515_894_800, -0.165, 123.174),
     ];
 
     fn turn(a: f64, b: f64) -> f64 {
@@ -244,7 +226,7 @@ mod tests {
 
     #[test]
     fn positions_agree_with_another_algorithm() {
-        for (latitude, longitude, time, elevation, azimuth, extraterrestrial) in GOLDEN {
+        for (latitude, longitude, time, elevation, azimuth) in GOLDEN {
             let sun = position(
                 Place {
                     latitude,
@@ -257,8 +239,6 @@ mod tests {
             let aside = turn(sun.azimuth_deg, azimuth) * elevation.to_radians().cos();
             let at = format!("{latitude} {longitude} {time}: {sun:?}");
             assert!(up.abs() < 0.02 && aside.abs() < 0.02, "{at}, {up}, {aside}");
-            let off = extraterrestrial_wm2(time) / extraterrestrial - 1.0;
-            assert!(off.abs() < 5e-4, "{at}: {off}");
         }
     }
 
@@ -326,7 +306,7 @@ mod tests {
         assert!((haurwitz_wm2(0.5) - 487.9).abs() < 0.1);
         let night = MIDSUMMER;
         assert!(clear_sky_wm2(CALAIS, night).abs() < f64::EPSILON);
-        assert!(cos_zenith(CALAIS, night).abs() < f64::EPSILON);
+        assert!(position(CALAIS, night).cos_zenith().abs() < f64::EPSILON);
         // 62.5° at noon: 1098 · 0.887 · exp(−0.0665) = 911.
         let noon = MIDSUMMER + DAY / 2;
         assert!((clear_sky_wm2(CALAIS, noon) - 911.0).abs() < 1.0);
@@ -368,7 +348,6 @@ mod tests {
             prop_assert!((0.0..360.0).contains(&sun.azimuth_deg));
             // Tropics and circles: no sun is higher than the latitude lets it.
             prop_assert!(sun.elevation_deg <= 90.0 - (latitude.abs() - 23.46).max(0.0));
-            prop_assert!((1310.0..1412.0).contains(&extraterrestrial_wm2(time)));
             prop_assert!((0.0..=1036.0).contains(&clear_sky_wm2(place, time)));
         }
 

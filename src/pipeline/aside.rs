@@ -13,6 +13,10 @@ use crate::fs;
 
 const NOTE: &str = "note.json";
 
+/// What was nowhere else and now is: the paths, and where it is kept.
+#[must_use = "whoever had something there is to be told"]
+pub(super) struct Moved(pub(super) Vec<(String, PathBuf)>);
+
 /// Old outputs of a stage that is running, and the note that says where they belong.
 pub(super) struct Aside {
     folder: PathBuf,
@@ -156,12 +160,8 @@ impl Aside {
         Ok(())
     }
 
-    /// The new outputs are recorded: the old ones go, but for those that are nowhere else. Gives the
-    /// paths of these, and where they are now.
-    pub(super) fn forget_but_keep_unknown(
-        self,
-        replaced: &Path,
-    ) -> io::Result<Vec<(String, PathBuf)>> {
+    /// The new outputs are recorded: the old ones go, but for those that are nowhere else.
+    pub(super) fn forget_but_keep_unknown(self, replaced: &Path) -> io::Result<Moved> {
         let mut moved = Vec::new();
         for (kept, old, _) in self.places() {
             if !kept.stored && fs::exists(&old) {
@@ -171,7 +171,7 @@ impl Aside {
             }
         }
         self.forget()?;
-        Ok(moved)
+        Ok(Moved(moved))
     }
 
     /// The run that put them here.

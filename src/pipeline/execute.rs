@@ -26,7 +26,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::aside::Aside;
+use super::aside::{Aside, Moved};
 use super::journal::now;
 use super::lock::{Entry, LockError};
 use super::workspace::REPLACED;
@@ -145,7 +145,7 @@ impl Workspace {
     ) -> Result<Built, ExecuteError> {
         if Aside::is_in(&self.aside(stage)) {
             let _held = self.hold_outputs(stage, observer)?;
-            self.recover(stage)?;
+            self.recover(stage, observer)?;
         }
         let assessment = self.assess_when_ready(stage, observer)?;
         if matches!(assessment.state, State::Fresh | State::Frozen) {
@@ -160,7 +160,7 @@ impl Workspace {
         let _held = self.hold_outputs(stage, observer)?;
         // Whoever held the outputs may have built just this.
         self.lock.refresh()?;
-        self.recover(stage)?;
+        self.recover(stage, observer)?;
         // Before the inputs are hashed: whatever is written to them from here on is seen.
         let footprints = self.footprints(stage)?;
         let mut assessment = self.assess(stage, &BTreeMap::new())?;
@@ -312,7 +312,8 @@ impl Workspace {
         observer: &mut dyn Observer,
     ) -> io::Result<()> {
         let entry = self.lock.get(&stage.name);
-        for (path, kept) in aside.forget_but_keep_unknown(&self.replaced(stage))? {
+        let Moved(moved) = aside.forget_but_keep_unknown(&self.replaced(stage))?;
+        for (path, kept) in moved {
             let old = assessment.present.get(&path);
             self.tell_replaced(entry.as_ref(), &path, old, &kept, observer);
         }
@@ -344,13 +345,17 @@ impl Workspace {
         kept: &Path,
         observer: &mut dyn Observer,
     ) {
-        let place = kept.strip_prefix(&self.root).unwrap_or(kept).display();
         let wrote = entry.and_then(|entry| entry.wrote.get(path));
         let whose = if old.is_some() && wrote == old {
             "which the store does not have any more"
         } else {
             "which no run had made"
         };
+        self.tell_kept(path, whose, kept, observer);
+    }
+
+    fn tell_kept(&self, path: &str, whose: &str, kept: &Path, observer: &mut dyn Observer) {
+        let place = kept.strip_prefix(&self.root).unwrap_or(kept).display();
         observer.event(Event::warning(format!(
             "{path} was replaced; what stood there, {whose}, is kept as {place}"
         )));
@@ -488,7 +493,7 @@ impl Workspace {
 
     /// Ends what a killed run left running, puts back the outputs that it had moved aside, and
     /// removes what it left half written.
-    fn recover(&self, stage: &Stage) -> Result<(), ExecuteError> {
+    fn recover(&self, stage: &Stage, observer: &mut dyn Observer) -> Result<(), ExecuteError> {
         if let Some(aside) = Aside::find(&self.aside(stage), &self.root, &self.without_note())? {
             process::kill_stage(aside.run(), aside.stage())?;
             for path in &stage.outputs {
@@ -498,8 +503,11 @@ impl Workspace {
             let failed = self.failed_in(aside.run(), stage);
             let assessment = self.assess(stage, &BTreeMap::new());
             if assessment.is_ok_and(|assessment| assessment.state == State::Fresh) {
-                // It was killed after the last step that counts.
-                aside.forget_but_keep_unknown(&failed.join(REPLACED))?;
+                // It was killed after the last step that counts. What was there before it, nobody knows any more.
+                let Moved(moved) = aside.forget_but_keep_unknown(&failed.join(REPLACED))?;
+                for (path, kept) in moved {
+                    self.tell_kept(&path, "which the store does not have", &kept, observer);
+                }
             } else {
                 aside.put_back(&failed)?;
             }
@@ -507,8 +515,10 @@ impl Workspace {
         Ok(())
     }
 
-    /// Does the same for stages of killed runs that this run may never come to: another one was asked
-    /// for, it is no stage any more, or one before it fails.
+    /// The same for stages of killed runs that this run may never come to: another one was asked
+    /// for, it is no stage any more, or one before it fails. Their old outputs are put back even where
+    /// the run was killed after the last step that counts, since without its stage nothing says so:
+    /// the new ones are in the store, or with what failed.
     pub fn recover_others(&self, stages: &[&Stage]) -> Result<(), ExecuteError> {
         let folder = self.private.join("aside");
         if !fs::exists(&folder) {

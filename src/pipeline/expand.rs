@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 
 use super::spec::{Cmd, OutSpec, ParamsSpec, StageSpec};
 use super::{Commands, ProjectPath, shell};
+use crate::fs;
 
 /// The shell of `sh`: ends at the first command that fails.
 const SHELL: [&str; 2] = ["sh", "-ec"];
@@ -19,6 +20,8 @@ const SHELL: [&str; 2] = ["sh", "-ec"];
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Expanded {
     pub(super) name: String,
+    /// The entry of the file, where that has items.
+    pub(super) made_of: Option<String>,
     /// The words of the command, before it is known what they read and write.
     pub(super) words: Vec<String>,
     pub(super) on_failure: Option<Vec<String>>,
@@ -46,12 +49,15 @@ pub(super) fn expand(
     items
         .into_iter()
         .map(|(key, item)| {
+            let made_of = Some(name.to_owned());
             let name = format!("{name}@{key}");
             let scope = Scope {
                 commands,
                 item: Some((key, item)),
             };
-            scope.fill(&name, spec).with_context(|| format!("`{name}`"))
+            let filled = scope.fill(&name, spec);
+            let filled = filled.with_context(|| format!("`{name}`"))?;
+            Ok(Expanded { made_of, ..filled })
         })
         .collect()
 }
@@ -118,7 +124,7 @@ fn files(
 /// from the first to the last, without an ending. It follows from the two alone, so that a new file
 /// never gives an old one another name.
 fn key_of_file(file: &str, pattern: &str) -> String {
-    let star = |part: &&str| part.contains(['*', '?', '[']);
+    let star = |part: &&str| part.contains(fs::WILDCARDS);
     let parts: Vec<&str> = pattern.split('/').collect();
     let before = parts.iter().take_while(|part| !star(part)).count();
     let after = parts.iter().rev().take_while(|part| !star(part)).count();
@@ -326,6 +332,7 @@ impl<'a> Scope<'a> {
         });
         Ok(Expanded {
             name: name.to_owned(),
+            made_of: None,
             words,
             on_failure,
             spec: StageSpec {

@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 
 use super::lock::Entry;
-use super::{ExecuteError, Pipeline, ProjectPath, Stage, Workspace, hold};
+use super::{ExecuteError, Pipeline, ProjectPath, Stage, Workspace, base_of, hold};
 use crate::artifact::Artifact;
 use crate::event::{Event, Observer};
 use crate::fs;
@@ -103,10 +103,13 @@ impl Workspace {
     /// The entries of items that are no more; their `foreach` or `matrix` still is.
     fn lost(&self, pipeline: &Pipeline) -> Vec<(String, Entry)> {
         let names: BTreeSet<&str> = pipeline.stages().iter().map(|s| s.name.as_str()).collect();
-        let made_by = |name: &str| name.split_once('@').map(|(base, _)| base.to_owned());
-        let made: BTreeSet<String> = names.iter().filter_map(|name| made_by(name)).collect();
+        let made_of = pipeline
+            .stages()
+            .iter()
+            .filter_map(|s| s.made_of.as_deref());
+        let made_of: BTreeSet<&str> = made_of.collect();
         self.lock.entries_where(|name| {
-            !names.contains(name) && made_by(name).is_some_and(|base| made.contains(&base))
+            !names.contains(name) && base_of(name).is_some_and(|base| made_of.contains(base))
         })
     }
 
@@ -139,4 +142,53 @@ fn nobody_elses(path: &str, pipeline: &Pipeline) -> Option<ProjectPath> {
         written || inputs.any(|input| input == &path || input.ancestors().any(|it| it == path))
     });
     (!used).then_some(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::super::Attempt;
+    use super::super::tests::NoSubcommands;
+    use super::*;
+
+    fn parse(text: &str) -> Pipeline {
+        Pipeline::parse(Path::new("pipeline.yaml"), text, &NoSubcommands).unwrap()
+    }
+
+    /// Which stages something is left of, when one pipeline was built and became another.
+    fn left(before: &str, after: &str) -> Vec<String> {
+        let folder = tempfile::tempdir().unwrap();
+        let workspace = Workspace::open(folder.path(), "test").unwrap();
+        let write = |attempt: &Attempt<'_>, _: &mut dyn Observer| {
+            for path in &attempt.stage.outputs {
+                fs::write_atomic(&path.in_root(folder.path()), b"1")?;
+            }
+            Ok(())
+        };
+        for stage in parse(before).stages() {
+            let built = workspace.execute(stage, &write, &mut |_: Event| {});
+            built.unwrap();
+        }
+        let gone = workspace.gone(&parse(after)).unwrap();
+        gone.into_iter().map(|gone| gone.stage).collect()
+    }
+
+    #[test]
+    fn only_what_a_foreach_made_is_left_of_it() {
+        let items = |name: &str, items: &str| {
+            format!("stages: {{{name}: {{foreach: {items}, cmd: x, outs: ['o/${{key}}']}}}}")
+        };
+        for name in ["fit", "fit@north"] {
+            let gone = left(&items(name, "[a, b]"), &items(name, "[a]"));
+            assert_eq!(gone, [format!("{name}@b")]);
+        }
+        let a = "fit@a: {cmd: x, outs: [o/a]}";
+        let b = "fit@b: {cmd: x, outs: [o/b]}";
+        let gone = left(
+            &format!("stages: {{{a}, {b}}}"),
+            &format!("stages: {{{a}}}"),
+        );
+        assert!(gone.is_empty(), "a person took it out: {gone:?}");
+    }
 }

@@ -218,11 +218,9 @@ fn find_cycle(stages: &[Stage], needs: &[Vec<usize>], done: &[bool]) -> Vec<Stri
 
 /// The stages that a name stands for: one, or all that a `foreach` or `matrix` made.
 pub(super) fn named(stages: &[Stage], name: &str) -> Result<Vec<usize>, GraphError> {
-    let made = |stage: &Stage| {
-        let rest = stage.name.strip_prefix(name);
-        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('@'))
-    };
-    let found: Vec<usize> = (0..stages.len()).filter(|&i| made(&stages[i])).collect();
+    let found: Vec<usize> = (0..stages.len())
+        .filter(|&i| stages[i].goes_by(name))
+        .collect();
     match found.iter().find(|&&i| stages[i].name == name) {
         Some(&exact) => Ok(vec![exact]),
         None if found.is_empty() => Err(GraphError::NoStage {

@@ -501,7 +501,7 @@ impl<'a> Known<'a> {
 
 /// A file in a folder, or a folder in it.
 fn part_of(tree: &Tree, inside: &str) -> Option<Artifact> {
-    if let Some(file) = tree.entries.iter().find(|file| file.path == inside) {
+    if let Some(file) = tree.get(inside) {
         let kind = if file.executable {
             Kind::Executable
         } else {

@@ -52,7 +52,7 @@ pub use process::{
 };
 pub use schedule::{AfterFailure, Executor, Plan, Schedule, Summary, run};
 pub use spec::{Cmd, PipelineSpec, StageSpec, schema};
-pub use stage::{Policy, Stage, StageCommand};
+pub use stage::{Policy, Stage, StageCommand, base_of};
 pub use verify::{Fault, Faulty, Verified};
 pub use workspace::Workspace;
 

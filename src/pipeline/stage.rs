@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::expand::{Expanded, scalar};
 use super::spec::StageSpec;
 use super::{Commands, Declared, PathError, ProjectPath, shell};
+use crate::fs;
 
 /// How long to wait before a second try, where nothing is said.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
@@ -18,6 +19,8 @@ const RETRY_DELAY: Duration = Duration::from_secs(1);
 pub struct Stage {
     /// Its name in `pipeline.yaml`; of a `foreach`, `STAGE@KEY`.
     pub name: String,
+    /// The `foreach` or `matrix` that made it. Its name does not tell: a person may write an `@` too.
+    pub made_of: Option<String>,
     /// What a person should know about it.
     pub desc: Option<String>,
     /// The command in its canonical form.
@@ -102,10 +105,16 @@ pub(super) fn check_name(name: &str) -> Result<()> {
     Ok(())
 }
 
+/// What a name is that of an item of, if a `foreach` or `matrix` made it: a key has no `@`.
+pub fn base_of(name: &str) -> Option<&str> {
+    name.rsplit_once('@').map(|(base, _)| base)
+}
+
 impl Stage {
     pub(super) fn new(expanded: Expanded, commands: &dyn Commands) -> Result<Self> {
         let Expanded {
             name,
+            made_of,
             words,
             on_failure,
             spec,
@@ -123,6 +132,7 @@ impl Stage {
         };
         let mut stage = Self::from_declared(&name, declared, builtin)?;
         stage.recorded = true;
+        stage.made_of = made_of;
         stage.desc.clone_from(&spec.desc);
         // Paths of a subcommand are already those of the root.
         stage.command.wdir = wdir.clone().filter(|_| !builtin);
@@ -210,6 +220,12 @@ impl Stage {
         }
     }
 
+    /// Whether a name that a person gives stands for it: its own, or one that all items have.
+    pub fn goes_by(&self, name: &str) -> bool {
+        let rest = self.name.strip_prefix(name);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('@'))
+    }
+
     /// Whether its parameters of a file are declared one by one: then the rest of it may change.
     fn reads_params_of(&self, file: &ProjectPath) -> bool {
         let of_file = |name: &String| name.split(':').next() == Some(file.as_str());
@@ -222,6 +238,7 @@ impl Stage {
         let output = |path: &String| ProjectPath::output(path);
         Ok(Self {
             name: name.to_owned(),
+            made_of: None,
             desc: None,
             command: StageCommand {
                 words: declared.words,
@@ -285,7 +302,7 @@ pub(super) fn add_named(stages: &mut [Stage], commands: &dyn Commands) {
 
 /// A word up to the folder in which it has its first star, and whether it has one.
 fn before_stars(word: &str) -> (&str, bool) {
-    match word.find(['*', '?', '[']) {
+    match word.find(fs::WILDCARDS) {
         None => (word, false),
         Some(star) => (
             word[..star]

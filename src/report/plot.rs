@@ -5,6 +5,7 @@
 mod axis;
 mod chart;
 
+use crate::decimals::shown_unit;
 use crate::model::Epoch;
 use crate::time::format_short;
 
@@ -241,11 +242,10 @@ fn values(lines: &[Line]) -> impl Iterator<Item = f64> {
         .filter(|value| chart::drawable(*value))
 }
 
-/// `1` is the unit of a number without one.
 fn with_unit(quantity: &str, unit: &str) -> String {
-    match unit {
-        "" | "1" => quantity.to_owned(),
-        unit => format!("{quantity} ({unit})"),
+    match shown_unit(unit) {
+        None => quantity.to_owned(),
+        Some(unit) => format!("{quantity} ({unit})"),
     }
 }
 

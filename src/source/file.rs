@@ -37,7 +37,7 @@ pub(super) struct File<'a> {
 
 impl Source for File<'_> {
     fn inputs(&self) -> Vec<String> {
-        if self.params.is_pattern() {
+        if self.is_pattern() {
             Vec::new()
         } else {
             vec![self.params.path.clone()]
@@ -45,7 +45,7 @@ impl Source for File<'_> {
     }
 
     fn patterns(&self) -> Vec<String> {
-        if self.params.is_pattern() {
+        if self.is_pattern() {
             vec![self.params.path.clone()]
         } else {
             Vec::new()
@@ -54,13 +54,13 @@ impl Source for File<'_> {
 
     fn fetch(&self, asked: &mut Asked<'_>) -> Result<Fetched, SourceError> {
         let path = &self.params.path;
-        let files = if self.params.is_pattern() {
+        let files = if self.is_pattern() {
             fs::glob(asked.root, path)?
         } else {
             vec![path.clone()]
         };
         if files.is_empty() {
-            return Err(wrong(path, "no file matches"));
+            return Err(no_match(asked.root, path));
         }
         let mut rows = Rows::new(self.params);
         for (done, file) in files.iter().enumerate() {
@@ -76,6 +76,11 @@ impl Source for File<'_> {
 }
 
 impl File<'_> {
+    /// Whether its path stands for any number of files.
+    fn is_pattern(&self) -> bool {
+        self.params.path.contains(fs::WILDCARDS)
+    }
+
     fn read(&self, root: &Path, file: &str, rows: &mut Rows<'_>) -> Result<(), SourceError> {
         let path = root.join(file);
         let format = match self.params.format {
@@ -97,6 +102,19 @@ impl File<'_> {
             csv::read(text, &open, file, &self.params.text, rows)
         }
     }
+}
+
+/// A name such as `data[1].csv` is a pattern, too.
+fn no_match(root: &Path, pattern: &str) -> SourceError {
+    let message = "no file matches";
+    if !fs::exists(&root.join(pattern)) {
+        return wrong(pattern, message);
+    }
+    let literal = pattern.replace('[', "[[]");
+    wrong(
+        pattern,
+        format!("{message}; the file of that very name is `{literal}`"),
+    )
 }
 
 /// What kind of file it is, where its first bytes or its name say so.

@@ -22,14 +22,13 @@ mod ranges;
 mod request;
 mod whole;
 
-use std::time::Instant;
-
 use self::answer::{Reader, Rows};
 use self::ranges::Part;
 use self::whole::Got;
 use super::http::{Client, Clock, Credential, Limits, SystemClock};
 use super::pool::{self, Tell, Told};
-use super::{Asked, Fetched, News, Source, SourceError, gone_rows};
+use super::stored::stored_ones;
+use super::{Asked, Fetched, Source, SourceError, gone_rows};
 use crate::data::{Column, RowSeries, Table};
 use crate::params::{HttpSource, Station};
 
@@ -47,7 +46,7 @@ impl Source for History<'_> {
     }
 
     fn fetch(&self, asked: &mut Asked<'_>) -> Result<Fetched, SourceError> {
-        let clock = SystemClock(Instant::now());
+        let clock = SystemClock::new();
         let token = self.params.token.as_ref();
         // Stored answers need no token.
         let token = token.filter(|_| !asked.offline);
@@ -95,11 +94,8 @@ impl History<'_> {
             (asked.progress)(done + more, parts.len() + more, rows);
         };
         let got = pool::each(client, parts.len(), &work, &mut heard)?;
-        let got = stored_ones(got, &parts, self.is_open(now))?;
-        let news = (!offline).then(|| News {
-            new: got.iter().map(|(_, got)| got.news.new).sum(),
-            corrected: got.iter().map(|(_, got)| got.news.corrected).sum(),
-        });
+        let got = stored(got, &parts, self.is_open(now))?;
+        let news = (!offline).then(|| got.iter().map(|(_, got)| got.news).sum());
         let warnings = warnings(&got);
         let table = self.table(got)?;
         Ok(Fetched {
@@ -109,7 +105,7 @@ impl History<'_> {
         })
     }
 
-    fn table(&self, got: Vec<(Part<'_>, Got)>) -> Result<Table, SourceError> {
+    fn table(&self, got: Vec<(&Part<'_>, Got)>) -> Result<Table, SourceError> {
         let wrong = |source| SourceError::Table {
             file: "the answers".to_owned(),
             source,
@@ -137,37 +133,16 @@ impl History<'_> {
     }
 }
 
-/// Offline, an open range ends where what is stored ends. So an older answer, which ends where its range
-/// ended, is the last one of its station: behind it there would be a hole.
-fn stored_ones<'p>(
+fn stored<'s, 'p>(
     got: Vec<Result<Got, String>>,
-    parts: &[Part<'p>],
+    parts: &'s [Part<'p>],
     is_open: bool,
-) -> Result<Vec<(Part<'p>, Got)>, SourceError> {
-    let mut all: Vec<(Part<'p>, Got)> = Vec::new();
-    let mut absent: Option<(Option<&Station>, String)> = None;
-    for (one, part) in got.into_iter().zip(parts) {
-        let begins = all
-            .last()
-            .is_none_or(|(last, _)| last.station != part.station);
-        match one {
-            Ok(one) => {
-                if let Some((station, url)) = absent.take()
-                    && station == part.station
-                {
-                    return Err(SourceError::NotStored { url });
-                }
-                absent = one.older.clone().map(|url| (part.station, url));
-                all.push((*part, one));
-            }
-            Err(url) if begins || !is_open => return Err(SourceError::NotStored { url }),
-            Err(url) => absent = absent.or(Some((part.station, url))),
-        }
-    }
-    Ok(all)
+) -> Result<Vec<(&'s Part<'p>, Got)>, SourceError> {
+    let alike = |one: &Part<'_>, other: &Part<'_>| one.station == other.station;
+    stored_ones(got, parts, is_open, alike, |got| got.older.as_deref())
 }
 
-fn warnings(got: &[(Part<'_>, Got)]) -> Vec<String> {
+fn warnings(got: &[(&Part<'_>, Got)]) -> Vec<String> {
     let mut warnings = Vec::new();
     let outside: usize = got.iter().map(|(_, got)| got.outside).sum();
     if outside > 0 {

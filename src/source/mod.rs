@@ -10,8 +10,11 @@ mod pool;
 mod records;
 mod responses;
 mod secret;
+mod stored;
 mod times;
 
+use std::iter::Sum;
+use std::ops::AddAssign;
 use std::path::Path;
 
 use crate::data::{SeriesError, Table};
@@ -67,12 +70,28 @@ impl Fetched {
 }
 
 /// Rows that differ from what was stored before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct News {
     /// Rows that were not there.
     pub new: usize,
     /// Rows with other values.
     pub corrected: usize,
+}
+
+impl AddAssign for News {
+    fn add_assign(&mut self, more: Self) {
+        self.new += more.new;
+        self.corrected += more.corrected;
+    }
+}
+
+impl Sum for News {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), |mut sum, news| {
+            sum += news;
+            sum
+        })
+    }
 }
 
 /// Rows that a server gave before and gives no longer: no error, but nothing to pass over either.

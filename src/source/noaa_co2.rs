@@ -11,7 +11,6 @@
 
 use std::collections::HashMap;
 use std::io::Read;
-use std::time::Instant;
 
 use super::http::{Answer, Ask, Client, Limits, Refused, SystemClock, start_of};
 use super::{Asked, Fetched, News, Source, SourceError, gone_rows};
@@ -94,7 +93,7 @@ impl NoaaCo2<'_> {
         limits: Limits,
         asked: &mut Asked<'_>,
     ) -> Result<Fetched, SourceError> {
-        let clock = SystemClock(Instant::now());
+        let clock = SystemClock::new();
         let client = Client::new(asked.root, limits, &clock, None, asked.offline)?;
         let ask = Ask {
             slot: url.to_owned(),
@@ -293,10 +292,7 @@ fn compare(before: Option<&Rows>, now: &Rows) -> (News, usize) {
                 .collect()
         })
         .unwrap_or_default();
-    let mut news = News {
-        new: 0,
-        corrected: 0,
-    };
+    let mut news = News::default();
     for (at, time) in now.times.iter().enumerate() {
         match before.remove(time) {
             None => news.new += 1,

@@ -18,12 +18,13 @@ mod rows;
 
 use std::cell::RefCell;
 use std::ops::Range;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use body::{Body, DAY, Expected, HOUR, Hours, compare, refused, unit_of};
 
 use super::http::{Answer, Ask, Client, Clock, Credential, Limits, Refused, SystemClock};
 use super::pool::{self, Tell, Told};
+use super::stored::stored_ones;
 use super::{Asked, Fetched, News, Source, SourceError, check_requests};
 use crate::data::SeriesError;
 use crate::params::{Days, DaysWanted, OpenMeteoSource, Place, Places, Wanted};
@@ -42,7 +43,7 @@ impl Source for OpenMeteo<'_> {
     }
 
     fn fetch(&self, asked: &mut Asked<'_>) -> Result<Fetched, SourceError> {
-        let clock = SystemClock(Instant::now());
+        let clock = SystemClock::new();
         let token = self.params.token.as_ref();
         // Stored answers need no token.
         let token = token.filter(|_| !asked.offline);
@@ -82,8 +83,7 @@ struct Job {
 struct Got {
     /// Of each of its places.
     hours: Vec<Hours>,
-    new: usize,
-    corrected: usize,
+    news: News,
     /// What would have been asked for, where an older answer stands for it.
     older: Option<String>,
 }
@@ -129,8 +129,10 @@ impl<'a> OpenMeteo<'a> {
             }
         }
         let got = self.get_all(client, clock, &jobs, asked)?;
-        let got = stored_ones(wanted.days, &jobs, got)?;
-        let news = (!asked.offline).then(|| news(got.iter().map(|(_, got)| got)));
+        let alike = |one: &Job, other: &Job| one.places == other.places;
+        let older = |got: &Got| got.older.as_deref();
+        let got = stored_ones(got, &jobs, is_open(wanted.days), alike, older)?;
+        let news = (!asked.offline).then(|| got.iter().map(|(_, got)| got.news).sum());
         let mut places: Vec<(Option<&str>, Vec<Hours>)> = self
             .places()
             .into_iter()
@@ -208,7 +210,7 @@ impl<'a> OpenMeteo<'a> {
             // A stored body may be of a day when the part was not over, or of other variables.
             None => self.read_stored(&body, job).map_err(told)?,
         };
-        let (mut new, mut corrected) = (0, 0);
+        let mut news = News::default();
         let before = before.map(|before| {
             if before == body {
                 hours.clone()
@@ -218,18 +220,13 @@ impl<'a> OpenMeteo<'a> {
         });
         for (place, hours) in hours.iter().enumerate().filter(|_| asked) {
             match before.as_ref().and_then(|before| before.get(place)) {
-                Some(before) => {
-                    let (more, other) = compare(before, hours);
-                    new += more;
-                    corrected += other;
-                }
-                None => new += hours.rows(),
+                Some(before) => news += compare(before, hours),
+                None => news.new += hours.rows(),
             }
         }
         Ok(Got {
             hours,
-            new,
-            corrected,
+            news,
             older: older.then(|| ask.url.clone()),
         })
     }
@@ -410,48 +407,9 @@ impl<'a> OpenMeteo<'a> {
     }
 }
 
-fn news<'g>(got: impl Iterator<Item = &'g Got>) -> News {
-    let none = News {
-        new: 0,
-        corrected: 0,
-    };
-    got.fold(none, |news, got| News {
-        new: news.new + got.new,
-        corrected: news.corrected + got.corrected,
-    })
-}
-
 /// Whether there is no fixed end: the last part is a longer one tomorrow.
 fn is_open(days: Days) -> bool {
     !matches!(days, Days::Range { to: Some(_), .. })
-}
-
-/// Offline, days without an end go as far as what is stored. So an older answer, which ends where its part
-/// ended, is the last one of its places: behind it there would be a hole.
-fn stored_ones(
-    days: Days,
-    jobs: &[Job],
-    got: Vec<Result<Got, String>>,
-) -> Result<Vec<(&Job, Got)>, SourceError> {
-    let mut all: Vec<(&Job, Got)> = Vec::new();
-    let mut absent: Option<(&Job, String)> = None;
-    for (one, job) in got.into_iter().zip(jobs) {
-        let begins = all.last().is_none_or(|(last, _)| last.places != job.places);
-        match one {
-            Ok(one) => {
-                if let Some((before, url)) = absent.take()
-                    && before.places == job.places
-                {
-                    return Err(SourceError::NotStored { url });
-                }
-                absent = one.older.clone().map(|url| (job, url));
-                all.push((job, one));
-            }
-            Err(url) if begins || !is_open(days) => return Err(SourceError::NotStored { url }),
-            Err(url) => absent = absent.or(Some((job, url))),
-        }
-    }
-    Ok(all)
 }
 
 /// The first day that is wanted.

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, MappedLocalTime, Offset as _, TimeZone as _};
 use chrono_tz::{GapInfo, Tz};
+use serde::{Deserialize, Serialize};
 
 /// A zone such as `Europe/Berlin`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +25,22 @@ pub enum Instants {
         /// The instant as if the clock had not been put forward.
         shifted: i64,
     },
+}
+
+impl Serialize for Zone {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+impl<'de> Deserialize<'de> for Zone {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        Self::find(&name).ok_or_else(|| {
+            let expected = "a time zone that this version knows, such as Europe/Berlin";
+            serde::de::Error::custom(format!("expected {expected}, found `{name}`"))
+        })
+    }
 }
 
 impl Zone {

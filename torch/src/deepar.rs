@@ -173,16 +173,15 @@ impl Deepar {
             let seeds = &inputs.seeds[first as usize..(first + count) as usize];
             let members = tensors.members().enumerate().map(|(member, taken)| {
                 let mut draws = Draws::new(member as u64, seeds.iter().copied());
-                let sample = |target: usize, parameters: &[Tensor]| {
-                    self.emissions[target].sample(parameters, &mut draws)
-                };
                 let mut expected = reading::courses(self.emissions.len());
-                let note = |target: usize, parameters: &[Tensor]| {
-                    expected[target].push(self.emissions[target].expected(parameters));
+                let sample = |target: usize, parameters: &[Tensor]| {
+                    let emission = &self.emissions[target];
+                    expected[target].push(emission.expected(parameters));
+                    emission.sample(parameters, &mut draws)
                 };
                 let paths = self.paths_of(member);
                 let member = Member::take(self, taken);
-                let values = self.walk(&member, &read, paths, sample, note, pass);
+                let values = self.walk(&member, &read, paths, sample, pass);
                 (values, reading::cells(&expected))
             });
             let (values, expected): (Vec<_>, Vec<_>) = members.unzip();
@@ -194,14 +193,13 @@ impl Deepar {
     }
 
     /// Paths of one member, so many of each window; `choose` gives a value for each distribution of a target, which is
-    /// known by its place. `note` is told each distribution as well.
+    /// known by its place.
     fn walk(
         &self,
         member: &Member<'_>,
         read: &Read,
         paths: i64,
         mut choose: impl FnMut(usize, &[Tensor]) -> Tensor,
-        mut note: impl FnMut(usize, &[Tensor]),
         pass: Pass<'_>,
     ) -> Tensor {
         let issues = read.rest.size()[0];
@@ -225,7 +223,6 @@ impl Deepar {
                 };
                 let parameters = emission.parameters(raw, &near, &of.typical);
                 course.push(choose(place, &parameters));
-                note(place, &parameters);
             }
         }
         reading::cells(&courses)
@@ -540,8 +537,8 @@ impl Architecture for Deepar {
     ) -> Forecast {
         let read = self.read(inputs, tensors.constants);
         let mean = |target: usize, parameters: &[Tensor]| self.emissions[target].mean(parameters);
-        let members = tensors
-            .each(|taken| self.walk(&Member::take(self, taken), &read, 1, mean, |_, _| {}, pass));
+        let members =
+            tensors.each(|taken| self.walk(&Member::take(self, taken), &read, 1, mean, pass));
         Forecast {
             mean: Tensor::cat(&members, 1).transpose(0, 1),
             quantiles: None,

@@ -167,22 +167,11 @@ pub(crate) fn is_of_memory(message: &str) -> bool {
 /// What it says that was asked for in vain: "Tried to allocate 2.00 GiB", "you tried to allocate
 /// 2147483648 bytes".
 pub(crate) fn memory_asked(message: &str) -> Option<String> {
-    let lower = message.to_lowercase();
-    let (_, after) = lower.split_once("tried to allocate ")?;
-    let mut words = after.split_whitespace();
+    const ASKED: &str = "tried to allocate ";
+    let at = message.to_ascii_lowercase().find(ASKED)?;
+    let mut words = message[at + ASKED.len()..].split_whitespace();
     let (number, unit) = (words.next()?, words.next()?);
-    let unit = unit.trim_end_matches(['.', ',']);
-    Some(format!("{number} {}", capitalised(unit)))
-}
-
-/// `gib` as it is written, `GiB`.
-fn capitalised(unit: &str) -> String {
-    match unit {
-        "gib" => "GiB".to_owned(),
-        "mib" => "MiB".to_owned(),
-        "kib" => "KiB".to_owned(),
-        other => other.to_owned(),
-    }
+    Some(format!("{number} {}", unit.trim_end_matches(['.', ','])))
 }
 
 #[cfg(test)]

@@ -66,8 +66,18 @@ impl Draws {
     }
 }
 
-/// The generator of one value: `SplitMix64` (Steele, Lea and Flood 2014), which costs nothing to
-/// start and of which a value takes a handful of numbers.
+/// How far apart the states of `SplitMix64` (Steele, Lea and Flood 2014) are.
+pub(crate) const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// What `SplitMix64` makes of a state: those of neighbouring states have nothing to do with each other.
+pub(crate) fn mixed(state: u64) -> u64 {
+    let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
+}
+
+/// The generator of one value: `SplitMix64`, which costs nothing to start and of which a value takes a
+/// handful of numbers.
 pub(crate) struct ValueRng(u64);
 
 impl TryRng for ValueRng {
@@ -78,10 +88,8 @@ impl TryRng for ValueRng {
     }
 
     fn try_next_u64(&mut self) -> Result<u64, Infallible> {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        Ok(mixed ^ (mixed >> 31))
+        self.0 = self.0.wrapping_add(GOLDEN);
+        Ok(mixed(self.0))
     }
 
     fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Infallible> {

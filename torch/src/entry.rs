@@ -2,7 +2,7 @@
 
 use std::ffi::{CStr, OsStr, OsString, c_char, c_int};
 use std::os::unix::ffi::OsStrExt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::catch_unwind;
 
 use krammerti::cli::{self, Place};
 
@@ -30,18 +30,17 @@ pub extern "C" fn krammerti_torch_version() -> *const c_char {
 )]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn krammerti_torch_main(argc: c_int, argv: *const *const c_char) -> c_int {
-    let count = usize::try_from(argc).unwrap_or(0);
-    let args: Vec<OsString> = (0..count)
-        .map(|i| {
-            // SAFETY: the caller promises `argc` valid texts.
-            let text = unsafe { CStr::from_ptr(*argv.add(i)) };
-            OsStr::from_bytes(text.to_bytes()).to_owned()
-        })
-        .collect();
     // A panic must not cross the border.
-    let registry = crate::registry();
-    catch_unwind(AssertUnwindSafe(|| {
-        cli::main(&args, &registry, Place::Backend)
-    }))
+    catch_unwind(|| {
+        let count = usize::try_from(argc).unwrap_or(0);
+        let args: Vec<OsString> = (0..count)
+            .map(|i| {
+                // SAFETY: the caller promises `argc` valid texts.
+                let text = unsafe { CStr::from_ptr(*argv.add(i)) };
+                OsStr::from_bytes(text.to_bytes()).to_owned()
+            })
+            .collect();
+        cli::main(&args, &crate::registry(), Place::Backend)
+    })
     .map_or(PANICKED, c_int::from)
 }

@@ -258,7 +258,7 @@ impl<'a> Trainer<'a> {
 
     /// Adds to the history, and keeps the weights where there are none better.
     fn judged(&mut self, line: Epoch, monitor: &mut dyn Monitor) {
-        if self.progress.is_best(&line) {
+        if self.progress.take_if_best(&line) {
             self.best.copy_(&self.average);
         }
         self.history.push(line);

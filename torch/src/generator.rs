@@ -13,7 +13,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tch::{Device, Kind, Tensor};
 use torch_sys::C_tensor;
 
-use crate::guard;
+use crate::{draws, guard};
 
 /// Where the generators of a training's steps come from.
 pub(crate) enum Randomness {
@@ -56,7 +56,7 @@ impl Randomness {
 
     /// For a part of a step; on a GPU the one before is not to be used any more.
     pub(crate) fn part(&self, seed: u64, step: usize, part: usize) -> Generator {
-        let seed = mixed(mixed(seed, step as u64 + 1), part as u64);
+        let seed = seed_of(seed_of(seed, step as u64 + 1), part as u64);
         match self {
             Self::Own => Generator::seeded(seed),
             Self::Torch(_) => {
@@ -67,12 +67,9 @@ impl Randomness {
     }
 }
 
-/// `SplitMix64`: neighbouring numbers have unrelated streams.
-fn mixed(seed: u64, number: u64) -> u64 {
-    let mixed = seed.wrapping_add(number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-    let mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    mixed ^ (mixed >> 31)
+/// Neighbouring numbers have unrelated seeds.
+fn seed_of(seed: u64, number: u64) -> u64 {
+    draws::mixed(seed.wrapping_add(number.wrapping_mul(draws::GOLDEN)))
 }
 
 #[expect(clippy::disallowed_methods, reason = "whoever calls it has claimed it")]

@@ -4,15 +4,15 @@
 //! are functions of the seed and of their numbers, so what must be kept is where the training stands, the
 //! weights, the moments of the optimiser, the running average and the best weights so far.
 
-use anyhow::{Context as _, Result, ensure};
-use krammerti::model::{Array, Checkpoint, Epoch};
+use anyhow::{Context as _, Result};
+use krammerti::model::{Checkpoint, Epoch};
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use crate::weights::to_array;
+use crate::weights::{fill_one, to_array};
 
 /// What a training counts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -48,8 +48,9 @@ impl Progress {
         }
     }
 
-    /// Whether an epoch is the best so far; a loss that is no number only is for want of another.
-    pub(crate) fn is_best(&mut self, line: &Epoch) -> bool {
+    /// Remembers an epoch that is the best so far, and whether it is; a loss that is no number only is for want of
+    /// another.
+    pub(crate) fn take_if_best(&mut self, line: &Epoch) -> bool {
         let better = self.best_epoch.is_none() || line.validation_loss < self.best_loss;
         if better {
             self.best_epoch = Some(line.epoch);
@@ -96,20 +97,7 @@ pub(crate) fn restore(checkpoint: &Checkpoint, name: &str, into: &Tensor) -> Res
         .tensors
         .get(name)
         .with_context(|| format!("the checkpoint lacks `{name}`"))?;
-    fill(name, array, into)
-}
-
-fn fill(name: &str, array: &Array, into: &Tensor) -> Result<()> {
-    ensure!(
-        array.values.len() == into.numel(),
-        "`{name}` of the checkpoint has {} values, expected {}",
-        array.values.len(),
-        into.numel()
-    );
-    let _no_grad = tch::no_grad_guard();
-    let values = Tensor::from_slice(&array.values).view_as(into);
-    into.shallow_clone().copy_(&values);
-    Ok(())
+    fill_one(name, array, into).context("the checkpoint is of another net")
 }
 
 /// The stream of random numbers that draws the first weights.
@@ -162,6 +150,11 @@ mod tests {
         assert_eq!(filled, tensor);
         let error = restore(&checkpoint, "moments", &filled).unwrap_err();
         assert!(error.to_string().contains("lacks `moments`"), "{error}");
+        let error = restore(&checkpoint, "weights", &filled.view([2, 1])).unwrap_err();
+        assert!(
+            format!("{error:#}").contains("expected shape [2, 1], found [2]"),
+            "{error:#}"
+        );
     }
 
     #[test]
@@ -174,9 +167,11 @@ mod tests {
             learning_rate: 0.0,
         };
         let mut progress = Progress::new(1);
-        assert!(progress.is_best(&line(1, f64::NAN)));
-        assert!(progress.is_best(&line(2, 1.0)));
-        assert!(!progress.is_best(&line(3, f64::NAN)) && !progress.is_best(&line(4, 1.0)));
+        assert!(progress.take_if_best(&line(1, f64::NAN)));
+        assert!(progress.take_if_best(&line(2, 1.0)));
+        assert!(
+            !progress.take_if_best(&line(3, f64::NAN)) && !progress.take_if_best(&line(4, 1.0))
+        );
         assert!(progress.is_stale(5, 3) && !progress.is_stale(4, 3));
     }
 }

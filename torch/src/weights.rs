@@ -57,18 +57,25 @@ fn fill(net: &Net, weights: &Weights, wanted: impl Fn(&str) -> bool) -> Result<(
     if let Some(extra) = weights.keys().find(|name| !known(name)) {
         return Err(WrongWeights::Extra(extra.clone()));
     }
-    let _no_grad = tch::no_grad_guard();
-    for (name, mut tensor) in tensors {
+    for (name, tensor) in tensors {
         let array = weights
             .get(&name)
             .ok_or_else(|| WrongWeights::Missing(name.clone()))?;
-        let is_wanted = wanted(&name);
-        check_shape(name, &tensor, array)?;
-        if is_wanted {
-            let values = Tensor::from_slice(&array.values).view_as(&tensor);
-            tensor.copy_(&values);
+        if wanted(&name) {
+            fill_one(&name, array, &tensor)?;
+        } else {
+            check_shape(&name, array, &tensor)?;
         }
     }
+    Ok(())
+}
+
+/// Fills a tensor with an array of its shape.
+pub(crate) fn fill_one(name: &str, array: &Array, into: &Tensor) -> Result<(), WrongWeights> {
+    check_shape(name, array, into)?;
+    let _no_grad = tch::no_grad_guard();
+    let values = Tensor::from_slice(&array.values).view_as(into);
+    into.shallow_clone().copy_(&values);
     Ok(())
 }
 
@@ -84,13 +91,13 @@ pub(crate) fn to_array(tensor: &Tensor) -> Result<Array> {
     })
 }
 
-fn check_shape(name: String, tensor: &Tensor, array: &Array) -> Result<(), WrongWeights> {
-    let expected = shape(tensor);
-    if array.shape == expected && array.values.len() == tensor.numel() {
+fn check_shape(name: &str, array: &Array, into: &Tensor) -> Result<(), WrongWeights> {
+    let expected = shape(into);
+    if array.shape == expected && array.values.len() == into.numel() {
         return Ok(());
     }
     Err(WrongWeights::Shape {
-        name,
+        name: name.to_owned(),
         expected,
         found: array.shape.clone(),
         values: array.values.len(),

@@ -81,15 +81,10 @@ impl Dataset {
             let column = |name: &str| {
                 let place = self.meta.columns[..c].iter().position(|c| c.name == name);
                 let column = place.and_then(|place| before.get(place));
-                column
-                    .map(AsRef::as_ref)
-                    .ok_or_else(|| SeriesError::NoColumn {
-                        name: name.to_owned(),
-                        there: self.meta.columns[..c]
-                            .iter()
-                            .map(|c| c.name.clone())
-                            .collect(),
-                    })
+                column.map(AsRef::as_ref).ok_or_else(|| {
+                    let there = self.meta.columns[..c].iter().map(|c| &c.name);
+                    SeriesError::no_column(name, there)
+                })
             };
             if let Some(made) = features::evaluate(&meta.source, layout, &column)? {
                 values = made;

@@ -135,7 +135,7 @@ impl<'a> Builder<'a> {
     fn calendar(&mut self) -> Result<(), SeriesError> {
         for &cycle in &self.params.calendar {
             for wave in [Wave::Sin, Wave::Cos] {
-                let zone = self.params.calendar_zone.clone();
+                let zone = self.params.calendar_zone;
                 let source = ColumnSource::Calendar { cycle, wave, zone };
                 self.derive(features::calendar_name(cycle, wave), "1", source)?;
             }
@@ -254,13 +254,9 @@ impl<'a> Builder<'a> {
     ) -> Result<(), SeriesError> {
         let find = |name: &str| {
             let made = self.columns.iter().find(|made| made.column.name == name);
-            made.ok_or_else(|| SeriesError::NoColumn {
-                name: name.to_owned(),
-                there: self
-                    .columns
-                    .iter()
-                    .map(|made| made.column.name.clone())
-                    .collect(),
+            made.ok_or_else(|| {
+                let there = self.columns.iter().map(|made| &made.column.name);
+                SeriesError::no_column(name, there)
             })
         };
         let values = |name: &str| find(name).map(|made| made.column.values.as_slice());

@@ -146,12 +146,8 @@ impl<'a> Training<'a> {
     fn place_of(&self, name: &str) -> Result<usize, SeriesError> {
         let columns = &self.draft.columns;
         let place = columns.iter().position(|made| made.column.name == name);
-        place.ok_or_else(|| SeriesError::NoColumn {
-            name: name.to_owned(),
-            there: columns
-                .iter()
-                .map(|made| made.column.name.clone())
-                .collect(),
+        place.ok_or_else(|| {
+            SeriesError::no_column(name, columns.iter().map(|made| &made.column.name))
         })
     }
 

@@ -7,6 +7,7 @@ use super::groups::Group;
 use super::report::{Check, Example, Finding, number};
 use super::tally::Tally;
 use super::{Setting, quantity};
+use crate::decimals::shown_unit;
 use crate::params::{Action, QualityParams, Quantity};
 use crate::time::Step;
 
@@ -192,11 +193,7 @@ impl ColumnRule {
 
     /// `-90 to 60 °C`.
     fn range(&self) -> String {
-        let unit = if self.unit == "1" {
-            String::new()
-        } else {
-            format!(" {}", self.unit)
-        };
+        let unit = shown_unit(&self.unit).map_or_else(String::new, |unit| format!(" {unit}"));
         match (self.min.is_finite(), self.max.is_finite()) {
             (true, true) => format!("{} to {}{unit}", number(self.min), number(self.max)),
             (true, false) => format!("at least {}{unit}", number(self.min)),

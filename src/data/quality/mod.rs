@@ -50,6 +50,7 @@ pub use sieve::Refused;
 
 use columns::ColumnRule;
 use groups::{PerStrand, Strands, groups};
+use rows::Majority;
 use sieve::{Mark, Sieve};
 
 /// What the checks must be told besides the table.
@@ -200,26 +201,20 @@ pub fn observed_step_of(table: &Table, step: Step) -> Option<Step> {
 /// How far after a multiple of a step most rows of each series stand, in seconds; the empty name is of those
 /// without one.
 pub fn usual_phases_of(table: &Table, step: Step) -> BTreeMap<&str, i64> {
-    // The majority by one pass, as of steps.
-    let mut phases: BTreeMap<&str, (i64, usize)> = BTreeMap::new();
+    let mut phases: BTreeMap<&str, Majority> = BTreeMap::new();
     for (row, time) in table.times().iter().enumerate() {
         let name = table.series().map_or("", |series| series.name(row));
         let phase = time.rem_euclid(step.seconds());
-        let (candidate, votes) = phases.entry(name).or_insert((phase, 0));
-        if *candidate == phase {
-            *votes += 1;
-        } else if *votes == 0 {
-            (*candidate, *votes) = (phase, 1);
-        } else {
-            *votes -= 1;
-        }
+        phases.entry(name).or_default().vote(phase);
     }
     let phases = phases.into_iter();
-    phases.map(|(name, (phase, _))| (name, phase)).collect()
+    phases
+        .filter_map(|(name, phases)| Some((name, phases.of_all()?)))
+        .collect()
 }
 
 fn usual(steps: impl Iterator<Item = i64>) -> Option<Step> {
-    let usual = rows::most_frequent(steps.map(i64::abs).filter(|&step| step > 0))?;
+    let usual = rows::majority(steps.map(i64::abs).filter(|&step| step > 0))?;
     Step::from_seconds(u32::try_from(usual).ok()?)
 }
 

@@ -6,6 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::super::Table;
+use crate::decimals::{decimals, rounded};
 use crate::params::Action;
 use crate::time::{format_short, format_utc};
 
@@ -388,13 +389,14 @@ fn told(example: &Example) -> String {
     format!("{series}{time}{issue}{value}expected {}", example.expected)
 }
 
-/// A number with at most four digits after the point, and none that say nothing.
+/// A number with at most four digits after the point, more where a small one needs them to have three, and
+/// none that say nothing.
 pub(super) fn number(value: f64) -> String {
-    let text = format!("{value:.4}");
-    match text.trim_end_matches('0').trim_end_matches('.') {
-        short if value.abs() < 1e12 => short.to_owned(),
-        _ => format!("{value:e}"),
+    if value != 0.0 && !(1e-9..1e12).contains(&value.abs()) {
+        return format!("{value:e}");
     }
+    let text = rounded(value, decimals(value, 3).max(4));
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 fn percent(share: f64) -> String {
@@ -409,4 +411,29 @@ fn shortened(text: &str, width: usize) -> String {
         return text.to_owned();
     }
     text.chars().take(width - 1).chain(['…']).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_number_is_told_as_nothing() {
+        for (value, told) in [
+            (0.0, "0"),
+            (-0.0, "0"),
+            (-9999.0, "-9999"),
+            (12_345.678_91, "12345.6789"),
+            (0.5, "0.5"),
+            (0.012_345, "0.0123"),
+            (-0.000_02, "-0.00002"),
+            (0.000_012_345, "0.0000123"),
+            (-1.5e-12, "-1.5e-12"),
+            (1e12, "1e12"),
+            (f64::INFINITY, "inf"),
+            (f64::NAN, "NaN"),
+        ] {
+            assert_eq!(number(value), told);
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use super::super::Table;
+use super::super::{Table, same_value};
 use super::Setting;
 use super::groups::{Group, PerStrand, Strands, groups};
 use super::report::{Check, Example, Finding};
@@ -77,7 +77,7 @@ pub(super) fn off_step(sieve: &mut Sieve, step: Step, action: Action) -> Finding
     let mut tally = Tally::new(table, Check::OffStep, None, action);
     for strand in groups(table).iter().flat_map(Group::strands) {
         let times = &table.times()[strand.clone()];
-        let Some(phase) = most_frequent(Phases::new(times, step_s)) else {
+        let Some(phase) = majority(Phases::new(times, step_s)) else {
             continue;
         };
         for (row, of_row) in strand.zip(Phases::new(times, step_s)) {
@@ -129,19 +129,33 @@ impl Iterator for Phases<'_> {
     }
 }
 
-/// What more than half of the items are, or one of them where there is no such majority (Boyer and
+/// What more than half of the votes are for, or some of them where there is no such majority (Boyer and
 /// Moore 1981).
-pub(super) fn most_frequent(items: impl Iterator<Item = i64>) -> Option<i64> {
-    let mut candidate = None;
-    let mut votes = 0_usize;
-    for item in items {
-        match candidate {
-            Some(leader) if leader == item => votes += 1,
-            _ if votes == 0 => (candidate, votes) = (Some(item), 1),
-            _ => votes -= 1,
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Majority {
+    candidate: Option<i64>,
+    votes: usize,
+}
+
+impl Majority {
+    pub(super) fn vote(&mut self, item: i64) {
+        match self.candidate {
+            Some(leader) if leader == item => self.votes += 1,
+            _ if self.votes == 0 => (self.candidate, self.votes) = (Some(item), 1),
+            _ => self.votes -= 1,
         }
     }
-    candidate
+
+    /// None where nobody has voted.
+    pub(super) fn of_all(self) -> Option<i64> {
+        self.candidate
+    }
+}
+
+pub(super) fn majority(items: impl Iterator<Item = i64>) -> Option<i64> {
+    let mut majority = Majority::default();
+    items.for_each(|item| majority.vote(item));
+    majority.of_all()
 }
 
 /// Finds rows of one time, series and issue: equal ones, and such that differ. The rows must be in
@@ -195,12 +209,9 @@ pub(super) fn duplicates(sieve: &mut Sieve, params: &QualityParams) -> [Finding;
     [equal, conflicting]
 }
 
-/// The first column in which two rows differ. Equal is to the bit, or both missing.
+/// The first column in which two rows differ.
 fn difference(table: &Table, a: usize, b: usize) -> Option<&str> {
-    let differs = |values: &[f64]| {
-        let (a, b) = (values[a], values[b]);
-        a.to_bits() != b.to_bits() && !(a.is_nan() && b.is_nan())
-    };
+    let differs = |values: &[f64]| !same_value(values[a], values[b]);
     let mut columns = table.columns().iter();
     columns
         .find(|column| differs(&column.values))

@@ -9,7 +9,7 @@ use super::git::{Repository, Revision};
 use crate::artifact::{Artifact, Kind, StatCache, Store};
 use crate::fs;
 use crate::params::Values;
-use crate::pipeline::Lock;
+use crate::pipeline::{Lock, base_of};
 
 const LOCK: &str = "pipeline.lock";
 const PIPELINE: &str = "pipeline.yaml";
@@ -57,10 +57,9 @@ impl<'a> Past<'a> {
     pub(super) fn found(&self) -> Result<BTreeMap<String, Found>, DiffError> {
         let mut found = BTreeMap::new();
         let there = |stage: &str| {
-            // Of a `foreach`, `STAGE@KEY` is made from `STAGE`.
-            let name = stage.split('@').next().unwrap_or_default();
+            let base = base_of(stage).unwrap_or(stage);
             let stages = self.stages.as_ref();
-            stages.is_none_or(|all| all.contains(stage) || all.contains(name))
+            stages.is_none_or(|all| all.contains(stage) || all.contains(base))
         };
         let outputs = self.lock.iter().flat_map(Lock::outputs);
         for (stage, path, artifact) in outputs.filter(|(stage, ..)| there(stage)) {
@@ -83,7 +82,7 @@ impl<'a> Past<'a> {
     ) -> Result<What, DiffError> {
         let listing = inside.and_then(|_| self.store.tree(artifact.digest).ok());
         if let (Some(inside), Some(tree)) = (inside, &listing)
-            && !tree.entries.iter().any(|entry| entry.path == inside)
+            && tree.get(inside).is_none()
         {
             return Ok(What::None);
         }

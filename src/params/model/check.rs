@@ -9,10 +9,13 @@ use super::{
 use crate::params::check::{within, within_others};
 use crate::params::{Invalid, TargetBounds, invalid};
 use crate::time::Step;
+use crate::yaml::sections;
+
+sections!(Raw);
 
 /// The section as it is written.
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, remote = "Self")]
 pub(in crate::params) struct Raw {
     kind: String,
     lookback: usize,

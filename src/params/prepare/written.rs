@@ -10,11 +10,22 @@ use super::{
     PrepareParams, RollingParams, Scaling, Shift, SplitParams, SplitShares, SunParams, WindPair,
 };
 use crate::time::{Step, Zone, parse_time};
+use crate::yaml::sections;
+
+sections!(
+    Raw,
+    RawFill,
+    RawRolling,
+    RawSun,
+    RawForecasts,
+    RawSplit,
+    RawScaling
+);
 
 /// The section as written.
 #[derive(Debug, Deserialize)]
 #[expect(clippy::struct_field_names, reason = "the name of a key")]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, remote = "Self")]
 pub(in super::super) struct Raw {
     target: Targets,
     step: Step,
@@ -54,7 +65,7 @@ pub(in super::super) struct Raw {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, remote = "Self")]
 struct RawFill {
     up_to: Step,
     #[serde(default)]
@@ -65,7 +76,7 @@ struct RawFill {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, remote = "Self")]
 struct RawRolling {
     column: String,
     over: Step,
@@ -74,7 +85,7 @@ struct RawRolling {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, remote = "Self")]
 struct RawSun {
     latitude: Option<f64>,
     longitude: Option<f64>,
@@ -84,7 +95,7 @@ struct RawSun {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, remote = "Self")]
 struct RawForecasts {
     delay: Option<Step>,
     columns: Option<Vec<String>>,
@@ -104,7 +115,7 @@ impl Default for RawForecasts {
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, remote = "Self")]
 struct RawSplit {
     train: Option<f64>,
     validation: Option<f64>,
@@ -116,7 +127,7 @@ struct RawSplit {
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, remote = "Self")]
 struct RawScaling {
     default: Scaling,
     columns: BTreeMap<String, Scaling>,
@@ -142,12 +153,11 @@ pub(in super::super) fn check(raw: Raw) -> Result<PrepareParams, Invalid> {
         let expected = "columns other than the target";
         return Err(invalid(key("known"), expected, name));
     }
-    if let Some(zone) = &raw.calendar_zone
-        && Zone::find(zone).is_none()
-    {
+    let zone = |name: String| {
         let expected = "a time zone such as Europe/Berlin";
-        return Err(invalid(key("calendar_zone"), expected, zone));
-    }
+        Zone::find(&name).ok_or_else(|| invalid(key("calendar_zone"), expected, name))
+    };
+    let calendar_zone = raw.calendar_zone.map(zone).transpose()?;
     for (name, lags) in &raw.lags {
         for lag in lags {
             whole_steps(&key(&format!("lags.{name}")), lag.seconds(), raw.step, lag)?;
@@ -197,7 +207,7 @@ pub(in super::super) fn check(raw: Raw) -> Result<PrepareParams, Invalid> {
         aggregate: raw.aggregate,
         minimum_share: raw.minimum_share,
         calendar: raw.calendar,
-        calendar_zone: raw.calendar_zone,
+        calendar_zone,
         lags: raw.lags,
         differences: raw.differences,
         dew_point: raw.dew_point,

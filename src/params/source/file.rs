@@ -8,13 +8,16 @@ use serde::{Deserialize, Deserializer};
 use super::super::{Invalid, invalid};
 use super::times::{self, RawTime, SourceTime};
 use crate::physics::Conversion;
+use crate::yaml::sections;
+
+sections!(RawFile, RawLead, RawSeries, RawColumn);
 
 /// Names that the rows themselves are told by.
 const RESERVED: [&str; 3] = ["time", "series", "issue_time"];
 
 /// As a person wrote it.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, remote = "Self")]
 pub(in crate::params) struct RawFile {
     pub(super) path: String,
     pub(super) format: Option<FileFormat>,
@@ -36,7 +39,7 @@ pub(in crate::params) struct RawFile {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, remote = "Self")]
 pub(in crate::params) struct RawLead {
     #[serde(deserialize_with = "name")]
     pub(super) column: String,
@@ -44,7 +47,7 @@ pub(in crate::params) struct RawLead {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, remote = "Self")]
 pub(in crate::params) struct RawSeries {
     #[serde(default, deserialize_with = "some_name")]
     pub(super) column: Option<String>,
@@ -52,7 +55,7 @@ pub(in crate::params) struct RawSeries {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, remote = "Self")]
 pub(in crate::params) struct RawColumn {
     pub(super) unit: String,
     pub(super) to: Option<String>,
@@ -117,13 +120,6 @@ pub struct FileSource {
     pub series: FileSeries,
     /// At least one.
     pub columns: Vec<FileColumn>,
-}
-
-impl FileSource {
-    /// Whether its path stands for any number of files.
-    pub fn is_pattern(&self) -> bool {
-        self.path.contains(['*', '?'])
-    }
 }
 
 /// A kind of file.
@@ -461,7 +457,8 @@ columns: {wind: {from: 3, unit: km/h, to: m/s}, direction: {from: 4, unit: compa
 ",
         )
         .unwrap();
-        assert!(source.is_pattern() && !source.text.header);
+        assert_eq!(source.path, "a/*.csv");
+        assert!(!source.text.header);
         assert_eq!((source.text.delimiter, source.text.decimal), (b'\t', b','));
         assert_eq!(source.text.encoding, Some(encoding_rs::WINDOWS_1252));
         assert_eq!(source.columns[0].reading, Reading::Compass);

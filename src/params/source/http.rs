@@ -20,6 +20,9 @@ use super::requests::{
 };
 use super::times::{RawTime, TimeFormat};
 use crate::time::Step;
+use crate::yaml::sections;
+
+sections!(RawHttp, RawAnswer, RawColumn, RawPaging, RawExpected);
 
 const DAY: i64 = 86_400;
 /// Requests that may begin in a minute, where nothing else is said.
@@ -27,7 +30,7 @@ const PER_MINUTE: u32 = 600;
 
 /// As a person wrote it.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, remote = "Self")]
 pub(in crate::params) struct RawHttp {
     url: String,
     method: Option<String>,
@@ -68,7 +71,7 @@ enum RawId {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, remote = "Self")]
 struct RawAnswer {
     format: String,
     layout: Option<String>,
@@ -82,7 +85,7 @@ struct RawAnswer {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, remote = "Self")]
 struct RawColumn {
     unit: String,
     to: Option<String>,
@@ -92,7 +95,7 @@ struct RawColumn {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, remote = "Self")]
 struct RawPaging {
     next: Option<String>,
     page: Option<String>,
@@ -105,7 +108,7 @@ struct RawPaging {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, remote = "Self")]
 struct RawExpected {
     step: Step,
     otherwise: Option<String>,
@@ -410,6 +413,13 @@ impl Pointer {
     /// The keys or places on the way.
     pub fn parts(&self) -> &[String] {
         &self.parts
+    }
+
+    /// The place in a list that a part is. Such as `01` is none: one place has one name.
+    pub fn place(part: &str) -> Option<usize> {
+        let digits = part.bytes().all(|byte| byte.is_ascii_digit());
+        let plain = digits && (part == "0" || !part.starts_with('0'));
+        part.parse().ok().filter(|_| plain)
     }
 }
 

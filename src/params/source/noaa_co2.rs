@@ -4,10 +4,13 @@ use serde::Deserialize;
 
 use super::super::{Invalid, invalid};
 use super::requests::{RawLimits, RequestLimits, check_limits};
+use crate::yaml::sections;
+
+sections!(RawNoaaCo2);
 
 /// As a person wrote it.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, remote = "Self")]
 pub(in crate::params) struct RawNoaaCo2 {
     pub(super) interval: Interval,
     pub(super) path: Option<String>,

@@ -10,12 +10,15 @@ use super::requests::{
     RawLimits, RawToken, RequestLimits, Token, check_limits, check_token, check_year,
 };
 use crate::time::{Step, parse_time};
+use crate::yaml::sections;
+
+sections!(Raw);
 
 const DAY: i64 = 86_400;
 
 /// As written.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, remote = "Self")]
 pub(in crate::params) struct Raw {
     endpoint: String,
     latitude: Option<f64>,

@@ -7,10 +7,13 @@ use serde::Deserialize;
 
 use super::super::{Invalid, invalid};
 use crate::time::{Span, format_utc};
+use crate::yaml::sections;
+
+sections!(RawLimits, RawToken);
 
 /// `requests` of a source, as written.
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, remote = "Self")]
 pub(in crate::params) struct RawLimits {
     at_once: Option<usize>,
     per_minute: Option<u32>,
@@ -23,7 +26,7 @@ pub(in crate::params) struct RawLimits {
 
 /// `token` of a source, as written.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, remote = "Self")]
 pub(in crate::params) struct RawToken {
     env: Option<String>,
     file: Option<String>,

@@ -5,10 +5,13 @@ use serde::Deserialize;
 use super::super::{Invalid, invalid};
 use super::file::{name, some_name};
 use crate::time::{Pattern, Step, Zone};
+use crate::yaml::sections;
+
+sections!(RawTime, TimeParts);
 
 /// As a person wrote it.
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, remote = "Self")]
 pub(in crate::params) struct RawTime {
     #[serde(deserialize_with = "some_name")]
     pub(super) column: Option<String>,
@@ -43,7 +46,7 @@ pub enum TimePlace {
 
 /// The columns that make a time together.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, remote = "Self")]
 pub struct TimeParts {
     /// The year with its century.
     #[serde(deserialize_with = "name")]

@@ -214,9 +214,38 @@ fn a_run_killed_before_it_moved_anything_loses_nothing() {
         br#"{"run":"killed","outputs":[{"path":"b","existed":true,"stored":true}]}"#,
     )
     .unwrap();
-    workspace.recover(&project.stage).unwrap();
+    workspace
+        .recover(&project.stage, &mut |_: Event| {})
+        .unwrap();
     assert_eq!(project.read("b").as_deref(), Some("1!"));
     assert!(!folder.exists());
+}
+
+#[test]
+fn a_killed_run_that_was_done_hides_nothing_of_what_it_replaced() {
+    let project = Project::new();
+    project.write("b", "by hand");
+    let root = project.folder.path();
+    let workspace = Workspace::open(root, "killed").unwrap();
+    let folder = workspace.aside(&project.stage);
+    let aside = Aside::put(&folder, root, &project.stage, "killed", |_| false).unwrap();
+    // It got as far as the lock.
+    std::mem::forget(aside);
+    fs::rename(&folder, &root.join("meanwhile")).unwrap();
+    project.build().unwrap();
+    fs::rename(&root.join("meanwhile"), &folder).unwrap();
+
+    let workspace = Workspace::open(root, "next").unwrap();
+    let mut told = Vec::new();
+    let mut observer = |event: Event| told.push(event);
+    workspace.recover(&project.stage, &mut observer).unwrap();
+    assert_eq!(project.read("b").as_deref(), Some("1!"));
+    let place = ".krammerti/failed/killed/build/replaced/b";
+    assert_eq!(project.read(place).as_deref(), Some("by hand"));
+    let [Event::Warning { message, .. }] = told.as_slice() else {
+        panic!("{told:?}");
+    };
+    assert!(message.contains(place), "{message}");
 }
 
 #[test]

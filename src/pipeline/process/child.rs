@@ -90,9 +90,20 @@ pub(super) fn in_a_session_of_our_own(command: &mut Command) {
     }
 }
 
-fn forward_events(reader: impl BufRead, mut log: std::fs::File, sender: &mpsc::Sender<Message>) {
-    for line in reader.lines().map_while(Result::ok) {
-        match serde_json::from_str::<Event>(&line) {
+/// Reads to the end, whatever the bytes are: a pipe that is closed early ends who writes to it.
+fn forward_events(
+    mut reader: impl BufRead,
+    mut log: std::fs::File,
+    sender: &mpsc::Sender<Message>,
+) {
+    let mut line = Vec::new();
+    while reader
+        .read_until(b'\n', &mut line)
+        .is_ok_and(|read| read > 0)
+    {
+        let text = String::from_utf8_lossy(&line);
+        let text = text.strip_suffix('\n').unwrap_or(&text);
+        match serde_json::from_str::<Event>(text) {
             Ok(event) => {
                 if let Some(text) = for_the_log(&event) {
                     let _ = writeln!(log, "{text}");
@@ -100,9 +111,10 @@ fn forward_events(reader: impl BufRead, mut log: std::fs::File, sender: &mpsc::S
                 let _ = sender.send(Message::Event(Box::new(event)));
             }
             Err(_) => {
-                let _ = writeln!(log, "{line}");
+                let _ = writeln!(log, "{text}");
             }
         }
+        line.clear();
     }
 }
 
@@ -204,12 +216,16 @@ mod tests {
             },
         ];
         let lines = events.map(|event| serde_json::to_string(&event).unwrap());
-        let said = format!("plain\n{}\n", lines.join("\n"));
+        // A library may print what is no UTF-8.
+        let said = [b"drv \xff\n", lines.join("\n").as_bytes(), b"\nno end"].concat();
         let (sender, messages) = mpsc::channel();
-        forward_events(said.as_bytes(), fs::append(&log).unwrap(), &sender);
+        forward_events(said.as_slice(), fs::append(&log).unwrap(), &sender);
         drop(sender);
         assert_eq!(messages.iter().count(), 3);
         let text = fs::read_to_string(&log).unwrap();
-        assert_eq!(text, "plain\nnoted\na table\nerror: no\nhint: try\n");
+        assert_eq!(
+            text,
+            "drv \u{fffd}\nnoted\na table\nerror: no\nhint: try\nno end\n"
+        );
     }
 }

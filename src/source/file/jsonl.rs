@@ -9,6 +9,7 @@ use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use super::rows::{Field, Row, Rows};
 use super::text::Text;
 use super::{bad_row, some_of, wrong};
+use crate::params::Pointer;
 use crate::source::SourceError;
 
 /// The longest line: more is no row.
@@ -262,14 +263,9 @@ impl<'de> Visitor<'de> for Seed<'_> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
         let mut at = 0_usize;
         loop {
-            // Of most lists nothing is wanted.
-            let child = if self.node.children.is_empty() {
-                None
-            } else {
-                self.node.find(&at.to_string())
-            };
-            let is_there = match child {
-                Some(node) => list
+            let is_it = |(name, _): &&(String, Node)| Pointer::place(name) == Some(at);
+            let is_there = match self.node.children.iter().find(is_it) {
+                Some((_, node)) => list
                     .next_element_seed(Seed {
                         node,
                         found: &mut *self.found,

@@ -531,6 +531,10 @@ fn all_files_of_a_pattern_in_their_order() {
         project.fetch(&params("*.tsv")).unwrap_err(),
         "*.tsv: no file matches"
     );
+    for pattern in ["[ab].csv", "?.csv"] {
+        let table = project.fetch(&params(pattern)).unwrap();
+        assert_eq!(table.times(), [0, 86_400], "{pattern}");
+    }
     let told = project.fetch(&params("*.*")).unwrap_err();
     assert!(told.starts_with("c.txt: no column `time`"), "{told}");
     assert!(
@@ -548,6 +552,19 @@ fn all_files_of_a_pattern_in_their_order() {
 }
 
 #[test]
+fn a_name_that_is_a_pattern_is_told_how_to_be_one() {
+    let project = Project::new(&[("t[1].csv", b"time,TEMP\n1970-01-02,2\n")]);
+    let fetch = |path: &str| {
+        project.fetch(&format!(
+            "path: '{path}'\ntime: {{column: time}}\ncolumns: {{t: {{from: TEMP, unit: K}}}}"
+        ))
+    };
+    let told = fetch("t[1].csv").unwrap_err();
+    let literal = told.split('`').nth(1).unwrap();
+    assert_eq!(fetch(literal).unwrap().times(), [86_400], "{told}");
+}
+
+#[test]
 fn json_lines_by_keys_and_pointers() {
     let text = br#"{"at": 1577829600000, "main": {"temp": 1.5, "list": [0, {"x": "2"}]}, "id": 12, "more": [1, {"deep": null}]}
 
@@ -561,6 +578,9 @@ fn json_lines_by_keys_and_pointers() {
         ["2019-12-31T22:00:00Z 1.5 2", "2019-12-31T23:00:00Z NaN NaN"]
     );
     assert_eq!(table.series().unwrap().names(), ["12"]);
+    let unusual = Project::new(&[("f.jsonl", text)]).fetch(&params.replace("/1/x", "/01/x"));
+    let told = unusual.unwrap_err();
+    assert!(told.contains("no line has `/main/list/01/x`"), "{told}");
     let error = |text: &str| {
         let params = "path: f\ntime: {column: at}\ncolumns: {a: {unit: K}}";
         Project::new(&[("f", text.as_bytes())])

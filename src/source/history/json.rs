@@ -104,7 +104,7 @@ impl<'de, L: Leaves> Visitor<'de> for Walk<'_, '_, L> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
         for place in 0_usize.. {
-            let is_it = |(key, _): &&(String, Tree)| key.parse() == Ok(place);
+            let is_it = |(key, _): &&(String, Tree)| Pointer::place(key) == Some(place);
             let more = match self.tree.children.iter().find(is_it) {
                 Some((_, tree)) => list
                     .next_element_seed(Walk {

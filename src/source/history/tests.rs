@@ -185,10 +185,7 @@ fn offline_an_answer_to_a_shorter_range_is_not_the_whole_one() {
     );
     let got = |older: bool| Got {
         rows: Rows::empty(1),
-        news: News {
-            new: 0,
-            corrected: 0,
-        },
+        news: News::default(),
         gone: 0,
         outside: 0,
         warning: None,
@@ -196,7 +193,7 @@ fn offline_an_answer_to_a_shorter_range_is_not_the_whole_one() {
     };
     let parts = open.parts(first + 20 * DAY).unwrap();
     let absent = || Err("http://host/absent".to_owned());
-    let stored = |all| stored_ones(all, &parts[..3], true).map(|all| all.len());
+    let stored = |all| super::stored(all, &parts[..3], true).map(|all| all.len());
     assert_eq!(
         stored(vec![Ok(got(false)), Ok(got(true)), absent()]).unwrap(),
         2

@@ -6,6 +6,7 @@ use super::answer::{Page, Reader, Rows};
 use super::pages::{Pages, Target};
 use super::ranges::{Part, Span};
 use super::{DAY, History};
+use crate::data::same_value;
 use crate::source::http::{Answer, Ask, Client, Refused};
 use crate::source::pool::Tell;
 use crate::source::{News, SourceError};
@@ -341,11 +342,7 @@ fn at_end(rows: &Rows, range: Option<Span>) -> usize {
 /// How many rows have values for the first time, how many have others than before, and how many had
 /// values and are gone. Both are sorted.
 pub(super) fn compare(before: &Rows, now: &Rows) -> (News, usize) {
-    let same = |a: f64, b: f64| a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan());
-    let mut news = News {
-        new: 0,
-        corrected: 0,
-    };
+    let mut news = News::default();
     let (mut old, mut gone) = (0, 0);
     let was_known = |old: usize| usize::from(before.is_known(old));
     for (row, &time) in now.times.iter().enumerate() {
@@ -357,7 +354,7 @@ pub(super) fn compare(before: &Rows, now: &Rows) -> (News, usize) {
             news.new += usize::from(now.is_known(row));
         } else {
             let pairs = before.columns.iter().zip(&now.columns);
-            let mut pairs = pairs.map(|(a, b)| same(a[old], b[row]));
+            let mut pairs = pairs.map(|(a, b)| same_value(a[old], b[row]));
             news.corrected += usize::from(!pairs.all(|same| same));
             // Of rows with one time the first is compared with the first.
             old += 1;

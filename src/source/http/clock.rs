@@ -23,7 +23,17 @@ pub(in crate::source) trait Clock: Sync {
 }
 
 /// The time of this machine.
-pub(in crate::source) struct SystemClock(pub(in crate::source) Instant);
+pub(in crate::source) struct SystemClock {
+    begun: Instant,
+}
+
+impl SystemClock {
+    /// Of a fetch that begins now.
+    pub(in crate::source) fn new() -> Self {
+        let begun = Instant::now();
+        Self { begun }
+    }
+}
 
 impl Clock for SystemClock {
     fn now(&self) -> i64 {
@@ -32,7 +42,7 @@ impl Clock for SystemClock {
     }
 
     fn elapsed(&self) -> Duration {
-        self.0.elapsed()
+        self.begun.elapsed()
     }
 
     fn sleep(&self, wait: Duration) {

@@ -412,7 +412,7 @@ fn a_server_that_says_to_wait_is_left_alone_by_all() {
     );
     assert_eq!(server.asked().len(), 2);
     let begun = Instant::now();
-    SystemClock(begun).sleep_unless(Duration::from_hours(1), &AtomicBool::new(true));
+    SystemClock::new().sleep_unless(Duration::from_hours(1), &AtomicBool::new(true));
 }
 
 /// Waits, of which the first one begins only when the test has met it twice: in between it does what it likes.

@@ -10,8 +10,9 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, de};
 
+use super::super::News;
 use super::super::http::{Refused, start_of};
-use crate::data::Column;
+use crate::data::{Column, same_value};
 use crate::params::previous_day;
 use crate::time::{format_utc, parse_time};
 
@@ -77,19 +78,18 @@ impl Hours {
 }
 
 /// How many hours have values for the first time, and how many have others than before.
-pub(super) fn compare(before: &Hours, now: &Hours) -> (usize, usize) {
-    let same = |a: f64, b: f64| a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan());
-    let (mut new, mut corrected) = (0, 0);
+pub(super) fn compare(before: &Hours, now: &Hours) -> News {
+    let mut news = News::default();
     for row in 0..now.rows() {
         if row >= before.rows() || !before.is_known(row) {
-            new += usize::from(now.is_known(row));
+            news.new += usize::from(now.is_known(row));
         } else {
             let mut pairs = before.columns.iter().zip(&now.columns);
-            let all_same = pairs.all(|(a, b)| same(a.values[row], b.values[row]));
-            corrected += usize::from(!all_same);
+            let all_same = pairs.all(|(a, b)| same_value(a.values[row], b.values[row]));
+            news.corrected += usize::from(!all_same);
         }
     }
-    (new, corrected)
+    news
 }
 
 /// The answer for one place, as it came.

@@ -25,7 +25,7 @@ use super::super::http::{Ask, Client, Clock};
 use super::super::{Asked, Fetched, SourceError};
 use super::body::{DAY, HOUR, Hours, parse};
 use super::rows::Rows;
-use super::{Job, OpenMeteo, Part, date, news};
+use super::{Job, OpenMeteo, Part, date};
 use crate::data::{Column, SeriesError, Table, from_parquet};
 use crate::fs;
 use crate::params::ForecastWanted;
@@ -83,7 +83,7 @@ impl OpenMeteo<'_> {
             let got = self.get_all(client, clock, &jobs, asked)?;
             let got = got.into_iter().collect::<Result<Vec<_>, _>>();
             let got = got.map_err(|url| SourceError::NotStored { url })?;
-            let news = news(got.iter());
+            let news = got.iter().map(|got| got.news).sum();
             for (job, got) in jobs.iter().zip(got) {
                 let places = job.places.clone().map(|place| (place, issue));
                 issues.extend(places.zip(got.hours));

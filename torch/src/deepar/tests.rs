@@ -221,7 +221,7 @@ fn walk_along_the_truth(deepar: &Deepar, (inputs, truth): (Inputs, Tensor)) {
             value
         };
         let member = Member::take(deepar, taken);
-        let paths = deepar.walk(&member, &read, 2, along, |_, _| {}, Pass::FORECAST);
+        let paths = deepar.walk(&member, &read, 2, along, Pass::FORECAST);
         assert_eq!(paths.size(), [6, 2, cells]);
         assert_eq!(paths.select(1, 0), truth);
         for apart in apart_of_response(deepar, &member, &read, &truth) {

@@ -216,4 +216,8 @@ fn a_pointer_is_read_as_its_rfc_says() {
         Some(vec!["a/b".into(), "~1".into(), "0".into()])
     );
     assert_eq!(parts("a/b"), None);
+    let places = ["0", "10", "01", "00", "+1", "-", "", "1e1"].map(Pointer::place);
+    let [zero, ten, others @ ..] = places;
+    assert_eq!((zero, ten), (Some(0), Some(10)));
+    assert_eq!(others, [None; 6]);
 }

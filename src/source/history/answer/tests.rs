@@ -81,6 +81,9 @@ fn rows_are_found_at_their_pointers_wherever_they_stand() {
     assert_eq!(read(&lists, "[]").unwrap().received, 0);
     lists.columns[0].optional = true;
     assert_eq!(told(&read(&lists, "[[60, 9]]").unwrap()), "60:NaN");
+    // One place has one name, as in lines of JSON.
+    lists.columns[0].from = "/02".to_owned();
+    assert_eq!(told(&read(&lists, "[[60, 9, 1]]").unwrap()), "60:NaN");
 }
 
 #[test]
