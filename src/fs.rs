@@ -3,9 +3,11 @@
 //! The only user of `std::fs`. A file appears in its place complete or not at all: it is written
 //! under another name in the same folder, flushed to the disk, and renamed. A folder likewise.
 
+mod clock;
 mod locked;
 mod past_cache;
 mod plain;
+pub mod private;
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
@@ -17,6 +19,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 
+pub use clock::since_1970;
 pub use locked::remove_locked;
 pub use plain::plain;
 

@@ -442,7 +442,7 @@ mod tests {
                 "prepare: {target: t, step: 1h, fill: HERE}",
                 "prepare: {target: t, step: 1h, rolling: [HERE]}",
                 "prepare: {target: t, step: 1h, wind: [HERE]}",
-                "prepare: {target: t, step: 1h, dew_point: HERE}",
+                "prepare: {target: t, step: 1h, dew_point: [HERE]}",
                 "prepare: {target: t, step: 1h, sun: HERE}",
                 "prepare: {target: t, step: 1h, forecasts: HERE}",
                 "prepare: {target: t, step: 1h, split: HERE}",

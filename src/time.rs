@@ -14,6 +14,9 @@ use serde::{Deserialize, Serialize};
 pub use pattern::{Pattern, Stamp, local_seconds, read_iso};
 pub use zone::{Instants, Zone};
 
+/// Seconds of a day.
+pub const DAY: i64 = 86_400;
+
 /// Writes an instant as `2025-11-30T21:00:00Z`.
 pub fn format_utc(seconds: i64) -> String {
     DateTime::from_timestamp(seconds, 0).map_or_else(

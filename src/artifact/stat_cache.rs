@@ -25,7 +25,6 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::{Artifact, Digest, Kind, Tree, hash};
 use crate::fs;
@@ -296,9 +295,7 @@ fn hash_steady_since(file: &File, mut stamp: Stamp) -> io::Result<(Digest, Stamp
 }
 
 fn now_ns() -> i128 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_nanos() as i128)
+    fs::since_1970().as_nanos() as i128
 }
 
 /// What stands in the file.

@@ -1,7 +1,6 @@
 //! `krammerti check`.
 
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
 
@@ -9,7 +8,7 @@ use super::commands::Subcommands;
 use super::project::Project;
 use super::stage_args::DEFAULT_PARAMS;
 use super::ui::Ui;
-use crate::ops;
+use crate::{fs, ops};
 
 /// Check observations and say what is not to be believed. Writes nothing.
 ///
@@ -36,7 +35,6 @@ pub(super) fn run(args: &Args, ui: &mut Ui) -> Result<()> {
         other => project.place(other)?,
     };
     let loaded = Subcommands::new(&project.root).load(&params, &args.set)?;
-    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
-    let now = since_1970.map_or(0, |since| since.as_secs() as i64);
+    let now = fs::since_1970().as_secs() as i64;
     ops::check(&loaded.params, &project.root, Path::new(&data), now, ui)
 }

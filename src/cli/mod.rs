@@ -107,13 +107,9 @@ enum Command {
     Graph(graph::Args),
     Verify(verify::Args),
     Gc(gc::Args),
-    Fetch(fetch::Args),
     Check(check::Args),
-    Prepare(prepare::Args),
-    Train(Box<train::Args>),
-    Tune(tune::Args),
-    Evaluate(evaluate::Args),
-    Predict(predict::Args),
+    #[command(flatten)]
+    Stage(StageCommand),
     #[command(hide = true)]
     Completions(completions::Args),
     #[command(hide = true)]
@@ -121,17 +117,26 @@ enum Command {
     Schema(schema::Args),
 }
 
-impl Command {
-    /// The request of a command that is a stage; the command itself otherwise.
-    fn into_request(self) -> Result<Request, Self> {
-        match self {
-            Self::Fetch(args) => Ok(args.into()),
-            Self::Prepare(args) => Ok(args.into()),
-            Self::Train(args) => Ok((*args).into()),
-            Self::Tune(args) => Ok(args.into()),
-            Self::Evaluate(args) => Ok(args.into()),
-            Self::Predict(args) => Ok(args.into()),
-            other => Err(other),
+/// The commands that are stages.
+#[derive(Debug, Subcommand)]
+enum StageCommand {
+    Fetch(fetch::Args),
+    Prepare(prepare::Args),
+    Train(Box<train::Args>),
+    Tune(tune::Args),
+    Evaluate(evaluate::Args),
+    Predict(predict::Args),
+}
+
+impl From<StageCommand> for Request {
+    fn from(command: StageCommand) -> Self {
+        match command {
+            StageCommand::Fetch(args) => args.into(),
+            StageCommand::Prepare(args) => args.into(),
+            StageCommand::Train(args) => (*args).into(),
+            StageCommand::Tune(args) => args.into(),
+            StageCommand::Evaluate(args) => args.into(),
+            StageCommand::Predict(args) => args.into(),
         }
     }
 }
@@ -163,30 +168,29 @@ fn run(cli: Cli, registry: &Registry, body: bool, ui: &mut Ui) -> anyhow::Result
     if let Some(directory) = &global.directory {
         project::enter(directory)?;
     }
-    match command.into_request() {
-        Ok(request) if body => by_hand::work(&request, registry, ui),
-        Ok(request) => by_hand::run(&request, &global, ui),
-        Err(Command::Run(args)) => run::run(&args, &global, ui),
-        Err(Command::Status(args)) => status::run(&args, &global, ui),
-        Err(Command::Why(args)) => why::run(&args, &global, ui),
-        Err(Command::Log(args)) => log::run(&args, &global, ui),
-        Err(Command::History(args)) => history::run(&args, &global, ui),
-        Err(Command::Diff(args)) => diff::run(&args, &global, ui),
-        Err(Command::Lineage(args)) => lineage::run(&args, &global, ui),
-        Err(Command::Graph(args)) => graph::run(&args, ui),
-        Err(Command::Verify(args)) => verify::run(&args, &global, ui),
-        Err(Command::Check(args)) => check::run(&args, ui),
-        Err(Command::Gc(args)) => gc::run(&args, &global, ui),
-        Err(Command::Completions(args)) => {
+    match command {
+        Command::Stage(stage) if body => by_hand::work(&stage.into(), registry, ui),
+        Command::Stage(stage) => by_hand::run(&stage.into(), &global, ui),
+        Command::Run(args) => run::run(&args, &global, ui),
+        Command::Status(args) => status::run(&args, &global, ui),
+        Command::Why(args) => why::run(&args, &global, ui),
+        Command::Log(args) => log::run(&args, &global, ui),
+        Command::History(args) => history::run(&args, &global, ui),
+        Command::Diff(args) => diff::run(&args, &global, ui),
+        Command::Lineage(args) => lineage::run(&args, &global, ui),
+        Command::Graph(args) => graph::run(&args, ui),
+        Command::Verify(args) => verify::run(&args, &global, ui),
+        Command::Check(args) => check::run(&args, ui),
+        Command::Gc(args) => gc::run(&args, &global, ui),
+        Command::Completions(args) => {
             completions::run(&args, ui);
             Ok(())
         }
-        Err(Command::Man(args)) => man::run(&args),
-        Err(Command::Schema(args)) => {
+        Command::Man(args) => man::run(&args),
+        Command::Schema(args) => {
             schema::run(&args, ui);
             Ok(())
         }
-        Err(_) => unreachable!("every other command is a stage"),
     }
 }
 
@@ -205,10 +209,10 @@ fn parse_request(words: &[String]) -> anyhow::Result<Request> {
         cli.global.directory.is_none(),
         "-C has no place in a stage: its command runs in the project's folder"
     );
-    let request = cli
-        .command
-        .into_request()
-        .map_err(|_| anyhow::anyhow!("`{}` is no command of a stage", words.join(" ")))?;
+    let Command::Stage(stage) = cli.command else {
+        anyhow::bail!("`{}` is no command of a stage", words.join(" "));
+    };
+    let request = Request::from(stage);
     anyhow::ensure!(
         !request.offline,
         "--offline has no place in a stage: give it to `krammerti run`"

@@ -21,8 +21,6 @@ use crate::model::{Checkpoint, Moment, Wish, decode_checkpoint, encode_checkpoin
 use crate::pipeline::{interrupted, let_signals_kill};
 use crate::tune::Trial;
 
-/// Where checkpoints lie within a project.
-const FOLDER: &str = ".krammerti/checkpoints";
 /// Letters of the digest at its end, by which one that was damaged since is known.
 const DIGEST: usize = 64;
 /// Epochs that take less do not each end with a checkpoint: of a large net it is 50 MB.
@@ -55,7 +53,7 @@ impl Kept {
     }
 
     fn of_task(task: &[u8]) -> Self {
-        let folder = Path::new(FOLDER).join(Digest::of(task).to_string());
+        let folder = Path::new(fs::private::CHECKPOINTS).join(Digest::of(task).to_string());
         Self {
             path: folder.join("checkpoint"),
         }

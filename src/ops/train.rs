@@ -558,9 +558,10 @@ mod tests {
             let (is_free, tries) = (Cell::new(false), Cell::new(0));
             let write = || {
                 tries.set(tries.get() + 1);
-                match is_free.get() {
-                    true => Ok(()),
-                    false => Err(std::io::Error::from(kind).into()),
+                if is_free.get() {
+                    Ok(())
+                } else {
+                    Err(std::io::Error::from(kind).into())
                 }
             };
             let free = || {

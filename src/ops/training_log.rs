@@ -11,7 +11,6 @@
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result};
 
@@ -20,9 +19,6 @@ use crate::fs;
 use crate::model::Epoch;
 use crate::pipeline::ProjectPath;
 use crate::report::{self, tensorboard};
-
-/// In the project's root, the current folder.
-const FOLDER: &str = ".krammerti/training";
 
 /// What is known of an epoch that is no part of the model's history.
 pub(super) struct Measured {
@@ -49,7 +45,8 @@ impl TrainingLog {
     /// The log of a training that begins, instead of that of an earlier one, or goes on after some
     /// epochs: then the table starts with those, and earlier event files stay.
     pub(super) fn begin(out: &Path, resumed: &[Epoch]) -> Result<Self> {
-        Self::begin_in(Path::new(FOLDER), out, resumed)
+        // The current folder is the project's root.
+        Self::begin_in(Path::new(fs::private::TRAINING), out, resumed)
     }
 
     fn begin_in(logs: &Path, out: &Path, resumed: &[Epoch]) -> Result<Self> {
@@ -102,7 +99,7 @@ impl Files {
         for epoch in resumed {
             table.write_record(history_row(epoch))?;
         }
-        let now = seconds_since_1970();
+        let now = fs::since_1970().as_secs_f64();
         let name = format!("events.out.tfevents.{}.krammerti", now as u64);
         // Within a second of the one before, a resumed training has the same name for its file.
         let mut events = fs::create(&fs::free_name(&folder.join(name)))?;
@@ -132,15 +129,9 @@ impl Files {
         let scalars = scalars.map(|(tag, value)| Some((tag, value?)));
         let scalars: Vec<(&str, f64)> = scalars.into_iter().flatten().collect();
         let step = epoch.epoch as u64;
-        let record = tensorboard::scalars(seconds_since_1970(), step, &scalars);
+        let record = tensorboard::scalars(fs::since_1970().as_secs_f64(), step, &scalars);
         Ok(self.events.write_all(&record)?)
     }
-}
-
-fn seconds_since_1970() -> f64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0.0, |since| since.as_secs_f64())
 }
 
 #[cfg(test)]

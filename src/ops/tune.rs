@@ -178,7 +178,7 @@ impl Journal {
         let fresh = Study::new(params, objective.clone());
         let header = fresh.header().to_line();
         let name = format!("{}.jsonl", Digest::of(header.as_bytes()).short());
-        let path = PathBuf::from(".krammerti/studies").join(name);
+        let path = PathBuf::from(fs::private::STUDIES).join(name);
         fs::create_dir_all(fs::parent(&path))?;
         let held = fs::open_lock(&path.with_extension("lock"))?;
         if flock(&held, FlockOperation::NonBlockingLockExclusive).is_err() {

@@ -544,7 +544,7 @@ impl Workspace {
             // Another run is at work there, or will see to it.
             if held.is_some() && Aside::is_in(&folder) {
                 process::kill_stage(aside.run(), aside.stage())?;
-                let failed = self.private.join("failed").join(aside.run());
+                let failed = self.root.join(fs::private::FAILED).join(aside.run());
                 let failed = failed.join(aside.stage());
                 aside.put_back(&failed)?;
             }

@@ -17,9 +17,6 @@ use crate::artifact::{Artifact, Digest, Kind};
 use crate::fs;
 use crate::time::parse_time;
 
-/// Where trainings keep their checkpoints, a folder each.
-const CHECKPOINTS: &str = "checkpoints";
-
 /// What can go.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Garbage {
@@ -103,7 +100,7 @@ impl Workspace {
         if self.wait {
             return Ok(());
         }
-        let path = ProjectPath::new(".krammerti/store").map_err(io::Error::other)?;
+        let path = ProjectPath::new(fs::private::STORE).map_err(io::Error::other)?;
         Err(ExecuteError::Busy { path })
     }
 
@@ -134,8 +131,8 @@ impl Workspace {
         }
         let records = self.store.records()?.into_iter().map(|(key, _)| key);
         garbage.records = records.filter(|key| !keys.contains(key)).collect();
-        garbage.runs = self.older("runs", &kept_runs)?;
-        for (run, _) in self.older("failed", &kept_runs)? {
+        garbage.runs = self.older(fs::private::RUNS, &kept_runs)?;
+        for (run, _) in self.older(fs::private::FAILED, &kept_runs)? {
             garbage.add_tries(&run)?;
         }
         // As long as there are fewer runs than are to be kept, all are.
@@ -171,7 +168,7 @@ impl Workspace {
 
     /// The folders of runs that are not kept.
     fn older(&self, part: &str, kept: &BTreeSet<&str>) -> io::Result<Vec<(PathBuf, u64)>> {
-        let folder = self.private.join(part);
+        let folder = self.root.join(part);
         if !fs::exists(&folder) {
             return Ok(Vec::new());
         }
@@ -189,7 +186,7 @@ impl Workspace {
     fn checkpoints_before(&self, started: Option<&str>) -> io::Result<Vec<(PathBuf, u64)>> {
         // A run whose start cannot be read takes nothing away.
         let began = started.map_or(Some(i64::MAX), |started| parse_time(started, None, 0));
-        let mut old = self.older(CHECKPOINTS, &BTreeSet::new())?;
+        let mut old = self.older(fs::private::CHECKPOINTS, &BTreeSet::new())?;
         old.retain(|(folder, _)| {
             let written = fs::stat(folder).ok().flatten().map(|stat| stat.mtime());
             written

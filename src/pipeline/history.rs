@@ -132,7 +132,7 @@ pub struct PastRuns {
 impl PastRuns {
     /// Lists the runs of the project in a folder.
     pub fn read(root: &Path) -> Self {
-        let folder = root.join(".krammerti/runs");
+        let folder = root.join(fs::private::RUNS);
         // Names sort by time. A project that never ran has none.
         let names = fs::list(&folder).unwrap_or_default();
         let names = names.into_iter().filter_map(|name| name.into_string().ok());

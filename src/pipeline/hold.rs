@@ -14,7 +14,7 @@ use crate::fs;
 
 /// The lock that a run shares with other runs, and that whoever removes from the store has alone.
 /// Named by a place that no output can have.
-pub(super) const STORE: &str = ".krammerti/store";
+pub(super) const STORE: &str = fs::private::STORE;
 
 /// How long to wait before a lock is asked for again.
 const ASK_AGAIN: Duration = Duration::from_millis(50);

@@ -5,7 +5,7 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
 use serde::Serialize;
@@ -77,7 +77,7 @@ impl Journal {
 
 /// The name of a run that starts now: sorts by time, and two runs at once differ.
 pub fn run_name() -> String {
-    name_at(since_1970(), std::process::id())
+    name_at(fs::since_1970(), std::process::id())
 }
 
 fn name_at(since_1970: Duration, process: u32) -> String {
@@ -88,13 +88,7 @@ fn name_at(since_1970: Duration, process: u32) -> String {
 
 /// Seconds since 1970.
 pub(super) fn now() -> i64 {
-    since_1970().as_secs() as i64
-}
-
-fn since_1970() -> Duration {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
+    fs::since_1970().as_secs() as i64
 }
 
 #[cfg(test)]

@@ -204,9 +204,9 @@ impl Processes {
         let file = |name: &str| name.split(':').next().map(|file| self.root.join(file));
         allowed.read.extend(files.filter_map(file));
         // What they keep of their own.
-        for own in ["checkpoints", "responses", "studies", "training"] {
+        for own in fs::private::OF_SUBCOMMANDS {
             allowed.write.push(confine::Output {
-                path: self.root.join(".krammerti").join(own),
+                path: self.root.join(own),
                 kind: confine::Kind::Folder,
             });
         }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::lock::{Entry, SharedLock};
 use super::{ExecuteError, KeyParts, ProjectPath, Stage};
 use crate::artifact::{Artifact, Digest, StatCache, Store};
-use crate::fs;
+use crate::fs::{self, private};
 
 /// The folder of a stage's failed tries that has own work which it replaced.
 pub(super) const REPLACED: &str = "replaced";
@@ -29,13 +29,12 @@ pub struct Workspace {
 impl Workspace {
     /// Opens the project in a folder. Creates nothing.
     pub fn open(root: &Path, run: &str) -> Result<Self, ExecuteError> {
-        let private = root.join(".krammerti");
         Ok(Self {
             root: root.to_owned(),
-            store: Store::new(&private.join("store")),
-            cache: StatCache::load(&private.join("stat-cache")),
-            lock: SharedLock::open(&root.join("pipeline.lock"), &private.join("locks"))?,
-            private,
+            store: Store::new(&root.join(private::STORE)),
+            cache: StatCache::load(&root.join(private::STAT_CACHE)),
+            lock: SharedLock::open(&root.join("pipeline.lock"), &root.join(private::LOCKS))?,
+            private: root.join(private::FOLDER),
             wait: true,
             force: false,
             run: run.to_owned(),
@@ -70,7 +69,7 @@ impl Workspace {
 
     /// Where a run keeps its logs.
     pub fn run_folder(&self) -> PathBuf {
-        self.private.join("runs").join(&self.run)
+        self.root.join(private::RUNS).join(&self.run)
     }
 
     /// Writes what is to be kept for the next run: what was hashed, then what went into the store,
@@ -90,7 +89,7 @@ impl Workspace {
     }
 
     pub(super) fn locks(&self) -> PathBuf {
-        self.private.join("locks")
+        self.root.join(private::LOCKS)
     }
 
     /// Where old outputs of a stage are while it runs. Named by its outputs, since commands run by
@@ -113,12 +112,12 @@ impl Workspace {
 
     /// Where what a stage wrote in vain in some run goes.
     pub(super) fn failed_in(&self, run: &str, stage: &Stage) -> PathBuf {
-        self.private.join("failed").join(run).join(&stage.name)
+        self.root.join(private::FAILED).join(run).join(&stage.name)
     }
 
     /// Where old outputs go whose note says nothing any more.
     pub(super) fn without_note(&self) -> PathBuf {
-        self.private.join("failed").join(&self.run).join("lost")
+        self.root.join(private::FAILED).join(&self.run).join("lost")
     }
 
     /// Where own work that a stage replaced goes.

@@ -127,10 +127,10 @@ fn guess(path: &Path, file: &str) -> Result<Option<FileFormat>, SourceError> {
     let lines = name
         .extension()
         .is_some_and(|ending| ending == "jsonl" || ending == "ndjson");
-    Ok(match () {
-        () if start.starts_with(PARQUET) => Some(FileFormat::Parquet),
-        () if lines => Some(FileFormat::Jsonl),
-        () => None,
+    Ok(if start.starts_with(PARQUET) {
+        Some(FileFormat::Parquet)
+    } else {
+        lines.then_some(FileFormat::Jsonl)
     })
 }
 

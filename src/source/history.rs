@@ -30,9 +30,9 @@ use super::pool::{self, Tell, Told};
 use super::stored::stored_ones;
 use super::{Asked, Fetched, Source, SourceError, gone_rows};
 use crate::data::{Column, RowSeries, Table};
-use crate::params::{HttpSource, Station};
+use crate::params::HttpSource;
+use crate::time::DAY;
 
-const DAY: i64 = 86_400;
 /// Warnings of one kind that are told; the others are counted.
 const TOLD: usize = 3;
 

@@ -44,6 +44,9 @@ pub struct Asked<'a> {
     pub progress: &'a mut dyn FnMut(usize, usize, usize),
 }
 
+/// The first two bytes of what gzip packed.
+const GZIPPED: &[u8] = &[0x1f, 0x8b];
+
 /// More requests than this are a mistake, such as ranges of a second since the year 1.
 const MOST_REQUESTS: i64 = 100_000;
 

@@ -13,13 +13,12 @@ use std::collections::HashMap;
 use std::io::Read;
 
 use super::http::{Answer, Ask, Client, Limits, Refused, SystemClock, start_of};
-use super::{Asked, Fetched, News, Source, SourceError, gone_rows};
+use super::{Asked, Fetched, GZIPPED, News, Source, SourceError, gone_rows};
 use crate::data::{Column, Table};
 use crate::fs;
 use crate::params::{Interval, NoaaCo2Source, NoaaPlace};
 use crate::time::local_seconds;
 
-const GZIP: &[u8] = &[0x1f, 0x8b];
 /// The largest of the tables has less than one megabyte.
 const LONGEST: u64 = 64 << 20;
 
@@ -264,7 +263,7 @@ impl NoaaCo2<'_> {
 }
 
 fn unpacked(bytes: Vec<u8>) -> std::io::Result<Vec<u8>> {
-    if !bytes.starts_with(GZIP) {
+    if !bytes.starts_with(GZIPPED) {
         return Ok(bytes);
     }
     let mut unpacked = Vec::new();

@@ -20,7 +20,7 @@ use std::cell::RefCell;
 use std::ops::Range;
 use std::time::Duration;
 
-use body::{Body, DAY, Expected, HOUR, Hours, compare, refused, unit_of};
+use body::{Body, Expected, HOUR, Hours, compare, refused, unit_of};
 
 use super::http::{Answer, Ask, Client, Clock, Credential, Limits, Refused, SystemClock};
 use super::pool::{self, Tell, Told};
@@ -28,7 +28,7 @@ use super::stored::stored_ones;
 use super::{Asked, Fetched, News, Source, SourceError, check_requests};
 use crate::data::SeriesError;
 use crate::params::{Days, DaysWanted, OpenMeteoSource, Place, Places, Wanted};
-use crate::time::{format_short, format_utc};
+use crate::time::{DAY, format_short, format_utc};
 
 pub(super) struct OpenMeteo<'a> {
     pub(super) params: &'a OpenMeteoSource,
@@ -130,8 +130,9 @@ impl<'a> OpenMeteo<'a> {
         }
         let got = self.get_all(client, clock, &jobs, asked)?;
         let alike = |one: &Job, other: &Job| one.places == other.places;
-        let older = |got: &Got| got.older.as_deref();
-        let got = stored_ones(got, &jobs, is_open(wanted.days), alike, older)?;
+        let got = stored_ones(got, &jobs, is_open(wanted.days), alike, |got| {
+            got.older.as_deref()
+        })?;
         let news = (!asked.offline).then(|| got.iter().map(|(_, got)| got.news).sum());
         let mut places: Vec<(Option<&str>, Vec<Hours>)> = self
             .places()

@@ -12,10 +12,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::SourceError;
-use crate::fs;
-
-/// Where answers are kept, in the project's folder.
-const FOLDER: &str = ".krammerti/responses";
+use crate::fs::{self, private::RESPONSES};
 
 /// What is known of a body.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,7 +48,7 @@ pub(super) struct Responses {
 
 impl Responses {
     pub(super) fn new(root: &Path) -> Self {
-        let folder = root.join(FOLDER);
+        let folder = root.join(RESPONSES);
         Self { folder }
     }
 
@@ -100,7 +97,7 @@ impl Responses {
             let Some(text) = fs::read_if_exists(&path)? else {
                 continue;
             };
-            let file = format!("{FOLDER}/{}", entry.name.display());
+            let file = format!("{RESPONSES}/{}", entry.name.display());
             match serde_json::from_str::<Meta>(&text) {
                 Ok(meta) => slots.push((meta.slot, file)),
                 Err(error) => {

@@ -5,13 +5,13 @@ use super::SourceError;
 /// Offline, an open range ends where what is stored ends. So an older answer, which ends where its part
 /// ended, is the last one of its places: behind it there would be a hole. What was never stored is told by
 /// its address, as is by `older` what an older answer stands for; `alike` are parts of the same places.
-pub(super) fn stored_ones<'p, P, G>(
+pub(super) fn stored_ones<P, G>(
     got: Vec<Result<G, String>>,
-    parts: &'p [P],
+    parts: &[P],
     is_open: bool,
     alike: impl Fn(&P, &P) -> bool,
     older: impl Fn(&G) -> Option<&str>,
-) -> Result<Vec<(&'p P, G)>, SourceError> {
+) -> Result<Vec<(&P, G)>, SourceError> {
     let mut all: Vec<(&P, G)> = Vec::new();
     let mut absent: Option<(&P, String)> = None;
     for (one, part) in got.into_iter().zip(parts) {

@@ -5,11 +5,10 @@
 //! goes one way: one for each series of a file, and for forecasts one for each issue.
 
 use crate::params::{Ambiguous, Clock, Nonexistent, Notation, TimeFormat};
-use crate::time::{Instants, Stamp, Step, format_utc, read_iso};
+use crate::time::{DAY, Instants, Stamp, Step, format_utc, read_iso};
 
 /// The years 1 to 9999.
 const CALENDAR: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
-const DAY: i64 = 86_400;
 
 /// Why a text is no time.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

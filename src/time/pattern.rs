@@ -4,9 +4,10 @@
 use chrono::format::{Item, Numeric, Parsed, StrftimeItems, parse};
 use chrono::{DateTime, NaiveDate, NaiveTime};
 
+use super::DAY;
+
 /// Days from the year 1 to 1970.
 const EPOCH_DAY: i64 = 719_163;
-const DAY: i64 = 86_400;
 
 /// A time as it was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

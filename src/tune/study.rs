@@ -407,9 +407,10 @@ mod tests {
             let mut study = Study::new(&params_with_an_odd_segment(seed), "");
             for _ in 0..40 {
                 let trial = study.ask().unwrap();
-                let outcome = match is_odd_segment(&trial.point) {
-                    true => Outcome::Failed,
-                    false => Outcome::Complete(of_odd_segment(&trial.point)),
+                let outcome = if is_odd_segment(&trial.point) {
+                    Outcome::Failed
+                } else {
+                    Outcome::Complete(of_odd_segment(&trial.point))
                 };
                 study.tell(trial.number, outcome).expect("it runs");
             }
@@ -426,9 +427,10 @@ mod tests {
             let mut study = Study::new(&bowl_params(Sampler::Tpe, seed), "");
             for _ in 0..40 {
                 let trial = study.ask().unwrap();
-                let outcome = match number(&trial.point, "model.dropout") > 0.5 {
-                    true => Outcome::Failed,
-                    false => Outcome::Complete(bowl(&trial.point)),
+                let outcome = if number(&trial.point, "model.dropout") > 0.5 {
+                    Outcome::Failed
+                } else {
+                    Outcome::Complete(bowl(&trial.point))
                 };
                 study.tell(trial.number, outcome).expect("it runs");
             }

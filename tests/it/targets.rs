@@ -140,7 +140,7 @@ fn every_target_of_shares_needs_both_bounds() {
     sandbox.edit("params.yaml", "kind: ridge", beta);
     let told = "of every target, between which distribution beta speaks of shares; \
                 wind_speed_10m has not both";
-    sandbox.run(&["run", "train"]).fails(1, &[told]);
+    sandbox.run(&["run", "train"]).fails(2, &[told]);
 }
 
 #[test]

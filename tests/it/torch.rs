@@ -221,7 +221,7 @@ fn a_search_goes_on_where_it_stopped() {
     assert_eq!(sandbox.read("study/study.jsonl"), four);
     // One that is damaged is told with what to do.
     let studies = sandbox.files_under(".krammerti/studies").into_iter();
-    let mut journals = studies.filter(|(path, _)| path.ends_with(".jsonl"));
+    let mut journals = studies.filter(|(path, _)| path.ends_with("jsonl"));
     let (journal, _) = journals.next().unwrap();
     sandbox.edit(&journal, "{\"record\":\"trial\"", "no trial");
     sandbox.edit("params.yaml", "trials: 4", "trials: 5");

@@ -24,7 +24,7 @@ impl Dataset {
             let column = self.longer(c, &further, &longer)?;
             let capacity = self.meta.capacity_of(c);
             for (block, longer) in layout.blocks().iter().zip(further.blocks()) {
-                let sized = Sized::new(scalers[c], capacity, &block.name);
+                let sized = SeriesScale::new(scalers[c], capacity, &block.name);
                 for (row, &value) in block.rows.clone().zip(&column[longer.rows.clone()]) {
                     let scaled = sized
                         .transform(value)
@@ -150,9 +150,9 @@ impl Dataset {
         let mut values = Vec::with_capacity(runs.rows() * columns.len());
         for run in runs.runs() {
             let sized = scalings.iter();
-            let sized: Vec<Sized> = sized
+            let sized: Vec<SeriesScale> = sized
                 .map(|(scaler, capacity)| {
-                    Sized::new(*scaler, *capacity, layout.spoken_of(&run.series))
+                    SeriesScale::new(*scaler, *capacity, layout.spoken_of(&run.series))
                 })
                 .collect();
             for (lead, row) in run.rows.clone().enumerate() {
@@ -191,12 +191,12 @@ impl Dataset {
 
 /// How the values of a column are scaled in one series.
 #[derive(Clone, Copy)]
-struct Sized {
+struct SeriesScale {
     scaler: Scaler,
     capacity: Option<f64>,
 }
 
-impl Sized {
+impl SeriesScale {
     /// A series without a capacity, of which the data set has no rows, has no shares.
     fn new(scaler: Scaler, capacity: Option<&Capacity>, series: &str) -> Self {
         let capacity = capacity.map(|capacity| capacity.of(series).unwrap_or(f64::NAN));

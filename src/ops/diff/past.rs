@@ -35,7 +35,6 @@ impl<'a> Past<'a> {
         let revision = repository.revision(name)?;
         let text = repository.file(&revision, LOCK)?;
         let shown = format!("{name}:{LOCK}");
-        let private = root.join(".krammerti");
         let pipeline = repository.file(&revision, PIPELINE)?;
         Ok(Self {
             root,
@@ -49,8 +48,8 @@ impl<'a> Past<'a> {
                 None => None,
             },
             revision,
-            store: Store::new(&private.join("store")),
-            cache: StatCache::load(&private.join("stat-cache")),
+            store: Store::new(&root.join(fs::private::STORE)),
+            cache: StatCache::load(&root.join(fs::private::STAT_CACHE)),
         })
     }
 

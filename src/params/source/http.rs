@@ -19,12 +19,11 @@ use super::requests::{
     RawLimits, RawToken, RequestLimits, Token, TokenCarrier, check_limits, check_token,
 };
 use super::times::{RawTime, TimeFormat};
-use crate::time::Step;
+use crate::time::{DAY, Step};
 use crate::yaml::sections;
 
 sections!(RawHttp, RawAnswer, RawColumn, RawPaging, RawExpected);
 
-const DAY: i64 = 86_400;
 /// Requests that may begin in a minute, where nothing else is said.
 const PER_MINUTE: u32 = 600;
 

@@ -9,12 +9,10 @@ use super::super::{Invalid, Place, invalid};
 use super::requests::{
     RawLimits, RawToken, RequestLimits, Token, check_limits, check_token, check_year,
 };
-use crate::time::{Step, parse_time};
+use crate::time::{DAY, Step, parse_time};
 use crate::yaml::sections;
 
 sections!(Raw);
-
-const DAY: i64 = 86_400;
 
 /// As written.
 #[derive(Debug, Deserialize)]

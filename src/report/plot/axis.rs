@@ -4,8 +4,7 @@
 use chrono::DateTime;
 
 use super::chart::drawable;
-
-const DAY: i64 = 86_400;
+use crate::time::DAY;
 
 /// One axis of a chart: `low` is always below `high`.
 #[derive(Clone, Debug, PartialEq)]

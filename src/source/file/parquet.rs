@@ -10,9 +10,7 @@ use polars::prelude::{
 use super::rows::{Field, Row, Rows};
 use super::{some_of, wrong};
 use crate::source::SourceError;
-use crate::time::Stamp;
-
-const DAY: i64 = 86_400;
+use crate::time::{DAY, Stamp};
 
 pub(super) fn read(from: File, file: &str, rows: &mut Rows<'_>) -> Result<(), SourceError> {
     let unreadable =

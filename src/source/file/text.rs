@@ -11,10 +11,8 @@ use encoding_rs::{Decoder, Encoding, UTF_8};
 
 use super::wrong;
 use crate::fs;
-use crate::source::SourceError;
+use crate::source::{GZIPPED, SourceError};
 
-/// The first two bytes of every gzip file.
-const GZIP: &[u8] = &[0x1f, 0x8b];
 const BUFFER: usize = 1 << 18;
 
 /// A file as text.
@@ -34,7 +32,7 @@ impl<'a> Text<'a> {
         let start = raw
             .fill_buf()
             .map_err(|error| wrong(file, error.to_string()))?;
-        let is_packed = start.starts_with(GZIP);
+        let is_packed = start.starts_with(GZIPPED);
         let plain = Plain::new(raw, is_packed);
         let mut plain = BufReader::with_capacity(BUFFER, plain);
         let told = |error: &io::Error| wrong(file, reason(is_packed, error));

@@ -7,6 +7,7 @@ use super::ranges::Span;
 use super::whole::compare;
 use super::*;
 use crate::params::{AnswerFormat, Layout, Paging, Pointer, SourceParams};
+use crate::source::News;
 
 use krammerti_test_server::{Asked as Request, Reply, Server};
 

@@ -1,7 +1,9 @@
 //! The time, and waiting.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
+
+use crate::fs;
 
 /// How long a wait goes on after another request has failed.
 const NAP: Duration = Duration::from_millis(50);
@@ -37,8 +39,7 @@ impl SystemClock {
 
 impl Clock for SystemClock {
     fn now(&self) -> i64 {
-        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        since.map_or(0, |since| since.as_secs() as i64)
+        fs::since_1970().as_secs() as i64
     }
 
     fn elapsed(&self) -> Duration {

@@ -2,7 +2,7 @@
 
 use std::io::Read;
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use reqwest::Url;
 
@@ -411,7 +411,6 @@ fn a_server_that_says_to_wait_is_left_alone_by_all() {
         "{error}"
     );
     assert_eq!(server.asked().len(), 2);
-    let begun = Instant::now();
     SystemClock::new().sleep_unless(Duration::from_hours(1), &AtomicBool::new(true));
 }
 

@@ -17,7 +17,6 @@ use crate::params::previous_day;
 use crate::time::{format_utc, parse_time};
 
 pub(super) const HOUR: i64 = 3600;
-pub(super) const DAY: i64 = 86_400;
 
 /// What every answer has beside its values.
 const ABOUT: [&str; 6] = [

@@ -23,13 +23,13 @@ use serde::{Deserialize, Serialize};
 
 use super::super::http::{Ask, Client, Clock};
 use super::super::{Asked, Fetched, SourceError};
-use super::body::{DAY, HOUR, Hours, parse};
+use super::body::{HOUR, Hours, parse};
 use super::rows::Rows;
 use super::{Job, OpenMeteo, Part, date};
 use crate::data::{Column, SeriesError, Table, from_parquet};
 use crate::fs;
 use crate::params::ForecastWanted;
-use crate::time::format_utc;
+use crate::time::{DAY, format_utc};
 
 /// What names a stored forecast.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

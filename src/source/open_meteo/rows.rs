@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::body::{DAY, Hours};
+use super::body::Hours;
 use crate::data::{Column, RowSeries, SeriesError, Table};
 use crate::params::previous_day;
+use crate::time::DAY;
 
 /// A table that grows by hours of one place after the other.
 pub(super) struct Rows<'a> {
