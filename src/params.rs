@@ -466,7 +466,7 @@ mod tests {
                 "sources: {s: {kind: file, path: p, lead: HERE, columns: {}}}",
                 "sources: {s: {kind: file, path: p, series: HERE, columns: {}}}",
                 "sources: {s: {kind: file, path: p, columns: {a: HERE}}}",
-                "sources: {s: {kind: noaa-co2, interval: hourly, requests: HERE}}",
+                "sources: {s: {kind: noaa-co2, interval: daily, requests: HERE}}",
                 "sources: {s: {kind: http, url: u, answer: HERE}}",
                 "sources: {s: {kind: http, url: u, token: HERE}}",
             ] {
