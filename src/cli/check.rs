@@ -8,7 +8,8 @@ use super::commands::Subcommands;
 use super::project::Project;
 use super::stage_args::DEFAULT_PARAMS;
 use super::ui::Ui;
-use crate::{fs, ops};
+use crate::fs;
+use crate::ops;
 
 /// Check observations and say what is not to be believed. Writes nothing.
 ///

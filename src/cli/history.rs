@@ -261,6 +261,7 @@ mod tests {
             outcome,
             seconds: Some(1.0),
             stages,
+            by_hand: false,
             folder: std::path::PathBuf::new(),
         }
     }

@@ -110,9 +110,6 @@ pub struct PastRun {
     /// Where its journal and logs are.
     #[serde(skip)]
     pub folder: PathBuf,
-    /// The places of the stages by their names, as they were read.
-    #[serde(skip)]
-    places: HashMap<String, usize>,
 }
 
 /// A line of a journal.
@@ -200,6 +197,9 @@ impl PastRuns {
     }
 }
 
+/// Where a run has its stages, by their names.
+type Places = HashMap<String, usize>;
+
 impl PastRun {
     fn read(folder: &Path) -> Option<Self> {
         let path = folder.join(JOURNAL);
@@ -212,12 +212,12 @@ impl PastRun {
             stages: Vec::new(),
             by_hand: false,
             folder: folder.to_owned(),
-            places: HashMap::new(),
         };
+        let mut places = Places::new();
         // The last line of a killed run may be half a line.
         for line in text.lines() {
             if let Ok(Line { time, event }) = serde_json::from_str(line) {
-                run.learn(time, event);
+                run.learn(time, event, &mut places);
             }
         }
         if run.started.is_empty() {
@@ -229,14 +229,16 @@ impl PastRun {
         Some(run)
     }
 
-    fn learn(&mut self, time: String, event: Event) {
+    fn learn(&mut self, time: String, event: Event, places: &mut Places) {
         match event {
             Event::RunStarted { by_hand, .. } => {
                 self.started = time;
                 self.by_hand = by_hand;
             }
-            Event::StageStarted { stage, .. } => self.stage(&stage).attempts = 1,
-            Event::StageRetry { stage, attempt, .. } => self.stage(&stage).attempts = attempt,
+            Event::StageStarted { stage, .. } => self.stage(&stage, places).attempts = 1,
+            Event::StageRetry { stage, attempt, .. } => {
+                self.stage(&stage, places).attempts = attempt;
+            }
             Event::StageFinished {
                 stage,
                 outcome,
@@ -244,7 +246,7 @@ impl PastRun {
                 error,
                 key,
             } => {
-                let past = self.stage(&stage);
+                let past = self.stage(&stage, places);
                 past.outcome = Some(outcome);
                 past.seconds = seconds;
                 // What it says of itself is known here.
@@ -273,23 +275,21 @@ impl PastRun {
     }
 
     /// The entry of a stage, made where there is none yet.
-    fn stage(&mut self, name: &str) -> &mut PastStage {
-        let place = match self.places.get(name) {
-            Some(&place) => place,
-            None => {
-                self.places.insert(name.to_owned(), self.stages.len());
-                self.stages.push(PastStage {
-                    stage: name.to_owned(),
-                    outcome: None,
-                    seconds: 0.0,
-                    error: None,
-                    attempts: 0,
-                    key: None,
-                });
-                self.stages.len() - 1
-            }
-        };
-        &mut self.stages[place]
+    fn stage(&mut self, name: &str, places: &mut Places) -> &mut PastStage {
+        if let Some(&place) = places.get(name) {
+            return &mut self.stages[place];
+        }
+        places.insert(name.to_owned(), self.stages.len());
+        self.stages.push(PastStage {
+            stage: name.to_owned(),
+            outcome: None,
+            seconds: 0.0,
+            error: None,
+            attempts: 0,
+            key: None,
+        });
+        let last = self.stages.len() - 1;
+        &mut self.stages[last]
     }
 
     fn begins_with(&self, start: &str) -> bool {

@@ -67,12 +67,17 @@ impl Cadence {
             last.go_on(times, times.len().saturating_sub(1));
         }
         let stretch = |seed: Seed| {
+            // Before the first value and after the last one there is nothing else that their bins could hold.
             let start = match seed.first {
-                0 => times[0] - seed.gap,
+                0 => times[0] - step,
                 first => times[first],
             };
+            let end = match seed.last + 1 {
+                all if all == times.len() => times[seed.last] + step - 1,
+                _ => times[seed.last],
+            };
             Stretch {
-                span: start..times[seed.last],
+                span: start..end,
                 expected: usize::try_from(step / seed.gap).unwrap_or(usual),
             }
         };
