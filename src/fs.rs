@@ -115,7 +115,7 @@ pub fn list(path: &Path) -> io::Result<Vec<OsString>> {
     Ok(names.collect())
 }
 
-/// What makes a path a pattern of [`glob`].
+/// What makes a path a pattern of [`glob()`].
 pub const WILDCARDS: [char; 3] = ['*', '?', '['];
 
 /// The files below a folder that match a pattern, by their paths from there, sorted. `*` stands for
