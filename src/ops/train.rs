@@ -393,7 +393,7 @@ impl Task<'_> {
             let (effective, all) = (effective(weights), weights.len());
             if effective < FEW as f64 && effective < 0.5 * all as f64 {
                 told.push(format!(
-                    "train.sample_weights leave as much as {effective:.0} of {all} windows of the training \
+                    "train.sample_weights leave no more than {effective:.0} of {all} windows of the training \
                      part: a longer half_life counts more"
                 ));
             }
