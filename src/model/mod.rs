@@ -8,6 +8,8 @@
 mod artifact;
 mod climatology;
 mod correction;
+mod encoding;
+mod misfit;
 mod naive;
 mod residual;
 mod ridge;
@@ -24,12 +26,11 @@ use crate::event::Observer;
 use crate::params::{Device, ModelParams, TrainParams};
 use crate::time::Step;
 
-pub use artifact::{
-    BestEpoch, Misfit, ModelColumn, ModelFile, decode_checkpoint, decode_weights,
-    encode_checkpoint, encode_weights, unit_of_errors,
-};
+pub use artifact::{BestEpoch, ModelColumn, ModelFile, unit_of_errors};
 pub use climatology::Climatology;
 pub use correction::uncorrected;
+pub use encoding::{decode_checkpoint, decode_weights, encode_checkpoint, encode_weights};
+pub use misfit::Misfit;
 pub use naive::{Persistence, SeasonalNaive};
 pub use ridge::Ridge;
 

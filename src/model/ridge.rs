@@ -234,7 +234,7 @@ fn solve(inputs: &Inputs, task: &FitTask<'_>, penalty: f64) -> Result<Vec<f32>> 
         sides: inputs.targets.len(),
     };
     let mut normal = Normal::new(shape);
-    let with_gaps = add_windows(&mut normal, shape, inputs, task, 0..cells, task.train);
+    let with_gaps = add_windows(&mut normal, inputs, task, 0..cells, task.train);
     let dependent = || {
         anyhow!(
             "the columns are linearly dependent, so a ridge model needs a model.penalty above {penalty}"
@@ -251,12 +251,7 @@ fn solve(inputs: &Inputs, task: &FitTask<'_>, penalty: f64) -> Result<Vec<f32>> 
     let mut coefficients = vec![0.0; unknowns * cells];
     for cell in 0..cells {
         let mut normal = normal.of(cell % horizon, cell / horizon);
-        let shape = Shape {
-            groups: 1,
-            sides: 1,
-            ..shape
-        };
-        add_windows(&mut normal, shape, inputs, task, cell..cell + 1, &with_gaps);
+        add_windows(&mut normal, inputs, task, cell..cell + 1, &with_gaps);
         ensure!(
             normal.windows > 0,
             "the training part has no window to fit a ridge model on with a value of {} at lead {}",
@@ -271,11 +266,11 @@ fn solve(inputs: &Inputs, task: &FitTask<'_>, penalty: f64) -> Result<Vec<f32>> 
     Ok(coefficients)
 }
 
-/// Adds windows as [`add_part`] does, those of several parts side by side. How they are parted is a matter of their
-/// number alone, not of the machine: a sum of floats depends on its order.
+/// Adds every window in which some cells were observed, all of them, those of several parts side by side. Gives back
+/// those in which some were not. How they are parted is a matter of their number alone, not of the machine: a sum of
+/// floats depends on its order.
 fn add_windows(
     normal: &mut Normal,
-    shape: Shape,
     inputs: &Inputs,
     task: &FitTask<'_>,
     cells: Range<usize>,
@@ -286,12 +281,9 @@ fn add_windows(
     /// Fewer are added before other threads are there.
     const LEAST: usize = 4096;
     let of_part = issues.len().div_ceil(PARTS).max(LEAST);
-    let add = |issues: &[usize]| {
-        let mut part = Normal::new(shape);
-        let left_out = add_part(&mut part, shape, inputs, task, cells.clone(), issues);
-        (part, left_out)
-    };
-    let parts: Vec<(Normal, Vec<usize>)> = issues.par_chunks(of_part).map(add).collect();
+    let shape = normal.shape;
+    let sum = |issues: &[usize]| sum_of(shape, inputs, task, cells.clone(), issues);
+    let parts: Vec<(Normal, Vec<usize>)> = issues.par_chunks(of_part).map(sum).collect();
     for (part, _) in &parts {
         normal.add_all(part);
     }
@@ -301,16 +293,16 @@ fn add_windows(
         .collect()
 }
 
-/// Adds every window in which some cells were observed, all of them: its features, the constant, what is
-/// known of their leads, and the changes. Gives back those in which some were not.
-fn add_part(
-    normal: &mut Normal,
+/// The sums over the windows of a part: their features, the constant, what is known of their leads, and the
+/// changes. Those in which some cells were not observed stand apart.
+fn sum_of(
     shape: Shape,
     inputs: &Inputs,
     task: &FitTask<'_>,
     cells: Range<usize>,
     issues: &[usize],
-) -> Vec<usize> {
+) -> (Normal, Vec<usize>) {
+    let mut normal = Normal::new(shape);
     let (frame, horizon) = (task.frame, task.model.horizon);
     let (count, width) = (inputs.count(), shape.width());
     let mut left_out = Vec::new();
@@ -344,7 +336,7 @@ fn add_part(
     }
     block[filled * width..].fill(0.0);
     normal.add(&block, filled);
-    left_out
+    (normal, left_out)
 }
 
 #[cfg(test)]

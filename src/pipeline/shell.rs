@@ -22,20 +22,16 @@ pub(super) fn operator_in(line: &str) -> Option<&str> {
 
 /// The words of a line in which nothing is quoted.
 fn bare_words(line: &str) -> Vec<&str> {
+    let mut reader = Reader::default();
     let mut words = Vec::new();
-    let mut quote = None;
-    let (mut start, mut is_bare, mut is_escaped) = (0, true, false);
+    let (mut start, mut is_bare) = (0, true);
     for (at, c) in line.char_indices() {
-        match (quote, c) {
-            _ if is_escaped => is_escaped = false,
-            (None | Some('"'), '\\') => (is_escaped, is_bare) = (true, false),
-            (None, '\'' | '"') => (quote, is_bare) = (Some(c), false),
-            (Some(open), c) if c == open => quote = None,
-            (None, c) if c.is_whitespace() => {
-                words.extend(line.get(start..at).filter(|_| is_bare));
-                (start, is_bare) = (at + c.len_utf8(), true);
-            }
-            _ => {}
+        let step = reader.read(c);
+        let is_outside = reader.within.is_empty();
+        is_bare &= is_outside && step != Step::Mark;
+        if is_outside && step == Step::Break && c.is_whitespace() {
+            words.extend(line.get(start..at).filter(|_| is_bare));
+            (start, is_bare) = (at + c.len_utf8(), true);
         }
     }
     words.extend(line.get(start..).filter(|_| is_bare));
@@ -166,6 +162,7 @@ mod tests {
             (r#"a "x \" > " ';'"#, None),
             (r"find . -exec touch {} \;", None),
             ("select --where=a>5 b|c", None),
+            (r#"say "$(a && b)" # && c"#, None),
             ("", None),
         ] {
             assert_eq!(operator_in(line), operator, "{line}");

@@ -51,7 +51,7 @@ impl Shape {
 
 /// Sums over windows.
 pub(super) struct Normal {
-    shape: Shape,
+    pub(super) shape: Shape,
     /// Of the shared features with all that follows, `[shared × width]`; what is below the diagonal is
     /// never written.
     sums: Vec<f64>,
