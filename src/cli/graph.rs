@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use anyhow::Result;
 
+use super::Global;
 use super::project::Project;
 use super::ui::Ui;
 use crate::pipeline::Pipeline;
@@ -14,16 +15,15 @@ const MANY: usize = 10;
 /// Show which stage reads what another one writes.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Output format.
-    #[arg(long, value_enum, default_value_t)]
-    format: Format,
+    /// Output format; `text` where nothing is said, `json` with `--json`.
+    #[arg(long, value_enum)]
+    format: Option<Format>,
 }
 
 /// The forms of a graph.
-#[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
 enum Format {
     /// One stage a line, with those that it reads from.
-    #[default]
     Text,
     /// For Graphviz.
     Dot,
@@ -33,9 +33,14 @@ enum Format {
     Json,
 }
 
-pub(super) fn run(args: &Args, ui: &mut Ui) -> Result<()> {
+pub(super) fn run(args: &Args, global: &Global, ui: &mut Ui) -> Result<()> {
     let pipeline = Project::find()?.pipeline()?;
-    ui.print(&render(&pipeline, args.format));
+    let unsaid = if global.json {
+        Format::Json
+    } else {
+        Format::Text
+    };
+    ui.print(&render(&pipeline, args.format.unwrap_or(unsaid)));
     Ok(())
 }
 

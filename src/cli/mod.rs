@@ -178,7 +178,7 @@ fn run(cli: Cli, registry: &Registry, body: bool, ui: &mut Ui) -> anyhow::Result
         Command::History(args) => history::run(&args, &global, ui),
         Command::Diff(args) => diff::run(&args, &global, ui),
         Command::Lineage(args) => lineage::run(&args, &global, ui),
-        Command::Graph(args) => graph::run(&args, ui),
+        Command::Graph(args) => graph::run(&args, &global, ui),
         Command::Verify(args) => verify::run(&args, &global, ui),
         Command::Check(args) => check::run(&args, ui),
         Command::Gc(args) => gc::run(&args, &global, ui),

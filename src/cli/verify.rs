@@ -19,7 +19,7 @@ pub(super) struct Args {
 
 /// The store is not as it should be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{faults} faults in the store")]
+#[error("{faults} fault{} in the store", if *.faults == 1 { "" } else { "s" })]
 pub(super) struct Unsound {
     faults: usize,
     /// Whether what is damaged was removed.

@@ -1,5 +1,11 @@
 //! Writing whole or not at all, and paths in errors.
 
+use std::ffi::OsStr;
+use std::io::Write as _;
+
+use rustix::io::Errno;
+
+use super::durable::{MANY, exchange_by};
 use super::*;
 
 fn names(path: &Path) -> Vec<String> {

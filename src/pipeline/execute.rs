@@ -20,76 +20,24 @@
 //! outputs as well, but a command that names its outputs in its arguments would have to be told
 //! other paths.
 
+mod error;
+mod holding;
+mod recover;
+mod replaced;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
 use std::io;
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::aside::{Aside, Moved};
+pub use self::error::ExecuteError;
+use super::aside::Aside;
 use super::journal::now;
-use super::lock::{Entry, LockError};
-use super::workspace::REPLACED;
+use super::lock::Entry;
+use super::process;
 use super::{Assessment, CommandError, ProjectPath, Stage, StaleReason, State, Workspace};
-use super::{hold, process};
 use crate::artifact::{Artifact, Digest, Kind, Record, Tree, footprint};
 use crate::event::{Event, Observer, Outcome};
 use crate::fs;
-
-/// What can go wrong with one stage.
-#[derive(Debug, thiserror::Error)]
-pub enum ExecuteError {
-    /// An input is neither there nor made by a stage.
-    #[error("input {path} does not exist")]
-    MissingInput {
-        /// The input.
-        path: ProjectPath,
-    },
-    /// The command succeeded but an output is not there.
-    #[error("the command ended well but did not write {path}")]
-    MissingOutput {
-        /// The output.
-        path: ProjectPath,
-    },
-    /// A stage that never runs has nothing to show.
-    #[error("it is frozen, and {path} is neither there nor in the store")]
-    Frozen {
-        /// The output.
-        path: ProjectPath,
-    },
-    /// An input changed while the command ran.
-    #[error("{} changed while the stage ran, so its result is not recorded", .paths.join(", "))]
-    Tainted {
-        /// The inputs.
-        paths: Vec<String>,
-    },
-    /// Another run holds an output.
-    #[error("another run is writing {path}")]
-    Busy {
-        /// The output.
-        path: ProjectPath,
-    },
-    /// The command failed.
-    #[error(transparent)]
-    Command(#[from] CommandError),
-    /// The lock file is not readable.
-    #[error(transparent)]
-    Lock(#[from] LockError),
-    /// Files could not be read or written.
-    #[error(transparent)]
-    Io(#[from] io::Error),
-}
-
-impl ExecuteError {
-    /// Whether the same command may end better when it is tried again.
-    fn may_pass(&self) -> bool {
-        match self {
-            Self::Command(CommandError::Failed(failed)) => failed.may_pass,
-            Self::Command(CommandError::TimedOut { .. }) | Self::MissingOutput { .. } => true,
-            _ => false,
-        }
-    }
-}
 
 /// What a stage is built from: its inputs as they were hashed, and how to tell that they stayed so.
 struct Basis<'a> {
@@ -303,64 +251,6 @@ impl Workspace {
         }
     }
 
-    /// The old outputs go, but for what is nowhere else.
-    fn forget_aside(
-        &self,
-        stage: &Stage,
-        aside: Aside,
-        assessment: &Assessment,
-        observer: &mut dyn Observer,
-    ) -> io::Result<()> {
-        let entry = self.lock.get(&stage.name);
-        let Moved(moved) = aside.forget_but_keep_unknown(&self.replaced(stage))?;
-        for (path, kept) in moved {
-            let old = assessment.present.get(&path);
-            self.tell_replaced(entry.as_ref(), &path, old, &kept, observer);
-        }
-        Ok(())
-    }
-
-    /// A link out of the project in the place of an output, to a larger disk perhaps, goes with the next result, and what
-    /// it leads to stays behind.
-    fn tell_links(&self, stage: &Stage, observer: &mut dyn Observer) {
-        for path in &stage.outputs {
-            let place = path.in_root(&self.root);
-            if let Some(target) = fs::link_out_of(&place, &self.root) {
-                observer.event(Event::warning(format!(
-                    "{path} is a link to {}, and is replaced; make the folder around it the link, and what is written \
-                     there lies where that leads",
-                    target.display()
-                )));
-            }
-        }
-    }
-
-    /// That something stood in the place of an output which is nowhere else, and where it is now: somebody's own work, or
-    /// what the stage wrote before the store lost it.
-    fn tell_replaced(
-        &self,
-        entry: Option<&Entry>,
-        path: &str,
-        old: Option<&Artifact>,
-        kept: &Path,
-        observer: &mut dyn Observer,
-    ) {
-        let wrote = entry.and_then(|entry| entry.wrote.get(path));
-        let whose = if old.is_some() && wrote == old {
-            "which the store does not have any more"
-        } else {
-            "which no run had made"
-        };
-        self.tell_kept(path, whose, kept, observer);
-    }
-
-    fn tell_kept(&self, path: &str, whose: &str, kept: &Path, observer: &mut dyn Observer) {
-        let place = kept.strip_prefix(&self.root).unwrap_or(kept).display();
-        observer.event(Event::warning(format!(
-            "{path} was replaced; what stood there, {whose}, is kept as {place}"
-        )));
-    }
-
     /// Runs the command; stores and records what it made.
     fn make(
         &self,
@@ -489,150 +379,6 @@ impl Workspace {
             }
         }
         Ok(())
-    }
-
-    /// Ends what a killed run left running, puts back the outputs that it had moved aside, and
-    /// removes what it left half written.
-    fn recover(&self, stage: &Stage, observer: &mut dyn Observer) -> Result<(), ExecuteError> {
-        if let Some(aside) = Aside::find(&self.aside(stage), &self.root, &self.without_note())? {
-            process::kill_stage(aside.run(), aside.stage())?;
-            for path in &stage.outputs {
-                fs::remove_partials(&path.in_root(&self.root))?;
-            }
-            // What that run left is kept under its name: this one may have something to keep, too.
-            let failed = self.failed_in(aside.run(), stage);
-            let assessment = self.assess(stage, &BTreeMap::new());
-            if assessment.is_ok_and(|assessment| assessment.state == State::Fresh) {
-                // It was killed after the last step that counts. What was there before it, nobody knows any more.
-                let Moved(moved) = aside.forget_but_keep_unknown(&failed.join(REPLACED))?;
-                for (path, kept) in moved {
-                    self.tell_kept(&path, "which the store does not have", &kept, observer);
-                }
-            } else {
-                aside.put_back(&failed)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// The same for stages of killed runs that this run may never come to: another one was asked
-    /// for, it is no stage any more, or one before it fails. Their old outputs are put back even where
-    /// the run was killed after the last step that counts, since without its stage nothing says so:
-    /// the new ones are in the store, or with what failed.
-    pub fn recover_others(&self, stages: &[&Stage]) -> Result<(), ExecuteError> {
-        let folder = self.private.join("aside");
-        if !fs::exists(&folder) {
-            return Ok(());
-        }
-        let names = fs::list(&folder)?;
-        if names.is_empty() {
-            return Ok(());
-        }
-        let own: BTreeSet<PathBuf> = stages.iter().map(|stage| self.aside(stage)).collect();
-        for folder in names.iter().map(|name| folder.join(name)) {
-            if own.contains(&folder) || !Aside::is_in(&folder) {
-                continue;
-            }
-            let Some(aside) = Aside::find(&folder, &self.root, &self.without_note())? else {
-                continue;
-            };
-            let held: Option<Vec<File>> = aside
-                .outputs()
-                .map(|path| hold::try_hold(&self.locks(), path).transpose())
-                .map(Option::transpose)
-                .collect::<Result<_, _>>()?;
-            // Another run is at work there, or will see to it.
-            if held.is_some() && Aside::is_in(&folder) {
-                process::kill_stage(aside.run(), aside.stage())?;
-                let failed = self.root.join(fs::private::FAILED).join(aside.run());
-                let failed = failed.join(aside.stage());
-                aside.put_back(&failed)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Keeps other runs from writing anew what a stage reads while it reads it.
-    fn share_inputs(
-        &self,
-        stage: &Stage,
-        observer: &mut dyn Observer,
-    ) -> Result<Vec<File>, ExecuteError> {
-        // Each takes a file handle. Who reads more than this is told by the footprints alone.
-        const MOST: usize = 64;
-        let mut shared = Vec::new();
-        for path in stage.reads.iter().take(MOST) {
-            let busy = self.busy(stage, path, observer);
-            shared.push(hold::share(&self.locks(), path.as_str(), busy)?);
-        }
-        Ok(shared)
-    }
-
-    /// Assesses a stage; an input that another run is just building is waited for.
-    fn assess_when_ready(
-        &self,
-        stage: &Stage,
-        observer: &mut dyn Observer,
-    ) -> Result<Assessment, ExecuteError> {
-        match self.assess(stage, &BTreeMap::new()) {
-            Err(ExecuteError::MissingInput { path }) => {
-                self.hold_place(stage, &path, observer)?;
-                self.assess(stage, &BTreeMap::new())
-            }
-            other => other,
-        }
-    }
-
-    /// A kernel lock on every output, held until dropped.
-    fn hold_outputs(
-        &self,
-        stage: &Stage,
-        observer: &mut dyn Observer,
-    ) -> Result<Vec<File>, ExecuteError> {
-        stage
-            .outputs
-            .iter()
-            .map(|path| self.hold_place(stage, path, observer))
-            .collect()
-    }
-
-    /// A kernel lock on one output. Says once whom it waits for, or gives up.
-    fn hold_place(
-        &self,
-        stage: &Stage,
-        path: &ProjectPath,
-        observer: &mut dyn Observer,
-    ) -> Result<File, ExecuteError> {
-        hold::hold(
-            &self.locks(),
-            path.as_str(),
-            self.busy(stage, path, observer),
-        )
-    }
-
-    /// What to do while another run has a place: say so once, or give up. A command of a stage that
-    /// itself starts krammerti might wait for its own stage, which waits for it.
-    fn busy<'a>(
-        &self,
-        stage: &'a Stage,
-        path: &'a ProjectPath,
-        observer: &'a mut dyn Observer,
-    ) -> impl FnMut() -> Result<(), ExecuteError> + 'a {
-        let wait = self.wait && !process::in_a_stage();
-        let mut told = false;
-        move || {
-            if !wait {
-                return Err(ExecuteError::Busy { path: path.clone() });
-            }
-            if !told {
-                told = true;
-                observer.event(Event::note(format!(
-                    "{}: waiting for another run, which is writing {path}",
-                    stage.name
-                )));
-            }
-            Ok(())
-        }
     }
 }
 

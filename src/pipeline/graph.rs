@@ -49,6 +49,7 @@ fn tell_cycle(names: &[String]) -> String {
 /// A list of names that a person can still read.
 fn some(names: &[String]) -> String {
     match names {
+        [] => "none".to_owned(),
         [first @ .., _, _] if first.len() > 12 => {
             format!("{} and {} more", first[..12].join(", "), names.len() - 12)
         }

@@ -109,6 +109,8 @@ fn graph_in_every_form() {
     for format in ["text", "dot", "mermaid", "json"] {
         all.push_str(&sandbox.run(&["graph", "--format", format]).ok().stdout);
     }
+    let json = sandbox.run(&["graph", "--json"]).ok().stdout;
+    assert!(all.ends_with(&json), "{json}");
     insta::assert_snapshot!(all);
 }
 

@@ -1,11 +1,10 @@
 //! What there is to tell of the past: log, history, lineage, diff.
 
 use std::process::Stdio;
-use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::sandbox::{Ran, Sandbox};
+use crate::sandbox::{Ran, Sandbox, wait_until};
 
 /// Times, durations, digests and runs are others each time.
 const FILTERS: [(&str, &str); 5] = [
@@ -189,11 +188,7 @@ fn a_run_as_it_goes_on_and_after_it_was_killed() {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    let begun = Instant::now();
-    while !sandbox.path("started").exists() {
-        assert!(begun.elapsed() < Duration::from_secs(20));
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    wait_until("it has started", || sandbox.has("started"));
     let log = sandbox.run(&["log"]).ok();
     assert_eq!(log.stdout, "begun\n");
     assert!(log.stderr.contains("(running)"), "{log}");

@@ -16,14 +16,10 @@ mod textbook;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::sandbox::{Ran, Sandbox, binary};
-
-/// How long anything may take before a test is taken to hang.
-const DEADLINE: Duration = Duration::from_mins(1);
+use crate::sandbox::{Ran, Sandbox, binary, wait_until};
 
 fn project(pipeline: &str) -> Sandbox {
     let sandbox = Sandbox::empty();
@@ -52,14 +48,6 @@ fn state(sandbox: &Sandbox, stage: &str) -> (String, String) {
     let mut all = status(sandbox).into_iter();
     let (_, state, reason) = all.find(|(name, ..)| name == stage).unwrap();
     (state, reason)
-}
-
-fn wait_for(what: &str, holds: impl Fn() -> bool) {
-    let begun = Instant::now();
-    while !holds() {
-        assert!(begun.elapsed() < DEADLINE, "waited in vain: {what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }
 
 fn kill(child: &Child, signal: &str) {

@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::sandbox::{Ran, Sandbox};
+use crate::sandbox::{Ran, Sandbox, wait_until};
 use krammerti_test_server::{Asked, Reply, Server};
 
 const TOKEN: &str = "t0ken-that-nobody-may-see";
@@ -280,7 +279,6 @@ fn a_fetch_that_was_ended_goes_on_with_what_it_has() {
         let mut command = sandbox.command(&["run", "fetch"]);
         command.env("OUR_TOKEN", TOKEN).stderr(Stdio::null());
         let mut child = command.spawn().unwrap();
-        let begun = Instant::now();
         let stored = || {
             let names = std::fs::read_dir(sandbox.path(".krammerti/responses"));
             let paths = names
@@ -299,13 +297,9 @@ fn a_fetch_that_was_ended_goes_on_with_what_it_has() {
                 .filter(|path| path.extension().is_some_and(|e| e == "json") && is_whole(path))
                 .count()
         };
-        while server.asked().len() < 2 || stored() < 1 {
-            assert!(
-                begun.elapsed() < Duration::from_secs(20),
-                "nothing was stored"
-            );
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        wait_until("something is stored", || {
+            server.asked().len() >= 2 && stored() >= 1
+        });
         let id = child.id().to_string();
         assert!(
             Command::new("kill")

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// How long anything may take before a test calls it hung. Nothing here is a measurement.
-const HUNG: Duration = Duration::from_secs(30);
+const HUNG: Duration = Duration::from_mins(3);
 
 /// A hermetic project: nothing of the environment but PATH reaches krammerti.
 pub(crate) struct Sandbox {

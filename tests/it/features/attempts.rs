@@ -85,7 +85,7 @@ sleep 50
     );
     for pid in ["pid1", "pid2", "pid3"] {
         let pid = sandbox.read(pid);
-        wait_for("its end", || !lives(&pid));
+        wait_until("it has ended", || !lives(&pid));
     }
     assert!(!sandbox.path("o").exists() && !sandbox.path("late").exists());
 }

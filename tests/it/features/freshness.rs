@@ -1,5 +1,7 @@
 //! When a stage runs beside when its key changed: `fresh_for`, `frozen`, `always`, `when`.
 
+use std::time::Duration;
+
 use super::*;
 
 #[test]

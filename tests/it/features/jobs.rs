@@ -118,7 +118,7 @@ fn ctrl_c_ends_all_jobs_and_tells_nobody_of_a_failure() {
         .spawn()
         .unwrap();
     let pid = |name: &str| std::fs::read_to_string(sandbox.path(name)).unwrap_or_default();
-    wait_for("two stages", || {
+    wait_until("two stages are at work", || {
         pid("a.pid").ends_with('\n') && pid("b.pid").ends_with('\n')
     });
     kill(&child, "-INT");
@@ -200,7 +200,7 @@ fn meeting_another_run_is_no_failure_to_be_told() {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    wait_for("the stage", || sandbox.path("begun").exists());
+    wait_until("the stage has begun", || sandbox.path("begun").exists());
     sandbox
         .run(&["run", "--no-wait"])
         .fails(4, &["another run is writing o"]);

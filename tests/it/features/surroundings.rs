@@ -105,8 +105,9 @@ fn what_cannot_be_cleared_away_does_not_hide_what_became_of_a_stage() {
 /// `nohup krammerti run &`, and then the terminal closes.
 #[test]
 fn a_signal_that_was_ignored_before_stays_so() {
-    let sandbox =
-        project("stages: {a: {sh: 'touch started; sleep 0.5; touch out', outs: [out]}}\n");
+    let sandbox = project(
+        "stages: {a: {sh: 'touch started; until [ -e go ]; do sleep 0.01; done; rm go; touch out', outs: [out]}}\n",
+    );
     // Whoever runs the tests may ignore the signal as well, which a shell could not undo.
     let start = "import os, signal, sys; signal.signal(signal.SIGHUP, getattr(signal, sys.argv[1])); \
                  os.execv(sys.argv[2], sys.argv[2:])";
@@ -123,12 +124,12 @@ fn a_signal_that_was_ignored_before_stays_so() {
             .process_group(0)
             .stderr(Stdio::null());
         let mut child = command.spawn().unwrap();
-        let since = Instant::now();
-        while !sandbox.has("started") && since.elapsed() < DEADLINE {
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        wait_until("it has started", || sandbox.has("started"));
         let pid = rustix::process::Pid::from_child(&child);
         rustix::process::kill_process(pid, rustix::process::Signal::HUP).unwrap();
+        if handling == "SIG_IGN" {
+            sandbox.write("go", "");
+        }
         assert_eq!(child.wait().unwrap().code(), code, "{handling}");
         sandbox.remove("started");
     }
