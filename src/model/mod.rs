@@ -120,7 +120,8 @@ pub trait Issuer {
 pub struct FitTask<'a> {
     /// The scaled data, all parts of it.
     pub frame: &'a Frame,
-    /// Issue rows whose horizon lies in the training part.
+    /// Issue rows whose horizon lies in the training part: all of them where an epoch takes each
+    /// `train_params.stride`-th, else those of that stride.
     pub train: &'a [usize],
     /// Issue rows whose horizon lies in the validation part.
     pub validation: &'a [usize],

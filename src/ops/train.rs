@@ -332,7 +332,9 @@ impl<'a> Fit<'a> {
             let window = Window::new(lookback, model.horizon, stride);
             window.context("lookback, horizon and stride must not be 0")
         };
-        let window_of_train = window(model.lookback, self.train.stride)?;
+        // Of all windows of a net an epoch takes some, and the next one others.
+        let stride = if model.is_net() { 1 } else { self.train.stride };
+        let window_of_train = window(model.lookback, stride)?;
         let train = split.some_issues(Part::Train, self.frame, window_of_train)?;
         if *wanted != SampleWeights::default() && !model.is_net() {
             bail!(Contradiction(format!(

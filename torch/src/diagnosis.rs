@@ -160,6 +160,8 @@ pub(crate) fn is_of_memory(message: &str) -> bool {
         "can't allocate memory",
         "not enough memory",
         "ALLOC_FAILED",
+        // Of cuDNN 9, on the host or on the device.
+        "ALLOCATION_FAILED",
     ];
     known.iter().any(|words| message.contains(words))
 }
@@ -223,8 +225,9 @@ mod tests {
         let cpu = "DefaultCPUAllocator: can't allocate memory: you tried to allocate 99 bytes. Error code 12";
         assert_eq!(memory_asked(cpu), Some("99 bytes".to_owned()));
         assert_eq!(memory_asked("CUDA out of memory"), None);
+        let cudnn = "cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED";
         assert!(
-            [gpu, cpu, "CUDA out of memory"]
+            [gpu, cpu, cudnn, "CUDA out of memory"]
                 .into_iter()
                 .all(is_of_memory)
         );

@@ -5,6 +5,9 @@
 //! which the paper does in its second model (`NLinear`) and which costs nothing where the level does
 //! not move. Other columns enter by their last row, columns known in the future by their values at
 //! the lead.
+//!
+//! All maps begin at 0, that is with a forecast of the last value. Nothing else needs breaking of symmetry, since there is one
+//! minimum; and what a draw would make of a level that the training part has not seen, few small steps do not mend.
 
 use krammerti::params::LinearParams;
 use tch::Tensor;
@@ -100,15 +103,19 @@ impl Architecture for Linear {
         // The maps of all targets, one below the other.
         let leads = shape.horizon * shape.outputs();
         let mut specs = Vec::new();
-        specs.extend(Dense::specs("trend", shape.lookback, leads));
-        specs.extend(Dense::specs("remainder", shape.lookback, leads));
+        for map in ["trend", "remainder"] {
+            specs.push(Spec::zeros(
+                format!("{map}.weight"),
+                vec![leads, shape.lookback],
+            ));
+            specs.push(Spec::zeros(format!("{map}.bias"), vec![leads]));
+        }
         if shape.columns > 1 {
-            let row = vec![leads, shape.columns];
-            specs.push(Spec::by_fan_in("row", row, shape.columns));
+            specs.push(Spec::zeros("row", vec![leads, shape.columns]));
         }
         if shape.future > 0 {
             let future = vec![shape.horizon, shape.future, shape.outputs()];
-            specs.push(Spec::by_fan_in("future", future, shape.future));
+            specs.push(Spec::zeros("future", future));
         }
         specs
     }

@@ -24,7 +24,7 @@ use krammerti::params::TrainParams;
 use tch::{Device, Kind, Tensor};
 
 use self::losses::Losses;
-use self::readiness::{all_bases, replica, seen_and_unseen, team_of};
+use self::readiness::{fill_bases, no_bases, replica, seen_and_unseen, team_of};
 use crate::architecture::Architecture;
 use crate::generator::Randomness;
 use crate::graph::Stream;
@@ -138,14 +138,16 @@ impl<'a> Trainer<'a> {
         let params = task.train_params;
         let mut own = replica(task, architecture, series, machine)?;
         if own.has_bases(task.frame.rows()) {
-            let team = team_of(own, machine)?;
-            let bases = all_bases(&team, task);
-            own = team.into_own();
-            own.bases = Some(bases);
+            own.bases = Some(no_bases(&own, task.frame.rows()));
         }
         let team = team_of(own, machine)?;
+        fill_bases(&team, task.validation);
+        if params.stride == 1 {
+            fill_bases(&team, task.train);
+        }
         let flat = team.own().net.parameters.flat();
-        let batches = task.train.len().div_ceil(batch);
+        let windows = progress::windows_of(task.train, params.stride);
+        let batches = windows.div_ceil(batch);
         Ok(Self {
             task,
             params,
@@ -153,10 +155,8 @@ impl<'a> Trainer<'a> {
             optimizer: AdamW::new(flat),
             seen: seen_and_unseen(task, series),
             // A step has no more windows than there are.
-            recorder: (machine.device != Device::Cpu).then(|| {
-                let windows = batch.min(task.train.len());
-                Recorder::new(windows, flat.device(), machine.recording)
-            }),
+            recorder: (machine.device != Device::Cpu)
+                .then(|| Recorder::new(batch.min(windows), flat.device(), machine.recording)),
             schedule: Schedule::new(params, batches),
             average: flat.copy(),
             best: flat.copy(),
@@ -228,7 +228,8 @@ impl<'a> Trainer<'a> {
     }
 
     fn batches(&self) -> usize {
-        self.task.train.len().div_ceil(self.progress.windows)
+        let windows = progress::windows_of(self.task.train, self.params.stride);
+        windows.div_ceil(self.progress.windows)
     }
 
     /// What a warm start begins with may be better than all that comes of it, so it is judged as an epoch is.
@@ -290,7 +291,11 @@ impl<'a> Trainer<'a> {
 
     /// The rest of an epoch; gives back the mean loss of all of it.
     fn train(&mut self, monitor: &mut dyn Monitor) -> Result<f64> {
-        let order = progress::order(self.task.train, self.params.seed, self.progress.epoch);
+        let (params, epoch) = (self.params, self.progress.epoch);
+        let order = progress::order(self.task.train, params.stride, params.seed, epoch);
+        if params.stride > 1 {
+            fill_bases(&self.team, &order);
+        }
         let count = order.len();
         let order = self.team.own().windows.issues(&order);
         let batches = order.split(self.progress.windows as i64, 0);

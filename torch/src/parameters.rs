@@ -33,6 +33,15 @@ impl Spec {
         }
     }
 
+    /// All 0: for maps that a net is better off without until they have learnt something.
+    pub(crate) fn zeros(name: impl Into<String>, shape: Vec<i64>) -> Self {
+        Self {
+            name: name.into(),
+            shape,
+            bound: 0.0,
+        }
+    }
+
     fn len(&self) -> i64 {
         self.shape.iter().product()
     }

@@ -105,14 +105,36 @@ pub(crate) fn first_draws(seed: u64) -> ChaCha8Rng {
     ChaCha8Rng::seed_from_u64(seed)
 }
 
-/// The training windows in the order of an epoch, counted from 1.
-pub(crate) fn order(windows: &[usize], seed: u64, epoch: usize) -> Vec<usize> {
+/// Of all windows of the training those of an epoch, counted from 1, in its order: each `stride`-th, with another one to begin
+/// with in each epoch, so that none is left out for good. A stride that divides a cycle of the data would never see the rest of it.
+pub(crate) fn order(windows: &[usize], stride: usize, seed: u64, epoch: usize) -> Vec<usize> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     // Stream 0 draws the first weights.
     rng.set_stream(epoch as u64);
-    let mut order = windows.to_vec();
+    let first = phase(stride, epoch);
+    let place = |turn: usize| windows[(first + turn * stride) % windows.len()];
+    let mut order: Vec<usize> = (0..windows_of(windows, stride)).map(place).collect();
     order.shuffle(&mut rng);
     order
+}
+
+/// How many windows each epoch has.
+pub(crate) fn windows_of(windows: &[usize], stride: usize) -> usize {
+    windows.len().div_ceil(stride)
+}
+
+/// What an epoch begins with; after `stride` epochs each was that once, and at any time those that were are spread over all:
+/// multiples of a number near the golden section that has no divisor in common with the stride.
+fn phase(stride: usize, epoch: usize) -> usize {
+    let golden = (stride as f64 * 0.618).round() as usize;
+    let step = (golden.max(1)..stride)
+        .find(|&step| gcd(step, stride) == 1)
+        .unwrap_or(1);
+    (epoch - 1) % stride * step % stride
+}
+
+fn gcd(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { gcd(b, a % b) }
 }
 
 #[cfg(test)]
@@ -122,13 +144,46 @@ mod tests {
     #[test]
     fn an_order_is_that_of_its_epoch_and_seed() {
         let windows: Vec<usize> = (10..60).collect();
-        let first = order(&windows, 1, 1);
-        assert_eq!(first, order(&windows, 1, 1));
-        assert_ne!(first, order(&windows, 1, 2));
-        assert_ne!(first, order(&windows, 2, 1));
-        let mut sorted = first;
-        sorted.sort_unstable();
-        assert_eq!(sorted, windows);
+        let first = order(&windows, 1, 1, 1);
+        assert_eq!(first, order(&windows, 1, 1, 1));
+        assert_ne!(first, order(&windows, 1, 1, 2));
+        assert_ne!(first, order(&windows, 1, 2, 1));
+        assert_eq!(sorted(first), windows);
+    }
+
+    fn sorted(mut windows: Vec<usize>) -> Vec<usize> {
+        windows.sort_unstable();
+        windows
+    }
+
+    #[test]
+    fn a_stride_comes_to_all_windows_in_time() {
+        let windows: Vec<usize> = (10..60).collect();
+        for stride in [1, 2, 5, 7, 12, 49, 50, 51, 1000] {
+            let epochs = stride.min(100);
+            let of_epoch = |epoch| sorted(order(&windows, stride, 3, epoch));
+            let first: Vec<usize> = windows.iter().copied().step_by(stride).collect();
+            assert_eq!(of_epoch(1), first);
+            let mut seen = vec![0; 60];
+            for epoch in 1..=epochs {
+                let mut of_epoch = of_epoch(epoch);
+                assert_eq!(of_epoch.len(), windows_of(&windows, stride));
+                of_epoch.dedup();
+                assert_eq!(of_epoch.len(), first.len(), "none twice");
+                for window in of_epoch {
+                    seen[window] += 1;
+                }
+            }
+            if stride <= 51 {
+                assert!(
+                    seen[10..].iter().all(|&times| (1..=2).contains(&times)),
+                    "{stride}: {seen:?}"
+                );
+            }
+            if stride > 3 {
+                assert!(phase(stride, 2).abs_diff(phase(stride, 3)) > stride / 5);
+            }
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use tch::Device;
 use super::{fit_once, too_large};
 use crate::diagnosis::OutOfMemory;
 use crate::fit::{Machine, Unfit};
-use crate::progress::Progress;
+use crate::progress::{Progress, windows_of};
 
 /// One try of a fit.
 #[derive(Clone, Copy)]
@@ -43,7 +43,9 @@ pub(super) fn fit_in_memory(
         let error = match fit_once(&tried, machine, attempt.windows, &mut counted) {
             Ok(fitted) => return Ok(fitted),
             Err(error) => {
-                let windows = attempt.windows.min(task.train.len());
+                let windows = attempt
+                    .windows
+                    .min(windows_of(task.train, task.train_params.stride));
                 too_large(error, machine.device, windows, task.model.kind())
             }
         };
@@ -116,7 +118,9 @@ impl Attempt {
             return Some((self, format!("{error}; {wanted}")));
         }
         // A step has no more than all of them.
-        let windows = self.windows.min(task.train.len());
+        let windows = self
+            .windows
+            .min(windows_of(task.train, task.train_params.stride));
         // With halved steps nothing goes on from a checkpoint.
         if self.halved || self.resumes || windows <= 1 {
             return None;

@@ -37,7 +37,11 @@ pub(super) fn replica(
     let (lookback, horizon) = (shape.lookback, shape.horizon);
     let mut windows = Windows::new(task.frame, lookback, horizon, series, machine.device);
     windows.count_by(task.train, task.sample_weights);
-    let constants = architecture.solve(&windows, task.train, task.validation)?;
+    // Of so many as an epoch has: who takes a stride has no time for all.
+    let strided: Vec<usize> = (task.train.iter().step_by(params.stride))
+        .copied()
+        .collect();
+    let constants = architecture.solve(&windows, &strided, task.validation)?;
     let spread = architecture
         .spread(&constants)
         .unwrap_or_else(|| Tensor::ones([shape.cells()], (Kind::Float, machine.device)));
@@ -67,16 +71,21 @@ pub(super) fn team_of(own: Replica, machine: Machine<'_>) -> Result<Team<Replica
     }
 }
 
-/// `[rows, cells]`: no step changes a base, so each is computed once.
-pub(super) fn all_bases(team: &Team<Replica>, task: &FitTask<'_>) -> Tensor {
-    let _no_grad = tch::no_grad_guard();
-    let own = team.own();
+/// `[rows, cells]`: room for the bases of all windows.
+pub(super) fn no_bases(own: &Replica, rows: usize) -> Tensor {
     let cells = own.net.architecture.shape().cells();
     let device = own.net.parameters.flat().device();
-    let bases = Tensor::zeros([task.frame.rows() as i64, cells], (Kind::Float, device));
-    let chunks =
-        [task.train, task.validation].map(|issues| issues.chunks(own.windows.at_once(BASED)));
-    let chunks: Vec<&[usize]> = chunks.into_iter().flatten().collect();
+    Tensor::zeros([rows as i64, cells], (Kind::Float, device))
+}
+
+/// Computes the bases of some windows, where they are kept: no step changes a base, so once is enough.
+pub(super) fn fill_bases(team: &Team<Replica>, windows: &[usize]) {
+    let _no_grad = tch::no_grad_guard();
+    let own = team.own();
+    let Some(bases) = &own.bases else {
+        return;
+    };
+    let chunks: Vec<&[usize]> = windows.chunks(own.windows.at_once(BASED)).collect();
     // A few at a time: all results at once would be the bases once more.
     for chunks in chunks.chunks(16) {
         let issues = chunks.iter().map(|rows| own.windows.issues(rows));
@@ -87,5 +96,4 @@ pub(super) fn all_bases(team: &Team<Replica>, task: &FitTask<'_>) -> Tensor {
             let _ = bases.shallow_clone().index_copy_(0, &issues, &base);
         }
     }
-    bases
 }

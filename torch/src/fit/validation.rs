@@ -12,8 +12,10 @@ use crate::windows::seeds;
 /// Windows of a part where no gradient is asked for, on the CPU and on a GPU.
 const CHECKED: usize = 128;
 const CHECKED_CUDA: usize = 512;
-/// The same of a kind that walks from lead to lead: each step takes a GPU as long for few as for many.
-const WALKED_CUDA: usize = 4096;
+/// The same of a kind that walks from lead to lead, in steps of the training: each lead takes a GPU as long for few
+/// windows as for many. Without a graph so many take no more memory than a step, so a smaller `train.batch` helps where
+/// that does not suffice.
+const WALKED_STEPS: usize = 4;
 
 impl Trainer<'_> {
     /// Loss, and root mean square error of the mean, of the averaged weights; none where it was told
@@ -33,7 +35,11 @@ impl Trainer<'_> {
         let (at_once, each) = match self.machine.device {
             Device::Cpu => (2 * self.machine.threads * CHECKED, CHECKED),
             _ if self.net().architecture.has_own_loss() => {
-                let most = self.team.own().windows.at_once(WALKED_CUDA);
+                let most = self
+                    .team
+                    .own()
+                    .windows
+                    .at_once(WALKED_STEPS * self.progress.windows);
                 (most, most)
             }
             _ => (CHECKED_CUDA, CHECKED_CUDA),

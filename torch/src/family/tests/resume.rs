@@ -113,6 +113,18 @@ fn within_a_step() {
     assert!(resumed.weights == undisturbed.weights);
 }
 
+/// Each epoch has windows of its own.
+#[test]
+fn with_a_stride() {
+    let params = TrainParams {
+        epochs: 3,
+        stride: 3,
+        batch: 16,
+        ..train_params()
+    };
+    Told::new(params).assert_goes_on("a stride");
+}
+
 #[test]
 fn with_weights_of_windows_and_gaps() {
     let mut told = Told::new(two_epochs());
