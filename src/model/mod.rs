@@ -141,6 +141,13 @@ pub struct FitTask<'a> {
     pub warm_start: Option<&'a Weights>,
 }
 
+impl FitTask<'_> {
+    /// How many windows a net sees in an epoch.
+    pub fn windows_of_epoch(&self) -> usize {
+        self.train.len().div_ceil(self.train_params.stride)
+    }
+}
+
 /// All that a training needs to go on as if it had never stopped.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Checkpoint {

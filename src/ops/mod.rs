@@ -9,6 +9,7 @@ mod dataset;
 mod diff;
 mod evaluate;
 mod fetch;
+mod few_steps;
 mod history;
 mod inputs;
 mod lineage;

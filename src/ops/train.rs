@@ -7,6 +7,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, bail};
 
 use super::checkpoint::{Keeper, Kept};
+use super::few_steps::few_steps;
 use super::inputs::Inputs;
 use super::sample_weights::{effective, sample_weights};
 use super::series_sizes::unequal;
@@ -74,12 +75,15 @@ pub fn train(mut context: Context<'_>) -> Result<()> {
         ..Fit::new(&dataset, &frame, &params, train)
     };
     let task = fit.task().with_context(of_training)?;
-    for odd in task.few_windows() {
+    let few_steps = params
+        .is_net()
+        .then(|| few_steps(task.windows_of_epoch(), train));
+    for odd in task.few_windows().into_iter().chain(few_steps.flatten()) {
         context.warn(odd);
     }
     let past = checkpoint.as_ref().map_or(&[][..], |kept| &kept.history);
     let log = TrainingLog::begin(&context.out, past);
-    let mut monitor = Told::new(context.observer, log, task.train.len(), spread, unit);
+    let mut monitor = Told::new(context.observer, log, task.windows_of_epoch(), spread, unit);
     monitor.keeper = Some(Keeper::new(&kept, train.checkpoint_minutes));
     let fitted = task
         .fit(context.registry, &mut monitor)
@@ -439,8 +443,16 @@ impl Task<'_> {
         told
     }
 
+    fn windows_of_epoch(&self) -> usize {
+        self.fit_task().windows_of_epoch()
+    }
+
     fn fit(&self, registry: &Registry, monitor: &mut dyn Monitor) -> Result<Fitted> {
-        let task = FitTask {
+        registry.fit(&self.fit_task(), monitor)
+    }
+
+    fn fit_task(&self) -> FitTask<'_> {
+        FitTask {
             frame: self.frame,
             train: &self.train,
             validation: &self.validation,
@@ -451,8 +463,7 @@ impl Task<'_> {
             targets: &self.scalers,
             resume: self.resume,
             warm_start: self.warm_start,
-        };
-        registry.fit(&task, monitor)
+        }
     }
 }
 
@@ -461,7 +472,7 @@ struct Told<'a> {
     observer: &'a mut dyn Observer,
     /// Gone once it cannot be written.
     log: Option<TrainingLog>,
-    /// In the training part.
+    /// In an epoch.
     windows: usize,
     spread: f64,
     unit: &'a str,

@@ -146,7 +146,7 @@ impl<'a> Trainer<'a> {
             fill_bases(&team, task.train);
         }
         let flat = team.own().net.parameters.flat();
-        let windows = progress::windows_of(task.train, params.stride);
+        let windows = task.windows_of_epoch();
         let batches = windows.div_ceil(batch);
         Ok(Self {
             task,
@@ -228,8 +228,7 @@ impl<'a> Trainer<'a> {
     }
 
     fn batches(&self) -> usize {
-        let windows = progress::windows_of(self.task.train, self.params.stride);
-        windows.div_ceil(self.progress.windows)
+        self.task.windows_of_epoch().div_ceil(self.progress.windows)
     }
 
     /// What a warm start begins with may be better than all that comes of it, so it is judged as an epoch is.

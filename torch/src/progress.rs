@@ -113,14 +113,10 @@ pub(crate) fn order(windows: &[usize], stride: usize, seed: u64, epoch: usize) -
     rng.set_stream(epoch as u64);
     let first = phase(stride, epoch);
     let place = |turn: usize| windows[(first + turn * stride) % windows.len()];
-    let mut order: Vec<usize> = (0..windows_of(windows, stride)).map(place).collect();
+    let count = windows.len().div_ceil(stride);
+    let mut order: Vec<usize> = (0..count).map(place).collect();
     order.shuffle(&mut rng);
     order
-}
-
-/// How many windows each epoch has.
-pub(crate) fn windows_of(windows: &[usize], stride: usize) -> usize {
-    windows.len().div_ceil(stride)
 }
 
 /// What an epoch begins with; after `stride` epochs each was that once, and at any time those that were are spread over all:
@@ -167,7 +163,7 @@ mod tests {
             let mut seen = vec![0; 60];
             for epoch in 1..=epochs {
                 let mut of_epoch = of_epoch(epoch);
-                assert_eq!(of_epoch.len(), windows_of(&windows, stride));
+                assert_eq!(of_epoch.len(), first.len());
                 of_epoch.dedup();
                 assert_eq!(of_epoch.len(), first.len(), "none twice");
                 for window in of_epoch {

@@ -8,7 +8,7 @@ use tch::Device;
 use super::{fit_once, too_large};
 use crate::diagnosis::OutOfMemory;
 use crate::fit::{Machine, Unfit};
-use crate::progress::{Progress, windows_of};
+use crate::progress::Progress;
 
 /// One try of a fit.
 #[derive(Clone, Copy)]
@@ -43,9 +43,7 @@ pub(super) fn fit_in_memory(
         let error = match fit_once(&tried, machine, attempt.windows, &mut counted) {
             Ok(fitted) => return Ok(fitted),
             Err(error) => {
-                let windows = attempt
-                    .windows
-                    .min(windows_of(task.train, task.train_params.stride));
+                let windows = attempt.windows.min(task.windows_of_epoch());
                 too_large(error, machine.device, windows, task.model.kind())
             }
         };
@@ -118,9 +116,7 @@ impl Attempt {
             return Some((self, format!("{error}; {wanted}")));
         }
         // A step has no more than all of them.
-        let windows = self
-            .windows
-            .min(windows_of(task.train, task.train_params.stride));
+        let windows = self.windows.min(task.windows_of_epoch());
         // With halved steps nothing goes on from a checkpoint.
         if self.halved || self.resumes || windows <= 1 {
             return None;
