@@ -160,6 +160,10 @@ impl Report {
                 "name a stage for the log of its last run, or a run with --run"
             }
             LogError::Unseen { .. } => "`krammerti status` lists the stages",
+            LogError::NotKept { .. } => {
+                "`krammerti gc` and whoever removes a run's folder take its logs"
+            }
+            LogError::Io(error) => return self.io(error),
             LogError::NothingRan { .. } | LogError::NoAttempt { .. } | LogError::Gone { .. } => "",
         };
         self.hint = Some(hint.to_owned()).filter(|hint| !hint.is_empty());

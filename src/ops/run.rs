@@ -103,7 +103,7 @@ pub fn run_plan(
 ) -> Result<Summary, RunError> {
     // From here on a signal is ours to handle.
     let _ = interrupted();
-    let run = run_name();
+    let run = run_name(options.root);
     let mut workspace = Workspace::open(options.root, &run)?;
     workspace.wait = options.wait;
     workspace.force = options.force;
