@@ -390,6 +390,7 @@ fn failed(may_pass: bool) -> CommandError {
         program: "make-b".into(),
         status: "exit code 1".into(),
         code: Some(1),
+        signal: None,
         message: None,
         hint: None,
         log_tail: String::new(),
