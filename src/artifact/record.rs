@@ -1,6 +1,6 @@
 //! What a key once gave: a build record.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -18,4 +18,7 @@ pub struct Record {
     /// What it was built on, name → value, as the command said: versions, device, threads.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub built_on: BTreeMap<String, String>,
+    /// The outputs that the store had no room for: they were in their places and nowhere else.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub unstored: BTreeSet<String>,
 }

@@ -36,6 +36,12 @@ const USAGE: u8 = 2;
 const GATE: u8 = 3;
 const BUSY: u8 = 4;
 
+/// The signal that nobody can catch.
+const KILL: i32 = 9;
+
+/// As an error of the system ends.
+const TOO_MANY_OPEN_FILES: &str = "(os error 24)";
+
 impl Report {
     pub(super) fn of(error: &anyhow::Error) -> Self {
         let mut report = Self {
@@ -160,6 +166,10 @@ impl Report {
                 "name a stage for the log of its last run, or a run with --run"
             }
             LogError::Unseen { .. } => "`krammerti status` lists the stages",
+            LogError::NotKept { .. } => {
+                "`krammerti gc` and whoever removes a run's folder take its logs"
+            }
+            LogError::Io(error) => return self.io(error),
             LogError::NothingRan { .. } | LogError::NoAttempt { .. } | LogError::Gone { .. } => "",
         };
         self.hint = Some(hint.to_owned()).filter(|hint| !hint.is_empty());
@@ -250,21 +260,28 @@ impl Report {
     }
 
     fn io(&mut self, error: &std::io::Error) {
-        self.hint = match error.kind() {
-            std::io::ErrorKind::PermissionDenied => {
-                Some("check owner and permissions of that path".to_owned())
-            }
-            std::io::ErrorKind::ReadOnlyFilesystem => Some(
+        use std::io::ErrorKind;
+        let hint = match error.kind() {
+            ErrorKind::PermissionDenied => "check owner and permissions of that path",
+            ErrorKind::ReadOnlyFilesystem => {
                 "krammerti keeps locks, runs and results below .krammerti/ of the project: it needs a place where \
                  it may write"
-                    .to_owned(),
-            ),
-            std::io::ErrorKind::StorageFull => Some("free some space on that disk".to_owned()),
-            std::io::ErrorKind::FileTooLarge => {
-                Some("raise the limit of the size of files (`ulimit -f`)".to_owned())
+            }
+            ErrorKind::StorageFull => "free some space on that disk",
+            ErrorKind::FileTooLarge => "raise the limit of the size of files (`ulimit -f`)",
+            ErrorKind::ResourceBusy => {
+                "what is mounted there cannot be moved or replaced: name a folder inside it as the output"
+            }
+            ErrorKind::WouldBlock => {
+                "raise the limit of processes and threads (`ulimit -u`, `TasksMax=`, `--pids-limit`), or end some"
+            }
+            // It has no kind.
+            _ if error.to_string().contains(TOO_MANY_OPEN_FILES) => {
+                "raise the limit of open files (`ulimit -n`), or run fewer stages side by side (--jobs)"
             }
             _ => return,
         };
+        self.hint = Some(hint.to_owned());
     }
 
     fn run(&mut self, error: &RunError) {
@@ -312,13 +329,21 @@ impl Report {
     }
 
     fn command(&mut self, error: &CommandError) {
-        let CommandError::Failed(failed) = error else {
-            return;
+        let failed = match error {
+            CommandError::Failed(failed) => failed,
+            CommandError::Start { source, .. } | CommandError::Io(source) => {
+                return self.io(source);
+            }
+            _ => return,
         };
         if failed.message.is_none() {
             self.log = Some(failed.log_tail.clone()).filter(|tail| !tail.is_empty());
             self.hint = Some(match &failed.strict {
                 Some(never_written) => strict_hint(failed, never_written),
+                None if failed.signal == Some(KILL) => format!(
+                    "the kernel sends that signal where memory runs out (`dmesg` names the process); its whole log is {}",
+                    failed.log.display()
+                ),
                 None => format!("its whole log is {}", failed.log.display()),
             });
             return;
@@ -401,6 +426,50 @@ mod tests {
             report.message,
             "training on data: model.bounds: expected a target"
         );
+    }
+
+    #[test]
+    fn what_the_system_refuses_has_a_hint() {
+        let hint = |error: std::io::Error| Report::of(&error.into()).hint.unwrap_or_default();
+        for (number, told) in [
+            (16, "what is mounted there"),
+            (11, "limit of processes and threads"),
+            (24, "limit of open files"),
+            (28, "free some space"),
+        ] {
+            let system = std::io::Error::from_raw_os_error(number);
+            let error = std::io::Error::new(system.kind(), format!("cannot move x: {system}"));
+            let hint = hint(error);
+            assert!(hint.contains(told), "{number}: {hint}");
+        }
+        let started = CommandError::Start {
+            program: "x".into(),
+            source: std::io::Error::from_raw_os_error(11),
+        };
+        let hint = Report::of(&ExecuteError::from(started).into()).hint;
+        assert!(hint.unwrap().contains("ulimit -u"));
+    }
+
+    #[test]
+    fn a_command_that_was_killed_may_have_taken_too_much_memory() {
+        let killed = |signal| {
+            let failed = Failed {
+                program: "x".into(),
+                status: format!("signal {signal}"),
+                code: None,
+                signal: Some(signal),
+                message: None,
+                hint: None,
+                log_tail: String::new(),
+                log: "log".into(),
+                may_pass: true,
+                strict: None,
+            };
+            let error = ExecuteError::from(CommandError::from(Box::new(failed)));
+            Report::of(&error.into()).hint.unwrap()
+        };
+        assert!(killed(9).contains("memory") && killed(9).ends_with("log"));
+        assert!(!killed(11).contains("memory"));
     }
 
     #[test]

@@ -6,11 +6,12 @@ use serde_json::json;
 use super::Global;
 use super::project::Project;
 use super::ui::{Ui, bytes};
+use super::verify::hold_store;
 use crate::pipeline::{Garbage, Workspace};
 
 /// Show what nobody needs any more under .krammerti/, and how large it is; remove it with --delete.
 ///
-/// Kept is what pipeline.lock needs, and what the last runs used. Whatever is removed can be built again.
+/// Kept is what pipeline.lock needs, the last log of each of its stages, and what the last runs used. Whatever is removed can be built again.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// How many of the last runs to keep, with their results, logs, failed tries and checkpoints.
@@ -25,7 +26,7 @@ pub(super) fn run(args: &Args, global: &Global, ui: &mut Ui) -> Result<()> {
     let project = Project::find()?;
     let mut workspace = Workspace::open(&project.root, "gc")?;
     workspace.wait = !global.no_wait;
-    let _held = workspace.hold_store()?;
+    let _held = hold_store(&workspace, args.delete, ui)?;
     let garbage = workspace.garbage(args.keep_runs)?;
     if args.delete {
         workspace.remove(&garbage)?;

@@ -29,7 +29,7 @@ pub(super) fn run(args: &Args, global: &Global, ui: &mut Ui) -> Result<()> {
     let project = Project::find()?;
     let count = args.number as usize;
     let history = match &args.stage {
-        None => ops::history(&project.root, count),
+        None => ops::history(&project.root, count)?,
         Some(stage) => ops::history_of(&project.root, stage, count)
             .map_err(|error| log::named(error, &project))?,
     };

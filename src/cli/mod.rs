@@ -24,6 +24,7 @@ mod schema;
 mod stage_args;
 mod status;
 mod text;
+mod threads;
 mod train;
 mod tune;
 mod ui;
@@ -36,7 +37,7 @@ use std::path::PathBuf;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::model::{NeedsBackend, Registry};
-use crate::pipeline::BODY;
+use crate::pipeline::{BODY, allow_open_files};
 use stage_args::Request;
 use ui::Ui;
 
@@ -66,7 +67,7 @@ struct Cli {
 const EXIT_CODES: &str = "\
 Exit codes: 0 done, 1 a stage or command failed, 2 wrong usage or configuration,
 3 a quality gate or check did not hold, 4 another run holds an output (--no-wait),
-130 and 143 interrupted by Ctrl-C and SIGTERM.";
+129, 130 and 143 interrupted by SIGHUP (a closed terminal), Ctrl-C and SIGTERM.";
 
 /// Options that every command has.
 #[expect(
@@ -151,7 +152,14 @@ pub fn main(args: &[OsString], registry: &Registry, place: Place) -> u8 {
     // A runner started us for the body of a stage: work, and report as events.
     let body = std::env::var_os(BODY).is_some();
     let mut ui = Ui::new(&cli.global, body);
-    match run(cli, registry, body, &mut ui).and_then(|()| ui.require_written()) {
+    if place == Place::Binary {
+        allow_open_files();
+    }
+    let begun = threads::start().map_err(anyhow::Error::from);
+    match begun
+        .and_then(|()| run(cli, registry, body, &mut ui))
+        .and_then(|()| ui.require_written())
+    {
         Ok(()) => 0,
         Err(error) if place == Place::Binary && error.is::<NeedsBackend>() => {
             match backend::enter(args) {

@@ -118,18 +118,24 @@ impl Ui {
     /// Writes a result to stdout. Whoever closed the pipe has seen enough; what else keeps it from being
     /// written is told at the end.
     pub(super) fn print(&mut self, text: &str) {
+        let _ = self.write(text.as_bytes());
+    }
+
+    /// Whether more can be written.
+    fn write(&mut self, bytes: &[u8]) -> bool {
         let mut written = Ok(());
         self.beside_bars(|| {
             let mut stdout = std::io::stdout().lock();
-            written = stdout
-                .write_all(text.as_bytes())
-                .and_then(|()| stdout.flush());
+            written = stdout.write_all(bytes).and_then(|()| stdout.flush());
         });
-        if let Err(error) = written
-            && error.kind() != io::ErrorKind::BrokenPipe
-        {
-            self.unwritten.get_or_insert(error);
+        match written {
+            Ok(()) => return true,
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+            Err(error) => {
+                self.unwritten.get_or_insert(error);
+            }
         }
+        false
     }
 
     /// An error where a result could not be written.
@@ -144,15 +150,14 @@ impl Ui {
 
     /// Copies a result to stdout, byte by byte as it is.
     pub(super) fn copy(&mut self, from: &mut dyn Read) -> io::Result<()> {
-        let mut copied = Ok(());
-        self.beside_bars(|| {
-            let mut stdout = io::stdout().lock();
-            copied = io::copy(from, &mut stdout).and_then(|_| stdout.flush());
-        });
-        match copied {
-            // Whoever closed the pipe has seen enough.
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-            copied => copied,
+        let mut buffer = vec![0; 1 << 16];
+        loop {
+            match from.read(&mut buffer) {
+                Ok(0) => return Ok(()),
+                Ok(read) if !self.write(&buffer[..read]) => return Ok(()),
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+                _ => {}
+            }
         }
     }
 

@@ -1,5 +1,7 @@
 //! `krammerti verify`.
 
+use std::fs::File;
+
 use anyhow::Result;
 
 use super::Global;
@@ -31,7 +33,7 @@ pub(super) fn run(args: &Args, global: &Global, ui: &mut Ui) -> Result<()> {
     let pipeline = project.pipeline()?;
     let mut workspace = Workspace::open(&project.root, "verify")?;
     workspace.wait = !global.no_wait;
-    let _held = workspace.hold_store()?;
+    let _held = hold_store(&workspace, args.remove, ui)?;
     let verified = workspace.verify(&pipeline)?;
     if args.remove {
         workspace.remove_faulty(&verified)?;
@@ -49,6 +51,22 @@ pub(super) fn run(args: &Args, global: &Global, ui: &mut Ui) -> Result<()> {
         removed: args.remove,
     }
     .into())
+}
+
+/// Keeps runs away; where nothing is to be removed, one who may only read can go on without.
+pub(super) fn hold_store(
+    workspace: &Workspace,
+    removes: bool,
+    ui: &mut Ui,
+) -> Result<Option<File>> {
+    if removes {
+        return Ok(Some(workspace.hold_store()?));
+    }
+    let held = workspace.hold_store_to_look()?;
+    if held.is_none() {
+        ui.say("no lock can be taken here: what a run changes meanwhile may be told wrongly");
+    }
+    Ok(held)
 }
 
 fn told(verified: &Verified) -> String {

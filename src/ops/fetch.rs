@@ -40,7 +40,7 @@ pub fn fetch(mut context: Context<'_>, name: &str) -> Result<()> {
     } = source::source(params)
         .fetch(&mut Asked {
             root: Path::new("."),
-            offline: std::env::var_os(OFFLINE).is_some_and(|value| !value.is_empty()),
+            offline: is_offline(),
             progress: &mut progress,
         })
         .with_context(|| format!("source {name}"))?;
@@ -63,6 +63,11 @@ pub fn fetch(mut context: Context<'_>, name: &str) -> Result<()> {
         told(news)
     ));
     Ok(())
+}
+
+/// Whether the environment says that nobody is to be asked.
+pub(super) fn is_offline() -> bool {
+    std::env::var_os(OFFLINE).is_some_and(|value| !value.is_empty())
 }
 
 /// How many forecasts there are. A single one may be the first, or all that is left of an archive.

@@ -1,16 +1,17 @@
 //! `krammerti log`: finds what the command of a stage said.
 //!
-//! It goes by the journals of earlier runs and by nothing else, so it works while a run lasts, and
+//! It goes by the journals of earlier runs, and asks `pipeline.lock` only where they know nothing, so it works while a run lasts, and
 //! where `pipeline.yaml` cannot be read.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
 use crate::event::Outcome;
 use crate::fs;
-use crate::pipeline::{PastOutcome, PastRun, PastRuns, PastStage, RunNameError};
+use crate::pipeline::{Lock, PastOutcome, PastRun, PastRuns, PastStage, RunNameError};
 
 /// Which logs are wanted.
 #[derive(Clone, Copy, Debug, Default)]
@@ -67,11 +68,20 @@ pub struct Unstarted {
 }
 
 /// Why there is no log.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum LogError {
     /// No run did anything yet.
     #[error("there is no log: no run has started a command yet")]
     NoRuns,
+    /// What there is cannot be read.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// Its command ran, but in no run that is still there.
+    #[error("no log is kept of stage `{stage}`: no run that is still there started its command")]
+    NotKept {
+        /// The stage.
+        stage: String,
+    },
     /// No such run.
     #[error(transparent)]
     Run(#[from] RunNameError),
@@ -155,9 +165,11 @@ fn times(count: u32) -> String {
 
 /// Finds logs in the project in a folder.
 pub fn logs(root: &Path, wanted: &WantedLog<'_>) -> Result<FoundLogs, LogError> {
-    let runs = PastRuns::read(root);
+    let runs = PastRuns::read(root)?;
     let mut found = match (wanted.stage, wanted.run) {
-        (Some(stage), None) => of_newest(&runs, stage, wanted.attempt),
+        (Some(stage), None) => {
+            of_newest(&runs, stage, wanted.attempt).map_err(|error| or_not_kept(root, error))
+        }
         (Some(stage), Some(run)) => of_stage(&runs.find(run)?, stage, wanted.attempt),
         (None, Some(run)) => of_run(&runs.find(run)?, wanted.attempt),
         (None, None) => match runs.iter().next() {
@@ -170,6 +182,21 @@ pub fn logs(root: &Path, wanted: &WantedLog<'_>) -> Result<FoundLogs, LogError> 
         log.on_failure = log.on_failure.as_ref().map(|path| in_project(root, path));
     }
     Ok(found)
+}
+
+/// A stage that `pipeline.lock` knows has run, whatever the runs that are still there say.
+pub(super) fn or_not_kept(root: &Path, error: LogError) -> LogError {
+    let (LogError::NeverRan { stage, error: None } | LogError::Unseen { stage, .. }) = &error
+    else {
+        return error;
+    };
+    let lock = Lock::load(&root.join("pipeline.lock"));
+    if lock.is_ok_and(|lock| lock.knows(stage)) {
+        return LogError::NotKept {
+            stage: stage.clone(),
+        };
+    }
+    error
 }
 
 fn in_project(root: &Path, path: &Path) -> PathBuf {

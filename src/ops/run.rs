@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::fetch::OFFLINE;
+use super::fetch::{OFFLINE, is_offline};
 use crate::event::{Event, Observer};
 use crate::fs;
 use crate::pipeline::{
@@ -103,14 +103,15 @@ pub fn run_plan(
 ) -> Result<Summary, RunError> {
     // From here on a signal is ours to handle.
     let _ = interrupted();
-    let run = run_name();
+    let run = run_name(options.root);
     let mut workspace = Workspace::open(options.root, &run)?;
     workspace.wait = options.wait;
     workspace.force = options.force;
+    workspace.offline = options.offline || is_offline();
     workspace.keep_out_of_git();
     let _shared = workspace.share_store()?;
     workspace.sweep(&plan.stages);
-    workspace.recover_others(&plan.stages)?;
+    workspace.recover_others(&plan.stages, observer)?;
     let processes = Processes {
         root: options.root.to_owned(),
         logs: workspace.run_folder(),

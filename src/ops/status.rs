@@ -210,7 +210,9 @@ pub fn dry_run(
     plan: &Plan<'_>,
     options: &RunOptions<'_>,
 ) -> Result<DryRun, RunError> {
-    let past = PastRuns::read(options.root).durations();
+    let past = PastRuns::read(options.root)
+        .map_err(ExecuteError::from)?
+        .durations();
     let stages: Vec<Planned> = look(pipeline, plan, options.root, options.force)?
         .into_iter()
         .map(|status| Planned {

@@ -17,6 +17,17 @@ const NOTE: &str = "note.json";
 #[must_use = "whoever had something there is to be told"]
 pub(super) struct Moved(pub(super) Vec<(String, PathBuf)>);
 
+/// What a command wrote in vain and could not be kept where it belongs.
+#[must_use = "whoever looks for it there is to be told"]
+pub(super) struct Unkept {
+    /// The output.
+    pub(super) path: String,
+    /// Where it is instead; nowhere any more without.
+    pub(super) place: Option<PathBuf>,
+    /// Why.
+    pub(super) error: io::Error,
+}
+
 /// Old outputs of a stage that is running, and the note that says where they belong.
 pub(super) struct Aside {
     folder: PathBuf,
@@ -43,6 +54,13 @@ struct Kept {
     existed: bool,
     /// Whether the store has the old one. What it has not is never deleted.
     stored: bool,
+}
+
+impl Kept {
+    /// Whether the command wrote what lies in its place.
+    fn is_new(&self, old: &Path, place: &Path) -> bool {
+        (!self.existed || fs::exists(old)) && fs::exists(place)
+    }
 }
 
 impl Aside {
@@ -94,7 +112,7 @@ impl Aside {
         }
         if let Err(error) = moved {
             // Nothing is new yet, so nothing goes anywhere but back.
-            aside.put_back(folder)?;
+            let _none = aside.put_back(folder)?;
             return Err(error);
         }
         Ok(aside)
@@ -137,27 +155,76 @@ impl Aside {
         })
     }
 
-    /// What the command wrote goes to `failed`; the old outputs go back. May be killed and done
-    /// again: an old output that is not kept here lies in its place, never moved or already back.
-    pub(super) fn put_back(self, failed: &Path) -> io::Result<()> {
-        self.clear_place(failed)?;
-        for (_, old, place) in self.places() {
-            if fs::exists(&old) {
-                fs::rename(&old, &place)?;
+    /// The old outputs go back, and what the command wrote goes to `failed`. In this order, by renames alone: on a full
+    /// disk there may be no room for a folder. May be killed and done again: an old output that is not kept here lies in
+    /// its place, never moved or already back.
+    pub(super) fn put_back(self, failed: &Path) -> io::Result<Vec<Unkept>> {
+        let (mut unkept, mut done) = (Vec::new(), Ok(()));
+        for (kept, old, place) in self.places() {
+            let back = self.one_back((kept, &old, &place), failed, &mut unkept);
+            done = done.and(back);
+        }
+        done?;
+        for (kept, old, _) in self.places() {
+            let new = new_beside(&old);
+            if fs::exists(&new) {
+                unkept.extend(self.discard(&new, kept, failed)?);
             }
         }
-        self.forget()
+        self.forget()?;
+        Ok(unkept)
+    }
+
+    fn one_back(
+        &self,
+        (kept, old, place): (&Kept, &Path, &Path),
+        failed: &Path,
+        unkept: &mut Vec<Unkept>,
+    ) -> io::Result<()> {
+        if kept.is_new(old, place) && fs::rename_volatile(place, &new_beside(old)).is_err() {
+            unkept.extend(self.discard(place, kept, failed)?);
+        }
+        if fs::exists(old) {
+            fs::rename(old, place)?;
+        }
+        Ok(())
     }
 
     /// What the command wrote goes to `failed`, so that it can run once more.
-    pub(super) fn clear_place(&self, failed: &Path) -> io::Result<()> {
+    pub(super) fn clear_place(&self, failed: &Path) -> io::Result<Vec<Unkept>> {
+        let mut unkept = Vec::new();
         for (kept, old, place) in self.places() {
-            let is_new = !kept.existed || fs::exists(&old);
-            if is_new && fs::exists(&place) {
-                fs::rename(&place, &fs::free_name(&failed.join(&kept.path)))?;
+            if kept.is_new(&old, &place) {
+                unkept.extend(self.discard(&place, kept, failed)?);
             }
         }
-        Ok(())
+        Ok(unkept)
+    }
+
+    /// Moves what the command wrote to `failed`; else to the folder of its run, which is there already. What would only
+    /// keep a full disk full is removed.
+    fn discard(&self, new: &Path, kept: &Kept, failed: &Path) -> io::Result<Option<Unkept>> {
+        let Err(error) = fs::rename(new, &fs::free_name(&failed.join(&kept.path))) else {
+            return Ok(None);
+        };
+        let mut unkept = Unkept {
+            path: kept.path.clone(),
+            place: None,
+            error,
+        };
+        let spare = fs::free_name(&self.spare().join(&kept.path));
+        if !fs::is_full(&unkept.error) && fs::rename(new, &spare).is_ok() {
+            unkept.place = Some(spare);
+        } else {
+            fs::remove(new)?;
+        }
+        Ok(Some(unkept))
+    }
+
+    /// Where what the command wrote goes if it cannot go where it belongs.
+    fn spare(&self) -> PathBuf {
+        let run = self.root.join(fs::private::RUNS).join(&self.note.run);
+        run.join(format!("{}.failed", self.note.stage))
     }
 
     /// The new outputs are recorded: the old ones go, but for those that are nowhere else.
@@ -184,4 +251,9 @@ impl Aside {
         fs::remove(&self.folder.join(NOTE))?;
         fs::remove(&self.folder)
     }
+}
+
+/// Where what the command wrote waits until the old output is back.
+fn new_beside(old: &Path) -> PathBuf {
+    old.with_extension("new")
 }

@@ -156,6 +156,7 @@ impl Workspace {
                     outputs: entry.wrote,
                     built: None,
                     built_on: BTreeMap::new(),
+                    unstored: BTreeSet::new(),
                 });
                 match record.filter(|record| self.can_restore(stage, record, &present)) {
                     Some(record) => State::Restorable {

@@ -12,6 +12,9 @@
 //! 6. Hash the outputs, put them into the store, then the record; drop the old outputs; write the
 //!    lock file.
 //!
+//! A store that has no room for a result of step 6 is no reason to lose it: it stays in its place, and the record says
+//! that it is nowhere else.
+//!
 //! A command that fails leaves what it wrote under `.krammerti/failed/` and finds the old outputs
 //! back in their place. kill -9 at any point leaves the note of step 4, from which the next run
 //! finds the old outputs; nothing needs repair.
@@ -22,6 +25,7 @@
 
 mod error;
 mod holding;
+mod keep;
 mod recover;
 mod replaced;
 
@@ -31,11 +35,10 @@ use std::time::{Duration, Instant};
 
 pub use self::error::ExecuteError;
 use super::aside::Aside;
-use super::journal::now;
 use super::lock::Entry;
 use super::process;
 use super::{Assessment, CommandError, ProjectPath, Stage, StaleReason, State, Workspace};
-use crate::artifact::{Artifact, Digest, Kind, Record, Tree, footprint};
+use crate::artifact::{Artifact, Digest, Kind, Record, footprint};
 use crate::event::{Event, Observer, Outcome};
 use crate::fs;
 
@@ -200,14 +203,17 @@ impl Workspace {
     ) -> Result<(), ExecuteError> {
         let assessment = basis.assessment;
         let (entry, tainted) = (self.lock.get(&stage.name), self.tainted(stage));
-        // What the store has, or what this stage itself wrote where the store is not to keep it.
+        // What the store has, or what this stage itself wrote where the store is not to keep it, or could not.
+        let unstored = self.unstored(entry.as_ref());
         let dispensable = |path: &ProjectPath| {
             let Some(&old) = assessment.present.get(path.as_str()) else {
                 return false;
             };
             let wrote = entry.as_ref().and_then(|e| e.wrote.get(path.as_str()));
-            let is_own = stage.uncached.contains(path) && wrote == Some(&old);
-            self.store.has(old) || is_own || tainted.get(path.as_str()) == Some(&old)
+            let not_kept = stage.uncached.contains(path) || unstored.contains(path.as_str());
+            self.store.has(old)
+                || (not_kept && wrote == Some(&old))
+                || tainted.get(path.as_str()) == Some(&old)
         };
         self.tell_links(stage, observer);
         let folder = self.aside(stage);
@@ -240,7 +246,7 @@ impl Workspace {
                 Err(tainted)
             }
             Err(error) => {
-                aside.put_back(&self.failed(stage))?;
+                self.put_back(stage, aside, observer);
                 // A command that a signal has ended could not remove what it had half written. Why it failed matters more
                 // than a place where nothing can be looked for.
                 for path in &stage.outputs {
@@ -274,18 +280,7 @@ impl Workspace {
         if !tainted.is_empty() {
             return Err(ExecuteError::Tainted { paths: tainted });
         }
-        for path in stage.outputs.difference(&stage.uncached) {
-            let artifact = outputs[path.as_str()];
-            let place = path.in_root(&self.root);
-            self.store.insert(&place, artifact, &self.cache)?;
-        }
-        self.keep_listings(&assessment.parts.inputs)?;
-        let record = Record {
-            outputs: outputs.clone(),
-            built: Some(now()),
-            built_on,
-        };
-        self.store.put_record(assessment.key, &record)?;
+        self.keep(stage, assessment, &outputs, built_on, observer)?;
         Ok(outputs)
     }
 
@@ -328,7 +323,9 @@ impl Workspace {
                 seconds: delay.as_secs_f64(),
                 error: error.to_string(),
             });
-            aside.clear_place(&self.failed(stage))?;
+            if !self.clear_place(stage, aside, observer) {
+                return Err(error);
+            }
             wait(delay)?;
         }
     }
@@ -368,17 +365,6 @@ impl Workspace {
             }
         }
         Ok(changed)
-    }
-
-    /// What lay in the folders that were read, so that one can tell later which file changed.
-    fn keep_listings(&self, inputs: &BTreeMap<String, Artifact>) -> Result<(), ExecuteError> {
-        for (path, artifact) in inputs {
-            if artifact.kind == Kind::Folder && !self.store.holds(artifact.digest) {
-                let tree = Tree::scan(&self.root.join(path), &self.cache)?;
-                self.store.insert_listing(&tree)?;
-            }
-        }
-        Ok(())
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the store and the run folders hold and nobody needs: found first, removed only when asked.
 //!
-//! Needed is what `pipeline.lock` says that stages read and wrote, and what the last runs used. All
+//! Needed is what `pipeline.lock` says that stages read and wrote, with the log of how, and what the last runs used. All
 //! else can be built again at worst. Nothing is looked for while a run is at work, and no run begins
 //! while something is removed: both take the same kernel lock.
 
@@ -91,6 +91,19 @@ impl Workspace {
         hold::hold(&self.locks(), hold::STORE, || self.store_is_busy())
     }
 
+    /// The same where nothing is to be removed, also where one may only read. `None` where no run can be kept away.
+    pub fn hold_store_to_look(&self) -> Result<Option<File>, ExecuteError> {
+        use io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
+        match self.hold_store() {
+            Err(ExecuteError::Io(error))
+                if matches!(error.kind(), PermissionDenied | ReadOnlyFilesystem) =>
+            {
+                hold::hold_readable(&self.locks(), hold::STORE, || self.store_is_busy())
+            }
+            held => held.map(Some),
+        }
+    }
+
     /// Keeps what this run uses from being removed.
     pub fn share_store(&self) -> Result<File, ExecuteError> {
         hold::share(&self.locks(), hold::STORE, || self.store_is_busy())
@@ -108,9 +121,17 @@ impl Workspace {
     pub fn garbage(&self, keep_runs: usize) -> Result<Garbage, ExecuteError> {
         // A run that we waited for has written it anew.
         self.lock.refresh()?;
-        let runs: Vec<_> = PastRuns::read(&self.root).iter().take(keep_runs).collect();
+        let past = PastRuns::read(&self.root)?;
+        let runs: Vec<_> = past.iter().take(keep_runs).collect();
         let kept_runs: BTreeSet<&str> = runs.iter().map(|run| run.run.as_str()).collect();
-        let entries: Vec<Entry> = self.lock.snapshot().stages.into_values().collect();
+        let stages = self.lock.snapshot().stages;
+        let logs = past.last_of(stages.keys());
+        let kept_logs = logs
+            .iter()
+            .map(String::as_str)
+            .chain(kept_runs.iter().copied());
+        let kept_logs: BTreeSet<&str> = kept_logs.collect();
+        let entries: Vec<Entry> = stages.into_values().collect();
         let used = runs
             .iter()
             .flat_map(|run| &run.stages)
@@ -131,7 +152,7 @@ impl Workspace {
         }
         let records = self.store.records()?.into_iter().map(|(key, _)| key);
         garbage.records = records.filter(|key| !keys.contains(key)).collect();
-        garbage.runs = self.older(fs::private::RUNS, &kept_runs)?;
+        garbage.runs = self.older(fs::private::RUNS, &kept_logs)?;
         for (run, _) in self.older(fs::private::FAILED, &kept_runs)? {
             garbage.add_tries(&run)?;
         }

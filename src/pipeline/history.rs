@@ -3,8 +3,9 @@
 //! A journal is held by a kernel lock while its run lasts. One that is neither held nor closed with
 //! a last line belongs to a run that was killed.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
@@ -127,16 +128,19 @@ pub struct PastRuns {
 }
 
 impl PastRuns {
-    /// Lists the runs of the project in a folder.
-    pub fn read(root: &Path) -> Self {
+    /// Lists the runs of the project in a folder. One that never ran has none.
+    pub fn read(root: &Path) -> io::Result<Self> {
         let folder = root.join(fs::private::RUNS);
-        // Names sort by time. A project that never ran has none.
-        let names = fs::list(&folder).unwrap_or_default();
+        // Names sort by time.
+        let names = match fs::list(&folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            names => names?,
+        };
         let names = names.into_iter().filter_map(|name| name.into_string().ok());
-        Self {
+        Ok(Self {
             names: names.rev().collect(),
             folder,
-        }
+        })
     }
 
     /// The runs, the newest first. What is no run, or not readable, is left out.
@@ -144,6 +148,26 @@ impl PastRuns {
         self.names
             .iter()
             .filter_map(|name| PastRun::read(&self.folder.join(name)))
+    }
+
+    /// The newest runs that started the commands of stages, as far as there are any.
+    pub fn last_of<'a>(&self, stages: impl Iterator<Item = &'a String>) -> BTreeSet<String> {
+        let mut wanted: BTreeSet<&str> = stages.map(String::as_str).collect();
+        let mut found = BTreeSet::new();
+        for run in self.iter().filter(|run| !run.by_hand) {
+            if wanted.is_empty() {
+                break;
+            }
+            let ran = run.stages.iter().filter(|stage| stage.attempts > 0);
+            if ran
+                .filter(|stage| wanted.remove(stage.stage.as_str()))
+                .count()
+                > 0
+            {
+                found.insert(run.run);
+            }
+        }
+        found
     }
 
     /// How many there are at most: what is no run is only seen when it is read.
@@ -258,11 +282,21 @@ impl PastRun {
                 past.key = key.and_then(|key| key.parse().ok());
             }
             Event::RunFinished {
+                ran,
+                restored,
                 failed,
                 seconds,
                 signal,
                 ..
             } => {
+                // On a full disk a journal lacks lines; the last one says it all.
+                let ends = [(ran, Outcome::Ran), (restored, Outcome::Restored)];
+                for (stages, outcome) in ends.into_iter().chain([(failed.clone(), Outcome::Failed)])
+                {
+                    for stage in stages {
+                        self.stage(&stage, places).outcome.get_or_insert(outcome);
+                    }
+                }
                 self.seconds = Some(seconds);
                 self.outcome = match signal {
                     Some(_) => PastOutcome::Interrupted,
@@ -383,7 +417,7 @@ mod tests {
         drop(write("1", true));
         drop(write("2", false));
         let held = write("3", false);
-        let past = PastRuns::read(root.path());
+        let past = PastRuns::read(root.path()).unwrap();
         let runs: Vec<PastRun> = past.iter().collect();
         let told: Vec<(&str, PastOutcome)> =
             runs.iter().map(|r| (r.run.as_str(), r.outcome)).collect();
@@ -411,7 +445,7 @@ mod tests {
             }
             journal.write(&event).unwrap();
         }
-        let past = PastRuns::read(root.path());
+        let past = PastRuns::read(root.path()).unwrap();
         assert!(past.iter().all(|run| run.by_hand) && past.count() == 1);
         assert_eq!(past.durations(), BTreeMap::new());
     }
@@ -426,7 +460,7 @@ mod tests {
                 journal.write(&event).unwrap();
             }
         }
-        let past = PastRuns::read(root.path());
+        let past = PastRuns::read(root.path()).unwrap();
         let found = |asked: &str| past.find(asked).map(|run| run.run);
         for asked in [
             "19991130T210000-7",
@@ -451,9 +485,33 @@ mod tests {
     }
 
     #[test]
+    fn what_a_full_disk_took_from_a_journal_its_last_line_says() {
+        let root = tempfile::tempdir().unwrap();
+        let mut journal = Journal::new(&root.path().join(".krammerti/runs/1"));
+        for mut event in events(true) {
+            match &mut event {
+                Event::StageFinished { .. } => continue,
+                Event::RunFinished { ran, failed, .. } => std::mem::swap(ran, failed),
+                _ => {}
+            }
+            journal.write(&event).unwrap();
+        }
+        let run = PastRuns::read(root.path()).unwrap().iter().next().unwrap();
+        assert_eq!(run.stages[0].outcome, Some(Outcome::Failed));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_not_taken_for_none() {
+        let root = tempfile::tempdir().unwrap();
+        fs::write_atomic(&root.path().join(".krammerti/runs"), b"").unwrap();
+        let error = PastRuns::read(root.path()).err().unwrap().to_string();
+        assert!(error.starts_with("cannot list"), "{error}");
+    }
+
+    #[test]
     fn a_project_that_never_ran_has_no_runs() {
         let root = tempfile::tempdir().unwrap();
-        let past = PastRuns::read(root.path());
+        let past = PastRuns::read(root.path()).unwrap();
         assert_eq!(past.iter().count(), 0);
         let told = past.find("19991130").unwrap_err().to_string();
         assert_eq!(told, "there is no run `19991130`");

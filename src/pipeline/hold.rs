@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
@@ -46,10 +46,22 @@ pub(super) fn share(
     ask(folder, name, FlockOperation::NonBlockingLockShared, busy)
 }
 
+/// Takes a kernel lock where one may only read, and none can be made: `None` where there is none that can be read.
+pub(super) fn hold_readable(
+    folder: &Path,
+    name: &str,
+    busy: impl FnMut() -> Result<(), ExecuteError>,
+) -> Result<Option<File>, ExecuteError> {
+    let Ok(file) = fs::open(&place(folder, name)) else {
+        return Ok(None);
+    };
+    wait_for(file, FlockOperation::NonBlockingLockExclusive, busy).map(Some)
+}
+
 /// Takes a kernel lock if nobody has it.
 pub(super) fn try_hold(folder: &Path, name: &str) -> io::Result<Option<File>> {
     fs::create_dir_all(folder)?;
-    let file = fs::open_lock(&folder.join(Digest::of(name.as_bytes()).to_string()))?;
+    let file = fs::open_lock(&place(folder, name))?;
     let got = take(&file, FlockOperation::NonBlockingLockExclusive)?;
     Ok(got.then_some(file))
 }
@@ -82,10 +94,18 @@ fn ask(
     folder: &Path,
     name: &str,
     operation: FlockOperation,
-    mut busy: impl FnMut() -> Result<(), ExecuteError>,
+    busy: impl FnMut() -> Result<(), ExecuteError>,
 ) -> Result<File, ExecuteError> {
     fs::create_dir_all(folder)?;
-    let file = fs::open_lock(&folder.join(Digest::of(name.as_bytes()).to_string()))?;
+    let file = fs::open_lock(&place(folder, name))?;
+    wait_for(file, operation, busy)
+}
+
+fn wait_for(
+    file: File,
+    operation: FlockOperation,
+    mut busy: impl FnMut() -> Result<(), ExecuteError>,
+) -> Result<File, ExecuteError> {
     loop {
         if take(&file, operation)? {
             return Ok(file);
@@ -96,6 +116,10 @@ fn ask(
         }
         std::thread::sleep(ASK_AGAIN);
     }
+}
+
+fn place(folder: &Path, name: &str) -> PathBuf {
+    folder.join(Digest::of(name.as_bytes()).to_string())
 }
 
 #[cfg(test)]

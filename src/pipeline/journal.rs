@@ -4,7 +4,7 @@
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::event::{Event, Outcome};
 use crate::fs;
-use crate::time::format_utc;
+use crate::time::{format_utc, parse_time};
 
 /// The name of a journal in the folder of its run.
 pub(super) const JOURNAL: &str = "journal.jsonl";
@@ -34,7 +34,7 @@ struct Line<'a> {
 
 impl Journal {
     /// A journal in a run's folder; nothing is created before something happens.
-    pub fn new(run_folder: &std::path::Path) -> Self {
+    pub fn new(run_folder: &Path) -> Self {
         Self {
             path: run_folder.join(JOURNAL),
             held_back: Vec::new(),
@@ -75,9 +75,31 @@ impl Journal {
     }
 }
 
-/// The name of a run that starts now: sorts by time, and two runs at once differ.
-pub fn run_name() -> String {
-    name_at(fs::since_1970(), std::process::id())
+/// The name of a run of the project in a folder that starts now: sorts by time, and two runs at once differ. It comes
+/// after all that are there, whatever the clock said then.
+pub fn run_name(root: &Path) -> String {
+    // Who cannot list them is told when the run's folder is made.
+    let names = fs::list(&root.join(fs::private::RUNS)).unwrap_or_default();
+    let times = names.iter().filter_map(|name| time_of(name.to_str()?));
+    let after = times.max().map(|newest| newest + Duration::from_micros(1));
+    name_at(
+        fs::since_1970().max(after.unwrap_or_default()),
+        std::process::id(),
+    )
+}
+
+/// The time in the name of a run.
+fn time_of(name: &str) -> Option<Duration> {
+    let (date, rest) = name.split_at_checked(15)?;
+    let (day, time) = date.split_once('T').filter(|(day, _)| day.len() == 8)?;
+    let part = |text: &str, from: usize| text.get(from..from + 2).map(str::to_owned);
+    let date = format!("{}-{}-{}", day.get(..4)?, part(day, 4)?, part(day, 6)?);
+    let time = format!("{}:{}:{}", part(time, 0)?, part(time, 2)?, part(time, 4)?);
+    let seconds = u64::try_from(parse_time(&format!("{date}T{time}Z"), None, 0)?).ok()?;
+    let micros = rest
+        .strip_prefix('.')
+        .and_then(|rest| rest.get(..6)?.parse().ok());
+    Some(Duration::from_secs(seconds) + Duration::from_micros(micros.unwrap_or(0)))
 }
 
 fn name_at(since_1970: Duration, process: u32) -> String {
@@ -103,6 +125,26 @@ mod tests {
         assert!(first < name_at(at(51), 10_000) && first < name_at(at(1000), 1));
         // As they were before they had fractions.
         assert!("20231114T221320-9999" < first.as_str());
+    }
+
+    #[test]
+    fn a_new_run_comes_after_all_whatever_their_clock_said() {
+        let root = tempfile::tempdir().unwrap();
+        let runs = root.path().join(fs::private::RUNS);
+        let first = run_name(root.path());
+        for name in [
+            "20991231T235959.999999-9999",
+            "no-run",
+            "99999999T999999-1",
+            "20200101T000000-5",
+        ] {
+            fs::create_dir_all(&runs.join(name)).unwrap();
+        }
+        let next = run_name(root.path());
+        assert!(
+            first.as_str() < "2099" && next.starts_with("21000101T000000.000000-"),
+            "{next}"
+        );
     }
 
     fn finished(outcome: Outcome) -> Event {

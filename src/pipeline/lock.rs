@@ -129,8 +129,13 @@ fn other_version(file: &Path, text: &str) -> Option<LockError> {
 }
 
 impl Lock {
+    /// Whether a stage has run.
+    pub fn knows(&self, stage: &str) -> bool {
+        self.stages.contains_key(stage)
+    }
+
     /// Reads the lock of a project; a missing one is empty.
-    pub(super) fn load(file: &Path) -> Result<Self, LockError> {
+    pub fn load(file: &Path) -> Result<Self, LockError> {
         match fs::read_if_exists(file)? {
             None => Ok(Self::default()),
             Some(text) => Self::parse(file, &text),

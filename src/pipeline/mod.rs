@@ -48,7 +48,8 @@ pub use lineage::{Lineage, LineageEdge, LineageError, LineageNode, LineageStage,
 pub use lock::{Lock, LockError};
 pub use path::{PathError, ProjectPath};
 pub use process::{
-    BODY, CommandError, Failed, Interrupted, Processes, interrupted, let_signals_kill,
+    BODY, CommandError, Failed, Interrupted, Processes, allow_open_files, interrupted,
+    let_signals_kill,
 };
 pub use schedule::{AfterFailure, Executor, Plan, Schedule, Summary, run};
 pub use spec::{Cmd, PipelineSpec, StageSpec, schema};

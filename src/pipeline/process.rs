@@ -8,6 +8,7 @@
 mod child;
 mod error;
 mod marks;
+mod open_files;
 mod signals;
 
 use std::io;
@@ -18,6 +19,7 @@ use std::time::Duration;
 
 pub use self::error::{CommandError, Failed};
 pub(super) use self::marks::{in_a_stage, kill_stage};
+pub use self::open_files::allow_open_files;
 pub use self::signals::{Interrupted, interrupted, let_signals_kill};
 
 use self::child::{in_a_session_of_our_own, run_to_its_end};
@@ -96,6 +98,7 @@ impl Processes {
             program,
             status: describe(status),
             code: status.code(),
+            signal: status.signal(),
             message,
             hint,
             log_tail: tail(&log),
@@ -136,6 +139,7 @@ impl Processes {
             program,
             status: describe(status),
             code: status.code(),
+            signal: status.signal(),
             message: None,
             hint: None,
             log_tail: tail(&log),

@@ -8,6 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, mpsc};
+use std::thread::Builder;
 use std::time::{Duration, Instant};
 
 use super::{Built, Interrupted, Stage};
@@ -50,7 +51,7 @@ impl<'a> Plan<'a> {
 /// How the stages of a plan are run.
 #[derive(Clone, Debug)]
 pub struct Schedule {
-    /// How many at most side by side.
+    /// How many at most side by side; fewer where there are not so many threads.
     pub jobs: usize,
     /// What happens after a failure.
     pub after_failure: AfterFailure,
@@ -138,9 +139,15 @@ pub fn run<E: Executor>(
     let board = Board::new(plan, schedule);
     let workers = schedule.jobs.clamp(1, plan.stages.len().max(1));
     std::thread::scope(|scope| {
-        for _ in 0..workers {
+        let spawn = |_: &usize| {
             let (board, sender) = (&board, sender.clone());
-            scope.spawn(move || work(board, executor, &sender));
+            let worker = move || work(board, executor, &sender);
+            Builder::new().spawn_scoped(scope, worker).is_ok()
+        };
+        let started = (0..workers).take_while(spawn).count();
+        if started == 0 {
+            // No thread is to be had: then what happens is told when all of it has happened.
+            work(&board, executor, &sender);
         }
         // The channel ends when the last worker has.
         drop(sender);
@@ -429,6 +436,25 @@ mod tests {
         assert_eq!((summary.ran.len(), error), (3, None));
         assert_eq!(*mock.tried.lock().unwrap(), ["a", "b", "c"]);
         assert_eq!(events.last(), Some(&summary.event()));
+    }
+
+    /// Whether threads are to be had is for a whole process, so it takes one of its own.
+    #[test]
+    fn all_run_where_no_thread_is_to_be_had() {
+        const CHILD: &str = "KRAMMERTI_TEST_NO_THREAD";
+        if std::env::var_os(CHILD).is_some() {
+            assert!(Builder::new().spawn(|| ()).is_err());
+            return all_run_in_order();
+        }
+        let name = "pipeline::schedule::tests::all_run_where_no_thread_is_to_be_had";
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+        child.args(["--exact", name, "--test-threads", "1"]);
+        // No stack can be so large.
+        child
+            .env(CHILD, "1")
+            .env("RUST_MIN_STACK", (1_u64 << 60).to_string());
+        let ended = child.output().unwrap();
+        assert!(ended.status.success(), "{ended:?}");
     }
 
     #[test]

@@ -90,7 +90,9 @@ impl Workspace {
             let Some(entry) = self.lock.get(&stage.name) else {
                 continue;
             };
-            for path in stage.outputs.difference(&stage.uncached) {
+            let unstored = self.unstored(Some(&entry));
+            let stored = stage.outputs.difference(&stage.uncached);
+            for path in stored.filter(|path| !unstored.contains(path.as_str())) {
                 let Some(&artifact) = entry.wrote.get(path.as_str()) else {
                     continue;
                 };

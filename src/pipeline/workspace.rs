@@ -22,6 +22,8 @@ pub struct Workspace {
     pub wait: bool,
     /// Whether commands run although nothing changed.
     pub force: bool,
+    /// Whether fetches ask nobody: what they bring is as old as before.
+    pub offline: bool,
     /// Names this run under `.krammerti/runs/` and `.krammerti/failed/`.
     pub run: String,
 }
@@ -37,6 +39,7 @@ impl Workspace {
             private: root.join(private::FOLDER),
             wait: true,
             force: false,
+            offline: false,
             run: run.to_owned(),
         })
     }

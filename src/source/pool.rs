@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
+use std::thread::Builder;
 
 use super::SourceError;
 use super::http::Client;
@@ -30,9 +31,9 @@ pub(super) fn each<T: Send>(
     let mut done: Vec<Option<T>> = (0..pieces).map(|_| None).collect();
     let mut failed = None;
     std::thread::scope(|scope| {
-        for _ in 0..client.at_once().min(pieces) {
-            let (send, next) = (send.clone(), &next);
-            scope.spawn(move || {
+        let worker = |send: mpsc::Sender<Result<Told<T>, SourceError>>| {
+            let next = &next;
+            move || {
                 loop {
                     let piece = next.fetch_add(1, Ordering::Relaxed);
                     if piece >= pieces {
@@ -50,7 +51,16 @@ pub(super) fn each<T: Send>(
                         break;
                     }
                 }
-            });
+            }
+        };
+        let spawn = |_: &usize| {
+            let worker = worker(send.clone());
+            Builder::new().spawn_scoped(scope, worker).is_ok()
+        };
+        let at_once = client.at_once().min(pieces);
+        if at_once > 0 && (0..at_once).take_while(spawn).count() == 0 {
+            // No thread is to be had: one piece after the other, heard at the end.
+            worker(send.clone())();
         }
         drop(send);
         for told in receive {

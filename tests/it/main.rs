@@ -25,6 +25,7 @@ mod quality;
 mod readers;
 mod resolution;
 mod sandbox;
+mod scarce;
 mod signals;
 mod store;
 mod targets;

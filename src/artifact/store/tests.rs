@@ -53,6 +53,7 @@ fn record(artifact: Artifact) -> Record {
         outputs: [("out".to_owned(), artifact)].into(),
         built: None,
         built_on: BTreeMap::new(),
+        unstored: BTreeSet::new(),
     }
 }
 

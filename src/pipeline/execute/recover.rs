@@ -34,7 +34,7 @@ impl Workspace {
                     self.tell_kept(&path, "which the store does not have", &kept, observer);
                 }
             } else {
-                aside.put_back(&failed)?;
+                self.tell_unkept(aside.put_back(&failed)?, observer);
             }
         }
         Ok(())
@@ -44,7 +44,11 @@ impl Workspace {
     /// for, it is no stage any more, or one before it fails. Their old outputs are put back even where
     /// the run was killed after the last step that counts, since without its stage nothing says so:
     /// the new ones are in the store, or with what failed.
-    pub fn recover_others(&self, stages: &[&Stage]) -> Result<(), ExecuteError> {
+    pub fn recover_others(
+        &self,
+        stages: &[&Stage],
+        observer: &mut dyn Observer,
+    ) -> Result<(), ExecuteError> {
         let folder = self.private.join("aside");
         if !fs::exists(&folder) {
             return Ok(());
@@ -71,7 +75,7 @@ impl Workspace {
                 process::kill_stage(aside.run(), aside.stage())?;
                 let failed = self.root.join(fs::private::FAILED).join(aside.run());
                 let failed = failed.join(aside.stage());
-                aside.put_back(&failed)?;
+                self.tell_unkept(aside.put_back(&failed)?, observer);
             }
         }
         Ok(())

@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::artifact::Artifact;
 use crate::event::{Event, Observer};
 use crate::fs;
-use crate::pipeline::aside::{Aside, Moved};
+use crate::pipeline::aside::{Aside, Moved, Unkept};
 use crate::pipeline::lock::Entry;
 use crate::pipeline::{Assessment, Stage, Workspace};
 
@@ -26,6 +26,50 @@ impl Workspace {
             self.tell_replaced(entry.as_ref(), &path, old, &kept, observer);
         }
         Ok(())
+    }
+
+    /// After a failure: the old outputs go back. Why it failed matters more than what goes wrong here.
+    pub(super) fn put_back(&self, stage: &Stage, aside: Aside, observer: &mut dyn Observer) {
+        match aside.put_back(&self.failed(stage)) {
+            Ok(unkept) => self.tell_unkept(unkept, observer),
+            Err(error) => observer.event(Event::warning(format!(
+                "the old outputs are not back; the next run puts them back: {error}"
+            ))),
+        }
+    }
+
+    /// Before another try: what the last one wrote goes. Whether it is gone.
+    pub(super) fn clear_place(
+        &self,
+        stage: &Stage,
+        aside: &Aside,
+        observer: &mut dyn Observer,
+    ) -> bool {
+        let cleared = aside.clear_place(&self.failed(stage));
+        let gone = cleared.is_ok();
+        match cleared {
+            Ok(unkept) => self.tell_unkept(unkept, observer),
+            Err(error) => observer.event(Event::warning(format!(
+                "it is not tried again, since what it wrote is in the way: {error}"
+            ))),
+        }
+        gone
+    }
+
+    /// Of what a command wrote in vain, what is not where one looks for it.
+    pub(super) fn tell_unkept(&self, unkept: Vec<Unkept>, observer: &mut dyn Observer) {
+        for Unkept { path, place, error } in unkept {
+            let end = match place {
+                Some(place) => {
+                    let place = place.strip_prefix(&self.root).unwrap_or(&place);
+                    format!("is kept as {}", place.display())
+                }
+                None => "was removed".to_owned(),
+            };
+            observer.event(Event::warning(format!(
+                "what the failed command wrote to {path} {end}: {error}"
+            )));
+        }
     }
 
     /// A link out of the project in the place of an output, to a larger disk perhaps, goes with the next result, and what

@@ -1,5 +1,7 @@
 //! One stage from hashed inputs to its record, by a command that a test plays.
 
+use std::sync::Mutex;
+
 use super::super::Declared;
 use super::*;
 
@@ -7,6 +9,7 @@ use super::*;
 struct Project {
     folder: tempfile::TempDir,
     stage: Stage,
+    warnings: Mutex<Vec<String>>,
 }
 
 impl Project {
@@ -22,6 +25,7 @@ impl Project {
         let project = Self {
             folder: tempfile::tempdir().unwrap(),
             stage,
+            warnings: Mutex::default(),
         };
         project.write("a", "1");
         project
@@ -42,7 +46,12 @@ impl Project {
         let mut workspace = Workspace::open(self.folder.path(), "test")?;
         workspace.wait = false;
         let runner = |_: &Attempt<'_>, _: &mut dyn Observer| command();
-        let built = workspace.execute(&self.stage, &runner, &mut |_: Event| {});
+        let mut observer = |event: Event| {
+            if let Event::Warning { message, .. } = event {
+                self.warnings.lock().unwrap().push(message);
+            }
+        };
+        let built = workspace.execute(&self.stage, &runner, &mut observer);
         workspace.save()?;
         built.map(|built| built.outcome)
     }
@@ -125,6 +134,112 @@ fn a_failed_command_leaves_the_old_output_and_keeps_what_it_wrote() {
         Some("half")
     );
     assert_eq!(project.build().unwrap(), Outcome::Ran);
+}
+
+#[test]
+fn the_old_output_comes_back_where_what_failed_cannot_be_kept() {
+    let mut project = Project::new();
+    project.build().unwrap();
+    project.stage.policy.retries = 1;
+    project.write("a", "2");
+    let fails = || {
+        let tries = std::sync::atomic::AtomicU32::new(0);
+        let failed = project.execute(|| {
+            assert_eq!(project.read("b"), None, "the last try is out of the way");
+            project.write("b", "half");
+            tries.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            Err(failed(true))
+        });
+        assert_eq!(
+            failed.unwrap_err().to_string(),
+            "`make-b` ended with exit code 1"
+        );
+        assert_eq!(
+            (project.read("b").as_deref(), tries.into_inner()),
+            (Some("1!"), 2)
+        );
+        std::mem::take(&mut *project.warnings.lock().unwrap())
+    };
+    // No folder can be made there.
+    project.write(".krammerti/failed", "");
+    let told = fails();
+    let spare = ".krammerti/runs/test/build.failed/b";
+    assert_eq!(project.read(spare).as_deref(), Some("half"));
+    assert!(
+        told[0].contains(&format!("is kept as {spare}: cannot create folder")),
+        "{told:?}"
+    );
+    // Nor there.
+    fs::remove(&project.folder.path().join(".krammerti/runs")).unwrap();
+    project.write(".krammerti/runs", "");
+    let told = fails();
+    assert!(
+        told.len() == 2 && told[1].contains("wrote to b was removed: cannot"),
+        "{told:?}"
+    );
+    assert_eq!(project.build().unwrap(), Outcome::Ran);
+}
+
+#[test]
+fn what_the_store_had_no_room_for_is_fresh_sound_and_goes_with_the_next_result() {
+    let project = Project::new();
+    project.build().unwrap();
+    let open = || Workspace::open(project.folder.path(), "test").unwrap();
+    let workspace = open();
+    let key = workspace
+        .assess(&project.stage, &BTreeMap::new())
+        .unwrap()
+        .key;
+    let record = workspace.store.record(key).unwrap();
+    let unstored = Record {
+        unstored: ["b".to_owned()].into(),
+        ..record.clone()
+    };
+    workspace.store.put_record(key, &unstored).unwrap();
+    workspace
+        .store
+        .remove_object(record.outputs["b"].digest)
+        .unwrap();
+    assert_eq!(project.build().unwrap(), Outcome::Fresh);
+    assert_eq!(
+        open().unstored(open().lock.get("build").as_ref()),
+        unstored.unstored
+    );
+    project.write("a", "2");
+    assert_eq!(project.build().unwrap(), Outcome::Ran);
+    let replaced = project.folder.path().join(".krammerti/failed");
+    assert!(!fs::exists(&replaced), "it is nobody's own work");
+    project.write("a", "1");
+    assert_eq!(project.build().unwrap(), Outcome::Ran, "it is nowhere else");
+    assert_eq!(open().store.record(key).unwrap().unstored, BTreeSet::new());
+}
+
+#[test]
+fn a_fetch_that_asks_nobody_brings_nothing_newer() {
+    let mut project = Project::new();
+    project.stage.command.builtin = true;
+    project.stage.command.words = ["krammerti", "fetch", "a"].map(str::to_owned).into();
+    let fetched = |offline| {
+        let mut workspace = Workspace::open(project.folder.path(), "test").unwrap();
+        (workspace.offline, workspace.force) = (offline, true);
+        let runner = |_: &Attempt<'_>, _: &mut dyn Observer| {
+            project.write("b", "b");
+            Ok(())
+        };
+        let built = workspace.execute(&project.stage, &runner, &mut |_: Event| {});
+        let key = built.unwrap().key;
+        (workspace.store.record(key).unwrap(), key, workspace)
+    };
+    assert_eq!(fetched(true).0.built, None, "nobody knows how old it is");
+    let (record, key, workspace) = fetched(false);
+    assert!(record.built.is_some());
+    let old = Record {
+        built: Some(5),
+        ..record
+    };
+    workspace.store.put_record(key, &old).unwrap();
+    assert_eq!(fetched(true).0.built, Some(5));
+    assert!(fetched(false).0.built > Some(5));
 }
 
 #[test]
@@ -275,6 +390,7 @@ fn failed(may_pass: bool) -> CommandError {
         program: "make-b".into(),
         status: "exit code 1".into(),
         code: Some(1),
+        signal: None,
         message: None,
         hint: None,
         log_tail: String::new(),
@@ -439,7 +555,7 @@ fn old_outputs_come_back_where_their_stage_is_no_more_or_its_note_was_lost() {
     let put = || Aside::put(&folder, root, &project.stage, "killed", |_| true).unwrap();
     std::mem::forget(put());
     assert_eq!(project.read("b"), None);
-    workspace.recover_others(&[]).unwrap();
+    workspace.recover_others(&[], &mut |_: Event| {}).unwrap();
     assert_eq!(project.read("b").as_deref(), Some("1!"));
 
     std::mem::forget(put());

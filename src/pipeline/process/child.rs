@@ -1,5 +1,6 @@
 //! A child from its start to its end: what it says meanwhile, and what ends it early.
 
+use std::ffi::OsString;
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -8,11 +9,11 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use rustix::process::{
-    Pid, Signal, WaitOptions, getpid, getppid, kill_process_group, set_parent_process_death_signal,
-    setsid, test_kill_process_group, waitpid,
+    Pid, Resource, Signal, WaitOptions, getpid, getppid, kill_process_group,
+    set_parent_process_death_signal, setrlimit, setsid, test_kill_process_group, waitpid,
 };
 
-use super::{CommandError, interrupted};
+use super::{CommandError, interrupted, open_files};
 use crate::event::{Event, Observer, on_one_line};
 use crate::fs;
 
@@ -61,7 +62,8 @@ pub(super) fn run_to_its_end(
         // No thread is to be had: then nobody would see the command end.
         let _ = kill_process_group(group, Signal::KILL);
         let _ = waitpid(Some(group), WaitOptions::empty());
-        return Err(error.into());
+        let message = format!("a thread cannot be started: {error}");
+        return Err(io::Error::new(error.kind(), message).into());
     }
     let (status, failure) = watch(&messages, group, limit, observer)?;
     Ok((status?, failure))
@@ -71,15 +73,19 @@ pub(super) fn run_to_its_end(
 /// would wait for an answer that nobody can give. SIGKILL for the child when we end, however we end.
 #[expect(
     unsafe_code,
-    reason = "pre_exec has no safe form; the closure makes three system calls"
+    reason = "pre_exec has no safe form; the closure makes system calls only"
 )]
 pub(super) fn in_a_session_of_our_own(command: &mut Command) {
     let parent = getpid();
-    // SAFETY: setsid, prctl(PR_SET_PDEATHSIG) and getppid are async-signal-safe, and nothing else happens.
+    let open_files = open_files::before();
+    // SAFETY: setsid, prctl(PR_SET_PDEATHSIG), setrlimit and getppid are async-signal-safe, and nothing else happens.
     unsafe {
         command.pre_exec(move || {
             setsid()?;
             set_parent_process_death_signal(Some(Signal::KILL))?;
+            if let Some(limit) = open_files {
+                setrlimit(Resource::Nofile, limit)?;
+            }
             // We may have ended before the signal was asked for.
             if getppid() == Some(parent) {
                 Ok(())
@@ -190,14 +196,69 @@ fn end_group(group: Pid, asked: Option<Instant>) {
         let _ = kill_process_group(group, Signal::TERM);
         Instant::now()
     });
-    while since.elapsed() < GRACE && test_kill_process_group(group).is_ok() {
+    while since.elapsed() < GRACE && is_alive(group) {
         std::thread::sleep(LOOK);
     }
+}
+
+/// Whether a group has a process that has not ended. One that has counts as there until its parent has seen it, and
+/// where a container's first process looks after nobody, that is never.
+fn is_alive(group: Pid) -> bool {
+    test_kill_process_group(group).is_ok() && !are_all_ended(group)
+}
+
+/// Whether a group has processes and all have ended, as far as /proc tells.
+fn are_all_ended(group: Pid) -> bool {
+    let proc = Path::new("/proc");
+    let names = fs::list(proc).unwrap_or_default();
+    let is_number = |name: &OsString| name.as_encoded_bytes().iter().all(u8::is_ascii_digit);
+    let stats = names.iter().filter(|name| is_number(name));
+    let stats = stats.filter_map(|name| fs::read(&proc.join(name).join("stat")).ok());
+    let of_group: Vec<u8> = stats.filter_map(|stat| state_in(&stat, group)).collect();
+    !of_group.is_empty() && of_group.iter().all(|state| matches!(state, b'Z' | b'X'))
+}
+
+/// The state of a process by its line in /proc, where it is of a group. Its name stands in brackets and may hold any.
+fn state_in(stat: &[u8], group: Pid) -> Option<u8> {
+    let text = String::from_utf8_lossy(stat);
+    let mut fields = text.rsplit_once(')')?.1.split_ascii_whitespace();
+    let state = fields.next()?.bytes().next()?;
+    let of = fields.nth(1)?.parse().ok()?;
+    (Pid::from_raw(of) == Some(group)).then_some(state)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_group_whose_processes_have_ended_and_were_not_seen_is_not_alive() {
+        let mut command = Command::new("sh");
+        command.args(["-c", "read x"]).process_group(0);
+        let mut child = command.stdin(std::process::Stdio::piped()).spawn().unwrap();
+        let group = Pid::from_child(&child);
+        assert!(is_alive(group));
+        drop(child.stdin.take());
+        let begun = Instant::now();
+        while is_alive(group) {
+            assert!(begun.elapsed() < Duration::from_secs(20));
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        assert!(
+            test_kill_process_group(group).is_ok(),
+            "nobody has waited for it"
+        );
+        child.wait().unwrap();
+    }
+
+    #[test]
+    fn the_name_of_a_process_does_not_hide_its_group() {
+        let group = Pid::from_raw(7);
+        let stat = |of| format!("5 (a) Z 9 (b)) S 1 {of} 5 0 -1").into_bytes();
+        assert_eq!(state_in(&stat(7), group.unwrap()), Some(b'S'));
+        assert_eq!(state_in(&stat(8), group.unwrap()), None);
+        assert_eq!(state_in(b"", group.unwrap()), None);
+    }
 
     #[test]
     fn the_log_of_a_subcommand_has_what_it_said() {

@@ -51,6 +51,8 @@ pub struct Failed {
     pub status: String,
     /// Its exit code, unless a signal ended it.
     pub code: Option<i32>,
+    /// The signal that ended it.
+    pub signal: Option<i32>,
     /// What a subcommand of krammerti said went wrong.
     pub message: Option<String>,
     /// What it said to do about it.

@@ -9,7 +9,7 @@ use crate::fs;
 
 /// SIGINT, SIGTERM or SIGHUP came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("interrupted by {}", match .signal { 2 => "Ctrl-C".to_owned(), 15 => "SIGTERM".to_owned(), other => format!("signal {other}") })]
+#[error("interrupted by {}", match .signal { 1 => "SIGHUP".to_owned(), 2 => "Ctrl-C".to_owned(), 15 => "SIGTERM".to_owned(), other => format!("signal {other}") })]
 pub struct Interrupted {
     /// Its number.
     pub signal: i32,
