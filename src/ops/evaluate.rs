@@ -169,7 +169,7 @@ fn reports_of<'a>(
 /// The baselines that are this very model, fitted to the data at hand: no gate can be held against them.
 fn itself_over_again(file: &ModelFile, params: &EvaluateParams) -> Vec<&'static str> {
     let is_model = |kind: &&str| {
-        let baseline = file.model.baseline(kind, params.ridge_lags);
+        let baseline = (file.model).baseline(kind, params.ridge_lags, params.season);
         baseline.is_some_and(|baseline| baseline.architecture == file.model.architecture)
     };
     let corrected = file.model.correction.is_some();
@@ -195,7 +195,7 @@ fn score_baselines(
     };
     let mut baselines = vec![BTreeMap::new(); task.targets.len()];
     for kind in &kinds {
-        let Some(baseline) = file.model.baseline(kind, params.ridge_lags) else {
+        let Some(baseline) = (file.model).baseline(kind, params.ridge_lags, params.season) else {
             bail!("no baseline is named {kind}");
         };
         let fit = train::Fit {
