@@ -35,8 +35,9 @@ pub use model::{
     ModelParams, RecurrentParams, RidgeParams, SegrnnParams,
 };
 pub use prepare::{
-    Borders, Calendar, DewPointParams, FillMethod, FillParams, ForecastParams, Mask, Place,
-    PrepareParams, RollingParams, Scaling, Shift, SplitParams, SplitShares, SunParams, WindPair,
+    Borders, Calendar, CalendarWaves, DewPointParams, FillMethod, FillParams, ForecastParams, Mask,
+    Place, PrepareParams, RollingParams, Scaling, Shift, SpeedParams, SplitParams, SplitShares,
+    SunParams, WindPair,
 };
 pub use quality::{Action, ColumnQuality, Conflicts, OrderedPair, QualityParams, Quantity};
 pub use resample::{Aggregate, Statistic};
@@ -443,6 +444,7 @@ mod tests {
                 "prepare: {target: t, step: 1h, rolling: [HERE]}",
                 "prepare: {target: t, step: 1h, wind: [HERE]}",
                 "prepare: {target: t, step: 1h, dew_point: [HERE]}",
+                "prepare: {target: t, step: 1h, speed: [HERE]}",
                 "prepare: {target: t, step: 1h, sun: HERE}",
                 "prepare: {target: t, step: 1h, forecasts: HERE}",
                 "prepare: {target: t, step: 1h, split: HERE}",

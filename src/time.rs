@@ -71,6 +71,27 @@ impl Step {
         count as f64 * f64::from(self.0) / 3600.0
     }
 
+    /// What is to be said of times that do not lie on it, where they may be those of months.
+    pub fn if_of_months(self) -> &'static str {
+        // A February.
+        if self.0 >= 28 * 86_400 {
+            "; months and years are no step, since they are not equally long"
+        } else {
+            ""
+        }
+    }
+
+    /// So many of it as come nearest to a day, or to a year where it is a day or longer: what may repeat.
+    pub fn usual_season(self) -> Option<Self> {
+        let cycle = if self < Self::DAY {
+            86_400
+        } else {
+            365 * 86_400
+        };
+        let count = (cycle + self.0 / 2) / self.0;
+        Self::from_seconds(count.max(1).checked_mul(self.0)?)
+    }
+
     /// How many steps make a day, where a whole number does.
     pub fn per_day(self) -> Option<usize> {
         (86_400 % self.0 == 0).then_some((86_400 / self.0) as usize)
@@ -280,6 +301,21 @@ mod tests {
         }
         assert_eq!(Step::HOUR.per_day(), Some(24));
         assert_eq!("7h".parse::<Step>().ok().and_then(Step::per_day), None);
+    }
+
+    #[test]
+    fn a_usual_season_is_whole_steps_near_a_day_or_a_year() {
+        let of = |step: &str| step.parse::<Step>().ok().and_then(Step::usual_season);
+        let told = |step| of(step).map(|season| season.to_string());
+        for (step, season) in [
+            ("10min", "1d"),
+            ("7h", "21h"),
+            ("1d", "365d"),
+            ("7d", "364d"),
+        ] {
+            assert_eq!(told(step).as_deref(), Some(season), "{step}");
+        }
+        assert!(Step(u32::MAX).usual_season().is_some());
     }
 
     #[test]

@@ -51,7 +51,7 @@ pub enum SeriesError {
         column: String,
     },
     /// A time lies between two steps.
-    #[error("row at {} is not on the step of {step} that starts at {}", format_utc(*.time), format_utc(*.start))]
+    #[error("row at {} is not on the step of {step} that starts at {}{}", format_utc(*.time), format_utc(*.start), .step.if_of_months())]
     OffStep {
         /// The time.
         time: i64,

@@ -5,8 +5,12 @@
 //! same rows whether they were observed or lie ahead. So what a data set says of a column is what
 //! made it, and a forecast makes the rows after the last one in the same way.
 
+mod calendar;
+
 use serde::{Deserialize, Serialize};
 
+use self::calendar::calendar;
+pub use self::calendar::{Wave, calendar_name};
 use super::panel::by_block;
 use super::{Layout, Role, SeriesError, rolling};
 use crate::params::{Aggregate, Calendar, Place, Statistic};
@@ -44,6 +48,9 @@ pub enum ColumnSource {
         cycle: Calendar,
         /// Which wave of it.
         wave: Wave,
+        /// How many of it fit into the cycle.
+        #[serde(default = "one", skip_serializing_if = "is_one")]
+        harmonic: u8,
         /// In which time zone, where it is not UTC.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         zone: Option<Zone>,
@@ -73,6 +80,13 @@ pub enum ColumnSource {
         ahead: usize,
         /// Which statistic.
         stat: Statistic,
+    },
+    /// The speed of a wind.
+    Speed {
+        /// The column of its part towards the east.
+        u: String,
+        /// The column of its part towards the north.
+        v: String,
     },
     /// The dew point.
     DewPoint {
@@ -125,29 +139,26 @@ impl ColumnSource {
                 column == other_column && both.is_none_or(|(one, other)| one == other)
             }
             (
-                Self::Calendar { cycle, wave, zone },
+                Self::Calendar {
+                    cycle,
+                    wave,
+                    harmonic,
+                    zone,
+                },
                 Self::Calendar {
                     cycle: other_cycle,
                     wave: other_wave,
+                    harmonic: other_harmonic,
                     zone: other_zone,
                 },
             ) => {
                 let named = |zone: &Option<Zone>| zone.map_or("UTC", Zone::name);
-                cycle == other_cycle && wave == other_wave && named(zone) == named(other_zone)
+                (cycle, wave, harmonic) == (other_cycle, other_wave, other_harmonic)
+                    && named(zone) == named(other_zone)
             }
             _ => self == other,
         }
     }
-}
-
-/// Sine or cosine of a phase.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Wave {
-    /// The sine.
-    Sin,
-    /// The cosine.
-    Cos,
 }
 
 /// What is told of the sun.
@@ -163,8 +174,6 @@ pub enum SunView {
     ClearSkyIndex,
 }
 
-/// Days in a mean Gregorian year.
-const DAYS_PER_YEAR: f64 = 365.2425;
 /// The share of the rows of a moving window that must have a value.
 const ENOUGH: f64 = 0.5;
 
@@ -182,6 +191,7 @@ impl ColumnSource {
                 temperature,
                 humidity,
             } => vec![temperature, humidity],
+            Self::Speed { u, v } => vec![u, v],
             Self::Sun { radiation, .. } => radiation.iter().map(String::as_str).collect(),
             Self::Observed { .. }
             | Self::Wind { .. }
@@ -203,6 +213,7 @@ impl ColumnSource {
             | Self::Wind { .. }
             | Self::Filled { .. }
             | Self::Calendar { .. }
+            | Self::Speed { .. }
             | Self::DewPoint { .. }
             | Self::Sun { .. } => None,
         }
@@ -236,6 +247,7 @@ impl ColumnSource {
             Self::Observed { .. }
             | Self::Wind { .. }
             | Self::Filled { .. }
+            | Self::Speed { .. }
             | Self::DewPoint { .. }
             | Self::Forecast { .. } => false,
         }
@@ -287,7 +299,12 @@ pub(super) fn evaluate(
         Ok(by_block(layout, |_, rows| f(&values[rows])))
     };
     let values = match source {
-        ColumnSource::Calendar { cycle, wave, zone } => calendar(layout, *cycle, *wave, *zone),
+        &ColumnSource::Calendar {
+            cycle,
+            wave,
+            harmonic,
+            zone,
+        } => calendar(layout, cycle, (wave, harmonic), zone),
         ColumnSource::Lag { column, rows } => {
             let rows = isize::try_from(*rows).unwrap_or(isize::MAX);
             of_block(column, &|values| rolling::lag(values, rows))?
@@ -303,6 +320,10 @@ pub(super) fn evaluate(
         } => of_block(column, &|values| {
             rolling::rolling(values, rows + ahead, *ahead, *stat, ENOUGH)
         })?,
+        ColumnSource::Speed { u, v } => {
+            let parts = column(u)?.iter().zip(column(v)?);
+            parts.map(|(&u, &v)| f64::hypot(u, v)).collect()
+        }
         ColumnSource::DewPoint {
             temperature,
             humidity,
@@ -326,45 +347,16 @@ pub(super) fn evaluate(
     Ok(Some(values))
 }
 
-/// A calendar feature at an instant, between −1 and 1.
-///
-/// The day of the year is a phase in the mean year, counted from the epoch, so that it does not
-/// jump at the end of a leap year.
-fn calendar_value(calendar: Calendar, wave: Wave, time: i64) -> f64 {
-    let days = time as f64 / 86_400.0;
-    let phase = std::f64::consts::TAU
-        * match calendar {
-            Calendar::HourOfDay => days.rem_euclid(1.0),
-            // 1970-01-01 was a Thursday; a week begins on Monday.
-            Calendar::DayOfWeek => ((days + 3.0) / 7.0).rem_euclid(1.0),
-            Calendar::DayOfYear => (days / DAYS_PER_YEAR).rem_euclid(1.0),
-        };
-    match wave {
-        Wave::Sin => phase.sin(),
-        Wave::Cos => phase.cos(),
-    }
+fn one() -> u8 {
+    1
 }
 
-fn calendar(layout: &Layout, cycle: Calendar, wave: Wave, zone: Option<Zone>) -> Vec<f64> {
-    let local = |time: i64| time + zone.map_or(0, |zone| zone.offset_at(time));
-    layout
-        .times()
-        .map(|time| calendar_value(cycle, wave, local(time)))
-        .collect()
-}
-
-/// The name of a calendar column.
-pub fn calendar_name(calendar: Calendar, wave: Wave) -> String {
-    let calendar = match calendar {
-        Calendar::HourOfDay => "hour_of_day",
-        Calendar::DayOfWeek => "day_of_week",
-        Calendar::DayOfYear => "day_of_year",
-    };
-    let wave = match wave {
-        Wave::Sin => "sin",
-        Wave::Cos => "cos",
-    };
-    format!("{calendar}_{wave}")
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde hands over a reference"
+)]
+fn is_one(harmonic: &u8) -> bool {
+    *harmonic == 1
 }
 
 fn sun_values(
@@ -493,36 +485,6 @@ mod tests {
         assert_eq!(written, read, "by the very name that it was given");
         let error = source("Mars/Base").unwrap_err().to_string();
         assert!(error.contains("found `Mars/Base`"), "{error}");
-    }
-
-    #[test]
-    fn the_calendar_is_a_circle() {
-        let noon = 12 * 3600;
-        assert!((calendar_value(Calendar::HourOfDay, Wave::Cos, noon) + 1.0).abs() < 1e-12);
-        assert!(calendar_value(Calendar::HourOfDay, Wave::Sin, 0).abs() < 1e-12);
-        let summer = calendar_value(Calendar::DayOfYear, Wave::Cos, 1_719_792_000); // 2024-07-01
-        let winter = calendar_value(Calendar::DayOfYear, Wave::Cos, 1_704_067_200); // 2024-01-01
-        assert!(summer < -0.99 && winter > 0.99);
-        let before_epoch = calendar_value(Calendar::HourOfDay, Wave::Sin, -6 * 3600);
-        assert!((before_epoch + 1.0).abs() < 1e-12);
-        // 2024-01-01 was a Monday.
-        assert!((calendar_value(Calendar::DayOfWeek, Wave::Cos, 1_704_067_200) - 1.0).abs() < 1e-9);
-    }
-
-    #[test]
-    fn the_calendar_of_a_zone_follows_its_clocks() {
-        let hours = |start: i64| {
-            let layout = Layout::single(start, Step::HOUR, 1);
-            calendar(
-                &layout,
-                Calendar::HourOfDay,
-                Wave::Cos,
-                Zone::find("Europe/Berlin"),
-            )[0]
-        };
-        // Noon in Berlin is 11:00 UTC in winter and 10:00 in summer.
-        assert!((hours(1_704_067_200 + 11 * 3600) + 1.0).abs() < 1e-9);
-        assert!((hours(1_719_792_000 + 10 * 3600) + 1.0).abs() < 1e-9);
     }
 
     #[test]

@@ -76,6 +76,9 @@ pub struct BestEpoch {
     /// Root mean square error on the validation part, in the target's unit; of several targets
     /// together, in their scaled units.
     pub validation_rmse: f64,
+    /// The same of repeating the last value; absent in models of before this was written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub persistence_rmse: Option<f64>,
 }
 
 /// As it stands in `dataset.json`.
@@ -126,8 +129,18 @@ impl ModelFile {
                 epoch: epoch.epoch,
                 validation_loss: epoch.validation_loss,
                 validation_rmse: epoch.validation_rmse * spread,
+                persistence_rmse: None,
             }),
         }
+    }
+
+    /// With what repeating the last value comes to on the windows that the best epoch was judged by.
+    #[must_use]
+    pub fn beside(mut self, persistence_rmse: Option<f64>) -> Self {
+        if let Some(best) = &mut self.best {
+            best.persistence_rmse = persistence_rmse;
+        }
+        self
     }
 
     /// Of a training that began with the weights of another model, which may have seen later rows.

@@ -43,15 +43,17 @@ impl SeasonalNaive {
 
 impl Point for SeasonalNaive {
     fn rows_needed(&self, frame: &Frame) -> Result<usize> {
+        let (season, step) = (self.season, frame.step());
+        let such_as = || step.usual_season().unwrap_or(step);
         ensure!(
-            self.season.seconds() % frame.step().seconds() == 0,
+            season.seconds() % step.seconds() == 0,
             Contradiction(format!(
-                "a season of {} is not a whole number of steps of {}",
-                self.season,
-                frame.step()
+                "a season of {season} is not a whole number of steps of {step}; model.season, or evaluate.season of \
+                 a baseline, may be one that is, such as {}",
+                such_as()
             ))
         );
-        Ok(self.rows(frame.step()))
+        Ok(self.rows(step))
     }
 
     fn point(&self, frame: &Frame, issue: usize, targets: &[usize], forecast: &mut [f32]) {
@@ -170,16 +172,19 @@ mod tests {
         ));
         assert_eq!(
             error,
-            "a season of 90min is not a whole number of steps of 1h"
+            "a season of 90min is not a whole number of steps of 1h; model.season, or evaluate.season of a baseline, \
+             may be one that is, such as 1d"
         );
         let error = message(fit(
             &SeasonalFamily,
             &seasonal("30min", 4, 2, &[]),
             &ramp(40),
         ));
-        assert_eq!(
-            error,
-            "a season of 30min is not a whole number of steps of 1h"
+        assert!(
+            error.starts_with(
+                "a season of 30min is not a whole number of steps of 1h; model.season"
+            ),
+            "{error}"
         );
     }
 

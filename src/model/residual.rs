@@ -3,20 +3,23 @@
 //! Each of them is a [`Point`]: it knows one value for each lead of each target. Quantiles come from
 //! *dressing* that value with the model's own past errors (M. S. Roulston and L. A. Smith, "Combining
 //! dynamical and statistical ensembles", Tellus 55A, 2003): the quantiles of observed − forecast on
-//! the validation windows, each lead of each target for itself, are added to the forecast. They
-//! therefore have the same width at every issue time, and they are in order by construction.
+//! the validation windows, each lead of each target for itself ([`errors`]), are added to the forecast.
+//! They are in order by construction.
+//!
+//! A forecast is cut at the bounds of its target before its errors are learnt, and before they are added:
+//! what a linear map says of a sun at night lies below 0 by more than any night ever errs.
 //!
 //! This module must not know how a value is made.
 
+mod errors;
+
 use anyhow::{Context, Result, ensure};
 
+use self::errors::{Errors, Made, RESIDUAL_QUANTILES};
+use super::within::{cut, scaled_bounds};
 use super::{Array, FitTask, Fitted, Forecaster, Issuer, LoadTask, Predictions, Weights};
-use crate::data::{Frame, Role, columns_with, quantile};
+use crate::data::{Frame, Role, columns_with};
 use crate::params::{Contradiction, ModelParams};
-
-/// The weight that holds the quantiles of the errors, `[targets × horizon, levels]`, in scaled
-/// units.
-const RESIDUAL_QUANTILES: &str = "residual_quantiles";
 
 /// A model that gives one value for each lead of each target.
 pub(super) trait Point {
@@ -42,15 +45,18 @@ pub(super) fn finish<P: Point + 'static>(
         targets: task.frame.targets().len(),
         horizon: task.model.horizon,
         levels: task.model.quantiles.clone(),
-        residuals: Vec::new(),
+        bounds: scaled_bounds(task.model, &task.frame.columns, task.targets),
+        errors: Errors::none(),
     };
     if !dressed.levels.is_empty() {
-        dressed.residuals = dressed.residual_quantiles(task.frame, task.validation)?;
-        let residuals = Array {
-            shape: vec![dressed.targets * dressed.horizon, dressed.levels.len()],
-            values: dressed.residuals.clone(),
+        let made = Made {
+            frame: task.frame,
+            issues: task.validation,
+            horizon: dressed.horizon,
+            mean: dressed.mean(task.frame, task.validation)?,
         };
-        weights.insert(RESIDUAL_QUANTILES.to_owned(), residuals);
+        dressed.errors = Errors::of(&made, &dressed.levels)?;
+        weights.insert(RESIDUAL_QUANTILES.to_owned(), dressed.errors.to_weight());
     }
     Ok(Fitted {
         weights,
@@ -67,18 +73,23 @@ pub(super) fn restore<P: Point + 'static>(
 ) -> Result<Box<dyn Forecaster>> {
     let model = task.model;
     let targets = columns_with(task.columns, Role::Target).len();
-    let shape = [targets * model.horizon, model.quantiles.len()];
-    let residuals = if model.quantiles.is_empty() {
-        Vec::new()
+    let (cells, levels) = (targets * model.horizon, model.quantiles.len());
+    let mut bounds = scaled_bounds(model, task.columns, task.targets);
+    let errors = if levels == 0 {
+        Errors::none()
+    } else if let Some(errors) = Errors::of_uncut(weights, cells, levels)? {
+        bounds.clear();
+        errors
     } else {
-        weight(weights, RESIDUAL_QUANTILES, &shape)?.to_vec()
+        Errors::from_weights(weights, task.step, cells, levels)?
     };
     Ok(Box::new(Dressed {
         point,
         targets,
         horizon: model.horizon,
         levels: model.quantiles.clone(),
-        residuals,
+        bounds,
+        errors,
     }))
 }
 
@@ -115,8 +126,9 @@ struct Dressed<P> {
     targets: usize,
     horizon: usize,
     levels: Vec<f64>,
-    /// `[targets × horizon × levels]`; empty without levels.
-    residuals: Vec<f32>,
+    /// Of each target, scaled; none where the forecast is not cut here.
+    bounds: Vec<[Option<f32>; 2]>,
+    errors: Errors,
 }
 
 impl<P: Point> Forecaster for Dressed<P> {
@@ -144,8 +156,10 @@ impl<P: Point> Dressed<P> {
         let width = self.levels.len();
         let mut quantiles = Vec::with_capacity(mean.len() * width);
         if width > 0 {
-            for forecast in mean.chunks_exact(self.cells()) {
-                for (value, errors) in forecast.iter().zip(self.residuals.chunks_exact(width)) {
+            for (issue, forecast) in issues.iter().zip(mean.chunks_exact(self.cells())) {
+                for (cell, value) in forecast.iter().enumerate() {
+                    let time = frame.time(issue + 1 + cell % self.horizon);
+                    let errors = self.errors.at(time, cell);
                     quantiles.extend(errors.iter().map(|error| value + error));
                 }
             }
@@ -183,34 +197,8 @@ impl<P: Point> Dressed<P> {
             );
             self.point.point(frame, issue, &targets, forecast);
         }
+        cut(&mut mean, self.horizon, &self.bounds);
         Ok(mean)
-    }
-
-    /// The quantiles of observed − forecast by target and lead, `[targets × horizon × levels]`.
-    fn residual_quantiles(&self, frame: &Frame, issues: &[usize]) -> Result<Vec<f32>> {
-        let mean = self.mean(frame, issues)?;
-        let targets = frame.targets();
-        let mut quantiles = Vec::with_capacity(self.cells() * self.levels.len());
-        for cell in 0..self.cells() {
-            let (target, lead) = (targets[cell / self.horizon], cell % self.horizon + 1);
-            let mut errors: Vec<f32> = issues
-                .iter()
-                .zip(mean.chunks_exact(self.cells()))
-                .filter(|(issue, _)| *issue + lead < frame.rows())
-                .map(|(issue, forecast)| frame.truth(issue + lead, target) - forecast[cell])
-                .filter(|error| !error.is_nan())
-                .collect();
-            ensure!(
-                !errors.is_empty(),
-                "quantiles come from errors on the validation part, which has no window with a \
-                 value of {} at lead {lead}",
-                frame.columns[target].name
-            );
-            errors.sort_unstable_by(f32::total_cmp);
-            let of_errors = |&level: &f64| quantile(&errors, level) as f32;
-            quantiles.extend(self.levels.iter().map(of_errors));
-        }
-        Ok(quantiles)
     }
 }
 
@@ -346,7 +334,8 @@ mod tests {
     use super::super::naive::{PersistenceFamily, SeasonalFamily};
     use super::testing::{fit, forecast, frame, loading, message, model};
     use super::*;
-    use crate::params::Architecture;
+    use crate::model::Monitor;
+    use crate::params::{Architecture, Bounds, TargetBounds};
     use crate::time::Step;
 
     /// The same model of each target alone, and of both, which stand apart.
@@ -420,6 +409,68 @@ mod tests {
         let weights = Weights::from([(RESIDUAL_QUANTILES.to_owned(), odd)]);
         let shape = message(PersistenceFamily.load(&loading(&model, &columns), &weights));
         assert!(shape.contains("expected shape [2, 1]"), "{shape}");
+    }
+
+    /// Says −5 of odd rows and 2 of even ones, which are 0 and 2.
+    struct Below;
+
+    impl Point for Below {
+        fn rows_needed(&self, _: &Frame) -> Result<usize> {
+            Ok(1)
+        }
+
+        fn point(&self, _: &Frame, issue: usize, _: &[usize], forecast: &mut [f32]) {
+            forecast.fill([-5.0, 2.0][issue % 2]);
+        }
+    }
+
+    impl Family for Below {
+        fn kind(&self) -> &'static str {
+            "below"
+        }
+
+        fn fit(&self, task: &FitTask<'_>, _: &mut dyn Monitor) -> Result<Fitted> {
+            finish(Self, task, Weights::new())
+        }
+
+        fn load(&self, task: &LoadTask<'_>, weights: &Weights) -> Result<Box<dyn Forecaster>> {
+            restore(Self, task, weights)
+        }
+    }
+
+    fn above_zero() -> (ModelParams, Frame) {
+        let bounds = Bounds {
+            lower: Some(0.0),
+            upper: None,
+        };
+        let model = ModelParams {
+            bounds: TargetBounds::Same(bounds),
+            ..model(Architecture::Persistence, 1, 1, &[0.1, 0.5, 0.9])
+        };
+        let observed = (0..80).map(|row| [2.0, 0.0][row % 2]);
+        (model, frame(observed.collect(), &[]))
+    }
+
+    #[test]
+    fn errors_are_those_of_the_forecast_as_it_is_cut() {
+        let (model, frame) = above_zero();
+        let made = forecast(&Below, &model, &frame, &[20, 21]);
+        assert_eq!(made.mean, [0.0, 2.0]);
+        assert_eq!(made.quantiles, [0.0, 0.0, 0.0, 2.0, 2.0, 2.0]);
+    }
+
+    #[test]
+    fn errors_of_a_model_of_before_are_added_to_what_was_not_cut() {
+        let (model, frame) = above_zero();
+        let old = Array {
+            shape: vec![1, 3],
+            values: vec![0.0, 5.0, 5.0],
+        };
+        let weights = Weights::from([(RESIDUAL_QUANTILES.to_owned(), old)]);
+        let loaded = Below.load(&loading(&model, &frame.columns), &weights);
+        let made = loaded.and_then(|model| model.forecast(&frame, &[20, 21]));
+        let made = made.expect("a forecast");
+        assert_eq!(made.quantiles, [-5.0, 0.0, 0.0, 2.0, 7.0, 7.0]);
     }
 
     #[test]

@@ -16,18 +16,28 @@ pub(super) fn within(
     scalers: &[Scaler],
     inner: Box<dyn Forecaster>,
 ) -> Box<dyn Forecaster> {
-    if model.bounds.is_open() {
+    let bounds = scaled_bounds(model, columns, scalers);
+    if bounds.is_empty() {
         return inner;
+    }
+    Box::new(Within { inner, bounds })
+}
+
+/// The bounds of each target, which are scaled so; empty where none has any.
+pub(super) fn scaled_bounds(
+    model: &ModelParams,
+    columns: &[FrameColumn],
+    scalers: &[Scaler],
+) -> Vec<[Option<f32>; 2]> {
+    if model.bounds.is_open() {
+        return Vec::new();
     }
     let targets = columns.iter().filter(|column| column.role == Role::Target);
     let bounds = targets.zip(scalers).map(|(target, scaler)| {
         let bounds = model.bounds.of(&target.name);
         Unscaling::new(*scaler, bounds).scaled_bounds()
     });
-    Box::new(Within {
-        inner,
-        bounds: bounds.collect(),
-    })
+    bounds.collect()
 }
 
 /// A model that keeps within bounds.
@@ -76,7 +86,7 @@ impl Issuer for Over<'_> {
 
 /// Cuts values at the bounds of their target; so many of each target follow one another. What is no number
 /// stays none.
-fn cut(values: &mut [f32], of_target: usize, bounds: &[[Option<f32>; 2]]) {
+pub(super) fn cut(values: &mut [f32], of_target: usize, bounds: &[[Option<f32>; 2]]) {
     let targets = values.chunks_mut(of_target.max(1));
     for (values, [lower, upper]) in targets.zip(bounds.iter().cycle()) {
         for value in values {

@@ -1,6 +1,7 @@
 //! `krammerti evaluate`: a model against the baselines on the test part of a data set.
 
 mod forecasts;
+mod judgement;
 mod scoring;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,7 +18,7 @@ use crate::eval::{LeadScores, Metrics, ModelScores, Report, table};
 use crate::event::{Event, Observer};
 use crate::fs::{self, StagedFolder};
 use crate::model::{Epoch, Forecaster, ModelFile, Monitor, Predictions};
-use crate::params::{BASELINES, EvaluateParams, SampleWeights, TrainParams};
+use crate::params::{BASELINES, Bounds, EvaluateParams, SampleWeights, TrainParams};
 use crate::report::{self, Curve};
 
 /// The model is not as much better than a baseline as `evaluate.minimum_skill` asks.
@@ -86,6 +87,16 @@ pub fn evaluate(mut context: Context<'_>) -> Result<()> {
         if let Some(unscored) = unscored_leads(report, task.horizon, target) {
             context.warn(unscored);
         }
+    }
+    let apart = judgement::apart(&task.issues, task.horizon);
+    let bounds = &loaded.file.model.bounds;
+    let has_bounds = |target: &str| bounds.of(target) != Bounds::default();
+    let odd = [
+        judgement::beaten_by_persistence(&reports),
+        judgement::bands_that_do_not_hold(&reports, apart, has_bounds),
+    ];
+    for odd in odd.into_iter().flatten() {
+        context.warn(odd);
     }
 
     let (targets, reports): (Vec<&str>, Vec<Report>) = reports.into_iter().unzip();
@@ -158,7 +169,7 @@ fn reports_of<'a>(
 /// The baselines that are this very model, fitted to the data at hand: no gate can be held against them.
 fn itself_over_again(file: &ModelFile, params: &EvaluateParams) -> Vec<&'static str> {
     let is_model = |kind: &&str| {
-        let baseline = file.model.baseline(kind, params.ridge_lags);
+        let baseline = (file.model).baseline(kind, params.ridge_lags, params.season);
         baseline.is_some_and(|baseline| baseline.architecture == file.model.architecture)
     };
     let corrected = file.model.correction.is_some();
@@ -184,7 +195,7 @@ fn score_baselines(
     };
     let mut baselines = vec![BTreeMap::new(); task.targets.len()];
     for kind in &kinds {
-        let Some(baseline) = file.model.baseline(kind, params.ridge_lags) else {
+        let Some(baseline) = (file.model).baseline(kind, params.ridge_lags, params.season) else {
             bail!("no baseline is named {kind}");
         };
         let fit = train::Fit {

@@ -11,10 +11,10 @@ use super::quality::{columns_of_file, raw_step, require_named, tell, train_until
 use super::{Context, QualityFailed, dataset, some_of};
 use crate::data::quality::{self, Assessment, QualityReport, Setting};
 use crate::data::{
-    Column, Dataset, DatasetMeta, Layout, Panel, RowCounts, SeriesError, Split, Table,
+    Column, Dataset, DatasetMeta, Layout, Panel, Part, RowCounts, SeriesError, Split, Table,
 };
 use crate::fs::StagedFolder;
-use crate::params::{PrepareParams, QualityParams};
+use crate::params::{Calendar, PrepareParams, QualityParams};
 use crate::time::{Span, Step};
 
 /// Prepares one data set from raw tables. Those of observations are put together, those with the same columns
@@ -59,13 +59,18 @@ pub fn prepare(mut context: Context<'_>) -> Result<()> {
     let emptied = emptied(&assessed.kept, prepared.panel());
     // What is written next needs room of its own.
     drop((assessed, known));
+    let one_year = one_year(params, &prepared);
     let odd = misfit_values(&prepared, &prepared.scalers());
     let of_parts = Split::PARTS.map(|part| prepared.count(part));
     let meta = dataset::write_dataset(&staged, prepared)?;
     staged.commit()?;
 
     tell_prepared(&mut context, &meta, of_parts);
-    for odd in short.into_iter().chain(emptied).chain(odd) {
+    for odd in (short.into_iter())
+        .chain(emptied)
+        .chain(one_year)
+        .chain(odd)
+    {
         context.warn(odd);
     }
     Ok(())
@@ -105,6 +110,26 @@ fn emptied(observed: &Table, panel: &Panel) -> Option<String> {
             "{} without a value in any row of {}: their observations are never the share of one that prepare.minimum_share asks for",
             some_of(&lost),
             panel.layout().step()
+        )
+    })
+}
+
+/// What to tell of a wave of the year where no series has two years to learn it from.
+fn one_year(params: &PrepareParams, prepared: &Dataset) -> Option<String> {
+    const YEAR_DAYS: f64 = 365.25;
+    let layout = prepared.panel().layout();
+    let train = prepared.meta().split.ranges(Part::Train, layout);
+    let rows = train.iter().map(ExactSizeIterator::len).max()?;
+    let days = layout.step().hours(rows) / 24.0;
+    // The second year may lack a day.
+    let is_short = days < 2.0 * YEAR_DAYS - 1.0;
+    let mut cycles = params.calendar.iter().map(|waves| waves.cycle);
+    let asked = cycles.any(|cycle| cycle == Calendar::DayOfYear);
+    (asked && is_short).then(|| {
+        format!(
+            "the training part has {:.0} months: what `day_of_year` says of a month no other year confirms, and \
+             most models do better without it",
+            12.0 * days / YEAR_DAYS
         )
     })
 }
@@ -318,6 +343,34 @@ mod tests {
         assert!(says.iter().all(|text| told.contains(text)), "{told}");
         let long = table.take_rows(&(0..144).collect::<Vec<_>>());
         assert_eq!(too_short(&long, layout), None);
+    }
+
+    #[test]
+    fn a_wave_of_the_year_that_no_second_year_confirms_is_told() {
+        let told = |days: i64, calendar: &str| {
+            let text = format!(
+                "prepare: {{target: t, step: 1d, calendar: [{calendar}], split: {{train: 0.5, validation: 0.25, test: 0.25}}}}"
+            );
+            let (_, params) =
+                ParamsFile::parse(Path::new("params.yaml"), &text, None, &[]).unwrap();
+            let params = params.prepare.unwrap();
+            let column = Column {
+                name: "t".into(),
+                unit: "°C".into(),
+                values: (0..days).map(|day| (day % 7919) as f64).collect(),
+            };
+            let times = (0..days).map(|day| day * 86_400).collect();
+            let table = Table::new(times, vec![column]).unwrap();
+            let prepared = Dataset::prepare(&table, None, &params, RowCounts::default()).unwrap();
+            one_year(&params, &prepared)
+        };
+        let short = told(1100, "day_of_year").unwrap();
+        assert!(
+            short.starts_with("the training part has 18 months"),
+            "{short}"
+        );
+        assert_eq!(told(1100, "day_of_week"), None);
+        assert_eq!(told(1462, "day_of_year"), None);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! `krammerti train`: a data set to a model.
 
+mod bar;
+
 use std::ops::Range;
 use std::path::Path;
 use std::time::Instant;
@@ -19,7 +21,9 @@ use crate::model::{
     Checkpoint, Epoch, FitTask, Fitted, ModelFile, Moment, Monitor, Registry, Weights, Wish,
     uncorrected, unit_of_errors,
 };
-use crate::params::{Contradiction, Distribution, ModelParams, SampleWeights, TrainParams, Values};
+use crate::params::{
+    Architecture, Contradiction, Distribution, ModelParams, SampleWeights, TrainParams, Values,
+};
 use crate::pipeline::{differences, interrupted};
 
 /// A bound of shares beyond this is meant in the unit of the target.
@@ -89,7 +93,11 @@ pub fn train(mut context: Context<'_>) -> Result<()> {
         .fit(context.registry, &mut monitor)
         .with_context(of_training)?;
     drop(monitor);
-    let file = ModelFile::new(&dataset, &params, &fitted.history).begun_with(warm_until.flatten());
+    let persistence = bar::rmse_of_persistence(&frame, &task.validation, params.horizon);
+    let persistence = persistence.map(|rmse| rmse * spread);
+    let file = ModelFile::new(&dataset, &params, &fitted.history)
+        .begun_with(warm_until.flatten())
+        .beside(persistence);
     let write = || model::write_model(&context.out, &file, &fitted.weights, &fitted.history);
     with_room(write, || kept.remove())?;
     // Whoever told us to end takes no result any more; the next try finds it all done.
@@ -98,13 +106,22 @@ pub fn train(mut context: Context<'_>) -> Result<()> {
     {
         context.warn(format!("the checkpoint of the training stays: {error:#}"));
     }
-    if let (Some(best), Some(last)) = (file.best, fitted.history.last()) {
-        let kept = match best.epoch {
-            0 => "kept the weights that it began with: no epoch was better".to_owned(),
-            epoch => format!("kept epoch {epoch} of {}", last.epoch),
-        };
-        let rmse = best.validation_rmse;
-        context.note(format!("{kept}, validation RMSE {rmse:.3}{unit}"));
+    let (kept, rmse) = match (file.best, fitted.history.last()) {
+        (Some(best), Some(last)) => {
+            let kept = match best.epoch {
+                0 => "kept the weights that it began with: no epoch was better, ".to_owned(),
+                epoch => format!("kept epoch {epoch} of {}, ", last.epoch),
+            };
+            (kept, Some(best.validation_rmse))
+        }
+        _ => {
+            let rmse = bar::rmse(&*fitted.forecaster, &frame, &task.validation)?;
+            (String::new(), rmse.map(|rmse| rmse * spread))
+        }
+    };
+    if let Some(rmse) = rmse {
+        let persistence = persistence.filter(|_| params.architecture != Architecture::Persistence);
+        bar::tell(&mut context, &kept, rmse, persistence, unit);
     }
     Ok(())
 }

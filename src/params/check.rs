@@ -185,6 +185,7 @@ fn check_evaluate(raw: raw::Evaluate) -> Result<EvaluateParams, Invalid> {
     Ok(EvaluateParams {
         baselines: raw.baselines,
         ridge_lags: raw.ridge_lags,
+        season: raw.season,
         stride: raw.stride,
         minimum_skill: raw.minimum_skill,
         forecasts: raw.forecasts,

@@ -10,6 +10,7 @@ use super::source::file::FileSource;
 use super::source::noaa_co2::NoaaCo2Source;
 use super::source::open_meteo::OpenMeteoSource;
 use super::train::TrainParams;
+use crate::time::Step;
 
 /// All of `params.yaml`, checked.
 #[derive(Debug)]
@@ -109,6 +110,8 @@ pub struct EvaluateParams {
     pub baselines: Option<Vec<String>>,
     /// How many last values the ridge baseline sees.
     pub ridge_lags: usize,
+    /// What the seasonal baseline repeats.
+    pub season: Step,
     /// Rows between two test windows.
     pub stride: usize,
     /// The least skill against every baseline; below it the command ends with exit code 3.

@@ -287,10 +287,10 @@ impl ModelParams {
     }
 
     /// The parameters of a baseline on the same windows and within the same bounds as this model.
-    pub fn baseline(&self, kind: &str, ridge_lags: usize) -> Option<Self> {
+    pub fn baseline(&self, kind: &str, ridge_lags: usize, season: Step) -> Option<Self> {
         let architecture = match kind {
             "persistence" => Architecture::Persistence,
-            "seasonal" => Architecture::Seasonal { season: Step::DAY },
+            "seasonal" => Architecture::Seasonal { season },
             "climatology" => Architecture::Climatology,
             "ridge" => Architecture::Ridge(RidgeParams {
                 lags: ridge_lags.min(self.lookback),

@@ -12,7 +12,7 @@ use crate::yaml::sections;
 
 pub(super) use written::{Raw, check};
 
-sections!(WindPair, DewPointParams);
+sections!(WindPair, SpeedParams, DewPointParams);
 
 /// How a data set is made.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,6 +29,8 @@ pub struct PrepareParams {
     pub known: Vec<String>,
     /// Pairs of columns that become vectors.
     pub wind: Vec<WindPair>,
+    /// Speeds from the two parts of a wind.
+    pub speed: Vec<SpeedParams>,
     /// How finer observations become one row, by column; by what they measure where absent.
     pub aggregate: BTreeMap<String, Aggregate>,
     /// The share of the observations of a step that must be there for it to have a value.
@@ -36,7 +38,7 @@ pub struct PrepareParams {
     /// What becomes of gaps.
     pub fill: Option<FillParams>,
     /// Calendar features, known in the future.
-    pub calendar: Vec<Calendar>,
+    pub calendar: Vec<CalendarWaves>,
     /// The time zone of the calendar; UTC where absent.
     pub calendar_zone: Option<Zone>,
     /// Values of earlier rows, by column.
@@ -110,8 +112,55 @@ pub enum Mask {
     Columns,
 }
 
+/// A cycle of the calendar, and how many waves of it: a cycle, a half, a third of it, each as sine and cosine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "WrittenWaves")]
+pub struct CalendarWaves {
+    /// The cycle.
+    pub cycle: Calendar,
+    /// From 1 to [`CalendarWaves::MOST`].
+    pub waves: u8,
+}
+
+impl CalendarWaves {
+    /// More of them tell no hours, days or months any more, but each single one.
+    const MOST: u8 = 12;
+}
+
+/// The same as written: a name, or one name with a number.
+#[derive(Deserialize)]
+#[serde(
+    untagged,
+    expecting = "expected `hour_of_day`, `day_of_week` or `day_of_year`, or one of them with a number of waves, such as `{day_of_year: 2}`"
+)]
+enum WrittenWaves {
+    One(Calendar),
+    Several(BTreeMap<Calendar, u8>),
+}
+
+impl TryFrom<WrittenWaves> for CalendarWaves {
+    type Error = String;
+
+    fn try_from(written: WrittenWaves) -> Result<Self, String> {
+        let waves = match written {
+            WrittenWaves::One(cycle) => return Ok(Self { cycle, waves: 1 }),
+            WrittenWaves::Several(waves) => waves,
+        };
+        match waves.into_iter().collect::<Vec<_>>()[..] {
+            [(cycle, waves @ 1..=Self::MOST)] => Ok(Self { cycle, waves }),
+            [(_, waves)] => Err(format!(
+                "expected between 1 and {} waves, found {waves}",
+                Self::MOST
+            )),
+            _ => Err(
+                "expected each cycle in an entry of its own, such as [hour_of_day, {day_of_year: 2}]".to_owned(),
+            ),
+        }
+    }
+}
+
 /// A calendar feature, as sine and cosine of the phase.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Calendar {
     /// The hour of the day.
@@ -172,6 +221,16 @@ pub struct RollingParams {
     pub ahead: Option<Step>,
     /// Which statistic.
     pub stat: Statistic,
+}
+
+/// The parts of a wind that a speed is made from, both in m/s.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, remote = "Self")]
+pub struct SpeedParams {
+    /// Towards the east.
+    pub u: String,
+    /// Towards the north.
+    pub v: String,
 }
 
 /// The columns that a dew point is made from.

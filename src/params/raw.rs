@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use crate::time::Step;
 use crate::yaml::{OfKind, sections};
 
 sections!(Params, Tune, Range, Evaluate, Predict, FeelsLike);
@@ -61,6 +62,7 @@ pub(super) struct Range {
 pub(super) struct Evaluate {
     pub(super) baselines: Option<Vec<String>>,
     pub(super) ridge_lags: usize,
+    pub(super) season: Step,
     pub(super) stride: usize,
     pub(super) minimum_skill: Option<f64>,
     pub(super) forecasts: bool,
@@ -72,6 +74,7 @@ impl Default for Evaluate {
         Self {
             baselines: None,
             ridge_lags: 72,
+            season: Step::DAY,
             stride: 1,
             minimum_skill: None,
             forecasts: false,

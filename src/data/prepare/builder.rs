@@ -11,7 +11,9 @@ use crate::data::fill::{Fill, fill};
 use crate::data::{
     Column, ColumnSource, DatasetError, Layout, Role, Runs, SeriesError, Table, quality,
 };
-use crate::params::{FillMethod, FillParams, Mask, PrepareParams, Quantity, WindPair};
+use crate::params::{
+    CalendarWaves, FillMethod, FillParams, Mask, PrepareParams, Quantity, SpeedParams, WindPair,
+};
 
 /// The name of the column with the share of a row that was filled.
 const FILLED: &str = "filled";
@@ -128,16 +130,22 @@ impl<'a> Builder<'a> {
     pub(super) fn features(&mut self) -> Result<(), SeriesError> {
         self.calendar()?;
         self.sun()?;
+        self.speeds()?;
         self.dew_points()?;
         self.over_time()
     }
 
     fn calendar(&mut self) -> Result<(), SeriesError> {
-        for &cycle in &self.params.calendar {
-            for wave in [Wave::Sin, Wave::Cos] {
-                let zone = self.params.calendar_zone;
-                let source = ColumnSource::Calendar { cycle, wave, zone };
-                self.derive(features::calendar_name(cycle, wave), "1", source)?;
+        for &CalendarWaves { cycle, waves } in &self.params.calendar {
+            for (harmonic, wave) in (1..=waves).flat_map(|n| [(n, Wave::Sin), (n, Wave::Cos)]) {
+                let source = ColumnSource::Calendar {
+                    cycle,
+                    wave,
+                    harmonic,
+                    zone: self.params.calendar_zone,
+                };
+                let name = features::calendar_name(cycle, wave, harmonic);
+                self.derive(name, "1", source)?;
             }
         }
         Ok(())
@@ -168,6 +176,19 @@ impl<'a> Builder<'a> {
                 radiation: measured.filter(|_| view == SunView::ClearSkyIndex),
             };
             self.derive(name.to_owned(), unit, source)?;
+        }
+        Ok(())
+    }
+
+    fn speeds(&mut self) -> Result<(), SeriesError> {
+        for SpeedParams { u, v } in &self.params.speed {
+            self.require_unit("speed", u, "m/s")?;
+            self.require_unit("speed", v, "m/s")?;
+            let source = ColumnSource::Speed {
+                u: u.clone(),
+                v: v.clone(),
+            };
+            self.derive(format!("{u}_{v}_speed"), "m/s", source)?;
         }
         Ok(())
     }

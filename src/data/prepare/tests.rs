@@ -82,6 +82,27 @@ fn rows_ahead_hold_what_is_known_and_nothing_else() {
 }
 
 #[test]
+fn more_waves_of_a_cycle_are_columns_of_their_own() {
+    let change = "  columns: [t]\n  calendar: [{hour_of_day: 2}, day_of_year]\n";
+    let dataset = prepare(&table(100), change).unwrap();
+    let names: Vec<&str> = roles(&dataset).into_iter().map(|(name, _)| name).collect();
+    let waves = [
+        "t",
+        "hour_of_day_sin",
+        "hour_of_day_cos",
+        "hour_of_day_sin_2",
+        "hour_of_day_cos_2",
+        "day_of_year_sin",
+        "day_of_year_cos",
+    ];
+    assert_eq!(names, waves);
+    // A quarter of a day, half of the half.
+    assert!((values(&dataset, "hour_of_day_cos_2")[6] + 1.0).abs() < 1e-12);
+    let written = serde_json::to_string(&dataset.meta().columns[3].source).unwrap();
+    assert!(written.contains(r#""harmonic":2"#), "{written}");
+}
+
+#[test]
 fn what_looks_ahead_does_so_from_the_last_row_too() {
     let change = "  calendar: [hour_of_day]\n  lags: {hour_of_day_sin: [-3h]}\n  rolling: [{column: hour_of_day_sin_lag_-3h, over: 4h, ahead: 4h, stat: mean}]\n";
     let dataset = prepare(&table(100), change).unwrap();
@@ -215,6 +236,29 @@ fn features_have_columns_in_the_units_of_their_formulas() {
             "{told}"
         );
     }
+}
+
+#[test]
+fn a_speed_is_made_of_its_parts_and_known_where_both_are() {
+    let times = (0..100).map(|row| row * HOUR).collect();
+    let part = |name, turn| column(name, "m/s", (0..100).map(move |row| noise(row, turn)));
+    let columns = vec![part("t", 0), part("u", 1), part("v", 2)];
+    let table = Table::new(times, columns).unwrap();
+    for (known, role) in [("[u, v]", Role::Future), ("[u]", Role::Past)] {
+        let change = format!("  known: {known}\n  speed: [{{u: u, v: v}}]\n");
+        let dataset = prepare(&table, &change).unwrap();
+        assert_eq!(roles(&dataset)[3], ("u_v_speed", role));
+        assert_eq!(
+            values(&dataset, "u_v_speed")[7],
+            noise(7, 1).hypot(noise(7, 2))
+        );
+    }
+    let change = "  speed: [{u: speed, v: direction}]\n";
+    let told = prepare(&self::table(100), change).unwrap_err().to_string();
+    assert!(
+        told.contains("speed is made from direction in m/s"),
+        "{told}"
+    );
 }
 
 /// What came after the training part has no place in its scale.

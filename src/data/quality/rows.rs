@@ -83,7 +83,7 @@ pub(super) fn off_step(sieve: &mut Sieve, step: Step, action: Action) -> Finding
         for (row, of_row) in strand.zip(Phases::new(times, step_s)) {
             if of_row != phase {
                 tally.hit(row, || {
-                    let expected = format!("a time on the step of {step}");
+                    let expected = format!("a time on the step of {step}{}", step.if_of_months());
                     Example::at(table, row, None, expected)
                 });
             }

@@ -93,6 +93,23 @@ fn clean_data_pass_untouched_through_every_check() {
 }
 
 #[test]
+fn months_are_told_to_be_no_step() {
+    let months = [0, 31, 59, 90, 120].map(|day| day * 86_400);
+    let table = Table::new(months.to_vec(), vec![column("co2", "ppm", &[400.0; 5])]).unwrap();
+    let params = QualityParams::default();
+    let off_step = |step: &str| {
+        let setting = Setting {
+            step: step.parse().unwrap(),
+            ..setting(&params)
+        };
+        let assessed = assess(table.clone(), &setting);
+        expected(found(&assessed, Check::OffStep)).to_owned()
+    };
+    assert!(off_step("30d").contains("months and years are no step"));
+    assert_eq!(off_step("7d"), "a time on the step of 7d");
+}
+
+#[test]
 fn degenerate_tables_are_assessed_too() {
     for values in [&[][..], &[1.0], &[N], &[N; 300], &[5.0; 3], &[-9999.0; 3]] {
         for action in [Action::Warn, Action::Drop, Action::Mask, Action::Fail] {

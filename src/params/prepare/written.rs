@@ -6,8 +6,9 @@ use serde::Deserialize;
 
 use super::super::{Aggregate, Invalid, Statistic, Targets, capacity, invalid};
 use super::{
-    Borders, Calendar, DewPointParams, FillMethod, FillParams, ForecastParams, Mask, Place,
-    PrepareParams, RollingParams, Scaling, Shift, SplitParams, SplitShares, SunParams, WindPair,
+    Borders, CalendarWaves, DewPointParams, FillMethod, FillParams, ForecastParams, Mask, Place,
+    PrepareParams, RollingParams, Scaling, Shift, SpeedParams, SplitParams, SplitShares, SunParams,
+    WindPair,
 };
 use crate::time::{Step, Zone, parse_time};
 use crate::yaml::sections;
@@ -36,12 +37,14 @@ pub(in super::super) struct Raw {
     #[serde(default)]
     wind: Vec<WindPair>,
     #[serde(default)]
+    speed: Vec<SpeedParams>,
+    #[serde(default)]
     aggregate: BTreeMap<String, Aggregate>,
     #[serde(default = "half")]
     minimum_share: f64,
     fill: Option<RawFill>,
     #[serde(default)]
-    calendar: Vec<Calendar>,
+    calendar: Vec<CalendarWaves>,
     calendar_zone: Option<String>,
     #[serde(default)]
     lags: BTreeMap<String, Vec<Shift>>,
@@ -211,6 +214,7 @@ pub(in super::super) fn check(raw: Raw) -> Result<PrepareParams, Invalid> {
         lags: raw.lags,
         differences: raw.differences,
         dew_point: raw.dew_point,
+        speed: raw.speed,
         scaling: raw.scaling.default,
         scaling_of: raw.scaling.columns,
         capacity: capacity::check(raw.capacity)?,
@@ -379,6 +383,22 @@ mod tests {
                 "known: expected columns other than the target",
             ),
             ("calendar_zone: Mars", "calendar_zone: expected a time zone"),
+            (
+                "calendar: [day_of_moon]",
+                "expected `hour_of_day`, `day_of_week` or",
+            ),
+            (
+                "calendar: [{day_of_year: 0}]",
+                "between 1 and 12 waves, found 0",
+            ),
+            (
+                "calendar: [{day_of_year: 13}]",
+                "between 1 and 12 waves, found 13",
+            ),
+            (
+                "calendar: [{day_of_year: 2, hour_of_day: 2}]",
+                "each cycle in an entry of its own",
+            ),
             (
                 "lags: {t: [90min]}",
                 "lags.t: expected multiples of prepare.step (1h), found 90min",
