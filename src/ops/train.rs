@@ -82,7 +82,8 @@ pub fn train(mut context: Context<'_>) -> Result<()> {
     let few_steps = params
         .is_net()
         .then(|| few_steps(task.windows_of_epoch(), train));
-    for odd in task.few_windows().into_iter().chain(few_steps.flatten()) {
+    let told = [few_steps.flatten(), members_alike(&params)];
+    for odd in task.few_windows().into_iter().chain(told.into_iter().flatten()) {
         context.warn(odd);
     }
     let past = checkpoint.as_ref().map_or(&[][..], |kept| &kept.history);
@@ -124,6 +125,20 @@ pub fn train(mut context: Context<'_>) -> Result<()> {
         bar::tell(&mut context, &kept, rmse, persistence, unit);
     }
     Ok(())
+}
+
+/// What to tell of members that do not differ.
+fn members_alike(model: &ModelParams) -> Option<String> {
+    let Architecture::Linear(linear) = &model.architecture else {
+        return None;
+    };
+    (linear.members > 1).then(|| {
+        format!(
+            "the {} members of `linear` begin alike and learn from the same windows, so they are one model: \
+             model.members: 1 forecasts the same, sooner",
+            linear.members
+        )
+    })
 }
 
 /// Writes a model, on a full disk once more in the room of the checkpoint, which is larger. That one is old where
