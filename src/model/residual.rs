@@ -7,7 +7,8 @@
 //! They are in order by construction.
 //!
 //! A forecast is cut at the bounds of its target before its errors are learnt, and before they are added:
-//! what a linear map says of a sun at night lies below 0 by more than any night ever errs.
+//! what a linear map says of a sun at night lies below 0 by more than any night ever errs. What a correction
+//! moves is cut after it.
 //!
 //! This module must not know how a value is made.
 
@@ -17,8 +18,8 @@ use anyhow::{Context, Result, ensure};
 
 use self::errors::{Errors, Made, RESIDUAL_QUANTILES};
 use super::within::{cut, scaled_bounds};
-use super::{Array, FitTask, Fitted, Forecaster, Issuer, LoadTask, Predictions, Weights};
-use crate::data::{Frame, Role, columns_with};
+use super::{FitTask, Fitted, Forecaster, Issuer, LoadTask, Predictions, Weights};
+use crate::data::{Frame, FrameColumn, Role, Scaler, columns_with};
 use crate::params::{Contradiction, ModelParams};
 
 /// A model that gives one value for each lead of each target.
@@ -45,7 +46,7 @@ pub(super) fn finish<P: Point + 'static>(
         targets: task.frame.targets().len(),
         horizon: task.model.horizon,
         levels: task.model.quantiles.clone(),
-        bounds: scaled_bounds(task.model, &task.frame.columns, task.targets),
+        bounds: bounds_before_errors(task.model, &task.frame.columns, task.targets),
         errors: Errors::none(),
     };
     if !dressed.levels.is_empty() {
@@ -74,7 +75,7 @@ pub(super) fn restore<P: Point + 'static>(
     let model = task.model;
     let targets = columns_with(task.columns, Role::Target).len();
     let (cells, levels) = (targets * model.horizon, model.quantiles.len());
-    let mut bounds = scaled_bounds(model, task.columns, task.targets);
+    let mut bounds = bounds_before_errors(model, task.columns, task.targets);
     let errors = if levels == 0 {
         Errors::none()
     } else if let Some(errors) = Errors::of_uncut(weights, cells, levels)? {
@@ -91,6 +92,18 @@ pub(super) fn restore<P: Point + 'static>(
         bounds,
         errors,
     }))
+}
+
+/// The bounds that a forecast is cut at before its errors count: none where a correction moves it first.
+fn bounds_before_errors(
+    model: &ModelParams,
+    columns: &[FrameColumn],
+    scalers: &[Scaler],
+) -> Vec<[Option<f32>; 2]> {
+    match model.correction {
+        Some(_) => Vec::new(),
+        None => scaled_bounds(model, columns, scalers),
+    }
 }
 
 /// An error where the windows are shorter than what a model reads.
@@ -206,7 +219,6 @@ impl<P: Point> Dressed<P> {
 #[cfg(test)]
 pub(super) mod testing {
     use super::*;
-    use crate::data::{FrameColumn, Scaler};
     use crate::event::{Event, Observer};
     use crate::model::{Epoch, Family, Monitor};
     use crate::params::{Architecture, Device, TargetBounds, TrainParams};
@@ -334,7 +346,7 @@ mod tests {
     use super::super::naive::{PersistenceFamily, SeasonalFamily};
     use super::testing::{fit, forecast, frame, loading, message, model};
     use super::*;
-    use crate::model::Monitor;
+    use crate::model::{Array, Monitor};
     use crate::params::{Architecture, Bounds, TargetBounds};
     use crate::time::Step;
 
