@@ -205,6 +205,9 @@ impl Report {
                 "diff compares with what git has: keep the project in git, or go to its clone"
                     .to_owned(),
             ),
+            GitError::OfAnother { place } => Some(format!(
+                "`git config --global --add safe.directory {place}` lets git read it"
+            )),
             GitError::NoRevision { name } if name == "HEAD" => {
                 Some("commit something first".to_owned())
             }
@@ -245,6 +248,12 @@ impl Report {
                 self.hint = Some("the source's `token` says where it is looked for".to_owned());
             }
             SourceError::BadHeader { .. } => self.code = USAGE,
+            SourceError::NoTls { .. } => {
+                self.hint = Some(
+                    "install the package ca-certificates, or name a file of certificates in SSL_CERT_FILE"
+                        .to_owned(),
+                );
+            }
             _ => {}
         }
     }
@@ -259,7 +268,11 @@ impl Report {
                  it may write"
                     .to_owned(),
             ),
-            std::io::ErrorKind::StorageFull => Some("free some space on that disk".to_owned()),
+            std::io::ErrorKind::StorageFull => Some(
+                "free some space on that disk; `krammerti gc` shows what of .krammerti/ may go (`--keep-runs 1` for \
+                 more)"
+                    .to_owned(),
+            ),
             std::io::ErrorKind::FileTooLarge => {
                 Some("raise the limit of the size of files (`ulimit -f`)".to_owned())
             }
@@ -337,8 +350,14 @@ impl Report {
 
     fn backend(&mut self, error: &anyhow::Error) {
         self.hint = Some(match error.downcast_ref::<BackendError>() {
+            // What the loader says where a library finds no room.
+            Some(BackendError::Broken { message, .. }) if message.contains("failed to map segment") => {
+                "there is not enough memory to load libtorch: look at the limit of the address space (`ulimit -v`)"
+                    .to_owned()
+            }
             Some(BackendError::Broken { .. }) => {
-                "build or install it again with scripts/run or scripts/install; libtorch 2.11.0 is what it needs"
+                "build or install it again with scripts/run or scripts/install, where this user may read it; libtorch \
+                 2.11.0 is what it needs"
                     .to_owned()
             }
             _ => "build it with scripts/run, install it with scripts/install, or choose a model.kind without \
