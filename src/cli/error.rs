@@ -423,6 +423,34 @@ mod tests {
     }
 
     #[test]
+    fn hints_go_by_what_the_surroundings_lack() {
+        let broken = |message: &str| BackendError::Broken {
+            file: "libkrammerti_torch.so".into(),
+            message: message.to_owned(),
+        };
+        let map = broken("libtorch_cpu.so: failed to map segment from shared object");
+        let place = "/srv/a".to_owned();
+        for (error, told) in [
+            (anyhow::Error::from(map), "`ulimit -v`"),
+            (broken("no such file").into(), "where this user may read it"),
+            (
+                std::io::Error::from_raw_os_error(28).into(),
+                "`krammerti gc`",
+            ),
+            (
+                DiffError::Git(GitError::OfAnother { place }).into(),
+                "safe.directory /srv/a`",
+            ),
+        ] {
+            let report = Report::of(&error);
+            assert!(
+                report.hint.as_ref().is_some_and(|hint| hint.contains(told)),
+                "{report:?}"
+            );
+        }
+    }
+
+    #[test]
     fn a_column_that_parameters_name_in_vain_is_wrong_usage() {
         let no_column = || SeriesError::NoColumn {
             name: "nope".into(),

@@ -134,18 +134,17 @@ impl Bins {
         self.borders.len() - 1
     }
 
-    /// With further bins up to and without the first that would end after a time. What of the rows is left out now,
-    /// because its bin had not ended with them, is in one of these.
-    #[must_use]
-    pub fn reaching(mut self, times: &[i64], until: i64) -> Self {
+    /// Adds the bins that end up to a time. What of the rows is left out now, because its bin had not ended with
+    /// them, is in one of these.
+    pub fn reach(&mut self, times: &[i64], until: i64) {
         let seconds = self.step.seconds();
         let bins = until.saturating_sub(self.start).div_euclid(seconds) + 1;
         for bin in self.rows() as i64..bins {
             let at = self.borders.last().copied().unwrap_or_default();
             let end = self.start + bin * seconds;
-            (self.borders).push(first_after(end, times, at, self.expected));
+            self.borders
+                .push(first_after(end, times, at, self.expected));
         }
-        self
     }
 
     /// The bin of the last of these times whose end is not yet reached where there is nothing after it.

@@ -70,6 +70,12 @@ fn an_outage_longer_than_the_horizon_is_bridged_by_what_was_filled() {
     sandbox.run(&PREDICT).fails(1, &["all it could say"]);
 }
 
+/// Rows with the name of their station.
+fn rows_of(station: &str, rows: &[&str]) -> String {
+    let named = rows.iter().map(|row| format!("{row},{station}\n"));
+    named.collect()
+}
+
 /// One of two stations sends no rows any more, for longer than the horizon.
 #[test]
 fn a_station_that_falls_silent_is_forecast_from_what_was_filled() {
@@ -78,11 +84,7 @@ fn a_station_that_falls_silent_is_forecast_from_what_was_filled() {
     let (header, rows) = text.split_once('\n').unwrap();
     let rows: Vec<&str> = rows.lines().collect();
     let silent = 30;
-    let of = |name: &str, rows: &[&str]| -> String {
-        let named = rows.iter().map(|row| format!("{row},{name}\n"));
-        named.collect()
-    };
-    let both = of("a", &rows) + &of("b", &rows[..rows.len() - silent]);
+    let both = rows_of("a", &rows) + &rows_of("b", &rows[..rows.len() - silent]);
     sandbox.write("station.csv", &format!("{header},place\n{both}"));
     let series = "    series: {column: place}\n    columns:\n";
     sandbox.edit("params.yaml", "    columns:\n", series);
@@ -119,10 +121,7 @@ fn a_new_station_is_told_from_when_on_it_can_be_forecast() {
     let (header, rows) = text.split_once('\n').unwrap();
     let rows: Vec<&str> = rows.lines().collect();
     let late = &rows[rows.len() - 40..];
-    let named = |name: &str, rows: &[&str]| -> String {
-        rows.iter().map(|row| format!("{row},{name}\n")).collect()
-    };
-    let both = named("old", &rows) + &named("new", late);
+    let both = rows_of("old", &rows) + &rows_of("new", late);
     sandbox.write("station.csv", &format!("{header},place\n{both}"));
     let series = "    series: {column: place}\n    columns:\n";
     sandbox.edit("params.yaml", "    columns:\n", series);

@@ -122,8 +122,8 @@ fn observed_until(table: &Table, series: &[OneSeries], params: &PrepareParams) -
 /// `until` is the row after the last one of each in which anything was observed.
 fn lengthen(series: &mut [OneSeries], until: &[usize], times: &[i64], up_to: i64) {
     let last = |one: &OneSeries, until: usize| (one.rows.start < until).then(|| times[until - 1]);
-    let pairs = || series.iter().zip(until);
-    let all: Vec<Option<i64>> = pairs().map(|(one, &until)| last(one, until)).collect();
+    let all = series.iter().zip(until);
+    let all: Vec<Option<i64>> = all.map(|(one, &until)| last(one, until)).collect();
     let Some(end) = all.iter().flatten().max().copied() else {
         return;
     };
@@ -134,9 +134,8 @@ fn lengthen(series: &mut [OneSeries], until: &[usize], times: &[i64], up_to: i64
         .filter(|(one, _)| one.bins.rows() > 0);
     for (one, last) in lasting {
         let reach = last.map(|last| last.saturating_add(up_to).min(end));
-        let times = &times[one.rows.clone()];
         if let Some(reach) = reach {
-            one.bins = one.bins.clone().reaching(times, reach);
+            one.bins.reach(&times[one.rows.clone()], reach);
         }
     }
 }

@@ -56,5 +56,10 @@ impl Wire {
 }
 
 fn made(builder: ClientBuilder) -> Result<Client, String> {
-    builder.build().map_err(|error| innermost(&error))
+    builder.build().map_err(|error| {
+        let said = innermost(&error);
+        // rustls calls all errors so that it has no name for.
+        let said = said.strip_prefix("unexpected error: ").unwrap_or(&said);
+        said.to_owned()
+    })
 }
