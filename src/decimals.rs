@@ -22,6 +22,12 @@ pub fn rounded(value: f64, digits: usize) -> String {
     }
 }
 
+/// With up to two decimals, as many as there are: `3`, `0.17`.
+pub fn brief(value: f64) -> String {
+    let text = format!("{value:.2}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
 /// A unit as it is told; `1` is that of a number without one.
 pub fn shown_unit(unit: &str) -> Option<&str> {
     (!matches!(unit, "" | "1")).then_some(unit)

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::data::Unscaling;
-use crate::decimals::{decimals, rounded, shown_unit};
+use crate::decimals::{brief, decimals, rounded, shown_unit};
 use crate::model::{ModelColumn, Predictions};
 use crate::time::{Step, format_short, format_utc};
 
@@ -88,7 +88,7 @@ pub fn to_csv(forecasts: &[Forecast]) -> anyhow::Result<Vec<u8>> {
         let digits: Vec<usize> = of_series.iter().map(Forecast::csv_digits).collect();
         for (h, lead) in first.leads.iter().enumerate() {
             let mut row: Vec<String> = series.into_iter().cloned().collect();
-            row.extend([format_utc(lead.valid_time), hours(lead.lead_h)]);
+            row.extend([format_utc(lead.valid_time), brief(lead.lead_h)]);
             let values = of_series.iter().zip(&digits);
             row.extend(values.flat_map(|(f, &digits)| f.csv_values(&f.leads[h], digits)));
             writer.write_record(&row)?;
@@ -209,8 +209,10 @@ impl Forecast {
         let told_lead = |lead: f64| {
             if step % 24.0 == 0.0 {
                 format!("{} d", lead / 24.0)
+            } else if lead < 1.0 {
+                format!("{} min", brief(lead * 60.0))
             } else {
-                format!("{} h", hours(lead))
+                format!("{} h", brief(lead))
             }
         };
         let mut text = format!(
@@ -251,12 +253,6 @@ impl Forecast {
         }
         text
     }
-}
-
-/// Hours without a decimal where there is none: `3`, `0.17`.
-fn hours(hours: f64) -> String {
-    let text = format!("{hours:.2}");
-    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 #[cfg(test)]
@@ -371,6 +367,11 @@ mod tests {
         }
         let weekly = forecast.table();
         assert!(weekly.contains("   7 d    10.0"), "{weekly}");
+        for (place, lead) in forecast.leads.iter_mut().enumerate() {
+            lead.lead_h = (place + 1) as f64 / 6.0;
+        }
+        let of_minutes = forecast.table();
+        assert!(of_minutes.contains(" 20 min    12.0"), "{of_minutes}");
     }
 
     #[test]

@@ -113,27 +113,7 @@ impl std::str::FromStr for Step {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let bad = || format!("expected a length of time such as 10min, 1h or 1d, found `{text}`");
-        let digits = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(bad)?;
-        let unit = match text[digits..].trim() {
-            "s" => 1,
-            "min" => 60,
-            "h" => 3600,
-            "d" => 86_400,
-            _ => return Err(bad()),
-        };
-        if digits == 0 {
-            return Err(bad());
-        }
-        let number: Option<u32> = text[..digits].parse().ok();
-        let seconds = number
-            .and_then(|number| number.checked_mul(unit))
-            .ok_or_else(|| {
-                let longest = u32::MAX / unit;
-                let unit = text[digits..].trim();
-                format!("expected a length of time of at most {longest}{unit}, found `{text}`")
-            })?;
-        Self::from_seconds(seconds)
+        Self::from_seconds(seconds_of(text)?)
             .ok_or_else(|| format!("expected a length of time above 0, found `{text}`"))
     }
 }
@@ -198,22 +178,8 @@ impl std::str::FromStr for Span {
 
 impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Text;
-
-        // What is refused inside of the visitor is told with its line and key.
-        impl serde::de::Visitor<'_> for Text {
-            type Value = Span;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a length of time such as 500ms, 30s, 10min, 1h or 2d")
-            }
-
-            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Span, E> {
-                text.parse().map_err(E::custom)
-            }
-        }
-
-        deserializer.deserialize_any(Text)
+        let expected = "a length of time such as 500ms, 30s, 10min, 1h or 2d";
+        from_text(deserializer, expected)
     }
 }
 
@@ -235,23 +201,79 @@ impl Serialize for Step {
 
 impl<'de> Deserialize<'de> for Step {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Text;
+        from_text(deserializer, "a length of time such as 10min, 1h or 1d")
+    }
+}
 
-        // As with a span.
-        impl serde::de::Visitor<'_> for Text {
-            type Value = Step;
+/// A length of time that may be none: `0s`, `6h`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Delay(u32);
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a length of time such as 10min, 1h or 1d")
-            }
+impl Delay {
+    /// Its length in seconds.
+    pub fn seconds(self) -> i64 {
+        i64::from(self.0)
+    }
+}
 
-            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Step, E> {
-                text.parse().map_err(E::custom)
-            }
+impl std::str::FromStr for Delay {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        seconds_of(text).map(Self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Delay {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        from_text(deserializer, "a length of time such as 0s, 10min or 6h")
+    }
+}
+
+/// Whole seconds, minutes, hours or days, as a person writes them.
+fn seconds_of(text: &str) -> Result<u32, String> {
+    let bad = || format!("expected a length of time such as 10min, 1h or 1d, found `{text}`");
+    let digits = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(bad)?;
+    let unit = match text[digits..].trim() {
+        "s" => 1,
+        "min" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        _ => return Err(bad()),
+    };
+    if digits == 0 {
+        return Err(bad());
+    }
+    let number: Option<u32> = text[..digits].parse().ok();
+    let seconds = number.and_then(|number| number.checked_mul(unit));
+    seconds.ok_or_else(|| {
+        let longest = u32::MAX / unit;
+        let unit = text[digits..].trim();
+        format!("expected a length of time of at most {longest}{unit}, found `{text}`")
+    })
+}
+
+/// Reads a text of a file. What is refused within is told with its line and key.
+fn from_text<'de, T, D>(deserializer: D, expected: &'static str) -> Result<T, D::Error>
+where
+    T: std::str::FromStr<Err = String>,
+    D: serde::Deserializer<'de>,
+{
+    struct Text<T>(&'static str, std::marker::PhantomData<T>);
+
+    impl<T: std::str::FromStr<Err = String>> serde::de::Visitor<'_> for Text<T> {
+        type Value = T;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(self.0)
         }
 
-        deserializer.deserialize_any(Text)
+        fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<T, E> {
+            text.parse().map_err(E::custom)
+        }
     }
+
+    deserializer.deserialize_any(Text(expected, std::marker::PhantomData))
 }
 
 #[cfg(test)]

@@ -215,6 +215,9 @@ impl Report {
                 "diff compares with what git has: keep the project in git, or go to its clone"
                     .to_owned(),
             ),
+            GitError::OfAnother { place } => Some(format!(
+                "`git config --global --add safe.directory {place}` lets git read it"
+            )),
             GitError::NoRevision { name } if name == "HEAD" => {
                 Some("commit something first".to_owned())
             }
@@ -255,6 +258,12 @@ impl Report {
                 self.hint = Some("the source's `token` says where it is looked for".to_owned());
             }
             SourceError::BadHeader { .. } => self.code = USAGE,
+            SourceError::NoTls { .. } => {
+                self.hint = Some(
+                    "install the package ca-certificates, or name a file of certificates in SSL_CERT_FILE"
+                        .to_owned(),
+                );
+            }
             _ => {}
         }
     }
@@ -267,7 +276,10 @@ impl Report {
                 "krammerti keeps locks, runs and results below .krammerti/ of the project: it needs a place where \
                  it may write"
             }
-            ErrorKind::StorageFull => "free some space on that disk",
+            ErrorKind::StorageFull => {
+                "free some space on that disk; `krammerti gc` shows what of .krammerti/ may go (`--keep-runs 1` for \
+                 more)"
+            }
             ErrorKind::FileTooLarge => "raise the limit of the size of files (`ulimit -f`)",
             ErrorKind::ResourceBusy => {
                 "what is mounted there cannot be moved or replaced: name a folder inside it as the output"
@@ -362,8 +374,14 @@ impl Report {
 
     fn backend(&mut self, error: &anyhow::Error) {
         self.hint = Some(match error.downcast_ref::<BackendError>() {
+            // What the loader says where a library finds no room.
+            Some(BackendError::Broken { message, .. }) if message.contains("failed to map segment") => {
+                "there is not enough memory to load libtorch: look at the limit of the address space (`ulimit -v`)"
+                    .to_owned()
+            }
             Some(BackendError::Broken { .. }) => {
-                "build or install it again with scripts/run or scripts/install; libtorch 2.11.0 is what it needs"
+                "build or install it again with scripts/run or scripts/install, where this user may read it; libtorch \
+                 2.11.0 is what it needs"
                     .to_owned()
             }
             _ => "build it with scripts/run, install it with scripts/install, or choose a model.kind without \
@@ -470,6 +488,34 @@ mod tests {
         };
         assert!(killed(9).contains("memory") && killed(9).ends_with("log"));
         assert!(!killed(11).contains("memory"));
+    }
+
+    #[test]
+    fn hints_go_by_what_the_surroundings_lack() {
+        let broken = |message: &str| BackendError::Broken {
+            file: "libkrammerti_torch.so".into(),
+            message: message.to_owned(),
+        };
+        let map = broken("libtorch_cpu.so: failed to map segment from shared object");
+        let place = "/srv/a".to_owned();
+        for (error, told) in [
+            (anyhow::Error::from(map), "`ulimit -v`"),
+            (broken("no such file").into(), "where this user may read it"),
+            (
+                std::io::Error::from_raw_os_error(28).into(),
+                "`krammerti gc`",
+            ),
+            (
+                DiffError::Git(GitError::OfAnother { place }).into(),
+                "safe.directory /srv/a`",
+            ),
+        ] {
+            let report = Report::of(&error);
+            assert!(
+                report.hint.as_ref().is_some_and(|hint| hint.contains(told)),
+                "{report:?}"
+            );
+        }
     }
 
     #[test]

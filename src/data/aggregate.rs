@@ -134,6 +134,19 @@ impl Bins {
         self.borders.len() - 1
     }
 
+    /// Adds the bins that end up to a time. What of the rows is left out now, because its bin had not ended with
+    /// them, is in one of these.
+    pub fn reach(&mut self, times: &[i64], until: i64) {
+        let seconds = self.step.seconds();
+        let bins = until.saturating_sub(self.start).div_euclid(seconds) + 1;
+        for bin in self.rows() as i64..bins {
+            let at = self.borders.last().copied().unwrap_or_default();
+            let end = self.start + bin * seconds;
+            self.borders
+                .push(first_after(end, times, at, self.expected));
+        }
+    }
+
     /// The bin of the last of these times whose end is not yet reached where there is nothing after it.
     pub fn open_at(&self, times: &[i64]) -> Option<usize> {
         let &last = times.last()?;

@@ -4,6 +4,7 @@
 //! all columns in their own units with the time in UTC, `forecasts.parquet`, where there are
 //! forecasts from outside, every run of them, and `dataset.json` everything else.
 
+mod observations;
 mod scaled;
 
 use std::borrow::Cow;

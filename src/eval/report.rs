@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use serde::{Deserialize, Serialize};
 
 use super::metrics::{Coverage, LeadScores, ModelScores, PinballLoss, Scores, SeriesScores, skill};
-use crate::decimals::{decimals, shown_unit};
+use crate::decimals::{brief, decimals, shown_unit};
 
 /// The leads in hours that a table shows, where the horizon has them.
 const TABLE_LEADS_H: [f64; 7] = [1.0, 3.0, 6.0, 12.0, 24.0, 36.0, 48.0];
@@ -331,11 +331,7 @@ fn lead_name(hours: f64) -> String {
         hours if hours > 48.0 && hours % 24.0 == 0.0 => (hours / 24.0, "d"),
         hours => (hours, "h"),
     };
-    let text = format!("{value:.2}");
-    format!(
-        "{} {unit}",
-        text.trim_end_matches('0').trim_end_matches('.')
-    )
+    format!("{} {unit}", brief(value))
 }
 
 fn numbers(overall: &Scores, by_lead: &[LeadScores], leads: &[f64], digits: usize) -> Vec<String> {

@@ -147,6 +147,11 @@ impl StagedFolder {
         &self.partial
     }
 
+    /// Where a file in it will be.
+    pub fn place_of(&self, name: &str) -> PathBuf {
+        self.target.join(name)
+    }
+
     /// Writes a file in it.
     pub fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         let path = self.partial.join(name);

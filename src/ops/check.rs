@@ -86,13 +86,14 @@ struct Read {
 /// another file only the columns that `prepare` would use.
 fn read(path: &Path, prepare: Option<&PrepareParams>) -> Result<Read> {
     if fs::exists(&path.join("dataset.json")) {
-        let (table, _, meta) = dataset::read_dataset(path)?.into_parts()?;
-        let ahead = |role| matches!(role, Role::Future | Role::Forecast);
-        let ahead = meta.columns.into_iter().filter(|column| ahead(column.role));
+        let dataset = dataset::read_dataset(path)?;
+        let meta = dataset.meta();
+        let ahead = meta.columns.iter().filter(|c| c.role == Role::Future);
         return Ok(Read {
-            table,
+            // What krammerti made itself, it need not doubt.
+            table: dataset.observations()?,
             step: meta.step,
-            ahead: ahead.map(|column| column.name).collect(),
+            ahead: ahead.map(|column| column.name.clone()).collect(),
         });
     }
     let ahead = prepare.map_or_else(Vec::new, |prepare| prepare.known.clone());

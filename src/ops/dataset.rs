@@ -1,6 +1,6 @@
 //! Reads and writes the files of a data set, and single tables.
 
-use std::io::{BufWriter, Write as _};
+use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use anyhow::{Context as _, Error, Result};
@@ -75,10 +75,78 @@ pub(super) fn write_dataset(staged: &StagedFolder, dataset: Dataset) -> Result<D
 
 /// Row group by row group, so that the bytes of the file are not in memory as a whole.
 fn stage_table(staged: &StagedFolder, name: &str, table: &Table) -> Result<()> {
-    let mut file = BufWriter::new(staged.create(name)?);
-    write_parquet(table, &mut file)
-        .and_then(|()| Ok(file.flush()?))
-        .with_context(|| format!("cannot write {name}"))?;
+    let mut file = Remembering::over(BufWriter::new(staged.create(name)?));
+    let written = write_parquet(table, &mut file).map_err(Error::from);
+    let written = written.and_then(|()| Ok(file.flush()?));
+    // What writes Parquet tells of it as of a file that cannot be read.
+    let written = written.map_err(|error| file.failed.take().map_or(error, Error::from));
+    written.with_context(|| format!("cannot write {}", staged.place_of(name).display()))?;
     drop(file);
     Ok(staged.flush([name])?)
+}
+
+/// Keeps why it could not write.
+struct Remembering<W> {
+    to: W,
+    failed: Option<std::io::Error>,
+}
+
+impl<W: Write> Remembering<W> {
+    fn over(to: W) -> Self {
+        Self { to, failed: None }
+    }
+
+    fn keep<T>(&mut self, done: std::io::Result<T>) -> std::io::Result<T> {
+        done.map_err(|error| {
+            let kind = error.kind();
+            self.failed.get_or_insert(error);
+            kind.into()
+        })
+    }
+}
+
+impl<W: Write> Write for Remembering<W> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let done = self.to.write(bytes);
+        self.keep(done)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        let done = self.to.flush();
+        self.keep(done)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::Column;
+
+    /// Where nothing more can be written to.
+    struct Full;
+
+    impl Write for Full {
+        fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+            Err(std::io::Error::from_raw_os_error(28))
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn why_a_table_could_not_be_written_is_kept() {
+        let column = Column {
+            name: "t".into(),
+            unit: "1".into(),
+            values: vec![1.0, 2.0],
+        };
+        let table = Table::new(vec![0, 3600], vec![column]).unwrap();
+        let mut file = Remembering::over(Full);
+        write_parquet(&table, &mut file).unwrap_err();
+        let kept = file.failed.unwrap();
+        assert_eq!(kept.kind(), std::io::ErrorKind::StorageFull);
+        assert!(kept.to_string().contains("No space left"), "{kept}");
+    }
 }

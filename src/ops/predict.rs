@@ -1,5 +1,6 @@
 //! `krammerti predict`: the newest data to a forecast.
 
+mod lookback;
 mod newest;
 mod paths;
 
@@ -23,12 +24,15 @@ use crate::model::{Climatology, Paths};
 use crate::params::{Contradiction, Device, Fallback, FeelsLike};
 use crate::physics;
 use crate::report::{self, ForecastPlot};
-use crate::time::{format_short, format_utc};
+use crate::time::{Step, format_short, format_utc};
 
 /// The file of the forecasts.
 const FORECAST: &str = "forecast.json";
 
-/// Observed hours that the plot shows before the forecast.
+/// What the plot shows before the forecast: so many times its length, but these rows at least and these hours at most,
+/// unless the forecast itself is longer.
+const PLOTTED_HORIZONS: usize = 4;
+const FEWEST_PLOTTED: usize = 12;
 const PLOTTED_HOURS: f64 = 96.0;
 
 /// Forecasts from the last row of each series of a data set.
@@ -139,7 +143,7 @@ fn of_series(
     context: &mut Context<'_>,
 ) -> Result<(Vec<Forecast>, Option<Paths>)> {
     let data = context.data()?.clone();
-    series.require_complete(frame, &model.file, &data)?;
+    series.require_complete((dataset, frame), &model.file, &data)?;
     if let Some(late) = series.lateness(frame) {
         context.warn(late);
     }
@@ -398,13 +402,10 @@ fn plot(
     series: &Newest,
 ) -> ForecastPlot {
     let panel = dataset.panel();
-    let hours = (PLOTTED_HOURS / panel.layout().step().hours(1)) as usize;
-    let shown = hours.max(forecast.leads.len());
+    let shown = shown_before(forecast.leads.len(), panel.layout().step());
     // The rows of the data set up to the one that the forecast is issued from.
     let end = series.observed.rows.start + series.issue - series.first + 1;
-    let rows = end
-        .saturating_sub(shown.max(1))
-        .max(series.observed.rows.start)..end;
+    let rows = end.saturating_sub(shown).max(series.observed.rows.start)..end;
     let names = dataset.meta().targets.names();
     let place = names.iter().position(|name| *name == forecast.target);
     let observed = |row: usize| place.map_or(f64::NAN, |place| targets[place][row]);
@@ -440,6 +441,13 @@ fn plot(
     }
 }
 
+/// How many rows before a forecast of so many leads its plot shows.
+fn shown_before(leads: usize, step: Step) -> usize {
+    let hours = (PLOTTED_HOURS / step.hours(1)) as usize;
+    let wanted = (PLOTTED_HORIZONS * leads).max(FEWEST_PLOTTED);
+    wanted.min(hours).max(leads).max(1)
+}
+
 /// From the lowest quantile to the highest one, in percent with up to two decimals.
 fn band_name(levels: &[f64]) -> String {
     let percent = |level: &f64| (level * 1e4).round() / 100.0;
@@ -452,6 +460,20 @@ fn band_name(levels: &[f64]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_plot_shows_some_horizons_before_the_forecast() {
+        let minutes = Step::from_seconds(600).unwrap();
+        assert_eq!(
+            [1, 18, 288].map(|leads| shown_before(leads, minutes)),
+            [12, 72, 576]
+        );
+        assert_eq!(
+            [6, 48, 200].map(|leads| shown_before(leads, Step::HOUR)),
+            [24, 96, 200]
+        );
+        assert_eq!([1, 10].map(|leads| shown_before(leads, Step::DAY)), [4, 10]);
+    }
 
     #[test]
     fn a_band_is_named_by_its_quantiles() {

@@ -83,7 +83,11 @@ pub fn train(mut context: Context<'_>) -> Result<()> {
         .is_net()
         .then(|| few_steps(task.windows_of_epoch(), train));
     let told = [few_steps.flatten(), members_alike(&params)];
-    for odd in task.few_windows().into_iter().chain(told.into_iter().flatten()) {
+    for odd in task
+        .few_windows()
+        .into_iter()
+        .chain(told.into_iter().flatten())
+    {
         context.warn(odd);
     }
     let past = checkpoint.as_ref().map_or(&[][..], |kept| &kept.history);

@@ -61,23 +61,25 @@ pub struct ForecastPlot {
     pub feels_like: Vec<(i64, f64)>,
 }
 
-/// RMSE by lead, in hours: models as strong lines, baselines as thin dashed ones.
+/// RMSE by lead: models as strong lines, baselines as thin dashed ones. Leads are given in hours, and drawn in
+/// minutes, hours or days.
 pub fn skill_plot(title: &str, unit: &str, leads_h: &[f64], curves: &[Curve]) -> String {
+    let (x, leads) = Axis::leads(leads_h);
     let (baselines, models): (Vec<&Curve>, Vec<&Curve>) = curves.iter().partition(|c| c.baseline);
     let models = models.iter().enumerate().map(|(i, curve)| {
         let stroke = Stroke::solid(MODELS[i % MODELS.len()], 3.0);
-        curve_line(leads_h, curve, stroke)
+        curve_line(&leads, curve, stroke)
     });
     let baselines = baselines.iter().enumerate().map(|(i, curve)| {
         let (dash, gap) = DASHES[i % DASHES.len()];
         let stroke = Stroke::dashed(BASELINES[i % BASELINES.len()], 1.75, dash, gap);
-        curve_line(leads_h, curve, stroke)
+        curve_line(&leads, curve, stroke)
     });
     let lines: Vec<Line> = models.chain(baselines).collect();
     let largest = values(&lines).fold(0.0, f64::max);
     Chart {
         title: title.to_owned(),
-        x: Axis::hours("lead (h)", leads_h),
+        x,
         y: Axis::numbers(&with_unit("RMSE", unit), [0.0, largest].into_iter()),
         lines,
         ..Chart::default()
@@ -85,10 +87,10 @@ pub fn skill_plot(title: &str, unit: &str, leads_h: &[f64], curves: &[Curve]) ->
     .to_svg()
 }
 
-fn curve_line(leads_h: &[f64], curve: &Curve, stroke: Stroke) -> Line {
+fn curve_line(leads: &[f64], curve: &Curve, stroke: Stroke) -> Line {
     Line {
         name: curve.name.clone(),
-        points: leads_h
+        points: leads
             .iter()
             .copied()
             .zip(curve.rmse.iter().copied())

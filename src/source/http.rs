@@ -25,6 +25,7 @@ mod limits;
 mod link;
 mod packed;
 mod wait;
+mod wire;
 mod words;
 
 use std::borrow::Cow;
@@ -37,7 +38,7 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 
 use self::credential::header_of;
 use self::packed::{Packed, unpacked};
-use self::words::causes;
+use self::wire::Wire;
 use super::SourceError;
 use super::responses::{Meta, Responses};
 use crate::time::{Span, format_short};
@@ -47,9 +48,6 @@ pub(super) use self::credential::Credential;
 pub(super) use self::limits::Limits;
 pub(super) use self::link::follow_link;
 pub(super) use self::words::start_of;
-
-/// For the way to a server; what answers at all answers by then.
-const CONNECT: Duration = Duration::from_secs(20);
 
 /// One thing to ask for.
 #[derive(Clone, Debug, Default)]
@@ -101,7 +99,7 @@ pub(super) type Accept<'a> = &'a dyn Fn(&[u8]) -> Result<(), Refused>;
 
 /// Asks servers, and stored answers first.
 pub(super) struct Client<'a> {
-    http: reqwest::blocking::Client,
+    wire: Wire,
     limits: Limits,
     clock: &'a dyn Clock,
     headers: HeaderMap,
@@ -151,23 +149,12 @@ impl<'a> Client<'a> {
         credential: Option<Credential>,
         offline: bool,
     ) -> Result<Self, SourceError> {
-        // A second call finds it installed, which is as good.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let http = reqwest::blocking::Client::builder()
-            .user_agent(concat!("krammerti/", env!("CARGO_PKG_VERSION")))
-            .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(CONNECT.min(limits.request))
-            .build()
-            .map_err(|error| SourceError::Http {
-                url: "a client".to_owned(),
-                message: causes(&error),
-            })?;
         if let Some(credential) = &credential {
             // A token that cannot be sent is told before anything is asked.
             header_of(credential)?;
         }
         Ok(Self {
-            http,
+            wire: Wire::new(limits.request),
             limits,
             clock,
             headers: HeaderMap::new(),

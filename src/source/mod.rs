@@ -142,6 +142,12 @@ pub enum SourceError {
         /// What went wrong.
         message: String,
     },
+    /// Nothing can be asked by https.
+    #[error("https cannot be asked: {message}")]
+    NoTls {
+        /// Why not.
+        message: String,
+    },
     /// Offline, and the answer is not stored.
     #[error("no stored answer for {url}")]
     NotStored {

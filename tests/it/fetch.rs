@@ -316,3 +316,27 @@ fn a_fetch_that_was_ended_goes_on_with_what_it_has() {
         assert_eq!(server.asked()[1].path, server.asked()[2].path);
     }
 }
+
+/// Small images have no certificates. What is asked without TLS, and what is stored, needs none.
+#[test]
+fn only_https_needs_certificates() {
+    let server = Server::new(|_, asked| Reply::ok(&recorded(asked).to_string()));
+    let sandbox = project(&server.url("/v1/archive"));
+    let fetch = |words: &[&str]| {
+        let words = [&["fetch", "calais", "--out", "raw.parquet"], words].concat();
+        let mut command = sandbox.command(&words);
+        command
+            .env("OUR_TOKEN", TOKEN)
+            .env("SSL_CERT_FILE", "/dev/null");
+        sandbox.finish(&mut command)
+    };
+    fetch(&[]).ok();
+    fetch(&["--offline"]).ok();
+    sandbox.edit("params.yaml", "url: http://", "url: https://");
+    let told = [
+        "https cannot be asked: ",
+        "No CA certificates",
+        "install the package ca-certificates",
+    ];
+    fetch(&[]).fails(1, &told);
+}

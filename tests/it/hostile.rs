@@ -542,7 +542,8 @@ fn a_proxy_from_the_environment_is_used() {
         project
             .sandbox
             .edit("params.yaml", "http://station", "https://station");
-        let ran = fetch("HTTPS_PROXY", &proxy.url("")).fails(1, &["no connection"]);
+        let told = ["no connection", "; the variable HTTPS_PROXY names a proxy"];
+        let ran = fetch("HTTPS_PROXY", &proxy.url("")).fails(1, &told);
         let tunnel = proxy.asked().pop().unwrap();
         assert_eq!(
             (tunnel.method.as_str(), tunnel.path.as_str()),

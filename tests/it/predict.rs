@@ -70,6 +70,73 @@ fn an_outage_longer_than_the_horizon_is_bridged_by_what_was_filled() {
     sandbox.run(&PREDICT).fails(1, &["all it could say"]);
 }
 
+/// Rows with the name of their station.
+fn rows_of(station: &str, rows: &[&str]) -> String {
+    let named = rows.iter().map(|row| format!("{row},{station}\n"));
+    named.collect()
+}
+
+/// One of two stations sends no rows any more, for longer than the horizon.
+#[test]
+fn a_station_that_falls_silent_is_forecast_from_what_was_filled() {
+    let sandbox = Sandbox::new();
+    let text = sandbox.read("station.csv");
+    let (header, rows) = text.split_once('\n').unwrap();
+    let rows: Vec<&str> = rows.lines().collect();
+    let silent = 30;
+    let both = rows_of("a", &rows) + &rows_of("b", &rows[..rows.len() - silent]);
+    sandbox.write("station.csv", &format!("{header},place\n{both}"));
+    let series = "    series: {column: place}\n    columns:\n";
+    sandbox.edit("params.yaml", "    columns:\n", series);
+    let ran = sandbox.run(&["run"]).ok();
+    let told = "no forecast: the forecast of b is issued at ";
+    assert!(ran.stderr.contains(told), "{ran}");
+    let prepare = "prepare:\n  fill: {up_to: 30d, method: last}\n";
+    sandbox.edit("params.yaml", "prepare:\n", prepare);
+    let ran = sandbox.run(&["run"]).ok();
+    let told =
+        "from what was filled (prepare.fill): there is no temperature_2m after 2020-02-18 15:00";
+    assert!(ran.stderr.contains(told), "{ran}");
+    let forecasts: serde_json::Value =
+        serde_json::from_str(&sandbox.read("forecast/forecast.json")).unwrap();
+    let [a, b] = &forecasts.as_array().unwrap()[..] else {
+        panic!("{forecasts}");
+    };
+    assert_eq!(a["issue_time"], b["issue_time"]);
+    assert!(a.get("observed_until").is_none());
+    let last = rows[rows.len() - silent - 1];
+    assert!(
+        b["observed_until"]
+            .as_str()
+            .unwrap()
+            .starts_with(&last[..13])
+    );
+}
+
+/// A station that is new has no lag in its first day, and no gap that could be filled.
+#[test]
+fn a_new_station_is_told_from_when_on_it_can_be_forecast() {
+    let sandbox = Sandbox::new();
+    let text = sandbox.read("station.csv");
+    let (header, rows) = text.split_once('\n').unwrap();
+    let rows: Vec<&str> = rows.lines().collect();
+    let late = &rows[rows.len() - 40..];
+    let both = rows_of("old", &rows) + &rows_of("new", late);
+    sandbox.write("station.csv", &format!("{header},place\n{both}"));
+    let series = "    series: {column: place}\n    columns:\n";
+    sandbox.edit("params.yaml", "    columns:\n", series);
+    let lags = "prepare:\n  lags: {temperature_2m: [1d]}\n";
+    sandbox.edit("params.yaml", "prepare:\n", lags);
+    let ran = sandbox.run(&["run"]).ok();
+    // The first row with a lag is the 25th, and 24 of them are looked back over: 8 hours later than the last one.
+    let told = "has no temperature_2m_lag_1d of new at ";
+    let on = "the series begins without it, which nothing fills: it can be forecast from 2020-02-20 05:00 on";
+    assert!(
+        ran.stderr.contains(told) && ran.stderr.contains(on),
+        "{ran}"
+    );
+}
+
 /// Of a plan that is known a day ahead the rows after the last observation are filled too.
 #[test]
 fn what_is_filled_after_the_end_of_the_data_is_no_outage() {

@@ -205,6 +205,17 @@ fn check_reads_files_and_data_sets_and_writes_nothing() {
     assert!(sandbox.artifacts() == before, "check wrote something");
 }
 
+/// Where no gap was filled its masks are constant.
+#[test]
+fn what_krammerti_made_of_the_data_is_not_doubted() {
+    let sandbox = Sandbox::new();
+    let prepare = "prepare:\n  fill: {up_to: 2h}\n  quality: {constant: fail}\n";
+    sandbox.edit("params.yaml", "prepare:\n", prepare);
+    sandbox.run(&["run", "prepare"]).ok();
+    assert!(sandbox.read("data/dataset.json").contains("\"filled\""));
+    assert_eq!(found(&checked(&sandbox, "data")), []);
+}
+
 /// Two stations and three hours of each, of which one has a spike, as a fetched file.
 fn stations() -> Table {
     let hours = 30;

@@ -9,7 +9,7 @@ use super::{Made, made, vector};
 use crate::data::aggregate::{Bins, Cadence, default_for};
 use crate::data::panel::rows_by_series;
 use crate::data::{Column, ColumnSource, DatasetError, Layout, Role, SeriesError, Table, quality};
-use crate::params::{Aggregate, PrepareParams, Quantity, WindPair};
+use crate::params::{Aggregate, FillMethod, PrepareParams, Quantity, WindPair};
 use crate::time::Step;
 
 /// The observations of each series, and how they come to the step.
@@ -104,6 +104,42 @@ impl OfSeries {
     }
 }
 
+/// Of each series the row after the last one in which anything was observed that is not known before its time; its
+/// first one where nothing was.
+fn observed_until(table: &Table, series: &[OneSeries], params: &PrepareParams) -> Vec<usize> {
+    let is_known = |column: &&Column| params.known.contains(&column.name);
+    let columns: Vec<&Column> = table.columns().iter().filter(|c| !is_known(c)).collect();
+    let has_some = |&row: &usize| columns.iter().any(|column| !column.values[row].is_nan());
+    let until = |one: &OneSeries| {
+        let last = one.rows.clone().rev().find(has_some);
+        last.map_or(one.rows.start, |row| row + 1)
+    };
+    series.iter().map(until).collect()
+}
+
+/// A station that sends no rows any more is in an outage as one is that sends empty ones: its series goes on to the
+/// last observation of all, as far as a gap is filled (`up_to`, in seconds), so that it can be forecast meanwhile.
+/// `until` is the row after the last one of each in which anything was observed.
+fn lengthen(series: &mut [OneSeries], until: &[usize], times: &[i64], up_to: i64) {
+    let last = |one: &OneSeries, until: usize| (one.rows.start < until).then(|| times[until - 1]);
+    let all = series.iter().zip(until);
+    let all: Vec<Option<i64>> = all.map(|(one, &until)| last(one, until)).collect();
+    let Some(end) = all.iter().flatten().max().copied() else {
+        return;
+    };
+    // One that fills no step is left out, and told as such.
+    let lasting = series
+        .iter_mut()
+        .zip(&all)
+        .filter(|(one, _)| one.bins.rows() > 0);
+    for (one, last) in lasting {
+        let reach = last.map(|last| last.saturating_add(up_to).min(end));
+        if let Some(reach) = reach {
+            one.bins.reach(&times[one.rows.clone()], reach);
+        }
+    }
+}
+
 impl<'a> Steps<'a> {
     /// `resolution` says how often observations were made; otherwise the table does.
     pub(super) fn new(
@@ -151,15 +187,13 @@ impl<'a> Steps<'a> {
         if series.iter().all(|one| one.bins.rows() == 0) {
             return Err(SeriesError::Empty.into());
         }
-        let is_known = |column: &&Column| params.known.contains(&column.name);
-        let observed: Vec<&Column> = table.columns().iter().filter(|c| !is_known(c)).collect();
+        let until = observed_until(table, &series, params);
+        if let Some(fill) = params.fill.filter(|fill| fill.method != FillMethod::Linear) {
+            lengthen(&mut series, &until, times, fill.up_to.seconds());
+        }
         let mut first = 0;
         let mut open = Vec::new();
-        for one in series.iter().filter(|_| finer) {
-            let has_some =
-                |&row: &usize| observed.iter().any(|column| !column.values[row].is_nan());
-            let last = one.rows.clone().rev().find(has_some);
-            let until = last.map_or(one.rows.start, |row| row + 1);
+        for (one, until) in series.iter().zip(until).filter(|_| finer) {
             let open_bin = one.bins.open_at(&times[one.rows.start..until]);
             open.extend(open_bin.map(|bin| first + bin));
             first += one.bins.rows();

@@ -309,6 +309,43 @@ fn series_have_gaps_of_their_own_and_one_split() {
     assert_same(back.panel(), dataset.panel());
 }
 
+/// Series a goes on, and b sends no rows any more: it is in an outage as if they were empty.
+#[test]
+fn a_series_that_falls_silent_goes_on_as_far_as_gaps_are_filled() {
+    let silent = 30;
+    let names = (0..400 - silent).map(|row| if row < 200 { "a" } else { "b" });
+    let times = (0..200).chain(0..200 - silent as i64).map(|row| row * HOUR);
+    let t = (0..400 - silent).map(|row| noise(row, 0));
+    let table = Table::new(times.collect(), vec![column("t", "°C", t)])
+        .and_then(|table| table.with_series(RowSeries::from_names(names)))
+        .unwrap();
+    let rows = |change: &str| {
+        let dataset = prepare(&table, change).unwrap();
+        dataset.panel().layout().blocks()[1].rows.clone()
+    };
+    for (fill, row_count) in [
+        ("", 170),
+        ("  fill: {up_to: 2d}\n", 170),
+        ("  fill: {up_to: 2d, method: last}\n", 200),
+        ("  fill: {up_to: 20h, method: seasonal}\n", 190),
+    ] {
+        assert_eq!(rows(fill).len(), row_count, "{fill}");
+    }
+    let dataset = prepare(&table, "  fill: {up_to: 2d, method: last}\n").unwrap();
+    assert_eq!(dataset.meta().rows.missing_rows, silent);
+    let last = values(&dataset, "t")[369];
+    assert!(values(&dataset, "t")[370..].iter().all(|v| *v == last));
+    assert_eq!(values(&dataset, "t_filled")[369..371], [0.0, 1.0]);
+    let block = dataset.panel().layout().blocks()[1].clone();
+    assert_eq!(dataset.observed_until(&block), Some(169));
+    // To a check the silence is one, and what krammerti made is nothing to look at.
+    let observed = dataset.observations().unwrap();
+    assert_eq!(observed.columns().len(), 1);
+    let seen = &observed.columns()[0].values;
+    assert!(seen[..370].iter().all(|v| !v.is_nan()) && seen[370..].iter().all(|v| v.is_nan()));
+    assert_same(round_trip(&dataset).panel(), dataset.panel());
+}
+
 #[test]
 fn directions_are_not_filled_with_what_lies_between() {
     let wd = [350.0, f64::NAN, 10.0];

@@ -26,6 +26,12 @@ pub enum GitError {
         /// What it said.
         said: String,
     },
+    /// git does not read what belongs to another user.
+    #[error("git refuses the repository {place}: it is another user's")]
+    OfAnother {
+        /// The repository.
+        place: String,
+    },
     /// A name that stands for no commit.
     #[error("git knows no revision `{name}`")]
     NoRevision {
@@ -63,9 +69,13 @@ impl Repository {
         };
         let output = repository.git(&["rev-parse", "--show-prefix"].map(OsStr::new))?;
         if !output.status.success() {
-            return Err(GitError::NoRepository {
-                root: root.to_owned(),
-                said: said(&output),
+            let said = said(&output);
+            return Err(match of_another(&said) {
+                Some(place) => GitError::OfAnother { place },
+                None => GitError::NoRepository {
+                    root: root.to_owned(),
+                    said,
+                },
             });
         }
         repository.prefix = line(output.stdout);
@@ -176,6 +186,12 @@ fn said(output: &Output) -> String {
     }
 }
 
+/// The repository that git refuses because it is another user's, in the words of git.
+fn of_another(said: &str) -> Option<String> {
+    let (_, place) = said.split_once("dubious ownership in repository at ")?;
+    Some(place.trim().trim_matches('\'').to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -223,6 +239,13 @@ mod tests {
                 "{name}: {error}"
             );
         }
+    }
+
+    #[test]
+    fn a_repository_of_another_user_is_known_by_the_words_of_git() {
+        let said = "detected dubious ownership in repository at '/srv/a project'";
+        assert_eq!(of_another(said).as_deref(), Some("/srv/a project"));
+        assert_eq!(of_another("not a git repository"), None);
     }
 
     #[test]

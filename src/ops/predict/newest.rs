@@ -9,7 +9,7 @@ use anyhow::{Result, bail};
 use super::super::some_of;
 use crate::data::{Block, ColumnSource, Dataset, Frame, Role};
 use crate::model::ModelFile;
-use crate::time::{Span, format_short, parse_time};
+use crate::time::{Span, format_short};
 
 /// A series and the row of a frame from which it is forecast.
 pub(super) struct Newest {
@@ -39,7 +39,7 @@ pub(super) fn newest(dataset: &Dataset, frame: &Frame, file: &ModelFile) -> Vec<
         let series = SeriesRows {
             rows: first..first + block.rows.len(),
             observed: block.rows.start,
-            until: observed_until(dataset, block),
+            until: dataset.observed_until(block),
         };
         let (issue, end) = seen.issue_and_end(&series);
         Newest {
@@ -48,7 +48,7 @@ pub(super) fn newest(dataset: &Dataset, frame: &Frame, file: &ModelFile) -> Vec<
             issue,
             before_outage: None,
             data_end: frame.time(end),
-            missing: if issue < end {
+            missing: if issue + 1 < series.rows.end {
                 seen.missing_at(&series, issue + 1)
             } else {
                 Vec::new()
@@ -72,14 +72,6 @@ struct SeriesRows {
     observed: usize,
     /// The last of them, from the first on, in which anything was observed, where that is written.
     until: Option<usize>,
-}
-
-/// The last row of a series, from its first on, in which anything was observed, where gaps were filled.
-fn observed_until(dataset: &Dataset, block: &Block) -> Option<usize> {
-    let mut series = dataset.meta().series.iter();
-    let series = series.find(|series| series.name == block.name)?;
-    let until = parse_time(series.observed_until.as_ref()?, None, 0)?;
-    usize::try_from((until - block.start) / dataset.meta().step.seconds()).ok()
 }
 
 /// What a model reads of a row, and what there is.
@@ -236,7 +228,7 @@ impl Newest {
     /// Refuses a series without what the model needs before and after the issue row.
     pub(super) fn require_complete(
         &self,
-        frame: &Frame,
+        (dataset, frame): (&Dataset, &Frame),
         file: &ModelFile,
         data: &Path,
     ) -> Result<()> {
@@ -244,7 +236,7 @@ impl Newest {
             let late = self.lateness(frame).unwrap_or_default();
             bail!("{late}; all it could say lies before that end");
         }
-        self.require_lookback(frame, file, data)?;
+        self.require_lookback((dataset, frame), file, data)?;
         if file.model.reads_covariates() {
             self.require_ahead(frame, file)?;
         }
@@ -279,37 +271,5 @@ impl Newest {
             }
         }
         Ok(())
-    }
-
-    fn require_lookback(&self, frame: &Frame, file: &ModelFile, data: &Path) -> Result<()> {
-        let (issue, lookback) = (self.issue, file.model.lookback);
-        let of = self.of_series();
-        if issue + 1 < self.first + lookback {
-            bail!(
-                "{} has {} rows{of}, the model looks back over {lookback}",
-                data.display(),
-                issue + 1 - self.first
-            );
-        }
-        let is_read =
-            |c: &usize| file.model.reads_covariates() || frame.columns[*c].role == Role::Target;
-        let read: Vec<usize> = (0..frame.width()).filter(is_read).collect();
-        let rows = issue + 1 - lookback..=issue;
-        let absent = |row: usize| read.iter().copied().find(|&c| frame.at(row, c).is_nan());
-        let incomplete: Vec<usize> = rows.filter(|&row| absent(row).is_some()).collect();
-        let Some((&row, others)) = incomplete.split_last() else {
-            return Ok(());
-        };
-        let column = absent(row).map_or("", |c| &frame.columns[c].name);
-        let others = match others.len() {
-            0 => String::new(),
-            others => format!(" (and {others} more of these rows are not complete)"),
-        };
-        bail!(
-            "{} has no {column}{of} at {}, within the {lookback} rows that the model looks back over{others}; \
-             prepare.fill with `method: last` fills gaps up to any `up_to`",
-            data.display(),
-            format_short(frame.time(row))
-        )
     }
 }

@@ -10,7 +10,7 @@ use super::{
     PrepareParams, RollingParams, Scaling, Shift, SpeedParams, SplitParams, SplitShares, SunParams,
     WindPair,
 };
-use crate::time::{Step, Zone, parse_time};
+use crate::time::{Delay, Step, Zone, parse_time};
 use crate::yaml::sections;
 
 sections!(
@@ -100,7 +100,7 @@ struct RawSun {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default, remote = "Self")]
 struct RawForecasts {
-    delay: Option<Step>,
+    delay: Delay,
     columns: Option<Vec<String>>,
     wind: Vec<WindPair>,
     lead: bool,
@@ -109,7 +109,7 @@ struct RawForecasts {
 impl Default for RawForecasts {
     fn default() -> Self {
         Self {
-            delay: None,
+            delay: Delay::default(),
             columns: None,
             wind: Vec::new(),
             lead: true,
@@ -186,7 +186,7 @@ pub(in super::super) fn check(raw: Raw) -> Result<PrepareParams, Invalid> {
         split: check_split(&raw.split)?,
         quality: super::super::quality::check_quality(raw.quality)?,
         forecasts: ForecastParams {
-            delay_s: raw.forecasts.delay.map_or(0, Step::seconds),
+            delay_s: raw.forecasts.delay.seconds(),
             columns: raw.forecasts.columns,
             wind: raw.forecasts.wind,
             lead: raw.forecasts.lead,
@@ -484,6 +484,10 @@ mod tests {
         assert_eq!(params.split.train_until(0, 100), validation_from);
         assert_eq!(params.forecasts.delay_s, 0);
         assert!(params.forecasts.lead);
+        for (delay, seconds) in [("0s", 0), ("90min", 5400)] {
+            let params = checked(&format!("forecasts: {{delay: {delay}}}")).unwrap();
+            assert_eq!(params.forecasts.delay_s, seconds);
+        }
     }
 
     #[test]

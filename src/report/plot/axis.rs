@@ -85,21 +85,28 @@ impl Axis {
         }
     }
 
-    /// Leads from 0 on, with ticks at parts and multiples of a day.
-    pub(super) fn hours(label: &str, leads: &[f64]) -> Self {
-        let largest = leads
-            .iter()
-            .copied()
-            .filter(|lead| drawable(*lead))
-            .fold(0.0, f64::max);
-        let high = if largest > 0.0 { largest } else { 24.0 };
-        let steps = [1.0, 2.0, 3.0, 6.0, 12.0, 24.0, 48.0, 96.0, 168.0];
-        let step = steps
-            .into_iter()
-            .find(|step| high / step <= 12.0)
-            .filter(|_| high >= 4.0)
+    /// Leads from 0 on, given in hours and told in minutes, hours or days, with ticks that a person would choose; and
+    /// the leads in that unit.
+    pub(super) fn leads(leads_h: &[f64]) -> (Self, Vec<f64>) {
+        let there = || leads_h.iter().copied().filter(|lead| drawable(*lead));
+        let largest = there().fold(0.0, f64::max);
+        let are_whole = |unit: f64| there().all(|lead| lead % unit == 0.0);
+        let (unit, hours, steps): (_, _, &[f64]) = if are_whole(24.0) && largest > 0.0 {
+            ("d", 24.0, &[1.0, 2.0, 7.0, 14.0, 28.0])
+        } else if largest < 4.0 && !are_whole(1.0) {
+            ("min", 1.0 / 60.0, &[1.0, 2.0, 5.0, 10.0, 15.0, 20.0, 30.0])
+        } else {
+            let steps = &[1.0, 2.0, 3.0, 6.0, 12.0, 24.0, 48.0, 96.0, 168.0];
+            ("h", 1.0, steps)
+        };
+        let high = if largest > 0.0 { largest } else { 24.0 } / hours;
+        let mut steps = steps.iter().copied();
+        let step = steps.find(|step| high / step <= 12.0);
+        let step = step
+            .filter(|step| *step <= high)
             .unwrap_or_else(|| round_step(high / 8.0));
-        Self::stepped(label, 0.0, high, step)
+        let axis = Self::stepped(&format!("lead ({unit})"), 0.0, high, step);
+        (axis, leads_h.iter().map(|lead| lead / hours).collect())
     }
 
     /// Whole numbers, such as epochs.
@@ -314,13 +321,29 @@ mod tests {
     }
 
     #[test]
-    fn hours_have_ticks_that_divide_a_day() {
-        let leads: Vec<f64> = (1..=48).map(f64::from).collect();
-        let axis = Axis::hours("lead (h)", &leads);
-        assert_eq!(
-            labels(&axis),
-            ["0", "6", "12", "18", "24", "30", "36", "42", "48"]
-        );
+    fn leads_have_ticks_that_a_person_would_choose() {
+        for (step_h, count, label, ticks) in [
+            (1.0, 48, "lead (h)", "0 6 12 18 24 30 36 42 48"),
+            (
+                1.0 / 6.0,
+                18,
+                "lead (min)",
+                "0 15 30 45 60 75 90 105 120 135 150 165 180",
+            ),
+            (1.0 / 6.0, 1, "lead (min)", "0 1 2 3 4 5 6 7 8 9 10"),
+            (1.0, 2, "lead (h)", "0 1 2"),
+            (24.0, 14, "lead (d)", "0 2 4 6 8 10 12 14"),
+            (168.0, 13, "lead (d)", "0 14 28 42 56 70 84"),
+            (24.0, 1, "lead (d)", "0 1"),
+        ] {
+            let leads: Vec<f64> = (1..=count).map(|lead| f64::from(lead) * step_h).collect();
+            let (axis, leads) = Axis::leads(&leads);
+            assert_eq!(
+                (axis.label.as_str(), labels(&axis).join(" ")),
+                (label, ticks.to_owned())
+            );
+            assert!((leads[leads.len() - 1] - axis.high).abs() < 1e-9);
+        }
     }
 
     #[test]
@@ -349,7 +372,7 @@ mod tests {
                 axis.low < axis.high && (2..=12).contains(&axis.ticks.len()),
                 "{axis:?}"
             );
-            let axis = Axis::hours("t", values);
+            let (axis, _) = Axis::leads(values);
             assert!(axis.low < axis.high && axis.ticks.len() <= 14, "{axis:?}");
         }
         for times in [&[][..], &[0], &[7, 7], &[i64::MIN, i64::MAX]] {

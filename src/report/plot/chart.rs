@@ -19,6 +19,8 @@ const MARGIN: f64 = 20.0;
 const SCALE: f64 = 4.0;
 const FONTS: &str = "Inter, Segoe UI, Roboto, Helvetica Neue, Arial, sans-serif";
 const TITLE: f64 = 16.0;
+/// So many times as wide are bold letters, in the widest of the usual fonts.
+const BOLD: f64 = 1.15;
 const TEXT: f64 = 12.0;
 const LEGEND_ROW: f64 = 20.0;
 const SWATCH: f64 = 26.0;
@@ -147,12 +149,8 @@ impl Chart {
             let size = (size.0 as u32, size.1 as u32);
             let canvas = Canvas(SVGBackend::with_string(&mut svg, size).into_drawing_area());
             canvas.rectangle((0.0, 0.0), (plot.width, plot.height), WHITE, 1.0);
-            canvas.text(
-                &self.title,
-                (MARGIN, 24.0),
-                Face::TITLE,
-                plot.width - 2.0 * MARGIN,
-            );
+            let title = fit_ends(&self.title, TITLE, (plot.width - 2.0 * MARGIN) / BOLD);
+            canvas.text(&title, (MARGIN, 24.0), Face::TITLE, f64::INFINITY);
             draw_legend(&canvas, &plot, &legend);
             self.draw_y_axis(&canvas, &plot);
             self.draw_x_axis(&canvas, &plot);
@@ -329,12 +327,22 @@ fn draw_band(canvas: &Canvas<'_>, plot: &Area, band: &Band) -> bool {
         let lower = run.iter().rev().map(|&(x, low, _)| plot.place((x, low)));
         let outline: Vec<(f64, f64)> = upper.chain(lower).collect();
         if run.len() == 1 {
-            canvas.line(&outline, Stroke::solid(band.colour, 1.0));
+            draw_bar(canvas, &outline, band.colour);
         } else {
             canvas.polygon(&outline, band.colour, 0.18);
         }
     }
     any
+}
+
+/// The band of a single place: a line from its upper to its lower end, with a mark at either.
+fn draw_bar(canvas: &Canvas<'_>, ends: &[(f64, f64)], colour: Colour) {
+    const HALF: f64 = 5.0;
+    let stroke = Stroke::solid(colour, 1.75);
+    canvas.line(ends, stroke);
+    for (x, y) in ends {
+        canvas.line(&[(x - HALF, *y), (x + HALF, *y)], stroke);
+    }
 }
 
 fn draw_line(canvas: &Canvas<'_>, plot: &Area, line: &Line) -> bool {
@@ -486,6 +494,29 @@ fn fit(text: &str, size: f64, width: f64) -> String {
     format!("{}…", start.trim_end())
 }
 
+/// The same with what is cut off taken from the middle: of a title the end says when it was issued.
+fn fit_ends(text: &str, size: f64, width: f64) -> String {
+    let mut start: Vec<char> = text.chars().filter(|c| !c.is_control()).collect();
+    let end = start.split_off(start.len() / 2);
+    let mut end = std::collections::VecDeque::from(end);
+    let width_of = |letters: &mut dyn Iterator<Item = &char>| -> f64 {
+        letters.map(|&letter| letter_width(letter) * size).sum()
+    };
+    let room = |cut: bool| if cut { width - size } else { width };
+    let mut cut = false;
+    while width_of(&mut start.iter().chain(&end)) > room(cut) && !start.is_empty() {
+        cut = true;
+        start.pop();
+        end.pop_front();
+    }
+    let (start, end): (String, String) = (start.iter().collect(), end.iter().collect());
+    if cut {
+        format!("{}…{}", start.trim_end(), end.trim_start())
+    } else {
+        start + &end
+    }
+}
+
 /// Draws in shown pixels. Writing into a text cannot fail, so no result is looked at.
 struct Canvas<'a>(DrawingArea<SVGBackend<'a>, Shift>);
 
@@ -559,7 +590,7 @@ fn drawn((x, y): (f64, f64)) -> (i32, i32) {
 /// The picture at its size, with round joins, and with words for who cannot see it.
 fn with_header(svg: &str, title: &str, width: f64, height: f64) -> String {
     let body = svg.split_once(">\n").map_or("", |(_, body)| body);
-    let title = fit(title, TITLE, width)
+    let title = fit_ends(title, TITLE, width)
         .replace('&', "&amp;")
         .replace('<', "&lt;")
         .replace('>', "&gt;")

@@ -114,6 +114,25 @@ fn a_plot_names_what_it_shows() {
 }
 
 #[test]
+fn a_long_title_keeps_its_end() {
+    let mut plot = forecast(&[1.0, 2.0], &[3.0]);
+    let station = "Niederzwehren an der Fulda, Messstelle am Nordhang / Feld 12 (50 m)";
+    plot.title = format!("Forecast of temperature at {station}, issued 2025-11-30 22:00 UTC");
+    let svg = forecast_plot(&plot);
+    assert_valid(&svg);
+    assert!(svg.contains("Forecast of temperature at Nieder"), "{svg}");
+    assert!(svg.contains(", issued 2025-11-30 22:00 UTC"), "{svg}");
+}
+
+/// The line of the mean is a point, and the band a bar with an end above and below.
+#[test]
+fn a_forecast_of_one_lead_has_a_band() {
+    let of = |leads: &[f64]| forecast_plot(&forecast(&[1.0, 2.0], leads));
+    let bars = |svg: &str| svg.matches("stroke=\"#0072B2\"").count();
+    assert_eq!(bars(&of(&[3.0])), 1 + 3, "{}", of(&[3.0]));
+}
+
+#[test]
 fn what_is_absent_is_not_in_the_legend() {
     let mut plot = forecast(&[1.0, 2.0], &[3.0, 4.0]);
     plot.band.clear();

@@ -13,7 +13,7 @@ use super::credential::{add_to_query, header_of};
 use super::link::cleaned;
 use super::packed::{GZIP, Packed, known_encoding, start_of_error, unpacked};
 use super::wait::{Wait, retry_after, wait_in_words};
-use super::words::{broke_off, causes, start_of};
+use super::words::{broke_off, causes, proxy_of, start_of};
 use super::{Accept, Ask, Client, Fault, Refused, digest_of};
 use crate::params::TokenCarrier;
 
@@ -210,7 +210,9 @@ impl Client<'_> {
         } else {
             Method::GET
         };
-        let mut request = self.http.request(method, url).timeout(self.time_left(ask)?);
+        let proxy = proxy_of(url.scheme(), |name| std::env::var_os(name));
+        let http = self.wire.client(url.scheme())?;
+        let mut request = http.request(method, url).timeout(self.time_left(ask)?);
         if let Some(json) = post {
             headers
                 .entry(header::CONTENT_TYPE)
@@ -218,7 +220,10 @@ impl Client<'_> {
             request = request.body(json.to_owned());
         }
         request.headers(headers).send().map_err(|error| {
-            let message = causes(&error);
+            let mut message = causes(&error);
+            if let Some(name) = proxy.filter(|_| error.is_connect()) {
+                message += &format!("; the variable {name} names a proxy");
+            }
             // Neither another certificate nor another URL comes with time.
             if error.is_builder() || message.contains("certificate") {
                 self.error(ask, message).into()

@@ -214,3 +214,25 @@ fn lost_values_hide_no_change_of_the_step_from_longer_ones() {
         assert_eq!(missing, expected, "{step}");
     }
 }
+
+/// One measures each 10 minutes until 12:40, the other until 15:00: the hour that the first did not end is missing,
+/// and its next ones are filled.
+#[test]
+fn a_silent_series_of_minutes_goes_on_in_whole_hours() {
+    let minutes = |until: i64| (1..=until).map(|row| row * HOUR / 6);
+    let (short, long) = (6 * 60 + 4, 6 * 63);
+    let times: Vec<i64> = minutes(long).chain(minutes(short)).collect();
+    let names = (0..times.len() as i64).map(|row| if row < long { "a" } else { "b" });
+    let t = column("t", "°C", (0..times.len()).map(|row| noise(row, 0)));
+    let table = Table::new(times, vec![t])
+        .and_then(|table| table.with_series(RowSeries::from_names(names)))
+        .unwrap();
+    let dataset = prepare(&table, "  fill: {up_to: 2d, method: last}\n").unwrap();
+    let block = dataset.panel().layout().blocks()[1].clone();
+    assert_eq!(
+        (block.rows.len(), dataset.observed_until(&block)),
+        (63, Some(59))
+    );
+    let filled = &values(&dataset, "t_filled")[block.rows];
+    assert_eq!(filled[59..], [0.0, 1.0, 1.0, 1.0]);
+}
