@@ -102,18 +102,15 @@ pub fn train(mut context: Context<'_>) -> Result<()> {
     {
         context.warn(format!("the checkpoint of the training stays: {error:#}"));
     }
-    let (kept, rmse) = match (file.best, fitted.history.last()) {
-        (Some(best), Some(last)) => {
-            let kept = match best.epoch {
-                0 => "kept the weights that it began with: no epoch was better, ".to_owned(),
-                epoch => format!("kept epoch {epoch} of {}, ", last.epoch),
-            };
-            (kept, Some(best.validation_rmse))
-        }
-        _ => {
-            let rmse = bar::rmse(&*fitted.forecaster, &frame, &task.validation)?;
-            (String::new(), rmse.map(|rmse| rmse * spread))
-        }
+    let (kept, rmse) = if let (Some(best), Some(last)) = (file.best, fitted.history.last()) {
+        let kept = match best.epoch {
+            0 => "kept the weights that it began with: no epoch was better, ".to_owned(),
+            epoch => format!("kept epoch {epoch} of {}, ", last.epoch),
+        };
+        (kept, Some(best.validation_rmse))
+    } else {
+        let rmse = bar::rmse(&*fitted.forecaster, &frame, &task.validation)?;
+        (String::new(), rmse.map(|rmse| rmse * spread))
     };
     if let Some(rmse) = rmse {
         let persistence = persistence.filter(|_| params.architecture != Architecture::Persistence);
