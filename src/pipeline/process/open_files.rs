@@ -21,5 +21,5 @@ pub fn allow_open_files() {
 
 /// The limit that was there before, if it was raised.
 pub(super) fn before() -> Option<Rlimit> {
-    BEFORE.get().cloned()
+    BEFORE.get().copied()
 }
