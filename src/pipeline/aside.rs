@@ -231,9 +231,16 @@ impl Aside {
     pub(super) fn forget_but_keep_unknown(self, replaced: &Path) -> io::Result<Moved> {
         let mut moved = Vec::new();
         for (kept, old, _) in self.places() {
-            if !kept.stored && fs::exists(&old) {
+            // What lay in the place of an output when a run was killed that was putting the old one back.
+            let new = new_beside(&old);
+            let unknown = [(!kept.stored).then_some(old), Some(new)];
+            for unknown in unknown
+                .into_iter()
+                .flatten()
+                .filter(|path| fs::exists(path))
+            {
                 let place = fs::free_name(&replaced.join(&kept.path));
-                fs::rename(&old, &place)?;
+                fs::rename(&unknown, &place)?;
                 moved.push((kept.path.clone(), place));
             }
         }

@@ -23,6 +23,8 @@ pub struct Journal {
     /// What came before anything happened, and when.
     held_back: Vec<(i64, Event)>,
     file: Option<File>,
+    /// Whether the last line may be half a line.
+    torn: bool,
 }
 
 #[derive(Serialize)]
@@ -39,6 +41,7 @@ impl Journal {
             path: run_folder.join(JOURNAL),
             held_back: Vec::new(),
             file: None,
+            torn: false,
         }
     }
 
@@ -69,7 +72,11 @@ impl Journal {
                 time: format_utc(time),
                 event: &event,
             })?;
-            writeln!(file, "{line}")?;
+            // What a full disk has taken the end of must not take the next line along.
+            let end = if self.torn { "\n" } else { "" };
+            self.torn = true;
+            file.write_all(format!("{end}{line}\n").as_bytes())?;
+            self.torn = false;
         }
         Ok(())
     }
@@ -155,6 +162,25 @@ mod tests {
             error: None,
             key: None,
         }
+    }
+
+    #[test]
+    fn a_line_after_half_a_line_is_a_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut journal = Journal::new(folder.path());
+        journal.write(&finished(Outcome::Ran)).unwrap();
+        let path = folder.path().join(JOURNAL);
+        // As if the disk had been full before.
+        journal.file = Some(fs::open(&path).unwrap());
+        assert!(journal.write(&finished(Outcome::Ran)).is_err());
+        journal.file = Some(fs::append(&path).unwrap());
+        fs::append(&path).unwrap().write_all(b"{\"time").unwrap();
+        for _ in 0..2 {
+            journal.write(&finished(Outcome::Ran)).unwrap();
+        }
+        let text = fs::read_to_string(&path).unwrap();
+        let whole = text.lines().filter(|line| line.ends_with('}'));
+        assert_eq!((whole.count(), text.lines().count()), (3, 4));
     }
 
     #[test]

@@ -364,6 +364,24 @@ fn a_killed_run_that_was_done_hides_nothing_of_what_it_replaced() {
 }
 
 #[test]
+fn a_run_killed_while_it_put_things_back_loses_nothing() {
+    let project = Project::new();
+    project.build().unwrap();
+    let root = project.folder.path();
+    let workspace = Workspace::open(root, "killed").unwrap();
+    let folder = workspace.aside(&project.stage);
+    let aside = Aside::put(&folder, root, &project.stage, "killed", |_| true).unwrap();
+    std::mem::forget(aside);
+    project.write("b", "by hand");
+    // The first two steps of putting it back.
+    fs::rename(&root.join("b"), &folder.join("0.new")).unwrap();
+    fs::rename(&folder.join("0"), &root.join("b")).unwrap();
+    assert_eq!(project.build().unwrap(), Outcome::Fresh);
+    let kept = project.read(".krammerti/failed/killed/build/replaced/b");
+    assert_eq!(kept.as_deref(), Some("by hand"));
+}
+
+#[test]
 fn a_held_output_is_busy() {
     let project = Project::new();
     let other = Workspace::open(project.folder.path(), "other").unwrap();
