@@ -221,7 +221,7 @@ fn hour_at(time: i64, hours: usize) -> usize {
 }
 
 /// The errors of an hour and of the two beside it; of a longer step its own.
-fn around<'e>(by_hour: &'e [Vec<f32>], hour: usize) -> impl Iterator<Item = &'e Vec<f32>> {
+fn around(by_hour: &[Vec<f32>], hour: usize) -> impl Iterator<Item = &Vec<f32>> {
     let all = by_hour.len();
     let reach = usize::from(all == HOURS);
     (0..=2 * reach).map(move |beside| &by_hour[(hour + all + beside - reach) % all])
