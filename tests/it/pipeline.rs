@@ -383,4 +383,12 @@ fn a_baseline_that_reads_further_back_than_the_model_is_left_out() {
         2,
         &["baseline seasonal, which evaluate.baselines may leave out"],
     );
+    // Half a day it does look back over.
+    let shorter = ["--set", "evaluate.season=12h"];
+    let shorter = [&evaluate[..4], &["--out", "shorter"], &named, &shorter].concat();
+    sandbox.run(&shorter).ok();
+    let metrics: serde_json::Value =
+        serde_json::from_str(&sandbox.read("shorter/metrics.json")).unwrap();
+    let rmse = |scores: &serde_json::Value| scores["overall"]["rmse"].as_f64().unwrap();
+    assert!(rmse(&metrics["baselines"]["seasonal"]) > rmse(&metrics));
 }
