@@ -14,7 +14,8 @@
 
 mod errors;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
+use rayon::prelude::*;
 
 use self::errors::{Errors, Made, RESIDUAL_QUANTILES};
 use super::within::{cut, scaled_bounds};
@@ -22,8 +23,11 @@ use super::{FitTask, Fitted, Forecaster, Issuer, LoadTask, Predictions, Weights}
 use crate::data::{Frame, FrameColumn, Role, Scaler, columns_with};
 use crate::params::{Contradiction, ModelParams};
 
+/// So few windows are forecast sooner than another thread is asked.
+const FEW: usize = 64;
+
 /// A model that gives one value for each lead of each target.
-pub(super) trait Point {
+pub(super) trait Point: Sync {
     /// How many rows up to and including the issue row it reads; an error where the frame does
     /// not fit the model.
     fn rows_needed(&self, frame: &Frame) -> Result<usize>;
@@ -201,15 +205,20 @@ impl<P: Point> Dressed<P> {
             self.targets,
             targets.len()
         );
-        let mut mean = vec![0.0; issues.len() * self.cells()];
-        for (&issue, forecast) in issues.iter().zip(mean.chunks_exact_mut(self.cells())) {
-            ensure!(
-                issue < frame.rows() && needed <= issue + 1,
+        let far = |issue: &&usize| **issue >= frame.rows() || needed > **issue + 1;
+        if let Some(issue) = issues.iter().find(far) {
+            bail!(
                 "no forecast from row {issue} of {}: the model reads the last {needed} rows",
                 frame.rows()
             );
-            self.point.point(frame, issue, &targets, forecast);
         }
+        let mut mean = vec![0.0; issues.len() * self.cells()];
+        let forecasts = mean.par_chunks_exact_mut(self.cells());
+        issues
+            .par_iter()
+            .zip(forecasts)
+            .with_min_len(FEW)
+            .for_each(|(&issue, forecast)| self.point.point(frame, issue, &targets, forecast));
         cut(&mut mean, self.horizon, &self.bounds);
         Ok(mean)
     }
