@@ -118,7 +118,7 @@ pub enum Mask {
 pub struct CalendarWaves {
     /// The cycle.
     pub cycle: Calendar,
-    /// From 1 to [`CalendarWaves::MOST`].
+    /// From 1 to 12.
     pub waves: u8,
 }
 
